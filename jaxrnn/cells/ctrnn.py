@@ -1,0 +1,92 @@
+"""The leaky, continuous-time recurrent network of neuroscience."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.gated import GatedCell, Gates
+from jaxrnn.types import Params, leaf, pytree
+
+
+@pytree
+class CTRNN(GatedCell):
+    """See `ctrnn`."""
+
+    dt: Any = leaf(default=1.0)
+    tau: Any = leaf(default=10.0)
+    sigma: Any = leaf(default=None)
+    activation: Callable[[jax.Array], jax.Array] = jax.nn.relu
+
+    @property
+    def G(self) -> int:
+        return 1
+
+    def hidden(self, carry: jax.Array) -> jax.Array:
+        return self.activation(carry)
+
+    def process_noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> jax.Array | None:
+        return None if self.sigma is None else jax.random.normal(key, (T, *batch_shape, self.H))
+
+    def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: jax.Array | None) -> jax.Array:
+        alpha = self.dt / self.tau
+        drive = zx[0] + zh[0]
+        if noise is not None:
+            drive = drive + jnp.sqrt(2.0 / alpha) * self.sigma * noise
+        return (1.0 - alpha) * carry + alpha * drive
+
+
+def ctrnn(
+    D: int,
+    H: int,
+    dt: Any,
+    tau: Any,
+    *,
+    sigma: Any = None,
+    activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
+    **options: Unpack[GatedOptions],
+) -> CTRNN:
+    """A leaky network in continuous time, by Euler's method.
+
+    tau dv/dt = -v + x @ w_x + b + r @ w_h + sqrt(2 tau sigma^2) xi;  r = activation(v)
+    v[t] = (1 - a) v[t-1] + a (x[t] @ w_x + b + r[t-1] @ w_h + sqrt(2 / a) sigma N(0, 1));  a = dt / tau
+
+    Args:
+      D: input features.
+      H: hidden units.
+      dt: time step, in the unit of `tau`.
+      tau: time constant; a number, or [H] for one a unit. At least dt, or Euler's method oscillates.
+      sigma: standard deviation of the process noise, in units of v; drawn only where a `key` is given. None: no noise.
+      activation: the rate as a function of the potential v.
+      **options: as in `GatedCell`.
+
+    Returns:
+      A GatedCell with G = 1, the carry v [..., H] and the outputs r [..., H]. dt, tau and sigma are leaves: they can be
+      swept and differentiated.
+
+    Raises:
+      ValueError, TypeError: an option is out of range or unknown.
+
+    References:
+      Song, Yang and Wang 2016, Training excitatory-inhibitory recurrent neural networks for cognitive tasks, PLOS
+      Computational Biology 12(2).
+    """
+    D, H = checks.positive_int("D", D), checks.positive_int("H", H)
+    dt, tau = checks.above("dt", dt, 0.0), checks.above("tau", tau, 0.0)
+    if jnp.shape(tau) not in ((), (H,)):
+        raise ValueError(f"tau: expected a number or shape {(H,)}, got shape {jnp.shape(tau)}")
+    traced = any(isinstance(x, jax.core.Tracer) for x in (dt, tau))
+    if not traced and not jnp.all(jnp.asarray(dt) <= jnp.asarray(tau)):
+        raise ValueError(f"dt: expected at most tau = {tau}, got {dt}")
+    return CTRNN(
+        D,
+        H,
+        dt=dt,
+        tau=tau,
+        sigma=None if sigma is None else checks.not_negative("sigma", sigma),
+        activation=checks.callable_("activation", activation),
+        **checked(options),
+    )

@@ -1,0 +1,150 @@
+"""Cells made of a user's own functions."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import jax
+
+from jaxrnn import checks
+from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.gated import GatedCell, Gates
+from jaxrnn.types import Cell, Params, Tree, leaf, pytree
+
+Function = Callable[..., Any]
+
+
+@pytree
+class CustomCell(Cell):
+    """See `cell`."""
+
+    D = None
+
+    init_fn: Function = leaf()
+    initial_carry_fn: Function = leaf()
+    step_fn: Function = leaf()
+    noise_fn: Function | None = leaf(default=None)
+
+    def init(self, key: jax.Array) -> Params:
+        return self.init_fn(key)
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self.initial_carry_fn(params, batch_shape)
+
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+        return self.step_fn(params, carry, x) if self.noise_fn is None else self.step_fn(params, carry, x, noise)
+
+    def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
+        return None if self.noise_fn is None else self.noise_fn(key, T, batch_shape)
+
+
+@pytree
+class CustomGatedCell(GatedCell):
+    """See `gated_cell`."""
+
+    gates: int
+    update_fn: Function = leaf()
+    hidden_fn: Function | None = leaf(default=None)
+    zero_carry_fn: Function | None = leaf(default=None)
+    own_params_fn: Function | None = leaf(default=None)
+    noise_fn: Function | None = leaf(default=None)
+
+    @property
+    def G(self) -> int:
+        return self.gates
+
+    def update(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> Tree:
+        return self.update_fn(params, carry, zx, zh, noise)
+
+    def hidden(self, carry: Tree) -> jax.Array:
+        return carry if self.hidden_fn is None else self.hidden_fn(carry)
+
+    def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> Tree:
+        if self.zero_carry_fn is None:
+            return GatedCell.zero_carry(self, batch_shape, dtype)
+        return self.zero_carry_fn(batch_shape, dtype)
+
+    def own_params(self, key: jax.Array) -> dict[str, Any]:
+        return {} if self.own_params_fn is None else self.own_params_fn(key)
+
+    def process_noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
+        return None if self.noise_fn is None else self.noise_fn(key, T, batch_shape)
+
+
+def cell(init: Function, initial_carry: Function, step: Function, *, noise: Function | None = None) -> CustomCell:
+    """A Cell of any three functions.
+
+    Args:
+      init: (key) -> params, any tree of arrays.
+      initial_carry: (params, batch_shape) -> carry, any tree of arrays [*batch_shape, ...]; integers are allowed.
+      step: (params, carry, x) -> (carry, y), x [*batch_shape, ...]; a pure function. With `noise` it takes a fourth
+        argument: this step's noise, or None in evaluation.
+      noise: (key, T, batch_shape) -> a tree of arrays [T, *batch_shape, ...]; None: the cell is deterministic.
+
+    Each function may be a `jax.tree_util.Partial`, whose arguments then are numeric options of the cell: they can be
+    traced, swept and differentiated. A function must not close over traced values.
+
+    Returns:
+      A Cell.
+    """
+    return CustomCell(
+        _function("init", init),
+        _function("initial_carry", initial_carry),
+        _function("step", step),
+        None if noise is None else _function("noise", noise),
+    )
+
+
+def gated_cell(
+    D: int,
+    H: int,
+    gates: int,
+    update: Function,
+    *,
+    hidden: Function | None = None,
+    zero_carry: Function | None = None,
+    own_params: Function | None = None,
+    noise: Function | None = None,
+    hidden_bias: bool = False,
+    **options: Unpack[GatedOptions],
+) -> CustomGatedCell:
+    """A GatedCell of its equations.
+
+    zx = x[t] @ w_x + b;  zh = hidden(carry) @ w_h + b_h;  carry = update(params, carry, zx, zh, noise)
+
+    Args:
+      D: input features.
+      H: hidden features.
+      gates: G, how many blocks of H columns w_x and w_h have.
+      update: (params, carry, zx, zh, noise) -> carry, element-wise; zx and zh are tuples of G arrays [..., H], `params`
+        holds what `own_params` made, `noise` this step's slice of what `noise` drew, or None.
+      hidden: carry -> h [..., H], what the recurrent product reads and what comes out; None: the carry itself.
+      zero_carry: (batch_shape, dtype) -> carry; None: zeros [*batch_shape, H].
+      own_params: key -> dict of arrays beside the weights and biases; None: there are none.
+      noise: (key, T, batch_shape) -> a tree of arrays [T, *batch_shape, ...]; None: there is none.
+      hidden_bias: whether there is a "b_h" [G*H] beside "b".
+      **options: as in `GatedCell`.
+
+    Each function may be a `jax.tree_util.Partial`, whose arguments then are numeric options of the cell: they can be
+    traced, swept and differentiated. A function must not close over traced values.
+
+    Returns:
+      A GatedCell.
+
+    Raises:
+      ValueError, TypeError: an option is out of range or unknown.
+    """
+    optional = {"hidden": hidden, "zero_carry": zero_carry, "own_params": own_params, "noise": noise}
+    return CustomGatedCell(
+        checks.positive_int("D", D),
+        checks.positive_int("H", H),
+        checks.positive_int("gates", gates),
+        _function("update", update),
+        **{f"{name}_fn": None if f is None else _function(name, f) for name, f in optional.items()},
+        hidden_bias=checks.flag("hidden_bias", hidden_bias),
+        **checked(options),
+    )
+
+
+def _function(name: str, value: Any) -> jax.tree_util.Partial:
+    checks.callable_(name, value)
+    return value if isinstance(value, jax.tree_util.Partial) else jax.tree_util.Partial(value)

@@ -1,0 +1,57 @@
+"""The simple recurrent network."""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.gated import GatedCell, Gates
+from jaxrnn.types import Params, pytree
+
+
+@pytree
+class Elman(GatedCell):
+    """See `elman`."""
+
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh
+
+    @property
+    def G(self) -> int:
+        return 1
+
+    def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> jax.Array:
+        return self.activation(zx[0] + zh[0])
+
+
+def elman(
+    D: int, H: int, *, activation: Callable[[jax.Array], jax.Array] = jnp.tanh, **options: Unpack[GatedOptions]
+) -> Elman:
+    """The simple recurrent network.
+
+    h[t] = activation(x[t] @ w_x + b + h[t-1] @ w_h)
+
+    Args:
+      D: input features.
+      H: hidden features.
+      activation: element-wise: jnp.tanh, jax.nn.relu, jax.nn.sigmoid, any function.
+      **options: as in `GatedCell`.
+
+    Returns:
+      A GatedCell with G = 1 and the carry h [..., H]. PyTorch's RNN and Keras's SimpleRNN are this cell, the former
+      with its two biases added.
+
+    Raises:
+      ValueError, TypeError: an option is out of range or unknown.
+
+    References:
+      Elman 1990, Finding structure in time, Cognitive Science 14(2).
+    """
+    return Elman(
+        checks.positive_int("D", D),
+        checks.positive_int("H", H),
+        activation=checks.callable_("activation", activation),
+        **checked(options),
+    )

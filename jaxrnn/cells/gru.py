@@ -1,0 +1,99 @@
+"""The gated recurrent unit."""
+
+from typing import Any, Unpack
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks, initializers
+from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.gated import GatedCell, Gates, Noise
+from jaxrnn.linear import affine
+from jaxrnn.types import Cell, Params, leaf, pytree
+
+
+@pytree
+class GRU(GatedCell):
+    """See `gru`."""
+
+    hidden_bias: bool = True
+    chrono: Any = leaf(default=None)
+
+    @property
+    def G(self) -> int:
+        return 3
+
+    def initial_bias(self, key: jax.Array, bias: jax.Array) -> jax.Array:
+        if self.chrono is None:
+            return bias
+        return bias.at[1].add(initializers.chrono(key, self.H, self.chrono, bias.dtype))
+
+    def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> jax.Array:
+        r = jax.nn.sigmoid(zx[0] + zh[0])
+        z = jax.nn.sigmoid(zx[1] + zh[1])
+        n = jnp.tanh(zx[2] + r * zh[2])
+        return (1.0 - z) * n + z * carry
+
+
+@pytree
+class ResetBeforeGRU(Cell):
+    """See `gru`, option `reset_after=False`: r multiplies h before the product, so n waits for two products in turn."""
+
+    D: int
+    inner: GRU = leaf()
+
+    def init(self, key: jax.Array) -> Params:
+        return self.inner.init(key)
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
+        return self.inner.initial_carry(params, batch_shape)
+
+    def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Noise | None:
+        return self.inner.noise(key, T, batch_shape)
+
+    def step(
+        self, params: Params, carry: jax.Array, x: jax.Array, noise: Noise | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        cell, h = self.inner, self.inner.read(carry, noise)
+        x_r, x_z, x_n = cell.split(cell.input_product(params, x))
+        w_rz, w_n = jnp.split(params["w_h"], [2 * cell.H], axis=1)
+        h_r, h_z = jnp.split(affine(h, w_rz, dtype=cell.dtype), 2, axis=-1)
+        r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
+        n = jnp.tanh(x_n + affine(r * h, w_n, dtype=cell.dtype))
+        carry = cell.zone_out(carry, (1.0 - z) * n + z * carry, noise)
+        return carry, carry
+
+
+def gru(
+    D: int, H: int, *, reset_after: bool = True, chrono: Any = None, **options: Unpack[GatedOptions]
+) -> GRU | ResetBeforeGRU:
+    """The gated recurrent unit.
+
+    r, z = sigmoid(zx_r + zh_r), sigmoid(zx_z + zh_z);  zx = x[t] @ w_x + b;  zh = h[t-1] @ w_h + b_h
+    n = tanh(zx_n + r * zh_n);  h[t] = (1 - z) * n + z * h[t-1]
+
+    Args:
+      D: input features.
+      H: hidden features.
+      reset_after: the form above, with a hidden bias "b_h" [3*H] of its own, which is PyTorch's and Keras's, so that
+        their weights fit exactly. False is the original form, n = tanh(zx_n + (r * h[t-1]) @ w_n), without "b_h".
+      chrono: the longest dependency expected, in steps: b_z = log(u), u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
+      **options: as in `GatedCell`.
+
+    Returns:
+      A GatedCell with gates r, z, n and the carry h [..., H]; a plain Cell if not `reset_after`.
+
+    Raises:
+      ValueError, TypeError: an option is out of range or unknown.
+
+    References:
+      Cho et al. 2014, arXiv:1406.1078; Tallec and Ollivier 2018, arXiv:1804.11188.
+    """
+    cell = GRU(
+        checks.positive_int("D", D),
+        checks.positive_int("H", H),
+        hidden_bias=checks.flag("reset_after", reset_after),
+        chrono=None if chrono is None else checks.above("chrono", chrono, 2.0),
+        **checked(options),
+    )
+    return cell if reset_after else ResetBeforeGRU(cell.D, cell)

@@ -1,0 +1,188 @@
+"""Long short-term memory."""
+
+from typing import Any, NamedTuple, Unpack
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks, initializers
+from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.gated import GatedCell, Gates, learned_carry, named_leaves, own_params
+from jaxrnn.linear import affine, state_dtype
+from jaxrnn.types import Cell, Params, leaf, pytree
+
+
+class LSTMCarry(NamedTuple):
+    """State of an LSTM: the hidden state h [..., H] and the memory c [..., H]."""
+
+    h: jax.Array
+    c: jax.Array
+
+
+@pytree
+class LSTM(GatedCell):
+    """See `lstm`."""
+
+    peephole: bool = False
+    coupled: bool = False
+    layer_norm: bool = False
+    forget_bias: Any = leaf(default=1.0)
+    chrono: Any = leaf(default=None)
+
+    @property
+    def G(self) -> int:
+        return 3 if self.coupled else 4
+
+    def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> LSTMCarry:
+        zeros = jnp.zeros((*batch_shape, self.H), dtype)
+        return LSTMCarry(h=zeros, c=zeros)
+
+    def hidden(self, carry: LSTMCarry) -> jax.Array:
+        return carry.h
+
+    def initial_bias(self, key: jax.Array, bias: jax.Array) -> jax.Array:
+        keep = self.forget_bias if self.chrono is None else initializers.chrono(key, self.H, self.chrono, bias.dtype)
+        keep = jnp.asarray(keep, bias.dtype)
+        if self.chrono is not None or self.coupled:  # coupled: f = 1 - i, so memory is kept by a closed input gate
+            bias = bias.at[0].add(-keep)
+        return bias if self.coupled else bias.at[1].add(keep)
+
+    def own_params(self, key: jax.Array) -> dict[str, Any]:
+        params: dict[str, Any] = {}
+        if self.peephole:
+            params["w_c"] = jnp.zeros((self.G - 1, self.H), self.param_dtype)
+        if self.layer_norm:
+            ones, zeros = jnp.ones((self.G, self.H), self.param_dtype), jnp.zeros((self.G, self.H), self.param_dtype)
+            params["norm"] = {
+                "scale_x": ones,
+                "scale_h": ones,
+                "shift": self.initial_bias(key, zeros),
+                "scale_c": ones[0],
+                "shift_c": zeros[0],
+            }
+        return params
+
+    def update(self, params: Params, carry: LSTMCarry, zx: Gates, zh: Gates, noise: Any) -> LSTMCarry:
+        if self.layer_norm:
+            norm = params["norm"]
+            zx, zh = _normalise(zx, norm["scale_x"]), _normalise(zh, norm["scale_h"])
+            zx = tuple(z + norm["shift"][g] for g, z in enumerate(zx))
+        z = [a + b for a, b in zip(zx, zh, strict=True)]
+        if self.peephole:
+            z[0] += params["w_c"][0] * carry.c
+        i = jax.nn.sigmoid(z[0])
+        if self.coupled:
+            f = 1.0 - i
+        else:
+            f = jax.nn.sigmoid(z[1] + params["w_c"][1] * carry.c if self.peephole else z[1])
+        g, z_o = jnp.tanh(z[-2]), z[-1]
+        c = f * carry.c + i * g
+        o = jax.nn.sigmoid(z_o + params["w_c"][-1] * c if self.peephole else z_o)
+        (c_out,) = _normalise((c,), norm["scale_c"][None]) if self.layer_norm else (c,)
+        return LSTMCarry(h=o * jnp.tanh(c_out + norm["shift_c"] if self.layer_norm else c_out), c=c)
+
+
+def _normalise(z: Gates, scale: jax.Array, epsilon: float = 1e-5) -> Gates:
+    """Layer normalisation over all gates of a row together, as in the paper; scale [G, H]."""
+    mean = sum(x.mean(-1, keepdims=True) for x in z) / len(z)
+    variance = sum(jnp.square(x - mean).mean(-1, keepdims=True) for x in z) / len(z)
+    return tuple((x - mean) * jax.lax.rsqrt(variance + epsilon) * scale[g] for g, x in enumerate(z))
+
+
+def lstm(
+    D: int,
+    H: int,
+    *,
+    peephole: bool = False,
+    coupled: bool = False,
+    layer_norm: bool = False,
+    forget_bias: Any = 1.0,
+    chrono: Any = None,
+    proj_size: int | None = None,
+    **options: Unpack[GatedOptions],
+) -> "LSTM | ProjectedLSTM":
+    """Long short-term memory.
+
+    i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o);  g = tanh(z_g);  z = x[t] @ w_x + b + h[t-1] @ w_h
+    c[t] = f * c[t-1] + i * g;  h[t] = o * tanh(c[t])
+
+    Args:
+      D: input features.
+      H: hidden features.
+      peephole: z_i and z_f also see c[t-1], z_o sees c[t], through weights "w_c" [G-1, H] (Gers and Schmidhuber 2000).
+      coupled: f = 1 - i, and the gates are i, g, o (Greff et al. 2017).
+      layer_norm: x @ w_x and h @ w_h are normalised over all G*H entries before they are added, c[t] before its tanh;
+        scales and shifts are in params["norm"], which takes the place of "b" (Ba et al. 2016).
+      forget_bias: added to the freshly drawn bias of f, so that the memory is kept at first (Jozefowicz et al. 2015);
+        subtracted from that of i if coupled.
+      chrono: the longest dependency expected, in steps: instead of `forget_bias`, b_f = log(u), b_i = -b_f with
+        u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
+      proj_size: h[t] = (o * tanh(c[t])) @ w_p with "w_p" [H, proj_size], and "w_h" is [proj_size, G*H] (Sak et al.
+        2014). Not with recurrent_dropout or zoneout.
+      **options: as in `GatedCell`.
+
+    Returns:
+      A GatedCell with gates i, f, g, o (PyTorch's and Keras's order, too) and the carry LSTMCarry(h, c); with
+      `proj_size` a plain Cell.
+
+    Raises:
+      ValueError, TypeError: an option is out of range or unknown.
+
+    References:
+      Hochreiter and Schmidhuber 1997, Neural Computation 9(8); Gers, Schmidhuber and Cummins 2000, Neural Computation
+      12(10) (forget gate); Gers and Schmidhuber 2000, IJCNN (peepholes); Greff et al. 2017, arXiv:1503.04069; Ba et al.
+      2016, arXiv:1607.06450; Sak, Senior and Beaufays 2014, arXiv:1402.1128; Jozefowicz et al. 2015, ICML; Tallec and Ollivier 2018, arXiv:1804.11188.
+    """
+    if checks.flag("layer_norm", layer_norm):
+        options = {**options, "bias": False}
+    cell = LSTM(
+        checks.positive_int("D", D),
+        checks.positive_int("H", H),
+        peephole=checks.flag("peephole", peephole),
+        coupled=checks.flag("coupled", coupled),
+        layer_norm=layer_norm,
+        forget_bias=checks.finite("forget_bias", forget_bias),
+        chrono=None if chrono is None else checks.above("chrono", chrono, 2.0),
+        **checked(options),
+    )
+    if proj_size is None:
+        return cell
+    for name in ("recurrent_dropout", "zoneout"):
+        if options.get(name) is not None:
+            raise ValueError(f"{name}: expected None with proj_size, got {options[name]!r}")
+    return ProjectedLSTM(cell.D, checks.positive_int("proj_size", proj_size), cell)
+
+
+@pytree
+class ProjectedLSTM(Cell):
+    """See `lstm`, option `proj_size`."""
+
+    D: int
+    P: int
+    inner: LSTM = leaf()
+
+    def init(self, key: jax.Array) -> Params:
+        inner, recurrent, projection = jax.random.split(key, 3)
+        cell = self.inner
+        w_h = cell.draw_gates(recurrent, cell.recurrent_init, self.P)
+        w_p = cell.input_init(projection, (cell.H, self.P), cell.param_dtype)
+        params = cell.init(inner) | {"w_h": w_h, "w_p": w_p}
+        if cell.learn_carry:
+            params["initial_carry"] = named_leaves(self._zero_carry((), cell.param_dtype))
+        return params
+
+    def _zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> LSTMCarry:
+        carry = self.inner.zero_carry(batch_shape, dtype)
+        return carry._replace(h=jnp.zeros((*batch_shape, self.P), dtype))
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMCarry:
+        zeros = self._zero_carry(batch_shape, state_dtype(params["w_h"].dtype))
+        return learned_carry(params, zeros) if self.inner.learn_carry else zeros
+
+    def step(self, params: Params, carry: LSTMCarry, x: jax.Array, noise: None = None) -> tuple[LSTMCarry, jax.Array]:
+        cell = self.inner
+        zx = cell.split(cell.input_product(params, x))
+        zh = cell.split(cell.recurrent_product(params, carry.h))
+        new = cell.update(own_params(params), carry, zx, zh, None)
+        h = affine(new.h, params["w_p"], dtype=cell.dtype)
+        return LSTMCarry(h=h, c=new.c), h

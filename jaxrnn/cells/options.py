@@ -1,0 +1,40 @@
+"""The options that all gated cells share, and their checks."""
+
+from typing import Any, TypedDict
+
+from jaxrnn import checks
+from jaxrnn.initializers import Initializer
+
+
+class GatedOptions(TypedDict, total=False):
+    """Options of every gated cell; `jaxrnn.gated.GatedCell` says what each does."""
+
+    bias: bool
+    input_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
+    dtype: Any
+    param_dtype: Any
+    recurrent_dropout: Any
+    zoneout: Any
+    learn_carry: bool
+
+
+def checked(options: GatedOptions) -> dict[str, Any]:
+    """The options, or an error that names the one that is wrong."""
+    given: dict[str, Any] = dict(options)
+    known = tuple(GatedOptions.__annotations__)
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{name}: expected one of the options {known}, got an unknown one")
+    for name in ("input_init", "recurrent_init", "bias_init"):
+        if name in given:
+            checks.callable_(name, given[name])
+    for name in ("recurrent_dropout", "zoneout"):
+        checks.rate(name, given.get(name))
+    for name in ("bias", "learn_carry"):
+        checks.flag(name, given.get(name, False))
+    for name in ("dtype", "param_dtype"):
+        if given.get(name) is not None:
+            given[name] = checks.float_dtype(name, given[name])
+    return given

@@ -1,0 +1,132 @@
+"""Checks of arguments: every message names the argument, what was expected and what came."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def positive_int(name: str, value: Any) -> int:
+    """A size: an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+    return int(value)
+
+
+def rate(name: str, value: Any) -> Any:
+    """A probability in [0, 1), or a tree of them, or None."""
+    return _numbers(name, value, "numbers in [0, 1)", lambda x: (x >= 0) & (x < 1))
+
+
+def above(name: str, value: Any, low: float) -> Any:
+    """A finite number above `low`, or a tree or array of them."""
+    return _numbers(name, value, f"finite numbers above {low:g}", lambda x: (x > low) & np.isfinite(x))
+
+
+def not_negative(name: str, value: Any) -> Any:
+    """A finite number of at least 0, or a tree or array of them."""
+    return _numbers(name, value, "finite numbers of at least 0", lambda x: (x >= 0) & np.isfinite(x))
+
+
+def finite(name: str, value: Any) -> Any:
+    """A finite number, or a tree or array of them."""
+    return _numbers(name, value, "finite numbers", np.isfinite)
+
+
+def _numbers(name: str, value: Any, expected: str, inside: Callable[[np.ndarray], Any]) -> Any:
+    """Traced values pass unchecked. Python integers become floats: a numeric option can be differentiated."""
+    for leaf in jax.tree.leaves(value):
+        if isinstance(leaf, jax.core.Tracer):
+            continue
+        array = np.asarray(leaf)
+        number = array.dtype != bool and jnp.issubdtype(array.dtype, np.number)
+        if not number or not np.all(inside(array.astype(np.float64))):
+            raise ValueError(f"{name}: expected {expected}, got {leaf!r}")
+    return jax.tree.map(lambda x: float(x) if isinstance(x, (int, float)) else x, value)
+
+
+def one_of(name: str, value: Any, options: tuple[Any, ...]) -> Any:
+    """One of a few named options."""
+    if value not in options:
+        raise ValueError(f"{name}: expected one of {options}, got {value!r}")
+    return value
+
+
+def instance(name: str, value: Any, kind: type | tuple[type, ...], hint: str = "") -> Any:
+    """A value of a type; `hint` says how to make one."""
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        expected = " or ".join(k.__name__ for k in kinds)
+        raise TypeError(f"{name}: expected a {expected}, got {short(value)}{hint and '; ' + hint}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {short(value)}")
+    return bool(value)
+
+
+def float_dtype(name: str, value: Any) -> np.dtype:
+    """A floating-point dtype, by name or type."""
+    try:
+        dtype = jnp.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name}: expected a floating-point dtype such as jnp.bfloat16, got {value!r}")
+    return dtype
+
+
+def callable_(name: str, value: Any) -> Any:
+    """A function."""
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function, got {short(value)}")
+    return value
+
+
+def key(name: str, value: Any) -> Any:
+    """A JAX random key (typed, or the older uint32 pair), not a batch of them."""
+    dtype = getattr(value, "dtype", None)
+    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    old = dtype == np.uint32 and value.ndim == 1
+    if not (old or (typed and value.ndim == 0)):
+        raise TypeError(f"{name}: expected a random key such as jax.random.key(0), got {short(value)}")
+    return value
+
+
+def same_tree(name: str, value: Any, expected: Any) -> None:
+    """A tree of arrays with the structure and shapes of `expected` (shapes or arrays)."""
+    got, want = _shapes(value), _shapes(expected)
+    if list(got) == list(want) and jax.tree.structure(value) != jax.tree.structure(expected):
+        raise ValueError(
+            f"{name}: expected a tree of the structure {jax.tree.structure(expected)}, "
+            f"got {jax.tree.structure(value)}"
+        )
+    for path in want:
+        if path not in got:
+            raise ValueError(f"{name}{path}: expected an array of shape {want[path]}, got none ({_listing(got)})")
+        if got[path] != want[path]:
+            raise ValueError(f"{name}{path}: expected shape {want[path]}, got {got[path]}")
+    for path in got:
+        if path not in want:
+            raise ValueError(f"{name}{path}: expected no such entry ({_listing(want)}), got shape {got[path]}")
+
+
+def short(value: Any) -> str:
+    """A value in an error message: arrays by dtype and shape, the rest by type and a short repr."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype}{list(value.shape)}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _listing(shapes: dict[str, tuple[int, ...]]) -> str:
+    return "has " + (", ".join(path or "a bare array" for path in shapes) or "nothing")

@@ -1,0 +1,218 @@
+"""GatedCell: a cell declared by its pointwise equations alone."""
+
+import abc
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import initializers
+from jaxrnn.linear import affine, state_dtype
+from jaxrnn.types import Cell, Params, Tree, leaf, pytree
+
+Gates = tuple[jax.Array, ...]
+"""G arrays [..., H], one a gate."""
+
+
+class Noise(NamedTuple):
+    """Randomness of a gated cell; each part is None unless its option is on.
+
+    Attributes:
+      dropout: bool [T, *batch_shape, H], the same for all t: which hidden units the recurrent product reads.
+      zoneout: a tree like the carry of bool [T, *batch_shape, ...]: which entries keep their old value.
+      process: what the cell's own `process_noise` drew.
+    """
+
+    dropout: jax.Array | None = None
+    zoneout: Tree = None
+    process: Tree = None
+
+
+@pytree
+class GatedCell(Cell):
+    """A cell whose only products are x @ w_x and h @ w_h; all else is the pointwise `update`.
+
+    zx = x[t] @ w_x + b;  zh = read(carry) @ w_h + b_h;  carry = update(params, carry, zx, zh);  h[t] = hidden(carry)
+
+    The products are the engine's own, so that it can hoist, fuse and transpose them; `step` is derived.
+
+    Attributes:
+      D, H: input and hidden features.
+      bias, hidden_bias: whether there is a `b`, a `b_h`.
+      input_init, recurrent_init, bias_init: initialisers (key, shape, dtype) -> array, applied to each gate by itself.
+      dtype: the factors of the products are rounded to it (None: not at all). Sums, `update` and the carry stay in
+        float32.
+      param_dtype: dtype of the parameters.
+      recurrent_dropout: rate at which the recurrent product misses a unit of h[t-1]; one mask for all of time, none in
+        evaluation (Gal and Ghahramani 2016, arXiv:1512.05287).
+      zoneout: rate at which an entry of the carry keeps its old value at a step; one number, or a tree of numbers like
+        the carry. In evaluation the two values are averaged by the rate (Krueger et al. 2017, arXiv:1606.01305).
+      learn_carry: the initial carry is a parameter.
+    """
+
+    D: int
+    H: int
+    _: dataclasses.KW_ONLY
+    bias: bool = True
+    hidden_bias: bool = False
+    input_init: initializers.Initializer = initializers.GLOROT
+    recurrent_init: initializers.Initializer = initializers.ORTHOGONAL
+    bias_init: initializers.Initializer = initializers.ZEROS
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    recurrent_dropout: Any = leaf(default=None)
+    zoneout: Tree = leaf(default=None)
+    learn_carry: bool = False
+
+    # What a cell declares.
+
+    @property
+    @abc.abstractmethod
+    def G(self) -> int:
+        """Number of gates."""
+
+    @abc.abstractmethod
+    def update(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> Tree:
+        """The equations: the next carry from the pre-activations, element by element.
+
+        Args:
+          params: the cell's own parameters: without w_x, w_h, b and b_h.
+          carry: the state before this step.
+          zx, zh: G arrays [..., H] each.
+          noise: this step's slice of `process_noise`, or None.
+        """
+
+    def hidden(self, carry: Tree) -> jax.Array:
+        """h [..., H] of a carry: what the recurrent product reads and what comes out as y."""
+        return carry
+
+    def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> Tree:
+        """A carry of zeros."""
+        return jnp.zeros((*batch_shape, self.H), dtype)
+
+    def own_params(self, key: jax.Array) -> dict[str, Any]:
+        """Parameters beside the weights and biases: peepholes, scales."""
+        del key
+        return {}
+
+    def initial_bias(self, key: jax.Array, bias: jax.Array) -> jax.Array:
+        """Last change to a freshly drawn `b` [G, H], such as a unit forget bias."""
+        del key
+        return bias
+
+    def process_noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
+        """The cell's own randomness, [T, *batch_shape, ...], handed to `update`."""
+        del key, T, batch_shape
+
+    # What follows from it.
+
+    def init(self, key: jax.Array) -> Params:
+        """{"w_x": [D, G*H], "w_h": [H, G*H], "b": [G*H]} and whatever else the options ask for."""
+        keys = dict(zip(("w_x", "w_h", "b", "b_h", "gates", "own"), jax.random.split(key, 6), strict=True))
+
+        params = {
+            "w_x": self.draw_gates(keys["w_x"], self.input_init, self.D),
+            "w_h": self.draw_gates(keys["w_h"], self.recurrent_init, self.H),
+        }
+        if self.bias:
+            bias = self.draw_gates(keys["b"], self.bias_init).reshape(self.G, self.H)
+            params["b"] = self.initial_bias(keys["gates"], bias).reshape(-1)
+        if self.hidden_bias:
+            params["b_h"] = self.draw_gates(keys["b_h"], self.bias_init)
+        params |= self.own_params(keys["own"])
+        if self.learn_carry:
+            params["initial_carry"] = named_leaves(self.zero_carry((), self.param_dtype))
+        return params
+
+    def draw_gates(self, key: jax.Array, init: initializers.Initializer, *rows: int) -> jax.Array:
+        """Draws each gate's [*rows, H] by itself: [*rows, G*H]."""
+        gates = [init(k, (*rows, self.H), self.param_dtype) for k in jax.random.split(key, self.G)]
+        return jnp.concatenate(gates, axis=-1)
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        """Zeros, or the learned carry, for every row of the batch."""
+        dtype = state_dtype(params["w_h"].dtype)
+        zeros = self.zero_carry(batch_shape, dtype)
+        return learned_carry(params, zeros) if self.learn_carry else zeros
+
+    def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Noise | None:
+        """Masks for recurrent dropout and zoneout, and the cell's own noise; None if there is none of them."""
+        dropout_key, zoneout_key, process_key = jax.random.split(key, 3)
+        noise = Noise(process=self.process_noise(process_key, T, batch_shape))
+        if self.recurrent_dropout is not None:
+            keep = jax.random.bernoulli(dropout_key, 1.0 - self.recurrent_dropout, (*batch_shape, self.H))
+            noise = noise._replace(dropout=jnp.broadcast_to(keep, (T, *keep.shape)))
+        if self.zoneout is not None:
+            carry = self.zero_carry((T, *batch_shape), jnp.float32)
+            rates, (leaves, structure) = self._zoneout_rates(carry), jax.tree.flatten(carry)
+            keys = jax.random.split(zoneout_key, len(leaves))
+            masks = [jax.random.bernoulli(k, r, x.shape) for k, r, x in zip(keys, rates, leaves, strict=True)]
+            noise = noise._replace(zoneout=jax.tree.unflatten(structure, masks))
+        return noise if jax.tree.leaves(noise) else None
+
+    def read(self, carry: Tree, noise: Noise | None) -> jax.Array:
+        """What the recurrent product sees of a carry: h, less the units that dropout took."""
+        h = self.hidden(carry)
+        if self.recurrent_dropout is None or noise is None:
+            return h
+        return jnp.where(noise.dropout, h / (1.0 - self.recurrent_dropout), 0.0)
+
+    def input_product(self, params: Params, x: jax.Array) -> jax.Array:
+        """zx [..., G*H] from inputs [..., D]."""
+        return affine(x, params["w_x"], params.get("b"), dtype=self.dtype)
+
+    def recurrent_product(self, params: Params, h: jax.Array) -> jax.Array:
+        """zh [..., G*H] from hidden states [..., H]."""
+        return affine(h, params["w_h"], params.get("b_h"), dtype=self.dtype)
+
+    def split(self, z: jax.Array) -> Gates:
+        """[..., G*H] -> G arrays [..., H]."""
+        return tuple(z[..., g * self.H : (g + 1) * self.H] for g in range(self.G))
+
+    def advance(self, own: Params, carry: Tree, zx: Gates, zh: Gates, noise: Noise | None) -> Tree:
+        """`update`, then zoneout."""
+        new = self.update(own, carry, zx, zh, None if noise is None else noise.process)
+        return self.zone_out(carry, new, noise)
+
+    def zone_out(self, carry: Tree, new: Tree, noise: Noise | None) -> Tree:
+        """Keeps old entries of the carry, as the option says."""
+        if self.zoneout is None:
+            return new
+        olds, (news, structure) = jax.tree.leaves(carry), jax.tree.flatten(new)
+        if noise is None:
+            kept = [r * a + (1.0 - r) * b for r, a, b in zip(self._zoneout_rates(new), olds, news, strict=True)]
+        else:
+            kept = [jnp.where(m, a, b) for m, a, b in zip(jax.tree.leaves(noise.zoneout), olds, news, strict=True)]
+        return jax.tree.unflatten(structure, kept)
+
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None = None) -> tuple[Tree, jax.Array]:
+        """One step, with the products inside."""
+        zx = self.split(self.input_product(params, x))
+        zh = self.split(self.recurrent_product(params, self.read(carry, noise)))
+        carry = self.advance(own_params(params), carry, zx, zh, noise)
+        return carry, self.hidden(carry)
+
+    def _zoneout_rates(self, carry: Tree) -> list[Any]:
+        rates = jax.tree.leaves(self.zoneout)
+        return rates * len(jax.tree.leaves(carry)) if len(rates) == 1 else rates
+
+
+def own_params(params: Params) -> Params:
+    """The parameters that `update` sees: all but the engine's own."""
+    return {name: value for name, value in params.items() if name not in _ENGINE}
+
+
+_ENGINE = ("w_x", "w_h", "b", "b_h", "initial_carry")
+
+
+def named_leaves(carry: Tree) -> dict[str, jax.Array]:
+    """A carry as a plain dict, which is what parameters are made of: a bare array is named "h"."""
+    flat = jax.tree_util.tree_leaves_with_path(carry)
+    return {jax.tree_util.keystr(path, simple=True, separator=".") or "h": x for path, x in flat}
+
+
+def learned_carry(params: Params, zeros: Tree) -> Tree:
+    """The parameter "initial_carry", for every row of a carry of zeros."""
+    rows = jax.tree.unflatten(jax.tree.structure(zeros), [params["initial_carry"][name] for name in named_leaves(zeros)])
+    return jax.tree.map(lambda row, zero: jnp.broadcast_to(row.astype(zero.dtype), zero.shape), rows, zeros)

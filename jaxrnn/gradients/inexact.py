@@ -1,0 +1,32 @@
+"""The leaves of a tree that have a derivative: not integers, booleans or random keys."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.types import Tree
+
+
+def floats(tree: Tree) -> list[Any]:
+    """The floating-point (or complex) leaves."""
+    return [x for x in jax.tree.leaves(tree) if _inexact(x)]
+
+
+def with_floats(tree: Tree, values: list[Any]) -> Tree:
+    """The tree with its floating-point leaves replaced, in the order of `floats`."""
+    rest = iter(values)
+    return jax.tree.map(lambda x: next(rest) if _inexact(x) else x, tree)
+
+
+def cotangent(tree: Tree, values: list[Any]) -> Tree:
+    """The cotangent of a tree, as a custom rule returns it: `values` at its floating-point leaves, None elsewhere."""
+    rest = iter(values)
+    return jax.tree.map(lambda x: next(rest) if _inexact(x) else None, tree)
+
+
+def _inexact(x: Any) -> bool:
+    dtype = getattr(x, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended):
+        return False
+    return jnp.issubdtype(jnp.result_type(x) if dtype is None else dtype, jnp.inexact)

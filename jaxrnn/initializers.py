@@ -1,0 +1,39 @@
+"""Initialisers of weights and biases: `jax.nn.initializers`, and two that recurrent networks need beside them.
+
+They are module constants or cached, so that equal cells hold the same function and compile once.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
+
+GLOROT = jax.nn.initializers.glorot_uniform()
+ORTHOGONAL = jax.nn.initializers.orthogonal()
+ZEROS = jax.nn.initializers.zeros
+
+
+@functools.cache
+def torch_uniform(H: int) -> Initializer:
+    """U(-1/sqrt(H), 1/sqrt(H)), which PyTorch draws all weights and biases of its recurrent layers from.
+
+    PyTorch's LSTM and RNN have two biases that are only ever added; here there is one.
+    """
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -(H**-0.5), H**-0.5)
+
+    return init
+
+
+def chrono(key: jax.Array, H: int, max_time: Any, dtype: Any) -> jax.Array:
+    """Biases log(u), u ~ U(1, max_time - 1), for gates that keep the state: memories of 1 to max_time steps.
+
+    References:
+      Tallec and Ollivier 2018, Can recurrent neural networks warp time?, arXiv:1804.11188.
+    """
+    return jnp.log(jax.random.uniform(key, (H,), dtype, 1.0, max_time - 1.0))

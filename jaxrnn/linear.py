@@ -1,0 +1,34 @@
+"""The affine map that all products of the library go through."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def state_dtype(params_dtype: Any) -> Any:
+    """The dtype of sums and states that go with parameters of a dtype: float32, or float64 for float64."""
+    return jnp.float64 if params_dtype == jnp.float64 else jnp.float32
+
+
+def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any = None) -> jax.Array:
+    """x @ w + b, over the last axis.
+
+    The axes before the last are flattened first: so the gradient of `w` is one plain matrix product, which XLA runs
+    up to twice as fast as a contraction over several axes.
+
+    Args:
+      x: [..., D].
+      w: [D, K].
+      b: [K], or None.
+      dtype: the factors are rounded to it (bfloat16, float16); the sum is accumulated in float32 at least.
+
+    Returns:
+      [..., K], in the dtype of `w`, float32 at least.
+    """
+    accumulated = state_dtype(w.dtype)
+    factors = w.dtype if dtype is None else dtype
+    flat = x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x
+    product = jnp.matmul(flat.astype(factors), w.astype(factors), preferred_element_type=accumulated)
+    product = product.reshape(*x.shape[:-1], w.shape[-1])
+    return product if b is None else product + b.astype(accumulated)

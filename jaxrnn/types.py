@@ -1,0 +1,194 @@
+"""The types that carry everything: Cell, Model, Gradient; `jaxrnn.gated` adds GatedCell.
+
+Vocabulary, in every docstring of the library:
+
+  T          time steps, always axis 0
+  B          batch: whatever axes lie between time and features, none included
+  D, H, O    input, hidden and output features, always the last axis
+  G          gates of a cell
+  x[t]       input at step t; h[t] and y[t] are the state and output *after* x[t] was read, and the state before the
+             first step is the `carry` argument
+  zx, zh     pre-activations from the input and from the hidden state
+  dz         the loss's derivative with respect to a pre-activation
+
+Each type is a frozen dataclass and a JAX pytree. Numeric options (rates, time constants) are leaves: they can be
+traced, swept over and differentiated. Everything else is static, so two cells of equal options are equal, and a
+function jitted over cells compiles once for both.
+"""
+
+import abc
+import dataclasses
+from typing import Any, NamedTuple, TypeVar, dataclass_transform
+
+import jax
+import numpy as np
+
+Tree = Any
+"""A pytree of arrays."""
+Params = Any
+"""A nested dict of arrays."""
+
+_T = TypeVar("_T")
+
+
+def leaf(**options: Any) -> Any:
+    """A dataclass field that is data, not structure: a numeric option, or a child that may hold some."""
+    return dataclasses.field(metadata={"leaf": True}, **options)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(leaf, dataclasses.field))
+def pytree(cls: type[_T]) -> type[_T]:
+    """Makes a class a frozen dataclass and a JAX pytree; its fields are static, but for those declared by `leaf`."""
+    cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
+    return jax.tree_util.register_dataclass(
+        cls,
+        data_fields=[f.name for f in fields if f.metadata.get("leaf")],
+        meta_fields=[f.name for f in fields if not f.metadata.get("leaf")],
+    )
+
+
+class Options:
+    """Equality by value and a `repr` of the options that differ from their defaults."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other) or jax.tree.structure(self) != jax.tree.structure(other):
+            return False
+        pairs = zip(jax.tree.leaves(self), jax.tree.leaves(other), strict=True)
+        return all(a is b or np.array_equal(a, b) for a, b in pairs)
+
+    def __hash__(self) -> int:
+        return hash(jax.tree.structure(self))
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{f.name}={_shown(getattr(self, f.name))}"
+            for f in dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+            if getattr(self, f.name) is not f.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, jax.tree_util.Partial) and not value.args:
+        return _shown(value.func) if not value.keywords else f"Partial({_shown(value.func)}, **{value.keywords})"
+    if hasattr(value, "dtype") and np.ndim(value) > 0:
+        return f"{value.dtype}{list(value.shape)}"
+    return getattr(value, "__name__", None) or repr(value)
+
+
+class Cell(Options, abc.ABC):
+    """One time step of a recurrent network: (carry, x[t]) -> (carry, y[t])."""
+
+    D: int | None
+    """Input features, or None if the cell takes inputs of any kind."""
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array) -> Params:
+        """Draws the parameters."""
+
+    @abc.abstractmethod
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        """The state before the first step; each leaf has shape [*batch_shape, ...]."""
+
+    @abc.abstractmethod
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+        """Reads x[t] of shape [*batch_shape, D].
+
+        Args:
+          params: as `init` returns them.
+          carry: the state before this step.
+          x: the input of this step.
+          noise: this step's slice of what `noise` drew; None in evaluation.
+
+        Returns:
+          (carry, y): the state after this step and the output.
+        """
+
+    def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
+        """Draws the randomness of all T steps before the loop: a tree of [T, *batch_shape, ...], or None."""
+        del key, T, batch_shape
+
+
+class Model(Options, abc.ABC):
+    """A map of whole sequences: xs [T, *batch_shape, ...] -> ys."""
+
+    keeps_time: bool = True
+    """Whether ys still have the time axis."""
+
+    @property
+    def parts(self) -> tuple["Model | Cell", ...]:
+        """The children, in the order in which data passes through them."""
+        return ()
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array) -> Params:
+        """Draws the parameters."""
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        """The state before the first step; an empty tuple if the model keeps none."""
+        del params, batch_shape
+        return ()
+
+    @abc.abstractmethod
+    def apply(
+        self,
+        params: Params,
+        xs: jax.Array,
+        *,
+        carry: Tree = None,
+        lengths: Any = None,
+        resets: Any = None,
+        key: jax.Array | None = None,
+        gradient: "Gradient | None" = None,
+    ) -> tuple[Tree, Any]:
+        """Reads a sequence.
+
+        Args:
+          params: as `init` returns them.
+          xs: [T, *batch_shape, D].
+          carry: the state before the first step; None for `initial_carry`.
+          lengths: integers [*batch_shape]: row b ends after lengths[b] steps. None: all rows have T.
+          resets: bool [T, *batch_shape]: an episode starts at this step, from `initial_carry`.
+          key: for dropout and the like; None means evaluation.
+          gradient: how to differentiate through time; None for what the layers were built with.
+
+        Returns:
+          (carry, ys): the state after the last step (an empty tuple if there is none) and the outputs.
+        """
+
+
+class Step(NamedTuple):
+    """What a cell reads at one step; with a leading axis T, at all steps.
+
+    Attributes:
+      x: [*batch_shape, ...]; on padding some finite value.
+      noise: a slice of what the cell's `noise` drew, or None.
+      valid: bool [*batch_shape]: False on padding, where the carry is held and y is zero; None: all rows are valid.
+      reset: bool [*batch_shape]: before this step the carry becomes the initial one; None: in no row.
+    """
+
+    x: jax.Array
+    noise: Tree = None
+    valid: jax.Array | None = None
+    reset: jax.Array | None = None
+
+
+class Inputs(NamedTuple):
+    """What a Gradient runs a cell over, as `unroll` prepared it: checked, and time always forward.
+
+    Attributes:
+      steps: a Step whose arrays have the leading axis T.
+      initial: the carry that a reset restores; None without resets.
+    """
+
+    steps: Step
+    initial: Tree = None
+
+
+class Gradient(Options, abc.ABC):
+    """How an unroll is differentiated through time. The values are the same for all of them."""
+
+    @abc.abstractmethod
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+        """Runs the cell over all steps: (carry after the last step, ys [T, ...])."""
