@@ -98,6 +98,24 @@ def key(name: str, value: Any) -> Any:
     return value
 
 
+def array(name: str, value: Any) -> jax.Array:
+    """Anything that JAX takes as an array."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected an array, got {short(value)}") from error
+
+
+def array_tree(name: str, value: Any, expected: Any) -> Any:
+    """A tree of arrays with the structure, shapes and dtypes of `expected`."""
+    same_tree(name, value, expected)
+    value = jax.tree.map(lambda x: x if hasattr(x, "aval") or isinstance(x, jax.ShapeDtypeStruct) else jnp.asarray(x), value)
+    for (path, got), want in zip(jax.tree_util.tree_leaves_with_path(value), jax.tree.leaves(expected), strict=True):
+        if got.dtype != want.dtype:
+            raise TypeError(f"{name}{jax.tree_util.keystr(path)}: expected {short(want)}, got {short(got)}")
+    return value
+
+
 def same_tree(name: str, value: Any, expected: Any) -> None:
     """A tree of arrays with the structure and shapes of `expected` (shapes or arrays)."""
     got, want = _shapes(value), _shapes(expected)

@@ -1,0 +1,197 @@
+"""Every gradient of a cell or model, against autodiff and against finite differences."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.gradients.autodiff import autodiff
+from jaxrnn.gradients.inexact import floats, with_floats
+from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.types import Cell, Gradient, Model, Params, Tree
+from jaxrnn.unroll import unroll
+
+EXACT = 1e-9
+"""Tolerance on the relative error of a gradient that equals autodiff's, in float64."""
+FINITE_DIFFERENCES = 1e-5
+"""Tolerance on the relative error of a directional derivative by central differences, in float64."""
+STEP = 1e-5
+"""Length of the finite differences' steps."""
+SMALL = 1e-4
+"""A directional derivative below this share of the loss is measured against that share: differences of the loss can't
+resolve smaller ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One comparison: `error` is max|a - b| / max|b| between `gradient` and autodiff for one `parameter`."""
+
+    gradient: str
+    parameter: str
+    error: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return self.error <= self.tolerance  # False for NaN
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientReport:
+    """What `check_gradients` found; prints as a table."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row is within its tolerance."""
+        return all(row.ok for row in self.rows)
+
+    @property
+    def max_error(self) -> float:
+        """The largest relative error, that of the finite differences included; NaN if any is."""
+        return float(np.max([row.error for row in self.rows]))
+
+    def __str__(self) -> str:
+        cells = [("gradient", "parameter", "relative error", "tolerance", "verdict")]
+        for r in self.rows:
+            cells.append((r.gradient, r.parameter, f"{r.error:.1e}", f"{r.tolerance:.0e}", "ok" if r.ok else "WRONG"))
+        widths = [max(len(row[i]) for row in cells) for i in range(5)]
+        lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        verdict = "all gradients agree" if self.ok else "SOME GRADIENTS ARE WRONG"
+        return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:], verdict])
+
+
+def check_gradients(
+    cell_or_model: Cell | Model,
+    params: Params,
+    xs: Any,
+    *,
+    carry: Tree = None,
+    lengths: Any = None,
+    resets: Any = None,
+    key: jax.Array | None = None,
+    gradients: tuple[Gradient, ...] | None = None,
+    directions: int = 4,
+) -> GradientReport:
+    """Compares ways of differentiating a cell or model through time, on the user's own data.
+
+    The loss is the inner product of the outputs and of the final carry with fixed random numbers. Its derivatives with
+    respect to each parameter, the inputs and the initial carry are taken in float64, whatever the session's default
+    and the cell's dtypes, in three ways: by `autodiff()`, by each of `gradients`, and by central finite differences of
+    the loss along random directions. The last see only values: they also catch a wrong rule inside the user's own
+    step, on which all the others agree.
+
+    Args:
+      cell_or_model: a Cell or a Model.
+      params: its parameters.
+      xs: [T, ..., D], as for `unroll`. A few steps and rows are enough.
+      carry, lengths, resets: as for `unroll`.
+      key: if given, noise is drawn from it, the same for all.
+      gradients: what to compare with autodiff; None: all that should equal it.
+      directions: how many random directions for each parameter.
+
+    Returns:
+      A GradientReport: `print` it; `report.ok`, `report.max_error`. Relative error is max|a - b| / max|b|, for each
+      parameter; b is autodiff's.
+
+    Raises:
+      ValueError, TypeError: as `unroll` does.
+    """
+    checks.instance("cell_or_model", cell_or_model, (Cell, Model))
+    checks.positive_int("directions", directions)
+    gradients = (reverse_scan(),) if gradients is None else gradients
+    for gradient in gradients:
+        checks.instance("gradients", gradient, Gradient)
+    with jax.enable_x64(True):
+        thing = _without_dtypes(cell_or_model)
+        params, xs, carry = jax.tree.map(_float64, (params, xs, carry))
+        if carry is None:
+            carry = thing.initial_carry(params, _batch_shape(thing, xs))
+        arguments = {"params": params, "xs": xs, "carry": carry}
+
+        def loss(values: list[jax.Array], gradient: Gradient) -> jax.Array:
+            a = with_floats(arguments, values)
+            options = {"lengths": lengths, "resets": resets, "key": key, "gradient": gradient}
+            if isinstance(thing, Cell):
+                outputs = unroll(thing, a["params"], a["xs"], a["carry"], **options)
+            else:
+                outputs = thing.apply(a["params"], a["xs"], carry=a["carry"], **options)
+            return _random_product(floats(outputs))
+
+        values, names = floats(arguments), _names(arguments)
+        reference = jax.jit(jax.grad(lambda v: loss(v, autodiff())))(values)
+        rows = []
+        for gradient in gradients:
+            found = jax.jit(jax.grad(lambda v, g=gradient: loss(v, g)))(values)
+            for name, a, b in zip(names, found, reference, strict=True):
+                rows.append(Row(repr(gradient), name, _relative_error(a, b), EXACT))
+        errors = _finite_differences(lambda v: loss(v, autodiff()), values, reference, directions)
+        rows += [Row("finite differences", n, e, FINITE_DIFFERENCES) for n, e in zip(names, errors, strict=True)]
+    return GradientReport(tuple(rows))
+
+
+def _random_product(outputs: list[jax.Array]) -> jax.Array:
+    keys = jax.random.split(jax.random.key(0), len(outputs))
+    return sum((jnp.vdot(jax.random.normal(k, x.shape, x.dtype), x) for k, x in zip(keys, outputs, strict=True)), 0.0)
+
+
+def _relative_error(a: Any, b: Any) -> float:
+    a, b = np.asarray(a), np.asarray(b)
+    difference, scale = np.max(np.abs(a - b), initial=0.0), np.max(np.abs(b), initial=0.0)
+    return float(difference / scale) if scale > 0 else float(np.where(difference == 0, 0.0, np.inf))
+
+
+def _finite_differences(loss: Any, values: list[jax.Array], gradient: list[jax.Array], directions: int) -> list[float]:
+    """For each array: the error of its gradient along random directions of unit length."""
+
+    @jax.jit
+    def along(direction: list[jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        ahead, behind = (
+            loss([v + s * STEP * d for v, d in zip(values, direction, strict=True)]) for s in (1.0, -1.0)
+        )
+        slope = sum(jnp.vdot(g, d) for g, d in zip(gradient, direction, strict=True))
+        return (ahead - behind) / (2.0 * STEP), jnp.asarray(slope), jnp.abs(ahead)
+
+    errors, rng = [], np.random.default_rng(0)
+    for i, value in enumerate(values):
+        found = []
+        for _ in range(directions):
+            direction = [np.zeros(v.shape) for v in values]
+            random = rng.standard_normal(value.shape)
+            direction[i] = random / max(float(np.linalg.norm(random)), 1e-300)
+            found.append([float(x) for x in along(direction)])
+        measured, slopes, sizes = np.array(found).T
+        scale = max(np.max(np.abs(slopes)), SMALL * np.max(sizes))
+        errors.append(float(np.max(np.abs(measured - slopes)) / scale) if scale > 0 else 0.0)
+    return errors
+
+
+def _float64(x: Any) -> Any:
+    x = jnp.asarray(x)
+    return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+def _without_dtypes(thing: Any) -> Any:
+    """A cell or model, and all within it, with products in the parameters' own dtype."""
+    if isinstance(thing, tuple):
+        return tuple(_without_dtypes(x) for x in thing)
+    if not isinstance(thing, (Cell, Model)):
+        return thing
+    fields = {f.name: _without_dtypes(getattr(thing, f.name)) for f in dataclasses.fields(thing)}  # pyright: ignore
+    return dataclasses.replace(thing, **(fields | ({"dtype": None} if "dtype" in fields else {})))  # pyright: ignore
+
+
+def _batch_shape(thing: Cell | Model, xs: jax.Array) -> tuple[int, ...]:
+    features = jnp.issubdtype(xs.dtype, jnp.floating) or isinstance(thing, Cell)
+    return xs.shape[1:-1] if features else xs.shape[1:]
+
+
+def _names(tree: Tree) -> list[str]:
+    """A name for each floating-point leaf, such as "params/w_x"."""
+    named = jax.tree_util.tree_map_with_path(lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), tree)
+    kept = [bool(floats(x)) for x in jax.tree.leaves(tree)]
+    return [name for name, keep in zip(jax.tree.leaves(named), kept, strict=True) if keep]
