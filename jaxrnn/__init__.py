@@ -14,6 +14,15 @@ from jaxrnn.gated import GatedCell
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.initializers import torch_uniform
+from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error
+from jaxrnn.models.bidirectional import BidirectionalCarry, bidirectional
+from jaxrnn.models.chain import chain, residual
+from jaxrnn.models.dense import dense
+from jaxrnn.models.dropout import dropout
+from jaxrnn.models.embed import embed
+from jaxrnn.models.last import last
+from jaxrnn.models.layer_norm import layer_norm
+from jaxrnn.models.stack import stack
 from jaxrnn.types import Cell, Gradient, Model
 from jaxrnn.unroll import unroll
 
@@ -21,6 +30,7 @@ __all__ = [
     "CTRNN",
     "GRU",
     "LSTM",
+    "BidirectionalCarry",
     "Cell",
     "Elman",
     "GatedCell",
@@ -30,15 +40,28 @@ __all__ = [
     "Model",
     "ProjectedLSTM",
     "ResetBeforeGRU",
+    "accuracy",
     "autodiff",
+    "bidirectional",
+    "binary_cross_entropy",
     "cell",
+    "chain",
     "check_gradients",
+    "cross_entropy",
     "ctrnn",
+    "dense",
+    "dropout",
     "elman",
+    "embed",
     "gated_cell",
     "gru",
+    "last",
+    "layer_norm",
     "lstm",
+    "mean_squared_error",
+    "residual",
     "reverse_scan",
+    "stack",
     "torch_uniform",
     "unroll",
 ]

@@ -1,11 +1,13 @@
 """Checks of arguments: every message names the argument, what was expected and what came."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def positive_int(name: str, value: Any) -> int:
@@ -38,7 +40,7 @@ def finite(name: str, value: Any) -> Any:
 def _numbers(name: str, value: Any, expected: str, inside: Callable[[np.ndarray], Any]) -> Any:
     """Traced values pass unchecked. Python integers become floats: a numeric option can be differentiated."""
     for leaf in jax.tree.leaves(value):
-        if isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, Tracer):
             continue
         array = np.asarray(leaf)
         number = array.dtype != bool and jnp.issubdtype(array.dtype, np.number)
@@ -91,7 +93,7 @@ def callable_(name: str, value: Any) -> Any:
 def key(name: str, value: Any) -> Any:
     """A JAX random key (typed, or the older uint32 pair), not a batch of them."""
     dtype = getattr(value, "dtype", None)
-    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     old = dtype == np.uint32 and value.ndim == 1
     if not (old or (typed and value.ndim == 0)):
         raise TypeError(f"{name}: expected a random key such as jax.random.key(0), got {short(value)}")
@@ -109,7 +111,9 @@ def array(name: str, value: Any) -> jax.Array:
 def array_tree(name: str, value: Any, expected: Any) -> Any:
     """A tree of arrays with the structure, shapes and dtypes of `expected`."""
     same_tree(name, value, expected)
-    value = jax.tree.map(lambda x: x if hasattr(x, "aval") or isinstance(x, jax.ShapeDtypeStruct) else jnp.asarray(x), value)
+    value = jax.tree.map(
+        lambda x: x if hasattr(x, "aval") or isinstance(x, jax.ShapeDtypeStruct) else jnp.asarray(x), value
+    )
     for (path, got), want in zip(jax.tree_util.tree_leaves_with_path(value), jax.tree.leaves(expected), strict=True):
         if got.dtype != want.dtype:
             raise TypeError(f"{name}{jax.tree_util.keystr(path)}: expected {short(want)}, got {short(got)}")
@@ -121,8 +125,7 @@ def same_tree(name: str, value: Any, expected: Any) -> None:
     got, want = _shapes(value), _shapes(expected)
     if list(got) == list(want) and jax.tree.structure(value) != jax.tree.structure(expected):
         raise ValueError(
-            f"{name}: expected a tree of the structure {jax.tree.structure(expected)}, "
-            f"got {jax.tree.structure(value)}"
+            f"{name}: expected a tree of the structure {jax.tree.structure(expected)}, got {jax.tree.structure(value)}"
         )
     for path in want:
         if path not in got:
@@ -132,6 +135,50 @@ def same_tree(name: str, value: Any, expected: Any) -> None:
     for path in got:
         if path not in want:
             raise ValueError(f"{name}{path}: expected no such entry ({_listing(want)}), got shape {got[path]}")
+
+
+def sequence(name: str, value: Any, kind: type, hint: str = "") -> tuple[Any, ...]:
+    """A list or tuple of at least one value of a type, as a tuple."""
+    if not isinstance(value, (list, tuple)) or not value:
+        raise TypeError(f"{name}: expected at least one {kind.__name__} in a list, got {short(value)}")
+    for i, item in enumerate(value):
+        instance(f"{name}[{i}]", item, kind, hint)
+    return tuple(value)
+
+
+def fitting(name: str, layers: tuple[Any, ...]) -> None:
+    """Raises unless each layer takes the features that the one before puts out, as far as both are known."""
+    known = None
+    for i, layer in enumerate(layers):
+        D, out = layer.features
+        if D is not None and known is not None and known != D:
+            raise ValueError(f"{name}[{i}]: expected {known} input features, the outputs of the one before, got {D}")
+        known = out
+
+
+def children(name: str, value: Any, names: list[str]) -> Any:
+    """A dict with an entry for each of `names`, and no other."""
+    if not isinstance(value, dict) or set(value) != set(names):
+        got = f"a dict with {sorted(value)}" if isinstance(value, dict) else short(value)
+        raise ValueError(f"{name}: expected a dict with the entries {names}, got {got}")
+    return value
+
+
+def items(name: str, value: Any, count: int) -> Any:
+    """A tuple of a certain length."""
+    if not isinstance(value, tuple) or len(value) != count:
+        raise ValueError(f"{name}: expected a tuple of {count}, one for each part, got {short(value)}")
+    return value
+
+
+@contextlib.contextmanager
+def within(part: str) -> Iterator[None]:
+    """Adds to an error in which part of a model it came up."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.add_note(f"in part {part} of the model")
+        raise
 
 
 def short(value: Any) -> str:

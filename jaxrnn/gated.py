@@ -107,11 +107,16 @@ class GatedCell(Cell):
 
     # What follows from it.
 
+    @property
+    def features(self) -> tuple[int, int]:
+        """(D, H)."""
+        return self.D, self.H
+
     def init(self, key: jax.Array) -> Params:
         """{"w_x": [D, G*H], "w_h": [H, G*H], "b": [G*H]} and whatever else the options ask for."""
         keys = dict(zip(("w_x", "w_h", "b", "b_h", "gates", "own"), jax.random.split(key, 6), strict=True))
 
-        params = {
+        params: dict[str, Any] = {
             "w_x": self.draw_gates(keys["w_x"], self.input_init, self.D),
             "w_h": self.draw_gates(keys["w_h"], self.recurrent_init, self.H),
         }
@@ -154,7 +159,7 @@ class GatedCell(Cell):
     def read(self, carry: Tree, noise: Noise | None) -> jax.Array:
         """What the recurrent product sees of a carry: h, less the units that dropout took."""
         h = self.hidden(carry)
-        if self.recurrent_dropout is None or noise is None:
+        if noise is None or noise.dropout is None:
             return h
         return jnp.where(noise.dropout, h / (1.0 - self.recurrent_dropout), 0.0)
 
@@ -214,5 +219,7 @@ def named_leaves(carry: Tree) -> dict[str, jax.Array]:
 
 def learned_carry(params: Params, zeros: Tree) -> Tree:
     """The parameter "initial_carry", for every row of a carry of zeros."""
-    rows = jax.tree.unflatten(jax.tree.structure(zeros), [params["initial_carry"][name] for name in named_leaves(zeros)])
+    rows = jax.tree.unflatten(
+        jax.tree.structure(zeros), [params["initial_carry"][name] for name in named_leaves(zeros)]
+    )
     return jax.tree.map(lambda row, zero: jnp.broadcast_to(row.astype(zero.dtype), zero.shape), rows, zeros)

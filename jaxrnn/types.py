@@ -18,6 +18,7 @@ function jitted over cells compiles once for both.
 
 import abc
 import dataclasses
+import re
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 import jax
@@ -72,16 +73,19 @@ class Options:
 def _shown(value: Any) -> str:
     if isinstance(value, jax.tree_util.Partial) and not value.args:
         return _shown(value.func) if not value.keywords else f"Partial({_shown(value.func)}, **{value.keywords})"
-    if hasattr(value, "dtype") and np.ndim(value) > 0:
-        return f"{value.dtype}{list(value.shape)}"
+    shape = getattr(value, "shape", ())
+    if shape:
+        return f"array{list(shape)}"
     return getattr(value, "__name__", None) or repr(value)
 
 
 class Cell(Options, abc.ABC):
     """One time step of a recurrent network: (carry, x[t]) -> (carry, y[t])."""
 
-    D: int | None
-    """Input features, or None if the cell takes inputs of any kind."""
+    @property
+    def features(self) -> tuple[int | None, int | None]:
+        """(D, O): input and output features; None for those that the cell leaves open."""
+        return None, None
 
     @abc.abstractmethod
     def init(self, key: jax.Array) -> Params:
@@ -113,8 +117,15 @@ class Cell(Options, abc.ABC):
 class Model(Options, abc.ABC):
     """A map of whole sequences: xs [T, *batch_shape, ...] -> ys."""
 
-    keeps_time: bool = True
-    """Whether ys still have the time axis."""
+    @property
+    def keeps_time(self) -> bool:
+        """Whether ys still have the time axis."""
+        return True
+
+    @property
+    def features(self) -> tuple[int | None, int | None]:
+        """(D, O): input and output features; None for those that the model leaves open."""
+        return None, None
 
     @property
     def parts(self) -> tuple["Model | Cell", ...]:
@@ -188,6 +199,10 @@ class Inputs(NamedTuple):
 
 class Gradient(Options, abc.ABC):
     """How an unroll is differentiated through time. The values are the same for all of them."""
+
+    def __repr__(self) -> str:
+        name, _, options = super().__repr__().partition("(")
+        return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() + "(" + options
 
     @abc.abstractmethod
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxrnn import checks
 from jaxrnn.gradients.autodiff import Autodiff
@@ -58,10 +59,7 @@ def unroll(
     T, *rest = xs.shape
     batch_shape = tuple(rest[:-1])
     initial = cell.initial_carry(params, batch_shape)
-    if carry is None:
-        carry = initial
-    else:
-        carry = checks.array_tree("carry", carry, initial)
+    carry = initial if carry is None else checks.array_tree("carry", carry, initial)
     valid = None if lengths is None else valid_steps(lengths, T, batch_shape)
     if valid is not None:
         xs = _without_padding(xs, valid)
@@ -91,17 +89,17 @@ def unroll(
 
 
 def checked_inputs(cell: Cell, xs: Any) -> jax.Array:
-    """xs as an array [T, *batch_shape, D] that fits the cell."""
-    xs = checks.array("xs", xs)
-    shape = f"[T, ..., {'D' if cell.D is None else cell.D}]"
+    """An array [T, *batch_shape, D] that fits the cell."""
+    xs, (D, _) = checks.array("xs", xs), cell.features
+    shape = f"[T, ..., {'D' if D is None else D}]"
     if xs.ndim < 2:
         raise ValueError(f"xs: expected an array {shape}, got {checks.short(xs)}")
     if xs.shape[0] < 1:
         raise ValueError(f"xs: expected at least one time step, {shape}, got {checks.short(xs)}")
-    if cell.D is None:
+    if D is None:
         return xs
-    if xs.shape[-1] != cell.D:
-        raise ValueError(f"xs: expected {cell.D} features on the last axis, {shape}, got {checks.short(xs)}")
+    if xs.shape[-1] != D:
+        raise ValueError(f"xs: expected {D} features on the last axis, {shape}, got {checks.short(xs)}")
     if not jnp.issubdtype(xs.dtype, jnp.floating):
         raise TypeError(f"xs: expected floating-point numbers, {shape}, got {checks.short(xs)}")
     return xs
@@ -113,7 +111,7 @@ def checked_params(owner: Any, params: Params) -> None:
 
 
 def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
-    """resets as bool [T, *batch_shape]."""
+    """Episode starts, bool [T, *batch_shape]."""
     resets = checks.array("resets", resets)
     if resets.shape != (T, *batch_shape):
         raise ValueError(f"resets: expected shape {(T, *batch_shape)}, got {checks.short(resets)}")
@@ -123,14 +121,14 @@ def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Arr
 
 
 def valid_steps(lengths: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
-    """bool [T, *batch_shape]: whether step t is within its row; checks `lengths`."""
+    """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`."""
     known = not any(isinstance(x, jax.Array) for x in jax.tree.leaves(lengths))
     lengths_ = checks.array("lengths", lengths)
     if lengths_.shape != batch_shape:
         raise ValueError(f"lengths: expected shape {batch_shape}, got {checks.short(lengths_)}")
     if not jnp.issubdtype(lengths_.dtype, jnp.integer):
         raise TypeError(f"lengths: expected integers, got {checks.short(lengths_)}")
-    if known and lengths_.size and not (0 <= np.min(lengths) and np.max(lengths) <= T):
+    if known and lengths_.size and (np.min(lengths) < 0 or np.max(lengths) > T):
         raise ValueError(f"lengths: expected values from 0 to T = {T}, got {np.min(lengths)} to {np.max(lengths)}")
     steps = jnp.arange(T, dtype=lengths_.dtype).reshape(T, *(1,) * len(batch_shape))
     return steps < lengths_
@@ -142,7 +140,7 @@ def _check_step(cell: Cell, params: Params, carry: Tree, steps: Step, gradient: 
     jaxpr, (after, _) = jax.make_jaxpr(type(cell).step, return_shape=True)(cell, params, carry, *at_0)
     checks.array_tree("step: carry", after, jax.eval_shape(lambda x: x, carry))
     # jit's own tracers may be closed over, those of grad and vmap may not: a custom rule does not see them.
-    closed = [x for x in jaxpr.consts if isinstance(x, jax.core.Tracer) and "Dynamic" not in type(x).__name__]
+    closed = [x for x in jaxpr.consts if isinstance(x, Tracer) and "Dynamic" not in type(x).__name__]
     if closed and not isinstance(gradient, Autodiff):
         raise ValueError(
             f"step: expected a function that closes over no traced value under {gradient}, got one that closes over "

@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxrnn import checks
 from jaxrnn.cells.options import GatedOptions, checked
@@ -78,7 +79,7 @@ def ctrnn(
     dt, tau = checks.above("dt", dt, 0.0), checks.above("tau", tau, 0.0)
     if jnp.shape(tau) not in ((), (H,)):
         raise ValueError(f"tau: expected a number or shape {(H,)}, got shape {jnp.shape(tau)}")
-    traced = any(isinstance(x, jax.core.Tracer) for x in (dt, tau))
+    traced = any(isinstance(x, Tracer) for x in (dt, tau))
     if not traced and not jnp.all(jnp.asarray(dt) <= jnp.asarray(tau)):
         raise ValueError(f"dt: expected at most tau = {tau}, got {dt}")
     return CTRNN(

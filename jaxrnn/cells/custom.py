@@ -17,8 +17,6 @@ Function = Callable[..., Any]
 class CustomCell(Cell):
     """See `cell`."""
 
-    D = None
-
     init_fn: Function = leaf()
     initial_carry_fn: Function = leaf()
     step_fn: Function = leaf()

@@ -39,8 +39,11 @@ class GRU(GatedCell):
 class ResetBeforeGRU(Cell):
     """See `gru`, option `reset_after=False`: r multiplies h before the product, so n waits for two products in turn."""
 
-    D: int
     inner: GRU = leaf()
+
+    @property
+    def features(self) -> tuple[int, int]:
+        return self.inner.features
 
     def init(self, key: jax.Array) -> Params:
         return self.inner.init(key)
@@ -96,4 +99,4 @@ def gru(
         chrono=None if chrono is None else checks.above("chrono", chrono, 2.0),
         **checked(options),
     )
-    return cell if reset_after else ResetBeforeGRU(cell.D, cell)
+    return cell if reset_after else ResetBeforeGRU(cell)

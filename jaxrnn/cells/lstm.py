@@ -66,27 +66,28 @@ class LSTM(GatedCell):
         if self.layer_norm:
             norm = params["norm"]
             zx, zh = _normalise(zx, norm["scale_x"]), _normalise(zh, norm["scale_h"])
-            zx = tuple(z + norm["shift"][g] for g, z in enumerate(zx))
-        z = [a + b for a, b in zip(zx, zh, strict=True)]
+            zx = tuple(z + shift for z, shift in zip(zx, norm["shift"], strict=True))
+        z_i, *z_f, z_g, z_o = (a + b for a, b in zip(zx, zh, strict=True))
         if self.peephole:
-            z[0] += params["w_c"][0] * carry.c
-        i = jax.nn.sigmoid(z[0])
-        if self.coupled:
-            f = 1.0 - i
-        else:
-            f = jax.nn.sigmoid(z[1] + params["w_c"][1] * carry.c if self.peephole else z[1])
-        g, z_o = jnp.tanh(z[-2]), z[-1]
-        c = f * carry.c + i * g
+            z_i, *z_f = (z + w * carry.c for z, w in zip((z_i, *z_f), params["w_c"], strict=False))
+        i = jax.nn.sigmoid(z_i)
+        f = 1.0 - i if self.coupled else jax.nn.sigmoid(z_f[0])
+        c = f * carry.c + i * jnp.tanh(z_g)
         o = jax.nn.sigmoid(z_o + params["w_c"][-1] * c if self.peephole else z_o)
-        (c_out,) = _normalise((c,), norm["scale_c"][None]) if self.layer_norm else (c,)
-        return LSTMCarry(h=o * jnp.tanh(c_out + norm["shift_c"] if self.layer_norm else c_out), c=c)
+        return LSTMCarry(h=o * jnp.tanh(self._before_tanh(params, c)), c=c)
+
+    def _before_tanh(self, params: Params, c: jax.Array) -> jax.Array:
+        if not self.layer_norm:
+            return c
+        norm = params["norm"]
+        return _normalise((c,), norm["scale_c"][None])[0] + norm["shift_c"]
 
 
 def _normalise(z: Gates, scale: jax.Array, epsilon: float = 1e-5) -> Gates:
     """Layer normalisation over all gates of a row together, as in the paper; scale [G, H]."""
     mean = sum(x.mean(-1, keepdims=True) for x in z) / len(z)
     variance = sum(jnp.square(x - mean).mean(-1, keepdims=True) for x in z) / len(z)
-    return tuple((x - mean) * jax.lax.rsqrt(variance + epsilon) * scale[g] for g, x in enumerate(z))
+    return tuple((x - mean) * jax.lax.rsqrt(variance + epsilon) * s for x, s in zip(z, scale, strict=True))
 
 
 def lstm(
@@ -131,7 +132,8 @@ def lstm(
     References:
       Hochreiter and Schmidhuber 1997, Neural Computation 9(8); Gers, Schmidhuber and Cummins 2000, Neural Computation
       12(10) (forget gate); Gers and Schmidhuber 2000, IJCNN (peepholes); Greff et al. 2017, arXiv:1503.04069; Ba et al.
-      2016, arXiv:1607.06450; Sak, Senior and Beaufays 2014, arXiv:1402.1128; Jozefowicz et al. 2015, ICML; Tallec and Ollivier 2018, arXiv:1804.11188.
+      2016, arXiv:1607.06450; Sak, Senior and Beaufays 2014, arXiv:1402.1128; Jozefowicz et al. 2015, ICML;
+      Tallec and Ollivier 2018, arXiv:1804.11188.
     """
     if checks.flag("layer_norm", layer_norm):
         options = {**options, "bias": False}
@@ -147,19 +149,22 @@ def lstm(
     )
     if proj_size is None:
         return cell
-    for name in ("recurrent_dropout", "zoneout"):
-        if options.get(name) is not None:
-            raise ValueError(f"{name}: expected None with proj_size, got {options[name]!r}")
-    return ProjectedLSTM(cell.D, checks.positive_int("proj_size", proj_size), cell)
+    for name, rate in (("recurrent_dropout", cell.recurrent_dropout), ("zoneout", cell.zoneout)):
+        if rate is not None:
+            raise ValueError(f"{name}: expected None with proj_size, got {rate!r}")
+    return ProjectedLSTM(checks.positive_int("proj_size", proj_size), cell)
 
 
 @pytree
 class ProjectedLSTM(Cell):
     """See `lstm`, option `proj_size`."""
 
-    D: int
     P: int
     inner: LSTM = leaf()
+
+    @property
+    def features(self) -> tuple[int, int]:
+        return self.inner.D, self.P
 
     def init(self, key: jax.Array) -> Params:
         inner, recurrent, projection = jax.random.split(key, 3)

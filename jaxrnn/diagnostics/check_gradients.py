@@ -136,7 +136,8 @@ def check_gradients(
 
 def _random_product(outputs: list[jax.Array]) -> jax.Array:
     keys = jax.random.split(jax.random.key(0), len(outputs))
-    return sum((jnp.vdot(jax.random.normal(k, x.shape, x.dtype), x) for k, x in zip(keys, outputs, strict=True)), 0.0)
+    products = [jnp.vdot(jax.random.normal(k, x.shape, x.dtype), x) for k, x in zip(keys, outputs, strict=True)]
+    return jnp.stack(products).sum()
 
 
 def _relative_error(a: Any, b: Any) -> float:
@@ -150,9 +151,7 @@ def _finite_differences(loss: Any, values: list[jax.Array], gradient: list[jax.A
 
     @jax.jit
     def along(direction: list[jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        ahead, behind = (
-            loss([v + s * STEP * d for v, d in zip(values, direction, strict=True)]) for s in (1.0, -1.0)
-        )
+        ahead, behind = (loss([v + s * STEP * d for v, d in zip(values, direction, strict=True)]) for s in (1.0, -1.0))
         slope = sum(jnp.vdot(g, d) for g, d in zip(gradient, direction, strict=True))
         return (ahead - behind) / (2.0 * STEP), jnp.asarray(slope), jnp.abs(ahead)
 
@@ -192,6 +191,8 @@ def _batch_shape(thing: Cell | Model, xs: jax.Array) -> tuple[int, ...]:
 
 def _names(tree: Tree) -> list[str]:
     """A name for each floating-point leaf, such as "params/w_x"."""
-    named = jax.tree_util.tree_map_with_path(lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), tree)
+    named = jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), tree
+    )
     kept = [bool(floats(x)) for x in jax.tree.leaves(tree)]
     return [name for name, keep in zip(jax.tree.leaves(named), kept, strict=True) if keep]

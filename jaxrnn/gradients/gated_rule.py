@@ -56,8 +56,7 @@ def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> tuple[T
     return _attach(cell, recurrent, carry, inputs, zh, path)
 
 
-@jax.custom_vjp
-def _path(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
+def _walk(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
     own = own_params(params)
 
     def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
@@ -71,7 +70,8 @@ def _path(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
     return Path(carries, zh, final, hs)
 
 
-_path.defvjp(lambda *args: (_path.fun(*args), None), lambda _, __: (None, None, None, None))
+_path = jax.custom_vjp(_walk)
+_path.defvjp(lambda *args: (_walk(*args), None), lambda _, __: (None, None, None, None))
 
 
 @jax.custom_vjp

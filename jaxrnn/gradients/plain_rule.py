@@ -41,8 +41,7 @@ def run(cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, 
     return _attach(cell, params, carry, inputs, local, path)
 
 
-@jax.custom_vjp
-def _path(cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> Path:
+def _walk(cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> Path:
     def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
         before = enter(carry, inputs.initial, step.reset)
         after, y = cell.step(params, before, step.x, step.noise)
@@ -52,7 +51,8 @@ def _path(cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> Path:
     return Path(carries, final, ys)
 
 
-_path.defvjp(lambda *args: (_path.fun(*args), None), lambda _, __: (None, None, None, None))
+_path = jax.custom_vjp(_walk)
+_path.defvjp(lambda *args: (_walk(*args), None), lambda _, __: (None, None, None, None))
 
 
 @jax.custom_vjp

@@ -1,0 +1,111 @@
+"""One cell forward and one backward in time."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.types import Cell, Gradient, Model, Params, Tree, leaf, pytree
+from jaxrnn.unroll import unroll
+
+
+class BidirectionalCarry(NamedTuple):
+    """The state of the cell that reads forward and of the one that reads backward."""
+
+    forward: Tree
+    backward: Tree
+
+
+@pytree
+class Bidirectional(Model):
+    """See `bidirectional`."""
+
+    forward: Cell = leaf()
+    backward: Cell = leaf()
+    merge: str = "concat"
+    gradient: Gradient | None = leaf(default=None)
+
+    @property
+    def parts(self) -> tuple[Cell, ...]:
+        return self.forward, self.backward
+
+    @property
+    def features(self) -> tuple[int | None, int | None]:
+        (D, a), (_, b) = self.forward.features, self.backward.features
+        if a is None or b is None:
+            return D, None
+        return D, a + b if self.merge == "concat" else a
+
+    def init(self, key: jax.Array) -> Params:
+        forward, backward = jax.random.split(key)
+        return {"forward": self.forward.init(forward), "backward": self.backward.init(backward)}
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> BidirectionalCarry:
+        return BidirectionalCarry(
+            self.forward.initial_carry(params["forward"], batch_shape),
+            self.backward.initial_carry(params["backward"], batch_shape),
+        )
+
+    def apply(
+        self,
+        params: Params,
+        xs: Any,
+        *,
+        carry: Tree = None,
+        lengths: Any = None,
+        resets: Any = None,
+        key: jax.Array | None = None,
+        gradient: Gradient | None = None,
+    ) -> tuple[BidirectionalCarry, jax.Array]:
+        params = checks.children("params", params, ["forward", "backward"])
+        carries = (None, None) if carry is None else checks.items("carry", carry, 2)
+        keys = (None, None) if key is None else jax.random.split(checks.key("key", key))
+        after, outputs = [], []
+        for i, cell in enumerate((self.forward, self.backward)):
+            name = ("forward", "backward")[i]
+            options = {"lengths": lengths, "resets": resets, "key": keys[i], "gradient": gradient or self.gradient}
+            with checks.within(name):
+                final, ys = unroll(cell, params[name], xs, carries[i], reverse=i == 1, **options)
+            after.append(final)
+            outputs.append(ys)
+        a, b = outputs
+        return BidirectionalCarry(*after), jnp.concatenate([a, b], axis=-1) if self.merge == "concat" else a + b
+
+
+def bidirectional(
+    forward: Cell,
+    backward: Cell,
+    *,
+    merge: Literal["concat", "sum"] = "concat",
+    gradient: Gradient | None = None,
+) -> Bidirectional:
+    """Reads each row in both directions: y[t] joins what one cell saw up to x[t] and the other from x[t] on.
+
+    Under `lengths` the backward cell starts at each row's own last step.
+
+    Args:
+      forward, backward: the two cells.
+      merge: "concat" (O is the sum of the cells' features) or "sum".
+      gradient: how to differentiate through time; None is `reverse_scan()`.
+
+    Returns:
+      A Model with the parameters {"forward", "backward"} and the carry BidirectionalCarry(forward, backward).
+
+    Raises:
+      ValueError, TypeError: something is no cell, or the features do not fit.
+
+    References:
+      Schuster and Paliwal 1997, Bidirectional recurrent neural networks, IEEE Transactions on Signal Processing 45(11).
+    """
+    checks.instance("forward", forward, Cell)
+    checks.instance("backward", backward, Cell)
+    checks.one_of("merge", merge, ("concat", "sum"))
+    (D, a), (D_back, b) = forward.features, backward.features
+    if D_back != D:
+        raise ValueError(f"backward: expected {D} input features, those of forward, got {D_back}")
+    if merge == "sum" and a != b:
+        raise ValueError(f"backward: expected {a} output features, those of forward, to sum them, got {b}")
+    return Bidirectional(
+        forward, backward, merge, None if gradient is None else checks.instance("gradient", gradient, Gradient)
+    )

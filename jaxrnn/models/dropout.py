@@ -1,0 +1,46 @@
+"""Dropout between layers."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.models.stateless import Stateless
+from jaxrnn.types import Params, leaf, pytree
+
+
+@pytree
+class Dropout(Stateless):
+    """See `dropout`."""
+
+    rate: Any = leaf()
+    over_time: bool = False
+
+    def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
+        if key is None:
+            return xs
+        shape = (1, *xs.shape[1:]) if self.over_time else xs.shape
+        keep = jax.random.bernoulli(key, 1.0 - self.rate, shape)
+        return jnp.where(keep, xs / (1.0 - self.rate), 0.0)
+
+
+def dropout(rate: Any, *, over_time: bool = False) -> Dropout:
+    """Zeroes features at random and divides the others by 1 - rate; the identity in evaluation (key=None).
+
+    Args:
+      rate: probability of a zero, in [0, 1).
+      over_time: one mask for all of time (the first axis of xs) instead of one for each step.
+
+    Returns:
+      A Model without parameters and carry.
+
+    Raises:
+      ValueError: the rate is out of range.
+
+    References:
+      Srivastava et al. 2014, JMLR 15; over_time: Gal and Ghahramani 2016, arXiv:1512.05287.
+    """
+    if rate is None:
+        raise ValueError("rate: expected numbers in [0, 1), got None")
+    return Dropout(checks.rate("rate", rate), checks.flag("over_time", over_time))

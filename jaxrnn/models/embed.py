@@ -1,0 +1,70 @@
+"""The embedding of symbols."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks, initializers
+from jaxrnn.models.stateless import Stateless
+from jaxrnn.types import Params, pytree
+from jaxrnn.unroll import valid_steps
+
+NORMAL = jax.nn.initializers.normal(1.0)
+
+
+@pytree
+class Embed(Stateless):
+    """See `embed`."""
+
+    symbols: int
+    O: int
+    w_init: initializers.Initializer = NORMAL
+    param_dtype: Any = jnp.float32
+
+    @property
+    def features(self) -> tuple[None, int]:
+        return None, self.O
+
+    def init(self, key: jax.Array) -> Params:
+        return {"w": self.w_init(key, (self.symbols, self.O), self.param_dtype)}
+
+    def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
+        return params["w"].at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+
+    def check(self, xs: jax.Array) -> None:
+        if not jnp.issubdtype(xs.dtype, jnp.integer):
+            raise TypeError(f"xs: expected integers from 0 to {self.symbols - 1}, got {checks.short(xs)}")
+
+    def without_padding(self, xs: jax.Array, lengths: Any) -> jax.Array:
+        return jnp.where(valid_steps(lengths, xs.shape[0], xs.shape[1:]), xs, 0)
+
+
+def embed(
+    symbols: int,
+    O: int,
+    *,
+    w_init: initializers.Initializer = NORMAL,
+    param_dtype: Any = jnp.float32,
+) -> Embed:
+    """One learned vector for each symbol: y[t] = w[x[t]].
+
+    Args:
+      symbols: how many there are; xs [T, ...] are integers from 0 to symbols - 1. Others, which can't be looked for
+        while tracing, give NaN.
+      O: output features.
+      w_init: initialiser (key, shape, dtype) -> array; a standard normal by default, as in PyTorch.
+      param_dtype: dtype of the parameters.
+
+    Returns:
+      A Model with the parameter {"w": [symbols, O]} and no carry.
+
+    Raises:
+      ValueError, TypeError: an option is out of range.
+    """
+    return Embed(
+        checks.positive_int("symbols", symbols),
+        checks.positive_int("O", O),
+        checks.callable_("w_init", w_init),
+        checks.float_dtype("param_dtype", param_dtype),
+    )

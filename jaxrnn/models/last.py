@@ -1,0 +1,59 @@
+"""The output at the end of each row."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.types import Gradient, Model, Params, Tree, pytree
+from jaxrnn.unroll import valid_steps
+
+
+@pytree
+class Last(Model):
+    """See `last`."""
+
+    @property
+    def keeps_time(self) -> bool:
+        return False
+
+    def init(self, key: jax.Array) -> Params:
+        return {}
+
+    def apply(
+        self,
+        params: Params,
+        xs: Any,
+        *,
+        carry: Tree = None,
+        lengths: Any = None,
+        resets: Any = None,
+        key: jax.Array | None = None,
+        gradient: Gradient | None = None,
+    ) -> tuple[Tree, jax.Array]:
+        return (), at_last_step(checks.array("xs", xs), lengths)
+
+
+def at_last_step(xs: jax.Array, lengths: Any) -> jax.Array:
+    """xs [T, *batch_shape, ...] at each row's last step: [*batch_shape, ...]; zeros for a row of length 0."""
+    if xs.ndim < 1 or xs.shape[0] < 1:
+        raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
+    if lengths is None:
+        return xs[-1]
+    batch_shape = xs.shape[1 : 1 + jnp.ndim(lengths)]
+    valid = valid_steps(lengths, xs.shape[0], batch_shape)
+    is_last = valid & ~jnp.concatenate([valid[1:], jnp.zeros_like(valid[:1])])
+    is_last = is_last.reshape(is_last.shape + (1,) * (xs.ndim - is_last.ndim))
+    return jnp.where(is_last, xs, jnp.zeros_like(xs)).sum(0)
+
+
+def last() -> Last:
+    """The output at each row's last valid step: [T, *batch_shape, D] -> [*batch_shape, D].
+
+    Zeros for a row of length 0. What follows it in a `chain` sees no time axis, lengths or resets any more.
+
+    Returns:
+      A Model without parameters and carry.
+    """
+    return Last()

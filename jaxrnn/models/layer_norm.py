@@ -1,0 +1,51 @@
+"""Layer normalisation."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.models.stateless import Stateless
+from jaxrnn.types import Params, leaf, pytree
+
+
+@pytree
+class LayerNorm(Stateless):
+    """See `layer_norm`."""
+
+    D: int
+    epsilon: Any = leaf(default=1e-5)
+    param_dtype: Any = jnp.float32
+
+    @property
+    def features(self) -> tuple[int, int]:
+        return self.D, self.D
+
+    def init(self, key: jax.Array) -> Params:
+        return {"scale": jnp.ones(self.D, self.param_dtype), "shift": jnp.zeros(self.D, self.param_dtype)}
+
+    def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
+        normal = jax.nn.standardize(xs, axis=-1, epsilon=self.epsilon)
+        return normal * params["scale"].astype(xs.dtype) + params["shift"].astype(xs.dtype)
+
+
+def layer_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = jnp.float32) -> LayerNorm:
+    """Layer normalisation at each time step: y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
+
+    Args:
+      D: features.
+      epsilon: added to the variance.
+      param_dtype: dtype of the parameters.
+
+    Returns:
+      A Model with the parameters {"scale": [D], "shift": [D]} and no carry.
+
+    Raises:
+      ValueError, TypeError: an option is out of range.
+
+    References:
+      Ba et al. 2016, arXiv:1607.06450.
+    """
+    epsilon = checks.above("epsilon", epsilon, 0.0)
+    return LayerNorm(checks.positive_int("D", D), epsilon, checks.float_dtype("param_dtype", param_dtype))

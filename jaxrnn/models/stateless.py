@@ -1,0 +1,54 @@
+"""What models that look at one time step at a time have in common."""
+
+import abc
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.types import Gradient, Model, Params, Tree
+from jaxrnn.unroll import checked_params, valid_steps
+
+
+class Stateless(Model):
+    """A model without a carry, which maps the features of each time step by themselves."""
+
+    def init(self, key: jax.Array) -> Params:
+        del key
+        return {}
+
+    @abc.abstractmethod
+    def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
+        """The map, over the last axis of xs [..., D]."""
+
+    def apply(
+        self,
+        params: Params,
+        xs: Any,
+        *,
+        carry: Tree = None,
+        lengths: Any = None,
+        resets: Any = None,
+        key: jax.Array | None = None,
+        gradient: Gradient | None = None,
+    ) -> tuple[Tree, jax.Array]:
+        xs = checks.array("xs", xs)
+        self.check(xs)
+        checked_params(self, params)
+        if lengths is not None:
+            xs = self.without_padding(xs, lengths)
+        return (), self.at_each_step(params, xs, None if key is None else checks.key("key", key))
+
+    def check(self, xs: jax.Array) -> None:
+        """Raises unless xs have the features that the model expects."""
+        D, _ = self.features
+        if D is not None and (xs.ndim < 1 or xs.shape[-1] != D):
+            raise ValueError(f"xs: expected {D} features on the last axis, [..., {D}], got {checks.short(xs)}")
+        if not jnp.issubdtype(xs.dtype, jnp.floating):
+            raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
+
+    def without_padding(self, xs: jax.Array, lengths: Any) -> jax.Array:
+        """xs with zeros for padding: NaN there would reach the gradient of the parameters."""
+        return zero_unless(valid_steps(lengths, xs.shape[0], xs.shape[1:-1]), xs)
