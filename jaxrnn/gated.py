@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.linear import affine, state_dtype
+from jaxrnn.linear import FLOAT32, affine, state_dtype
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Gates = tuple[jax.Array, ...]
@@ -60,7 +60,7 @@ class GatedCell(Cell):
     recurrent_init: initializers.Initializer = initializers.ORTHOGONAL
     bias_init: initializers.Initializer = initializers.ZEROS
     dtype: Any = None
-    param_dtype: Any = jnp.float32
+    param_dtype: Any = FLOAT32
     recurrent_dropout: Any = leaf(default=None)
     zoneout: Tree = leaf(default=None)
     learn_carry: bool = False

@@ -4,6 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+FLOAT32 = np.dtype(np.float32)
+"""The default dtype of parameters."""
 
 
 def state_dtype(params_dtype: Any) -> Any:
@@ -31,4 +35,9 @@ def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any
     flat = x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x
     product = jnp.matmul(flat.astype(factors), w.astype(factors), preferred_element_type=accumulated)
     product = product.reshape(*x.shape[:-1], w.shape[-1])
-    return product if b is None else product + b.astype(accumulated)
+    return product if b is None else product + over_rows(b.astype(accumulated), product)
+
+
+def over_rows(v: jax.Array, like: jax.Array) -> jax.Array:
+    """A vector [K] with the rank of `like` [..., K], so that it broadcasts over rows explicitly."""
+    return v.reshape((1,) * (like.ndim - v.ndim) + v.shape)

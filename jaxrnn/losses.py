@@ -5,13 +5,13 @@ length count nothing, whatever they hold.
 
 Every loss takes two options:
 
-  at         "steps": a target for each step, targets [T, B, ...]; or "last": one for each row, targets [B, ...], compared
-             with the output at the row's last step (ys [T, B, O]), or with the model's one output (ys [B, O], from
-             `jr.last`).
-  over_time  how the steps of "steps" are put together. "mean": the mean over all valid steps of the batch. "sum": the
-             sum over each row's steps, then the mean over rows. For rows of T steps the sum is T times the mean, and so
-             is its gradient: a learning rate (under plain gradient descent) or a clipping norm tuned for one is wrong by
-             the factor T for the other, and under "sum" long rows weigh more.
+  at         "steps": a target for each step, targets [T, B, ...]. "last": one for each row, targets [B, ...], compared
+             with the output at the row's last step (ys [T, B, O]), or with the one output of a model that ends in
+             `jr.last` (ys [B, O]).
+  over_time  how steps are put together. "mean": the mean over all valid steps of the batch. "sum": the sum over each
+             row's steps, then the mean over rows. For rows of T steps the sum is T times the mean, and so is its
+             gradient: a learning rate (under plain gradient descent) or a clipping norm tuned for one is wrong by the
+             factor T for the other, and under "sum" long rows weigh more.
 """
 
 from collections.abc import Callable

@@ -131,7 +131,7 @@ def valid_steps(lengths: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array
     if known and lengths_.size and (np.min(lengths) < 0 or np.max(lengths) > T):
         raise ValueError(f"lengths: expected values from 0 to T = {T}, got {np.min(lengths)} to {np.max(lengths)}")
     steps = jnp.arange(T, dtype=lengths_.dtype).reshape(T, *(1,) * len(batch_shape))
-    return steps < lengths_
+    return steps < lengths_[None]
 
 
 def _check_step(cell: Cell, params: Params, carry: Tree, steps: Step, gradient: Gradient) -> None:

@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxrnn import checks
 from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.gated import GatedCell, Gates
+from jaxrnn.linear import over_rows
 from jaxrnn.types import Params, leaf, pytree
 
 
@@ -33,7 +34,7 @@ class CTRNN(GatedCell):
         return None if self.sigma is None else jax.random.normal(key, (T, *batch_shape, self.H))
 
     def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: jax.Array | None) -> jax.Array:
-        alpha = self.dt / self.tau
+        alpha = over_rows(jnp.asarray(self.dt / self.tau), carry)
         drive = zx[0] + zh[0]
         if noise is not None:
             drive = drive + jnp.sqrt(2.0 / alpha) * self.sigma * noise

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import checks, initializers
 from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.gated import GatedCell, Gates, learned_carry, named_leaves, own_params
-from jaxrnn.linear import affine, state_dtype
+from jaxrnn.linear import affine, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, leaf, pytree
 
 
@@ -66,28 +66,30 @@ class LSTM(GatedCell):
         if self.layer_norm:
             norm = params["norm"]
             zx, zh = _normalise(zx, norm["scale_x"]), _normalise(zh, norm["scale_h"])
-            zx = tuple(z + shift for z, shift in zip(zx, norm["shift"], strict=True))
+            zx = tuple(z + over_rows(shift, z) for z, shift in zip(zx, norm["shift"], strict=True))
         z_i, *z_f, z_g, z_o = (a + b for a, b in zip(zx, zh, strict=True))
         if self.peephole:
-            z_i, *z_f = (z + w * carry.c for z, w in zip((z_i, *z_f), params["w_c"], strict=False))
+            z_i, *z_f = (z + over_rows(w, z) * carry.c for z, w in zip((z_i, *z_f), params["w_c"], strict=False))
         i = jax.nn.sigmoid(z_i)
         f = 1.0 - i if self.coupled else jax.nn.sigmoid(z_f[0])
         c = f * carry.c + i * jnp.tanh(z_g)
-        o = jax.nn.sigmoid(z_o + params["w_c"][-1] * c if self.peephole else z_o)
+        o = jax.nn.sigmoid(z_o + over_rows(params["w_c"][-1], c) * c if self.peephole else z_o)
         return LSTMCarry(h=o * jnp.tanh(self._before_tanh(params, c)), c=c)
 
     def _before_tanh(self, params: Params, c: jax.Array) -> jax.Array:
         if not self.layer_norm:
             return c
         norm = params["norm"]
-        return _normalise((c,), norm["scale_c"][None])[0] + norm["shift_c"]
+        return _normalise((c,), norm["scale_c"][None])[0] + over_rows(norm["shift_c"], c)
 
 
 def _normalise(z: Gates, scale: jax.Array, epsilon: float = 1e-5) -> Gates:
     """Layer normalisation over all gates of a row together, as in the paper; scale [G, H]."""
     mean = sum(x.mean(-1, keepdims=True) for x in z) / len(z)
     variance = sum(jnp.square(x - mean).mean(-1, keepdims=True) for x in z) / len(z)
-    return tuple((x - mean) * jax.lax.rsqrt(variance + epsilon) * s for x, s in zip(z, scale, strict=True))
+    return tuple(
+        (x - mean) * jax.lax.rsqrt(variance + epsilon) * over_rows(s, x) for x, s in zip(z, scale, strict=True)
+    )
 
 
 def lstm(

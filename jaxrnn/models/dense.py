@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.linear import affine
+from jaxrnn.linear import FLOAT32, affine
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Params, pytree
 
@@ -23,7 +22,7 @@ class Dense(Stateless):
     w_init: initializers.Initializer = initializers.GLOROT
     b_init: initializers.Initializer = initializers.ZEROS
     dtype: Any = None
-    param_dtype: Any = jnp.float32
+    param_dtype: Any = FLOAT32
 
     @property
     def features(self) -> tuple[int, int]:
@@ -48,7 +47,7 @@ def dense(
     w_init: initializers.Initializer = initializers.GLOROT,
     b_init: initializers.Initializer = initializers.ZEROS,
     dtype: Any = None,
-    param_dtype: Any = jnp.float32,
+    param_dtype: Any = FLOAT32,
 ) -> Dense:
     """An affine map at each time step: y[t] = activation(x[t] @ w + b).
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
+from jaxrnn.linear import FLOAT32
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Params, pytree
 from jaxrnn.unroll import valid_steps
@@ -20,7 +21,7 @@ class Embed(Stateless):
     symbols: int
     O: int
     w_init: initializers.Initializer = NORMAL
-    param_dtype: Any = jnp.float32
+    param_dtype: Any = FLOAT32
 
     @property
     def features(self) -> tuple[None, int]:
@@ -45,7 +46,7 @@ def embed(
     O: int,
     *,
     w_init: initializers.Initializer = NORMAL,
-    param_dtype: Any = jnp.float32,
+    param_dtype: Any = FLOAT32,
 ) -> Embed:
     """One learned vector for each symbol: y[t] = w[x[t]].
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.linear import FLOAT32, over_rows
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Params, leaf, pytree
 
@@ -16,7 +17,7 @@ class LayerNorm(Stateless):
 
     D: int
     epsilon: Any = leaf(default=1e-5)
-    param_dtype: Any = jnp.float32
+    param_dtype: Any = FLOAT32
 
     @property
     def features(self) -> tuple[int, int]:
@@ -27,10 +28,11 @@ class LayerNorm(Stateless):
 
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
         normal = jax.nn.standardize(xs, axis=-1, epsilon=self.epsilon)
-        return normal * params["scale"].astype(xs.dtype) + params["shift"].astype(xs.dtype)
+        scale, shift = (over_rows(params[name].astype(xs.dtype), xs) for name in ("scale", "shift"))
+        return normal * scale + shift
 
 
-def layer_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = jnp.float32) -> LayerNorm:
+def layer_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = FLOAT32) -> LayerNorm:
     """Layer normalisation at each time step: y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
     Args:
