@@ -1,0 +1,21 @@
+"""Strict settings for all tests, and the fixtures for the two precisions."""
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def x64():
+    """float64 for the length of a test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=["float64", "float32"])
+def precision(request):
+    """Each dtype in turn, with the tolerance that exact equations meet in it."""
+    with jax.enable_x64(request.param == "float64"):
+        yield np.dtype(request.param), {"float64": 1e-10, "float32": 1e-5}[request.param]

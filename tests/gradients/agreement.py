@@ -1,0 +1,27 @@
+"""The comparison that test_reverse_scan_gated and test_reverse_scan_plain share."""
+
+import jax
+import numpy as np
+
+import jaxrnn as jr
+from tests.helpers import assert_close, example, gradients
+
+
+def assert_equals_autodiff(gradient, entry, precision):
+    """Values and all derivatives, with nothing but the data, and with every option at once."""
+    dtype, tolerance = precision
+    e = example(entry, dtype)
+
+    @jax.jit
+    def both(arguments, lengths, resets):
+        options = {"lengths": lengths, "resets": resets, "key": jax.random.key(3), "reverse": True}
+        return [
+            [gradients(g, *arguments) for g in (gradient, jr.autodiff())],
+            [gradients(g, *arguments, **options) for g in (gradient, jr.autodiff())],
+        ]
+
+    for found, reference in both(e.arguments(), e.lengths, e.resets):
+        assert_close(found, reference, tolerance)
+        # Zeros agree with zeros: the weights, inputs and options that matter must have a derivative at all.
+        for name in ("['xs']", *(f"['params']['{name}']" for name in e.params if name.startswith("w"))):
+            assert np.max(np.abs(reference[name])) > 1e-3, name

@@ -1,0 +1,12 @@
+"""reverse_scan against autodiff, for every gated cell."""
+
+import pytest
+
+import jaxrnn as jr
+from tests.gradients.agreement import assert_equals_autodiff
+from tests.registry import ENTRIES
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.gated and "norm" not in e.name], ids=lambda e: e.name)
+def test_reverse_scan_equals_autodiff(entry, precision):
+    assert_equals_autodiff(jr.reverse_scan(), entry, precision)

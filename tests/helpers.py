@@ -1,0 +1,118 @@
+"""What the tests share: the relative error, random examples of a registry entry, one loss and its gradients."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxrnn as jr
+from tests.registry import D, Entry, initial_row
+
+
+def relative_error(a: Any, b: Any) -> float:
+    """max|a - b| / max|b|; NaN counts as wrong."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    assert a.shape == b.shape, f"shapes {a.shape} and {b.shape}"
+    difference, scale = np.max(np.abs(a - b), initial=0.0), np.max(np.abs(b), initial=0.0)
+    if np.isnan(difference):
+        return np.inf
+    return float(difference / scale) if scale > 0 else float(np.where(difference == 0, 0.0, np.inf))
+
+
+def assert_close(got: Any, want: Any, tolerance: float) -> None:
+    """Each leaf of `got` within a relative error of that leaf of `want`; only the containers' types may differ."""
+    named, wanted = jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(want)
+    assert len(named) == len(wanted) > 0
+    errors = {jax.tree_util.keystr(path): relative_error(a, b) for (path, a), b in zip(named, wanted, strict=True)}
+    wrong = {path: error for path, error in errors.items() if not error <= tolerance}
+    assert not wrong, f"relative errors above {tolerance}: {wrong}"
+
+
+def is_float(x: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(x), jnp.floating)
+
+
+def floats(tree: Any) -> list[Any]:
+    """The leaves that can be differentiated."""
+    return [x for x in jax.tree.leaves(tree) if is_float(x)]
+
+
+def merge(tree: Any, values: list[Any]) -> Any:
+    """The tree with those leaves replaced."""
+    rest = iter(values)
+    return jax.tree.map(lambda x: next(rest) if is_float(x) else x, tree)
+
+
+class Example(NamedTuple):
+    """Random data for a cell, as NumPy arrays.
+
+    Attributes:
+      cell: the cell.
+      params: all of them normal, so that no zero or one from `init` hides an error.
+      xs: [T, *batch_shape, D].
+      carry: leaves [*batch_shape, ...].
+      initial: the initial carry of one row.
+      lengths: a row of no step, one of one step, the rest longer.
+      resets: about a third of the steps.
+    """
+
+    cell: jr.Cell
+    params: Any
+    xs: np.ndarray
+    carry: Any
+    initial: Any
+    lengths: np.ndarray
+    resets: np.ndarray
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What can be differentiated, as JAX arrays."""
+        return self.cell, *jax.tree.map(jnp.asarray, (self.params, self.xs, self.carry))
+
+
+def random_like(shapes: Any, rng: np.random.Generator, dtype: Any, scale: float = 1.0) -> Any:
+    """Normal numbers for the floats of a tree, small integers for its integers."""
+
+    def draw(x: Any) -> np.ndarray:
+        if jnp.issubdtype(x.dtype, jnp.integer):
+            return rng.integers(1, 4, x.shape).astype(x.dtype)
+        return (scale * rng.standard_normal(x.shape)).astype(dtype)
+
+    return jax.tree.map(draw, shapes)
+
+
+def example(
+    entry: Entry, dtype: Any = np.float64, *, T: int = 5, batch: tuple[int, ...] = (3,), seed: int = 0
+) -> Example:
+    rng = np.random.default_rng(seed)
+    cell = jax.tree.map(lambda x: x.astype(dtype) if isinstance(x, np.ndarray) else x, entry.build())
+    params = random_like(jax.eval_shape(cell.init, jax.random.key(0)), rng, dtype, 0.7)
+    carry = random_like(jax.eval_shape(lambda p: cell.initial_carry(p, batch), params), rng, dtype)
+    xs = rng.standard_normal((T, *batch, D)).astype(dtype)
+    lengths = np.resize([1, T, 0, T - 1], batch).astype(np.int32)
+    resets = rng.random((T, *batch)) < 0.35
+    return Example(cell, params, xs, carry, initial_row(entry, cell, params), lengths, resets)
+
+
+def weighted_sum(outputs: Any, seed: int = 7) -> jax.Array:
+    """A linear loss: the inner product of all outputs with fixed random numbers, their cotangents."""
+    return sum(jnp.vdot(jnp.asarray(w, x.dtype), x) for w, x in zip(cotangents(outputs, seed), floats(outputs)))
+
+
+def cotangents(outputs: Any, seed: int = 7) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(x.shape) for x in floats(outputs)]
+
+
+def gradients(gradient: jr.Gradient, cell: Any, params: Any, xs: Any, carry: Any, **options: Any) -> dict[str, Any]:
+    """The outputs of an unroll, and the derivatives of `weighted_sum` with respect to all that has one."""
+    arguments = {"cell": cell, "params": params, "xs": xs, "carry": carry}
+
+    def loss(values: list[Any]) -> tuple[jax.Array, Any]:
+        a = merge(arguments, values)
+        outputs = jr.unroll(a["cell"], a["params"], a["xs"], a["carry"], gradient=gradient, **options)
+        return weighted_sum(outputs), outputs
+
+    found, outputs = jax.grad(loss, has_aux=True)(floats(arguments))
+    paths = [path for path, x in jax.tree_util.tree_leaves_with_path(arguments) if is_float(x)]
+    return {"outputs": outputs} | {jax.tree_util.keystr(p): g for p, g in zip(paths, found, strict=True)}

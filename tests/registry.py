@@ -1,0 +1,198 @@
+"""Every cell configuration, once: what builds it, and the NumPy step that it must equal."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+import jaxrnn as jr
+from tests import reference
+
+D, H, P = 3, 4, 2
+
+
+class Pair(NamedTuple):
+    """A carry of two parts."""
+
+    fast: Any
+    slow: Any
+
+
+class Counted(NamedTuple):
+    """A carry with an integer in it."""
+
+    h: Any
+    count: Any
+
+
+class Entry(NamedTuple):
+    """One configuration.
+
+    Attributes:
+      name: as it appears in the tests' names.
+      builder: the public function that makes it.
+      build: () -> Cell.
+      step: the NumPy step.
+      gated: whether it is a GatedCell.
+      noisy: whether a key changes what it computes.
+      learned: whether its initial carry is a parameter.
+    """
+
+    name: str
+    builder: Callable[..., jr.Cell]
+    build: Callable[[], jr.Cell]
+    step: Callable[..., Any]
+    gated: bool = True
+    noisy: bool = False
+    learned: bool = False
+
+
+def _gated(name, builder, step, *args, noisy=False, gated=True, **options):
+    learned = options.get("learn_carry", False)
+    return Entry(name, builder, lambda: builder(D, H, *args, **options), step, gated, noisy, learned)
+
+
+def custom_gated() -> jr.GatedCell:
+    """Two gates of which one multiplies zx and zh, so that their derivatives differ; a carry of two parts; noise."""
+    return jr.gated_cell(
+        D,
+        H,
+        2,
+        Partial(_pair_update, rate=0.7),
+        hidden=_pair_hidden,
+        zero_carry=_pair_zeros,
+        own_params=_pair_params,
+        noise=Partial(_normal, sigma=0.3),
+        hidden_bias=True,
+    )
+
+
+def _pair_update(params, carry, zx, zh, noise, *, rate):
+    keep = jax.nn.sigmoid(zx[0] + zh[0])
+    fast = keep * carry.fast + (1.0 - keep) * jnp.sin(zx[1]) * zh[1] * jnp.broadcast_to(params["gain"], keep.shape)
+    if noise is not None:
+        fast = fast + noise
+    return Pair(fast, rate * carry.slow + (1.0 - rate) * fast)
+
+
+def _pair_hidden(carry):
+    return jnp.tanh(carry.slow) + carry.fast
+
+
+def _pair_zeros(batch_shape, dtype):
+    return Pair(jnp.zeros((*batch_shape, H), dtype), jnp.zeros((*batch_shape, H), dtype))
+
+
+def _pair_params(key):
+    return {"gain": jnp.ones(H)}
+
+
+def _normal(key, T, batch_shape, *, sigma):
+    return sigma * jax.random.normal(key, (T, *batch_shape, H))
+
+
+def custom_plain() -> jr.Cell:
+    """A cell of three functions that counts its steps."""
+    return jr.cell(
+        _counted_init, _counted_carry, Partial(_counted_step, rate=0.4), noise=Partial(_normal, sigma=0.2)
+    )
+
+
+def _counted_init(key):
+    return {"w": jax.random.normal(key, (D, H)), "u": jnp.ones(H)}
+
+
+def _counted_carry(params, batch_shape):
+    return Counted(jnp.zeros((*batch_shape, H), params["w"].dtype), jnp.zeros(batch_shape, jnp.int32))
+
+
+def _counted_step(params, carry, x, noise, *, rate):
+    count = carry.count[..., None].astype(x.dtype)
+    h = x @ params["w"] + jnp.broadcast_to(params["u"], carry.h.shape) * carry.h
+    h = jnp.tanh(h + rate * jnp.cos(count))
+    if noise is not None:
+        h = h + noise
+    return Counted(h, carry.count + 1), h * (1.0 + count)
+
+
+_RATES = jr.LSTMCarry(h=0.15, c=0.4)
+_TAUS = np.array([2.0, 3.0, 5.0, 9.0], np.float32)  # NumPy: a leaf that no session's default dtype has touched
+
+ENTRIES = (
+    _gated("elman", jr.elman, reference.elman()),
+    _gated("elman_relu", jr.elman, reference.elman(reference.relu), activation=jax.nn.relu),
+    _gated("elman_sigmoid", jr.elman, reference.elman(reference.sigmoid), activation=jax.nn.sigmoid, bias=False),
+    _gated("elman_dropout", jr.elman, reference.elman(dropout=0.3), recurrent_dropout=0.3, noisy=True),
+    _gated("lstm", jr.lstm, reference.lstm()),
+    _gated("lstm_peephole", jr.lstm, reference.lstm(peephole=True), peephole=True),
+    _gated("lstm_coupled", jr.lstm, reference.lstm(coupled=True), coupled=True),
+    _gated(
+        "lstm_coupled_peephole", jr.lstm, reference.lstm(coupled=True, peephole=True), coupled=True, peephole=True
+    ),
+    _gated("lstm_layer_norm", jr.lstm, reference.lstm(layer_norm=True), layer_norm=True),
+    _gated(
+        "lstm_layer_norm_peephole",
+        jr.lstm,
+        reference.lstm(layer_norm=True, peephole=True),
+        layer_norm=True,
+        peephole=True,
+    ),
+    _gated(
+        "lstm_dropout_zoneout",
+        jr.lstm,
+        reference.lstm(dropout=0.25, zoneout=_RATES),
+        recurrent_dropout=0.25,
+        zoneout=_RATES,
+        noisy=True,
+    ),
+    _gated("lstm_learned", jr.lstm, reference.lstm(), learn_carry=True),
+    _gated("lstm_projection", jr.lstm, reference.lstm(projection=True), proj_size=P, gated=False),
+    _gated(
+        "lstm_projection_peephole_learned",
+        jr.lstm,
+        reference.lstm(projection=True, peephole=True),
+        proj_size=P,
+        peephole=True,
+        learn_carry=True,
+        gated=False,
+    ),
+    _gated("gru", jr.gru, reference.gru()),
+    _gated("gru_zoneout", jr.gru, reference.gru(zoneout=0.3), zoneout=0.3, noisy=True),
+    _gated("gru_before", jr.gru, reference.gru(reset_after=False), reset_after=False, gated=False),
+    _gated(
+        "gru_before_noisy",
+        jr.gru,
+        reference.gru(reset_after=False, dropout=0.3, zoneout=0.2),
+        reset_after=False,
+        recurrent_dropout=0.3,
+        zoneout=0.2,
+        gated=False,
+        noisy=True,
+    ),
+    _gated("ctrnn", jr.ctrnn, reference.ctrnn(2.0, 5.0), 2.0, 5.0),
+    _gated(
+        "ctrnn_taus_noise",
+        jr.ctrnn,
+        reference.ctrnn(1.0, _TAUS.astype(np.float64), 0.4, np.tanh),
+        1.0,
+        _TAUS,
+        sigma=0.4,
+        activation=jnp.tanh,
+        noisy=True,
+    ),
+    Entry("custom_gated", jr.gated_cell, custom_gated, reference.custom_gated(0.7, 1.0), noisy=True),
+    Entry("custom_plain", jr.cell, custom_plain, reference.custom_plain(0.4, 1.0), gated=False, noisy=True),
+)
+BY_NAME = {entry.name: entry for entry in ENTRIES}
+
+
+def initial_row(entry: Entry, cell: jr.Cell, params: Any) -> Any:
+    """The initial carry of one row, in NumPy: zeros, or what `learn_carry` learned."""
+    if entry.learned:
+        return params["initial_carry"]["h"], params["initial_carry"]["c"]
+    shapes = jax.eval_shape(lambda: cell.initial_carry(cell.init(jax.random.key(0))))
+    zeros = [np.zeros(s.shape, s.dtype) for s in jax.tree.leaves(shapes)]
+    return zeros[0] if len(zeros) == 1 else tuple(zeros)
