@@ -23,6 +23,11 @@ from jaxrnn.models.embed import embed
 from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
 from jaxrnn.models.stack import stack
+from jaxrnn.training.evaluate import evaluate
+from jaxrnn.training.fit import FitResult, fit
+from jaxrnn.training.history import History
+from jaxrnn.training.state import TrainState, train_state
+from jaxrnn.training.step import make_train_step
 from jaxrnn.types import Cell, Gradient, Model
 from jaxrnn.unroll import unroll
 
@@ -33,13 +38,16 @@ __all__ = [
     "BidirectionalCarry",
     "Cell",
     "Elman",
+    "FitResult",
     "GatedCell",
     "Gradient",
     "GradientReport",
+    "History",
     "LSTMCarry",
     "Model",
     "ProjectedLSTM",
     "ResetBeforeGRU",
+    "TrainState",
     "accuracy",
     "autodiff",
     "bidirectional",
@@ -53,15 +61,19 @@ __all__ = [
     "dropout",
     "elman",
     "embed",
+    "evaluate",
+    "fit",
     "gated_cell",
     "gru",
     "last",
     "layer_norm",
     "lstm",
+    "make_train_step",
     "mean_squared_error",
     "residual",
     "reverse_scan",
     "stack",
     "torch_uniform",
+    "train_state",
     "unroll",
 ]

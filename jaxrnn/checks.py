@@ -185,8 +185,9 @@ def short(value: Any) -> str:
     """A value in an error message: arrays by dtype and shape, the rest by type and a short repr."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"{value.dtype}{list(value.shape)}"
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+    text, kind = repr(value), type(value).__name__
+    text = text if text.startswith(kind) else f"{kind} {text}"
+    return text if len(text) <= 90 else text[:87] + "..."
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,100 @@
+"""Many steps of training, and the validation after them, in one compiled call."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrnn.training.data import rows_of, shuffled_rows, take
+from jaxrnn.training.evaluate import over_rows
+from jaxrnn.training.state import TrainState
+from jaxrnn.training.step import Loss, Metrics, make_train_step
+from jaxrnn.types import Gradient, Model, Params
+
+
+class Best(NamedTuple):
+    """The best parameters so far, by validation loss; `step` says when, `loss` is infinite before the first one."""
+
+    loss: jax.Array
+    step: jax.Array
+    params: Params
+
+
+class Progress(NamedTuple):
+    """All that a run carries from block to block; `best` is None without validation."""
+
+    state: TrainState
+    best: Best | None
+
+
+class Report(NamedTuple):
+    """What a block measured: `train` a value for each step (NaN for those not taken), `validation` one value each."""
+
+    train: dict[str, jax.Array]
+    validation: dict[str, jax.Array]
+
+
+class Task(NamedTuple):
+    """What is trained, and how; the same for all blocks of a run.
+
+    `axes`, `validation_axes` say where each array of the data has its rows (see `training.data`); `axes` is None if the
+    data are batches, one for each step.
+    """
+
+    model: Model
+    loss: Loss
+    optimizer: optax.GradientTransformation
+    metrics: Metrics | None
+    gradient: Gradient | None
+    axes: dict[str, int] | None
+    validation_axes: dict[str, int] | None
+    batch_size: int
+
+
+Block = Callable[[Progress, Any, Any, jax.Array], tuple[Progress, Report]]
+
+
+ORDER = 2**32 - 1
+"""Folded into a run's key for the order of its data; the steps fold in 0, 1, ..."""
+
+
+def make_block(task: Task, length: int) -> Block:
+    """A pure function (progress, data, validation, stop) -> (progress, report) of `length` steps.
+
+    `stop` is the step at which the run ends: a block that reaches past it takes no more steps.
+    """
+    train_step = make_train_step(task.model, task.loss, task.optimizer, metrics=task.metrics, gradient=task.gradient)
+    names = ("loss", *(task.metrics or {}), "gradient_norm")
+
+    def block(progress: Progress, data: Any, validation: Any, stop: jax.Array) -> tuple[Progress, Report]:
+        state, best = progress
+        number = jnp.result_type(float)
+
+        def take_step(state: TrainState, rows_or_batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+            batch = rows_or_batch if task.axes is None else take(data, task.axes, rows_or_batch)
+            state, values = train_step(state, batch)
+            return state, {name: values[name].astype(number) for name in names}
+
+        def skip(state: TrainState, _: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+            return state, dict.fromkeys(names, jnp.full((), jnp.nan, number))
+
+        def body(state: TrainState, rows_or_batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+            return jax.lax.cond(state.step < stop, take_step, skip, state, rows_or_batch)
+
+        if task.axes is None:
+            batches = data
+        else:
+            key = jax.random.fold_in(state.key, ORDER)
+            batches = shuffled_rows(key, state.step, length, rows_of(data), task.batch_size)
+        state, train = jax.lax.scan(body, state, batches)
+        if best is None or task.validation_axes is None:
+            return Progress(state, best), Report(train, {})
+        values = over_rows(task.model, state.params, task.loss, task.metrics, validation, task.validation_axes)
+        better = values["loss"] < best.loss  # False for NaN
+        now = Best(values["loss"], state.step, state.params)
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)
+        return Progress(state, best), Report(train, values)
+
+    return block

@@ -1,0 +1,97 @@
+"""A run's directory: saved by orbax, resumed by the next call."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrnn.training.history import History
+from jaxrnn.types import Tree
+
+
+class RunDirectory:
+    """Saves the state of a run, the newest only; a save that is cut off leaves the one before it.
+
+    Args:
+      path: the directory; made if there is none.
+      about: what identifies the run, a flat dict of numbers and strings; another run's directory is an error.
+    """
+
+    def __init__(self, path: Any, about: dict[str, Any]):
+        try:
+            import orbax.checkpoint as ocp
+        except ImportError as error:
+            raise ImportError('run_dir needs orbax: pip install "jaxrnn[save]"') from error
+        self._ocp, self._about = ocp, about
+        self.path = pathlib.Path(path).absolute()
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self.path / "checkpoints", options=options)
+
+    def restore(self, like: Tree) -> tuple[Tree, History] | None:
+        """The state and history saved last; None if there is nothing yet.
+
+        Raises:
+          ValueError: the directory holds another run.
+        """
+        step, args = self._manager.latest_step(), self._ocp.args
+        if step is None:
+            return None
+        about = self._manager.restore(step, args=args.Composite(about=args.JsonRestore()))["about"]
+        for name, value in self._about.items():
+            if about.get(name) != value:
+                raise ValueError(
+                    f"run_dir: expected a run with {name} = {value!r}, got one with {about.get(name)!r} in {self.path}"
+                )
+        target = args.StandardRestore(jax.tree.map(_abstract, _plain(like)))
+        items = args.Composite(state=target, history=args.StandardRestore())
+        saved = self._manager.restore(step, args=items)
+        history = saved["history"]
+        return _typed(saved["state"], like), History(
+            train={name: np.asarray(x) for name, x in history["train"].items()},
+            validation={name: np.asarray(x) for name, x in history.get("validation", {}).items()},
+            validation_steps=np.asarray(history["validation_steps"]),
+            compile_seconds=float(history["compile_seconds"]),
+            run_seconds=float(history["run_seconds"]),
+        )
+
+    def save(self, step: int, state: Tree, history: History) -> None:
+        """Saves a state after `step` steps; returns when it is on disk."""
+        if self._manager.latest_step() == step:
+            return
+        fields = {k: v for k, v in dataclasses.asdict(history).items() if k != "stopped"}
+        args = self._ocp.args
+        items = args.Composite(
+            state=args.StandardSave(_plain(state)),
+            history=args.StandardSave(jax.tree.map(np.asarray, fields)),
+            about=args.JsonSave(self._about),
+        )
+        self._manager.save(step, args=items, force=True)
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Releases orbax's resources."""
+        self._manager.close()
+
+
+def _is_key(x: Any) -> bool:
+    return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _plain(tree: Tree) -> Tree:
+    """Random keys as the integers in them."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+
+
+def _typed(tree: Tree, like: Tree) -> Tree:
+    """The inverse of `_plain`."""
+
+    def typed(x: Any, y: Any) -> Any:
+        return jax.random.wrap_key_data(x, impl=jax.random.key_impl(y)) if _is_key(y) else x
+
+    return jax.tree.map(typed, tree, like)
+
+
+def _abstract(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)

@@ -1,0 +1,94 @@
+"""Data sets: dicts of arrays in memory, rows drawn from them, and iterators of batches."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.unroll import checked_resets, valid_steps
+
+Batch = dict[str, Any]
+
+
+def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, int]]:
+    """A dict of arrays, and which of each array's axes counts the rows.
+
+    Sequences are [T, N, ...] and have their rows on axis 1; the rest are [N, ...]. "xs" says what T and N are: an
+    array whose second axis is N is a sequence if its first is T, or is not N.
+
+    Raises:
+      ValueError, TypeError: there are no "xs", no row, an array without rows, or lengths or resets that do not fit.
+    """
+    if not isinstance(data, dict) or "xs" not in data:
+        raise ValueError(f'{name}: expected a dict with the entry "xs", got {checks.short(data)}')
+    values = {entry: value for entry, value in data.items() if value is not None}
+    arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
+    xs = arrays["xs"]
+    if xs.ndim < 2 or not all(xs.shape[:2]):
+        raise ValueError(f'{name}["xs"]: expected an array [T, N, ...] with T, N >= 1, got {checks.short(xs)}')
+    T, N = xs.shape[:2]
+    axes = {}
+    for entry, x in arrays.items():
+        if x.ndim >= 2 and x.shape[1] == N and (x.shape[0] == T or x.shape[0] != N):
+            axes[entry] = 1
+        elif x.ndim >= 1 and x.shape[0] == N:
+            axes[entry] = 0
+        else:
+            raise ValueError(
+                f"{name}[{entry!r}]: expected N = {N} rows as in xs, shape [T, {N}, ...] or [{N}, ...], "
+                f"got {checks.short(x)}"
+            )
+    if "lengths" in arrays:
+        valid_steps(np.asarray(arrays["lengths"]), T, (N,))
+    if "resets" in arrays:
+        checked_resets(arrays["resets"], T, (N,))
+    return arrays, axes
+
+
+def rows_of(data: dict[str, jax.Array]) -> int:
+    """How many rows there are."""
+    return data["xs"].shape[1]
+
+
+def take(data: dict[str, jax.Array], axes: dict[str, int], rows: jax.Array) -> Batch:
+    """The rows with the given indices."""
+    return {entry: jnp.take(x, rows, axis=axes[entry]) for entry, x in data.items()}
+
+
+def shuffled_rows(key: jax.Array, step: jax.Array, steps: int, N: int, batch_size: int) -> jax.Array:
+    """The rows of the minibatches of `steps` steps from `step` on: int [steps, batch_size].
+
+    Each epoch is a permutation of its own, drawn from the key and the epoch's number alone, so that a run can start
+    anywhere; the N mod batch_size rows at its end are left out.
+    """
+    per_epoch = N // batch_size
+    first = step // per_epoch
+    epochs = first + jnp.arange((steps - 1) // per_epoch + 2)
+    orders = jax.vmap(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), N))(epochs)
+    batches = orders[:, : per_epoch * batch_size].reshape(-1, batch_size)
+    return jax.lax.dynamic_slice_in_dim(batches, step - first * per_epoch, steps)
+
+
+def stacked(batches: Iterator[Batch], count: int, length: int) -> tuple[dict[str, jax.Array], int]:
+    """The next `count` batches of an iterator as arrays [length, ...]: (arrays, how many there were).
+
+    The last one is repeated to fill the length.
+
+    Raises:
+      ValueError: a batch is of another shape than the first.
+    """
+    taken = []
+    for batch in batches:
+        arrays, _ = checked_data("data", batch)
+        if taken:
+            checks.same_tree("data: a batch", arrays, taken[0])
+        taken.append(arrays)
+        if len(taken) == count:
+            break
+    if not taken:
+        return {}, 0
+    filled = taken + [taken[-1]] * (length - len(taken))
+    return {entry: jnp.stack([batch[entry] for batch in filled]) for entry in taken[0]}, len(taken)

@@ -1,0 +1,220 @@
+"""Training from the first step to the last."""
+
+import dataclasses
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from jaxrnn import checks
+from jaxrnn.training.block import Best, Progress, Report, Task, make_block
+from jaxrnn.training.checkpoint import RunDirectory
+from jaxrnn.training.data import Batch, checked_data, rows_of, stacked
+from jaxrnn.training.history import History
+from jaxrnn.training.state import TrainState, train_state
+from jaxrnn.training.step import Loss, Metrics
+from jaxrnn.types import Gradient, Model, Params
+
+SAVE_SECONDS = 30.0
+"""A run with a directory is saved this often, and at its end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What `fit` returns.
+
+    Attributes:
+      params: the parameters of the lowest validation loss, or the last ones without validation.
+      state: the state after the last step, to go on from.
+      history: what was measured.
+      best_step: the step at which `params` stood.
+    """
+
+    params: Params
+    state: TrainState
+    history: History
+    best_step: int
+
+
+def fit(
+    model: Model,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    data: dict[str, Any] | Iterable[Batch],
+    *,
+    key: jax.Array,
+    steps: int,
+    batch_size: int | None = None,
+    metrics: Metrics | None = None,
+    validation: dict[str, Any] | None = None,
+    block: int = 100,
+    patience: int | None = None,
+    params: Params = None,
+    gradient: Gradient | None = None,
+    run_dir: Any = None,
+    progress: bool = True,
+) -> FitResult:
+    """Trains a model: blocks of steps, each block one compiled call, all of them one compile.
+
+    Args:
+      model: the model.
+      loss: (ys, batch) -> scalar; `batch` is a dict with the entries of `data`.
+      optimizer: any optax transformation, for instance
+        `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))` to clip the gradient.
+      data: a dict of arrays that hold all rows: "xs" [T, N, ...], and what the loss needs: sequences [T, N, ...], the
+        rest [N, ...]; "lengths" [N] and "resets" [T, N] also go to the model. Minibatches are drawn from it without
+        replacement, shuffled anew in each epoch, inside the compiled program. Or an iterable of batches, each such a
+        dict, all of one shape; training ends when it does. A resumed run skips as many batches as it has seen.
+      key: for parameters, order and dropout; the same key gives the same run.
+      steps: how many steps the run has in all.
+      batch_size: rows in a minibatch; only for a dict.
+      metrics: further functions (ys, batch) -> scalar to measure at each step, by name.
+      validation: a dict like `data`; after each block the loss and the metrics are measured on it, without noise.
+      block: steps in one compiled call.
+      patience: stop after this many validations without a lower loss. None: never.
+      params: parameters to start from, instead of freshly drawn ones.
+      gradient: how to differentiate through time; None for what the layers were built with.
+      run_dir: a directory. The run is saved there every half minute and at its end. A second call with the same
+        arguments goes on where the last save stands, and ends with the parameters of an uninterrupted run; with more
+        steps than before it continues a finished one.
+      progress: show a progress bar.
+
+    Returns:
+      A FitResult. A loss or gradient that is not finite ends the run after its block with a warning, and is in the
+      history; the best parameters are kept.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which, before anything is compiled.
+    """
+    _check(model, loss, optimizer, steps, block, patience, validation, metrics, gradient)
+    length = min(block, steps)
+    feed, axes = _feed(data, batch_size, length)
+    held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
+    task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0)
+
+    now, history, directory = _start(model, optimizer, key, params, validation is not None), History(), None
+    if run_dir is not None:
+        about = {"batch_size": batch_size, "key": np.asarray(jax.random.key_data(key)).tolist()}
+        directory = RunDirectory(run_dir, about)
+        now, history = directory.restore(now) or (now, history)
+    step = int(now.state.step)
+    feed(-step)
+
+    compiled, saved_at = None, time.monotonic()
+    with tqdm(total=steps, initial=step, unit="step", disable=not progress) as bar:
+        while step < steps:
+            blocks, count = feed(min(length, steps - step))
+            if count == 0:
+                history.stopped = "data"
+                break
+            stop = jnp.asarray(step + count, jnp.int32)
+            if compiled is None:
+                bar.set_description("compiling")
+                start = time.perf_counter()
+                run = jax.jit(make_block(task, length), donate_argnums=0)
+                compiled = run.lower(now, blocks, held_out, stop).compile()
+                history.compile_seconds += time.perf_counter() - start
+                bar.set_description("training")
+            start = time.perf_counter()
+            now, report = jax.block_until_ready(compiled(now, blocks, held_out, stop))
+            history.run_seconds += time.perf_counter() - start
+            step += count
+            history.extend(report.train, report.validation, count)
+            bar.set_postfix(_shown(report, count), refresh=False)
+            bar.update(count)
+            history.stopped = _reason_to_stop(history, patience)
+            if directory is not None and time.monotonic() - saved_at > SAVE_SECONDS:
+                directory.save(step, now, history)
+                saved_at = time.monotonic()
+            if history.stopped != "steps":
+                break
+    if directory is not None:
+        directory.save(step, now, history)
+        directory.close()
+    if history.stopped == "diverged":
+        warnings.warn(f"fit: the loss or gradient was not finite at step {history.first_bad_step}", stacklevel=2)
+    if now.best is None:
+        return FitResult(now.state.params, now.state, history, step)
+    return FitResult(now.best.params, now.state, history, int(now.best.step))
+
+
+def _check(
+    model: Any,
+    loss: Any,
+    optimizer: Any,
+    steps: Any,
+    block: Any,
+    patience: Any,
+    validation: Any,
+    metrics: Any,
+    gradient: Any,
+) -> None:
+    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    checks.callable_("loss", loss)
+    checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
+    checks.positive_int("steps", steps)
+    checks.positive_int("block", block)
+    for name, metric in (metrics or {}).items():
+        checks.callable_(f"metrics[{name!r}]", metric)
+    if gradient is not None:
+        checks.instance("gradient", gradient, Gradient)
+    if patience is not None:
+        checks.positive_int("patience", patience)
+        if validation is None:
+            raise ValueError("validation: expected a dict of arrays with patience, got None")
+
+
+def _start(model: Model, optimizer: Any, key: Any, params: Params, validated: bool) -> Progress:
+    state = train_state(model, optimizer, key=key, params=params)
+    if not validated:
+        return Progress(state, None)
+    best = Best(jnp.full((), jnp.inf), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, state.params))
+    return Progress(state, best)
+
+
+def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int], tuple[Any, int]], Any]:
+    """A function n -> (what n steps read, for how many steps it lasts), and the axes of the rows if data are a dict.
+
+    Called with -n it skips n steps.
+    """
+    if isinstance(data, dict):
+        arrays, axes = checked_data("data", data)
+        if batch_size is None or checks.positive_int("batch_size", batch_size) > rows_of(arrays):
+            raise ValueError(f"batch_size: expected at most the {rows_of(arrays)} rows of data, got {batch_size}")
+        return lambda count: (arrays, max(count, 0)), axes
+    if not isinstance(data, Iterable):
+        raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
+    if batch_size is not None:
+        raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
+    batches = iter(data)
+
+    def feed(count: int) -> tuple[Any, int]:
+        if count <= 0:
+            for _ in itertools.islice(batches, -count):
+                pass
+            return {}, 0
+        return stacked(batches, count, length)
+
+    return feed, None
+
+
+def _shown(report: Report, count: int) -> dict[str, str]:
+    """What the progress bar shows: means over the block, then what validation found."""
+    train = {name: f"{float(np.mean(x[:count])):.4g}" for name, x in report.train.items() if name != "gradient_norm"}
+    return train | {f"validation {name}": f"{float(x):.4g}" for name, x in report.validation.items()}
+
+
+def _reason_to_stop(history: History, patience: int | None) -> str:
+    if history.first_bad_step is not None:
+        return "diverged"
+    losses = history.validation.get("loss")
+    if patience is not None and losses is not None and len(losses) - 1 - int(np.argmin(losses)) >= patience:
+        return "patience"
+    return "steps"

@@ -1,0 +1,99 @@
+"""What a run measured."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class History:
+    """Measurements of a run, as NumPy arrays.
+
+    Attributes:
+      train: by name, a value for each step taken, [steps]: "loss", "gradient_norm" and the metrics.
+      validation: by name, a value for each validation; empty without validation data.
+      validation_steps: int, after how many steps each validation took place.
+      compile_seconds: what compiling took, in seconds; a resumed run's include those before.
+      run_seconds: what running took, in seconds, without compiling.
+      stopped: why the run ended: "steps" (all were taken), "patience", "data" (an iterator ended) or "diverged" (a loss
+        or gradient was not finite).
+    """
+
+    train: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    validation: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    validation_steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    compile_seconds: float = 0.0
+    run_seconds: float = 0.0
+    stopped: str = "steps"
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return len(self.train.get("loss", ()))
+
+    @property
+    def steps_per_second(self) -> float:
+        """Steps per second of running."""
+        return self.steps / self.run_seconds if self.run_seconds else 0.0
+
+    @property
+    def first_bad_step(self) -> int | None:
+        """The first step, from 1, whose loss or gradient was not finite; None if there is none."""
+        if not self.steps:
+            return None
+        bad = ~(np.isfinite(self.train["loss"]) & np.isfinite(self.train["gradient_norm"]))
+        return int(np.argmax(bad)) + 1 if bad.any() else None
+
+    def extend(self, train: dict[str, Any], validation: dict[str, Any], count: int) -> None:
+        """Adds the first `count` values of each array in `train`, and one validation if there is any."""
+        for name, values in train.items():
+            self.train[name] = np.concatenate([self.train.get(name, np.zeros(0)), np.asarray(values[:count])])
+        for name, value in validation.items():
+            self.validation[name] = np.append(self.validation.get(name, np.zeros(0)), np.asarray(value))
+        if validation:
+            self.validation_steps = np.append(self.validation_steps, self.steps)
+
+    def plot(self, path: str | None = None) -> Any:
+        """Draws each measurement against the step.
+
+        Args:
+          path: a file to write the picture to, such as "curves.png"; None: only return it.
+
+        Returns:
+          The matplotlib Figure.
+
+        Raises:
+          ImportError: matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError('History.plot needs matplotlib: pip install "jaxrnn[plot]"') from error
+        names = list(self.train)
+        figure = Figure(figsize=(4.2 * len(names), 3.2), layout="constrained")
+        for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
+            steps = np.arange(1, self.steps + 1)
+            axes.plot(steps, self.train[name], color="C0", alpha=0.25, linewidth=0.8)
+            axes.plot(steps, _smooth(self.train[name]), color="C0", label="training")
+            if name in self.validation:
+                axes.plot(
+                    self.validation_steps, self.validation[name], "o-", color="C1", markersize=3, label="validation"
+                )
+            if name in ("loss", "gradient_norm"):
+                axes.set_yscale("log")
+            axes.set(xlabel="step", title=name.replace("_", " "))
+            axes.grid(alpha=0.3)
+            axes.legend(frameon=False)
+        if path is not None:
+            figure.savefig(path, dpi=120)
+        return figure
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """A running mean over a fiftieth of the run."""
+    width = max(1, len(values) // 50)
+    sums = np.cumsum(np.concatenate([np.zeros(1), values.astype(np.float64)]))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - width, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)

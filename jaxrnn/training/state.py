@@ -1,0 +1,46 @@
+"""What training carries from step to step."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrnn import checks
+from jaxrnn.types import Model, Params
+
+
+class TrainState(NamedTuple):
+    """State of a training run.
+
+    Attributes:
+      step: int32 scalar, how many steps were taken.
+      params: the model's parameters.
+      opt_state: the optimizer's state.
+      key: the random key that all randomness of the run is derived from; it does not change.
+    """
+
+    step: jax.Array
+    params: Params
+    opt_state: Any
+    key: jax.Array
+
+
+def train_state(
+    model: Model, optimizer: optax.GradientTransformation, *, key: jax.Array, params: Params = None
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+      model: whose parameters are drawn.
+      optimizer: any optax transformation.
+      key: one half draws the parameters, the other goes into the state.
+      params: parameters to start from, instead of drawn ones; they are copied.
+
+    Returns:
+      A TrainState that shares no buffer with anything, so it can be donated.
+    """
+    init_key, run_key = jax.random.split(checks.key("key", key))
+    params = model.init(init_key) if params is None else params
+    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), run_key)
+    return jax.tree.map(lambda x: jnp.array(x, copy=True), state)
