@@ -17,7 +17,7 @@ from jaxrnn import checks
 from jaxrnn.training.block import Best, Progress, Report, Task, make_block
 from jaxrnn.training.checkpoint import RunDirectory
 from jaxrnn.training.data import Batch, checked_data, rows_of, stacked
-from jaxrnn.training.history import History
+from jaxrnn.training.history import History, in_order
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Params
@@ -106,10 +106,11 @@ def fit(
         now, history = directory.restore(now) or (now, history)
     step = int(now.state.step)
     feed(-step)
+    history.stopped = _reason_to_stop(history, patience)
 
     compiled, saved_at = None, time.monotonic()
     with tqdm(total=steps, initial=step, unit="step", disable=not progress) as bar:
-        while step < steps:
+        while step < steps and history.stopped == "steps":
             blocks, count = feed(min(length, steps - step))
             if count == 0:
                 history.stopped = "data"
@@ -133,8 +134,6 @@ def fit(
             if directory is not None and time.monotonic() - saved_at > SAVE_SECONDS:
                 directory.save(step, now, history)
                 saved_at = time.monotonic()
-            if history.stopped != "steps":
-                break
     if directory is not None:
         directory.save(step, now, history)
         directory.close()
@@ -207,8 +206,9 @@ def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int
 
 def _shown(report: Report, count: int) -> dict[str, str]:
     """What the progress bar shows: means over the block, then what validation found."""
-    train = {name: f"{float(np.mean(x[:count])):.4g}" for name, x in report.train.items() if name != "gradient_norm"}
-    return train | {f"validation {name}": f"{float(x):.4g}" for name, x in report.validation.items()}
+    shown = {name: float(np.mean(report.train[name][:count])) for name in in_order(report.train)[:-1]}
+    shown |= {f"validation {name}": float(report.validation[name]) for name in in_order(report.validation)}
+    return {name: f"{value:.4g}" for name, value in shown.items()}
 
 
 def _reason_to_stop(history: History, patience: int | None) -> str:

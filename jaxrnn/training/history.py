@@ -1,6 +1,7 @@
 """What a run measured."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class History:
             from matplotlib.figure import Figure
         except ImportError as error:
             raise ImportError('History.plot needs matplotlib: pip install "jaxrnn[plot]"') from error
-        names = list(self.train)
+        names = in_order(self.train)
         figure = Figure(figsize=(4.2 * len(names), 3.2), layout="constrained")
         for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
             steps = np.arange(1, self.steps + 1)
@@ -88,6 +89,11 @@ class History:
         if path is not None:
             figure.savefig(path, dpi=120)
         return figure
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of measurements as they are shown: the loss first, the gradient's norm last."""
+    return sorted(names, key=lambda name: (name != "loss", name == "gradient_norm", name))
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,24 @@
+"""The README's Python blocks run as they stand."""
+
+import pathlib
+import re
+
+import jax
+import pytest
+
+README = pathlib.Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_readme_has_examples():
+    assert len(BLOCKS) >= 2
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_example_runs(block, capsys):
+    names = {}
+    with jax.numpy_dtype_promotion("standard"):
+        exec(compile(block, str(README), "exec"), names)
+    assert "all gradients agree" in capsys.readouterr().out
+    if "result" in names:  # the training example also learns: it ends far below the error of a constant
+        assert names["jr"].mean_squared_error(names["ys"], names["data"]) < 0.05 * names["data"]["targets"].var()
