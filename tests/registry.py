@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     Attributes:
       name: as it appears in the tests' names.
       builder: the public function that makes it.
-      build: () -> Cell.
+      build: () -> Cell; gated cells also with another number of input features.
       step: the NumPy step.
       gated: whether it is a GatedCell.
       noisy: whether a key changes what it computes.
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 
     name: str
     builder: Callable[..., jr.Cell]
-    build: Callable[[], jr.Cell]
+    build: Callable[..., jr.Cell]
     step: Callable[..., Any]
     gated: bool = True
     noisy: bool = False
@@ -52,10 +52,10 @@ class Entry(NamedTuple):
 
 def _gated(name, builder, step, *args, noisy=False, gated=True, **options):
     learned = options.get("learn_carry", False)
-    return Entry(name, builder, lambda: builder(D, H, *args, **options), step, gated, noisy, learned)
+    return Entry(name, builder, lambda D=D: builder(D, H, *args, **options), step, gated, noisy, learned)
 
 
-def custom_gated() -> jr.GatedCell:
+def custom_gated(D: int = D) -> jr.GatedCell:
     """Two gates of which one multiplies zx and zh, so that their derivatives differ; a carry of two parts; noise."""
     return jr.gated_cell(
         D,
@@ -96,9 +96,7 @@ def _normal(key, T, batch_shape, *, sigma):
 
 def custom_plain() -> jr.Cell:
     """A cell of three functions that counts its steps."""
-    return jr.cell(
-        _counted_init, _counted_carry, Partial(_counted_step, rate=0.4), noise=Partial(_normal, sigma=0.2)
-    )
+    return jr.cell(_counted_init, _counted_carry, Partial(_counted_step, rate=0.4), noise=Partial(_normal, sigma=0.2))
 
 
 def _counted_init(key):
@@ -129,9 +127,7 @@ ENTRIES = (
     _gated("lstm", jr.lstm, reference.lstm()),
     _gated("lstm_peephole", jr.lstm, reference.lstm(peephole=True), peephole=True),
     _gated("lstm_coupled", jr.lstm, reference.lstm(coupled=True), coupled=True),
-    _gated(
-        "lstm_coupled_peephole", jr.lstm, reference.lstm(coupled=True, peephole=True), coupled=True, peephole=True
-    ),
+    _gated("lstm_coupled_peephole", jr.lstm, reference.lstm(coupled=True, peephole=True), coupled=True, peephole=True),
     _gated("lstm_layer_norm", jr.lstm, reference.lstm(layer_norm=True), layer_norm=True),
     _gated(
         "lstm_layer_norm_peephole",

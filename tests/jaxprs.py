@@ -1,0 +1,49 @@
+"""Reads of traced programs."""
+
+from collections import Counter
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+
+def equations(jaxpr):
+    """All equations, those of inner programs included."""
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        yield equation
+        for inner in inner_jaxprs(equation):
+            yield from equations(inner)
+
+
+def inner_jaxprs(equation):
+    for value in jax.tree.leaves(dict(equation.params), is_leaf=lambda x: isinstance(x, (Jaxpr, ClosedJaxpr))):
+        if isinstance(value, (Jaxpr, ClosedJaxpr)):
+            yield value
+
+
+def scans(jaxpr):
+    return [e for e in equations(jaxpr) if e.primitive.name == "scan"]
+
+
+def products(jaxpr):
+    return [e for e in equations(jaxpr) if e.primitive.name == "dot_general"]
+
+
+def shapes(equation):
+    """Of all operands and results."""
+    return [v.aval.shape for v in (*equation.invars, *equation.outvars)]
+
+
+def products_in_loops(jaxpr):
+    return [p for s in scans(jaxpr) for p in products(s.params["jaxpr"])]
+
+
+def carry_shapes(scan):
+    first = scan.params["num_consts"]
+    return [v.aval.shape for v in scan.invars[first : first + scan.params["num_carry"]]]
+
+
+def arrays_containing(jaxpr, sizes):
+    """The shapes of all arrays that have at least these sizes among their axes, in any order."""
+    wanted = Counter(sizes)
+    found = (v.aval.shape for e in equations(jaxpr) for v in e.outvars)
+    return [shape for shape in found if not wanted - Counter(shape)]
