@@ -96,7 +96,8 @@ def example(
 
 def weighted_sum(outputs: Any, seed: int = 7) -> jax.Array:
     """A linear loss: the inner product of all outputs with fixed random numbers, their cotangents."""
-    return sum(jnp.vdot(jnp.asarray(w, x.dtype), x) for w, x in zip(cotangents(outputs, seed), floats(outputs)))
+    pairs = zip(cotangents(outputs, seed), floats(outputs), strict=True)
+    return sum(jnp.vdot(jnp.asarray(w, x.dtype), x) for w, x in pairs)
 
 
 def cotangents(outputs: Any, seed: int = 7) -> list[np.ndarray]:

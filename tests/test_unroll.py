@@ -115,7 +115,9 @@ def test_resets_equal_separate_unrolls_of_the_episodes(name, reverse, x64):
 def test_reverse_equals_flipping_each_row_by_hand(name, x64):
     e = example(BY_NAME[name])
     order = np.stack([[*reversed(range(n)), *range(n, 5)] for n in e.lengths], 1)
-    flip = lambda a: np.take_along_axis(np.asarray(a), order[..., None], 0)
+
+    def flip(a):
+        return np.take_along_axis(np.asarray(a), order[..., None], 0)
 
     def run(unroll, xs, carry):
         return unroll(xs, carry, e.lengths, reverse=True), unroll(flip(e.xs), carry, e.lengths)
@@ -145,7 +147,9 @@ def test_two_halves_equal_one_whole(name, gradient, x64):
 def test_batch_axes_are_only_layout(name, x64):
     """[T, 2, 2, D] equals [T, 4, D], and each row equals its own [T, D]."""
     e = example(BY_NAME[name], batch=(4,))
-    square = lambda tree, axis: jax.tree.map(lambda a: a.reshape(*a.shape[:axis], 2, 2, *a.shape[axis + 1 :]), tree)
+
+    def square(tree, axis):
+        return jax.tree.map(lambda a: a.reshape(*a.shape[:axis], 2, 2, *a.shape[axis + 1 :]), tree)
 
     def run(unroll, xs, carry):
         flat = unroll(xs, carry, e.lengths, e.resets)
@@ -180,7 +184,10 @@ def test_the_default_gradient_is_reverse_scan():
 
 def test_lengths_outside_of_0_to_t_raise_where_they_can_be_seen_and_are_clipped_where_not():
     e = example(BY_NAME["elman"], np.float32)
-    run = lambda lengths: jr.unroll(e.cell, e.params, e.xs, e.carry, lengths)
+
+    def run(lengths):
+        return jr.unroll(e.cell, e.params, e.xs, e.carry, lengths)
+
     for lengths in ([1, 6, 2], np.array([-1, 0, 2])):
         with pytest.raises(ValueError, match="lengths: expected values from 0 to T = 5, got"):
             run(lengths)

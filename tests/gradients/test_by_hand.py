@@ -38,7 +38,8 @@ def test_backpropagation_by_hand_equals_finite_differences(name):
 
     def loss(params, xs, carry):
         final, ys = reference.unroll(step, params, xs, carry, e.initial)
-        return np.sum(dys * ys) + sum(np.sum(d * f) for d, f in zip(jax.tree.leaves(d_final), jax.tree.leaves(final)))
+        pairs = zip(jax.tree.leaves(d_final), jax.tree.leaves(final), strict=True)
+        return np.sum(dys * ys) + sum(np.sum(d * f) for d, f in pairs)
 
     arguments = (e.params, e.xs, plain_carry)
     found = BY_HAND[name](*arguments, dys, d_final)

@@ -36,6 +36,11 @@ def case_name(case):
     return "-".join([transform, *(name for name in OPTIONS if on[name])])
 
 
+def entry_of(tree, axis, m):
+    """Entry m along an axis, or all if it is None."""
+    return tree if axis is None else jax.tree.map(lambda a: a[(slice(None),) * axis + (m,)], tree)
+
+
 def assert_equals_rows_of_autodiff(gradient, entry, transform, on):
     """Under vmap: each row against its own call of the plain program; else the same call with autodiff."""
     e = example(entry, batch=BATCH.get(transform, (3,)), seed=1)
@@ -65,10 +70,6 @@ def assert_equals_rows_of_autodiff(gradient, entry, transform, on):
     plain = jax.jit(run(jr.autodiff()))
     rows = []
     for m in range(3):
-        row = [
-            d if axis is None else jax.tree.map(lambda a, axis=axis: a[(slice(None),) * axis + (m,)], d)
-            for d, axis in zip(data, axes, strict=True)
-        ]
-        rows.append(plain(*row))
+        rows.append(plain(*(entry_of(d, axis, m) for d, axis in zip(data, axes, strict=True))))
     want = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
     assert_close(jax.jit(jax.vmap(run(gradient), axes))(*data), want, 1e-10)
