@@ -1,0 +1,155 @@
+"""Wrong options of cells."""
+
+import jax.numpy as jnp
+import numpy as np
+
+import jaxrnn as jr
+from tests.bad_input.case import Case, D, H, each, not_keys, ones, sizes
+
+
+def _update(params, carry, zx, zh, noise):
+    return zx[0] + zh[0]
+
+
+def _gated(D=D, H=H, gates=1, update=_update, **options):
+    return jr.gated_cell(D, H, gates, update, **options)
+
+
+def _ctrnn(D=D, H=H, dt=1.0, tau=5.0, **options):
+    return jr.ctrnn(D, H, dt, tau, **options)
+
+
+def _with(build, D=D, H=H, **options):
+    return build(D, H, **options)
+
+
+BUILDERS = {"elman": jr.elman, "lstm": jr.lstm, "gru": jr.gru, "ctrnn": _ctrnn, "gated_cell": _gated}
+
+
+def _shared(name, build):
+    """The options that every gated cell has: all wrong values for the LSTM, one for the others."""
+
+    def option(argument, error, expected, *values):
+        values = values if name == "lstm" else values[:1]
+        return each(name, argument, lambda v: _with(build, **{argument: v}), error, expected, *values)
+
+    cases = sizes(name, "D", lambda v: build(v, H)) + sizes(name, "H", lambda v: build(D, v))
+    cases.append(Case(f"{name}-unknown", lambda: build(D, H, size=3), TypeError, "size", "options", "unknown"))
+    for argument in ("bias", "learn_carry"):
+        cases += option(argument, TypeError, "True or False", 1, "yes", None)
+    for argument in ("input_init", "recurrent_init", "bias_init"):
+        cases += option(argument, TypeError, "function", "glorot", 0.1, None)
+    cases += option("dtype", TypeError, "floating-point dtype", "int32", "float99", 16)
+    cases += option("param_dtype", TypeError, "floating-point dtype", "int32", "float99", 16, None)
+    cases += option("recurrent_dropout", ValueError, "in [0, 1)", 1.0, -0.1, "0.5", True, np.nan)
+    cases += option("zoneout", ValueError, "in [0, 1)", 1.0, -0.1, "0.5", True, np.nan)
+    cases += [
+        Case(
+            f"{name}-recurrent_dropout-two",
+            lambda: build(D, H, recurrent_dropout=(0.1, 0.2)),
+            ValueError,
+            "recurrent_dropout",
+            "number",
+            "(0.1, 0.2)",
+        ),
+        Case(
+            f"{name}-zoneout-three",
+            lambda: build(D, H, zoneout=(0.1, 0.2, 0.3)),
+            ValueError,
+            "zoneout",
+            "carry",
+            "(0.1, 0.2, 0.3)",
+        ),
+    ]
+    return cases
+
+
+CASES = [case for name, build in BUILDERS.items() for case in _shared(name, build)]
+CASES += [
+    case
+    for name, build in {"elman": jr.elman, "ctrnn": _ctrnn}.items()
+    for case in each(
+        name, "activation", lambda v, b=build: b(D, H, activation=v), TypeError, "function", "tanh", 1, None
+    )
+]
+
+for flag in ("peephole", "coupled", "layer_norm"):
+    CASES += each("lstm", flag, lambda v, f=flag: jr.lstm(D, H, **{f: v}), TypeError, "True or False", 1, "yes", None)
+CASES += each(
+    "lstm", "forget_bias", lambda v: jr.lstm(D, H, forget_bias=v), ValueError, "finite", "1", np.inf, True, None
+)
+CASES += each("lstm", "chrono", lambda v: jr.lstm(D, H, chrono=v), ValueError, "above 2", 2.0, 1, "9", np.inf)
+CASES += each("gru", "chrono", lambda v: jr.gru(D, H, chrono=v), ValueError, "above 2", 2.0, 1, "9", np.inf)
+CASES += [case for case in sizes("lstm", "proj_size", lambda v: jr.lstm(D, H, proj_size=v)) if case.got != "None"]
+CASES += each("gru", "reset_after", lambda v: jr.gru(D, H, reset_after=v), TypeError, "True or False", 1, "no", None)
+CASES += each("ctrnn", "dt", lambda v: _ctrnn(dt=v), ValueError, "above 0", 0, -1.0, "1", np.nan, True, None)
+CASES += each("ctrnn", "tau", lambda v: _ctrnn(tau=v), ValueError, "above 0", 0, -1.0, "1", np.nan, True, None)
+CASES += each("ctrnn", "sigma", lambda v: _ctrnn(sigma=v), ValueError, "at least 0", -0.1, "1", np.inf)
+CASES += sizes("gated_cell", "gates", lambda v: _gated(gates=v))
+CASES += each("gated_cell", "update", lambda v: _gated(update=v), TypeError, "function", "tanh", None)
+for function in ("hidden", "zero_carry", "own_params", "noise"):
+    CASES += each("gated_cell", function, lambda v, f=function: _gated(**{f: v}), TypeError, "function", "tanh", 1)
+CASES += each("gated_cell", "hidden_bias", lambda v: _gated(hidden_bias=v), TypeError, "True or False", 1, None)
+for i, function in enumerate(("init", "initial_carry", "step")):
+    CASES += each(
+        "cell",
+        function,
+        lambda v, i=i: jr.cell(*(v if i == j else _update for j in range(3))),
+        TypeError,
+        "function",
+        "tanh",
+        None,
+    )
+CASES += each("cell", "noise", lambda v: jr.cell(_update, _update, _update, noise=v), TypeError, "function", "tanh", 1)
+
+CASES += [
+    Case(
+        "lstm-zoneout-shape",
+        lambda: jr.lstm(D, H, zoneout=np.full(H + 1, 0.1)),
+        ValueError,
+        "zoneout",
+        f"({H},)",
+        f"[{H + 1}]",
+    ),
+    Case(
+        "lstm-forget_bias-shape",
+        lambda: jr.lstm(D, H, forget_bias=ones(H + 1)),
+        ValueError,
+        "forget_bias",
+        f"({H},)",
+        f"{H + 1}",
+    ),
+    Case(
+        "lstm-proj_size-dropout",
+        lambda: jr.lstm(D, H, proj_size=2, recurrent_dropout=0.1),
+        ValueError,
+        "recurrent_dropout",
+        "None with proj_size",
+        "0.1",
+    ),
+    Case(
+        "lstm-proj_size-zoneout",
+        lambda: jr.lstm(D, H, proj_size=2, zoneout=0.1),
+        ValueError,
+        "zoneout",
+        "None with proj_size",
+        "0.1",
+    ),
+    Case("ctrnn-dt-above-tau", lambda: _ctrnn(dt=6.0), ValueError, "dt", "at most tau = 5", "6"),
+    Case("ctrnn-tau-shape", lambda: _ctrnn(tau=ones(H + 1)), ValueError, "tau", f"({H},)", f"({H + 1},)"),
+    Case("ctrnn-dt-shape", lambda: _ctrnn(dt=ones(H + 1)), ValueError, "dt", "number", f"({H + 1},)"),
+    Case("ctrnn-sigma-shape", lambda: _ctrnn(sigma=ones(H + 1)), ValueError, "sigma", f"({H},)", f"({H + 1},)"),
+    Case("torch_uniform-H", lambda: jr.torch_uniform(0), ValueError, "H", "positive integer", "0"),
+]
+for name, build in BUILDERS.items():
+    CASES += not_keys(f"{name}.init", lambda v, b=build: b(D, H).init(v))[:2]
+CASES += [
+    Case(
+        "elman-param_dtype-integer",
+        lambda: jr.elman(D, H, param_dtype=jnp.int8),
+        TypeError,
+        "param_dtype",
+        "float",
+        "int8",
+    )
+]

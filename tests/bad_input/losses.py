@@ -1,0 +1,75 @@
+"""Wrong arguments of the losses."""
+
+import numpy as np
+
+import jaxrnn as jr
+from tests.bad_input.case import B, Case, O, T, each, ones
+
+YS, VALUES, CLASSES = ones(T, B, O), ones(T, B, O), np.zeros((T, B), np.int32)
+REGRESSIONS = {"mean_squared_error": jr.mean_squared_error, "binary_cross_entropy": jr.binary_cross_entropy}
+CLASSIFICATIONS = {"cross_entropy": jr.cross_entropy, "accuracy": jr.accuracy}
+TARGETS = 'batch["targets"]'
+
+
+def _of_all(name, loss, targets):
+    def case(what, error, argument, expected, got, ys=YS, batch=None, **entries):
+        batch = {"targets": targets} | entries if batch is None else batch
+        return Case(f"{name}-{what}", lambda: loss(ys, batch), error, argument, expected, got)
+
+    yield case("batch-array", ValueError, "batch", 'entry "targets"', "float32", batch=YS)
+    yield case("batch-empty", ValueError, "batch", 'entry "targets"', "{}", batch={})
+    yield case("batch-list", ValueError, "batch", 'entry "targets"', "list []", batch=[])
+    yield case("targets-none", TypeError, TARGETS, "array", "None", targets=None)
+    yield case("targets-string", TypeError, TARGETS, "array", "'cat'", targets="cat")
+    yield case("targets-time", ValueError, TARGETS, f"({T}, {B}", f"[{T - 1}, {B}", targets=targets[1:])
+    yield case("targets-rows", ValueError, TARGETS, f"({T}, {B}", f"[{T}, 1", targets=targets[:, :1])
+    yield case("targets-one-a-row", ValueError, TARGETS, "one a step", f"[{B}", targets=targets[0])
+    yield case("ys-string", TypeError, "ys", "array", "'ys'", ys="ys")
+    yield case("ys-integers", TypeError, "ys", "floating-point", "int32", ys=np.ones((T, B, O), np.int32))
+    yield case("ys-number", ValueError, "ys", "[", "float32[]", ys=np.float32(1.0), targets=targets.max())
+    yield case("ys-empty", ValueError, "ys", "time step", "[0, ", ys=YS[:0], targets=targets[:0])
+    yield case("ys-tuple", TypeError, "ys", "array", "tuple", ys=(YS, YS[1:]))
+    yield case("lengths-long", ValueError, "lengths", f"T = {T}", f"1 to {T + 1}", lengths=np.array([1, T + 1]))
+    yield case("lengths-negative", ValueError, "lengths", f"T = {T}", "-1 to 1", lengths=np.array([-1, 1]))
+    yield case("lengths-floats", TypeError, "lengths", "integers", "float32", lengths=ones(B))
+    yield case("lengths-rows", ValueError, "lengths", f"({B},)", "[3]", lengths=np.ones(3, np.int32))
+    for at in ("first", 0, None):
+        call = lambda at=at: loss(YS, {"targets": targets}, at=at)  # noqa: E731
+        yield Case(f"{name}-at={at}", call, ValueError, "at", "'last'", str(at))
+    yield Case(
+        f"{name}-last-one-a-step",
+        lambda: loss(YS, {"targets": targets[1:]}, at="last"),
+        ValueError,
+        TARGETS,
+        "one a row",
+        f"[{T - 1}, {B}",
+    )
+
+
+CASES = []
+for name, loss in REGRESSIONS.items():
+    CASES += _of_all(name, loss, VALUES)
+    CASES.append(
+        Case(
+            f"{name}-targets-features",
+            lambda loss=loss: loss(YS, {"targets": ones(T, B)}),
+            ValueError,
+            TARGETS,
+            f"({T}, {B}, {O})",
+            f"[{T}, {B}]",
+        )
+    )
+for name, loss in CLASSIFICATIONS.items():
+    CASES += _of_all(name, loss, CLASSES)
+    for what, targets, error, expected, got in (
+        ("one-hot", VALUES, TypeError, "integer classes", "float32"),
+        ("trailing", CLASSES[..., None], ValueError, f"({T}, {B})", f"[{T}, {B}, 1]"),
+        ("too-large", CLASSES + O, ValueError, f"0 to {O - 1}", f"{O}"),
+        ("negative", CLASSES - 1, ValueError, f"0 to {O - 1}", "-1"),
+    ):
+        call = lambda loss=loss, targets=targets: loss(YS, {"targets": targets})  # noqa: E731
+        CASES.append(Case(f"{name}-targets-{what}", call, error, TARGETS, expected, got))
+for name, loss in (REGRESSIONS | {"cross_entropy": jr.cross_entropy}).items():
+    targets = CLASSES if name == "cross_entropy" else VALUES
+    call = lambda v, loss=loss, targets=targets: loss(YS, {"targets": targets}, over_time=v)  # noqa: E731
+    CASES += each(name, "over_time", call, ValueError, "'sum'", "median", 1, None)

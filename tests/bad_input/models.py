@@ -1,0 +1,285 @@
+"""Wrong options of models, layers that do not fit, and wrong arguments of `apply`."""
+
+import jax
+import numpy as np
+
+import jaxrnn as jr
+from tests.bad_input.case import XS, B, Case, D, H, O, T, changed, drawn, each, not_keys, ones, sizes
+
+ELMAN, LSTM = jr.elman(D, H), jr.lstm(D, H)
+DENSE, EMBED, NORM = jr.dense(D, O), jr.embed(5, H), jr.layer_norm(D)
+STACK = jr.stack([ELMAN, jr.gru(H, H)])
+BOTH = jr.bidirectional(ELMAN, jr.gru(D, O))
+CHAIN = jr.chain(STACK, jr.dropout(0.5), jr.dense(H, O))
+RESIDUAL = jr.residual(jr.stack([jr.elman(D, D)]))
+SYMBOLS = np.ones((T, B), np.int32)
+FLAG, FUNCTION = "True or False", "function"
+
+
+def _options():
+    for build, name in ((jr.dense, "dense"), (jr.embed, "embed")):
+        yield from sizes(name, {"dense": "D", "embed": "symbols"}[name], lambda v, b=build: b(v, O))
+        yield from sizes(name, "O", lambda v, b=build: b(D, v))
+        yield from each(name, "w_init", lambda v, b=build: b(D, O, w_init=v), TypeError, FUNCTION, "glorot", None)
+    yield from each("dense", "b_init", lambda v: jr.dense(D, O, b_init=v), TypeError, FUNCTION, 0.0, None)
+    yield from each("dense", "bias", lambda v: jr.dense(D, O, bias=v), TypeError, FLAG, 1, None)
+    yield from each("dense", "activation", lambda v: jr.dense(D, O, activation=v), TypeError, FUNCTION, "relu", 1)
+    yield from each("dense", "dtype", lambda v: jr.dense(D, O, dtype=v), TypeError, "dtype", "int8", "float1")
+    for name, build in {
+        "dense": jr.dense,
+        "embed": jr.embed,
+        "layer_norm": lambda D, O, **o: jr.layer_norm(D, **o),
+    }.items():
+        yield from each(
+            name, "param_dtype", lambda v, b=build: b(D, O, param_dtype=v), TypeError, "dtype", "int8", "float1", None
+        )
+    yield from sizes("layer_norm", "D", jr.layer_norm)
+    yield from each(
+        "layer_norm", "epsilon", lambda v: jr.layer_norm(D, epsilon=v), ValueError, "above 0", 0, -1.0, "1", True, None
+    )
+    yield from each(
+        "dropout", "rate", jr.dropout, ValueError, "[0, 1)", 1.0, -0.1, "0.5", True, np.nan, None, [0.1, 0.2]
+    )
+    yield from each("dropout", "over_time", lambda v: jr.dropout(0.1, over_time=v), TypeError, FLAG, 1, None)
+
+
+def _compositions():
+    gradient = {"error": TypeError, "argument": "gradient", "expected": "Gradient"}
+    yield from [
+        Case("stack-none", lambda: jr.stack([]), TypeError, "cells", "at least one Cell", "[]"),
+        Case("stack-bare", lambda: jr.stack(ELMAN), TypeError, "cells", "in a list", "Elman"),
+        Case("stack-model", lambda: jr.stack([ELMAN, DENSE]), TypeError, "cells[1]", "Cell", "Dense"),
+        Case("stack-builder", lambda: jr.stack([jr.lstm]), TypeError, "cells[0]", "Cell", "function"),
+        Case("stack-misfit", lambda: jr.stack([ELMAN, LSTM]), ValueError, "cells[1]", f"{H} input", f"{D}"),
+        Case("stack-gradient", lambda: jr.stack([ELMAN], gradient="bptt"), got="'bptt'", **gradient),
+        Case("stack-gradient-0", lambda: jr.stack([ELMAN], gradient=0), got="0", **gradient),
+        Case("bidirectional-model", lambda: jr.bidirectional(STACK, ELMAN), TypeError, "forward", "Cell", "Stack"),
+        Case("bidirectional-string", lambda: jr.bidirectional(ELMAN, "lstm"), TypeError, "backward", "Cell", "'lstm'"),
+        Case("bidirectional-none", lambda: jr.bidirectional(ELMAN, None), TypeError, "backward", "Cell", "None"),
+        Case(
+            "bidirectional-misfit",
+            lambda: jr.bidirectional(ELMAN, jr.gru(H, H)),
+            ValueError,
+            "backward",
+            f"{D} input features",
+            f"{H}",
+        ),
+        Case(
+            "bidirectional-sum",
+            lambda: jr.bidirectional(ELMAN, jr.gru(D, O), merge="sum"),
+            ValueError,
+            "backward",
+            f"{H} output features",
+            f"{O}",
+        ),
+        *each(
+            "bidirectional", "merge", lambda v: jr.bidirectional(ELMAN, ELMAN, merge=v), ValueError, "'sum'", "mean", 1
+        ),
+        Case(
+            "bidirectional-gradient", lambda: jr.bidirectional(ELMAN, ELMAN, gradient="bptt"), got="'bptt'", **gradient
+        ),
+        Case("chain-none", lambda: jr.chain(), TypeError, "models", "at least one Model", "()"),
+        Case("chain-cell", lambda: jr.chain(DENSE, ELMAN), TypeError, "models[1]", "Model", "jr.stack"),
+        Case("chain-list", lambda: jr.chain([DENSE]), TypeError, "models[0]", "Model", "list"),
+        Case("chain-builder", lambda: jr.chain(jr.last), TypeError, "models[0]", "Model", "function"),
+        Case("chain-misfit", lambda: jr.chain(STACK, DENSE), ValueError, "models[1]", f"{H} input", f"{D}"),
+        # Without a time axis the batch would be read as time.
+        Case("chain-stack-after-last", lambda: jr.chain(jr.last(), STACK), ValueError, "models[1]", "time", "Last"),
+        Case("chain-last-after-last", lambda: jr.chain(jr.last(), jr.last()), ValueError, "models[1]", "time", "Last"),
+        Case("residual-cell", lambda: jr.residual(jr.elman(D, D)), TypeError, "model", "Model", "jr.stack"),
+        Case("residual-misfit", lambda: jr.residual(DENSE), ValueError, "model", f"features, {D}", f"{O}"),
+        Case("residual-last", lambda: jr.residual(jr.last()).apply({}, XS), ValueError, "model", f"{T}", f"({B}, {D})"),
+    ]
+
+
+def _apply(name, model, xs):
+    """What all models must refuse."""
+    params = drawn(model)
+
+    def run(params=params, xs=xs, **options):
+        return model.apply(params, xs, **options)
+
+    def case(what, error, argument, expected, got, **wrong):
+        return Case(f"{name}.apply-{what}", lambda: run(**wrong), error, argument, expected, got)
+
+    yield case("xs-string", TypeError, "xs", "array", "str 'xs'", xs="xs")
+    yield case("xs-number", ValueError, "xs", "[", "[]", xs=xs.reshape(-1)[0])
+    yield case("lengths-long", ValueError, "lengths", f"T = {T}", f"1 to {T + 1}", lengths=[1, T + 1])
+    yield case("lengths-negative", ValueError, "lengths", f"T = {T}", "-1 to 1", lengths=[-1, 1])
+    yield case("lengths-floats", TypeError, "lengths", "integers", "float32", lengths=ones(B))
+    yield case("lengths-rows", ValueError, "lengths", f"({B},)", "[3]", lengths=[1, 1, 1])
+    yield case("resets-shape", ValueError, "resets", f"({T}, {B})", f"bool[{B}]", resets=np.ones(B, bool))
+    yield case("resets-integers", TypeError, "resets", "booleans", "int32", resets=np.ones((T, B), np.int32))
+    yield case("gradient-string", TypeError, "gradient", "Gradient", "'bptt'", gradient="bptt")
+    yield case("gradient-zero", TypeError, "gradient", "Gradient", "0", gradient=0)
+    yield case("carry-array", ValueError, "carry", "tuple", f"[{B}, {H}]", carry=ones(B, H))
+    yield from not_keys(f"{name}.apply", lambda v: run(key=v))[:2]
+    if params:
+        yield from not_keys(f"{name}.init", model.init)[:2]
+
+
+def _flat_params(name, model, xs):
+    """Wrong parameters of a model without parts: the message names the array."""
+    params = drawn(model)
+    shapes = {key: f"shape {x.shape}" for key, x in sorted(params.items())}
+    first, *_ = shapes
+
+    def case(what, params, argument, expected, got):
+        return Case(f"{name}.apply-params-{what}", lambda: model.apply(params, xs), ValueError, argument, expected, got)
+
+    yield case("none", None, f"params['{first}']", shapes[first], "none (has nothing)")
+    yield case("string", "w", f"params['{first}']", shapes[first], "none (has a bare array)")
+    for key in params:
+        yield case(f"without-{key}", changed(params, **{key: None}), f"params['{key}']", shapes[key], "none (has")
+        wrong = params | {key: ones(1)}
+        yield case(f"shape-of-{key}", wrong, f"params['{key}']", shapes[key], "(1,)")
+    yield case("extra", params | {"extra": ones(2)}, "params['extra']", "no such entry", "shape (2,)")
+
+
+def _nested_params(name, model, xs):
+    """Wrong parameters of a model with parts: the message names the parts."""
+    params = drawn(model)
+    first = next(iter(params))
+    names = "['forward', 'backward']" if model is BOTH else str(list(params))
+
+    def case(what, params, got):
+        return Case(f"{name}.apply-params-{what}", lambda: model.apply(params, xs), ValueError, "params", names, got)
+
+    yield case("none", None, "None")
+    yield case("string", "w", "'w'")
+    yield case("without-first", changed(params, **{first: None}), str(sorted(params)[1:]))
+    yield case("extra", params | {"extra": ones(2)}, "'extra'")
+
+
+def _no_params(name, model):
+    """Parameters for a model that has none."""
+    for params, got in ((None, "None"), ("w", "()"), ({"w": ones(2)}, "(2,)")):
+        call = lambda params=params: model.apply(params, XS)  # noqa: E731
+        yield Case(f"{name}.apply-params-{type(params).__name__}", call, ValueError, "params", "", got)
+
+
+def _parts():
+    """Wrong arguments for one part of a model: the others must not run first."""
+    p_stack, p_both, p_chain = drawn(STACK), drawn(BOTH), drawn(CHAIN)
+    yield from [
+        Case(
+            "stack-params-of-upper-layer",
+            lambda: STACK.apply({"0": p_stack["0"], "1": p_stack["0"]}, XS),
+            ValueError,
+            "params",
+            f"({3 * H},)",
+            f"({H},)",
+        ),
+        Case(
+            "stack-carry-list",
+            lambda: STACK.apply(p_stack, XS, carry=[None] * 2),
+            ValueError,
+            "carry",
+            "tuple of 2",
+            "list",
+        ),
+        Case(
+            "stack-carry-one",
+            lambda: STACK.apply(p_stack, XS, carry=(None,)),
+            ValueError,
+            "carry",
+            "tuple of 2",
+            "(None,)",
+        ),
+        Case(
+            "stack-carry-of-upper-layer",
+            lambda: STACK.apply(p_stack, XS, carry=(None, ones(B, 1))),
+            ValueError,
+            "carry",
+            f"({B}, {H})",
+            f"({B}, 1)",
+        ),
+        Case(
+            "bidirectional-carry-of-backward",
+            lambda: BOTH.apply(p_both, XS, carry=jr.BidirectionalCarry(None, ones(B, 1))),
+            ValueError,
+            "carry",
+            f"({B}, {O})",
+            f"({B}, 1)",
+        ),
+        Case(
+            "bidirectional-params-of-backward",
+            lambda: BOTH.apply(p_both | {"backward": p_both["forward"]}, XS),
+            ValueError,
+            "params",
+            f"({3 * O},)",
+            f"({H},)",
+        ),
+        Case(
+            "chain-params-of-last",
+            lambda: CHAIN.apply(p_chain | {"2": drawn(DENSE)}, XS),
+            ValueError,
+            "params",
+            f"({H}, {O})",
+            f"({D}, {O})",
+        ),
+        Case(
+            "chain-carry-count",
+            lambda: CHAIN.apply(p_chain, XS, carry=((),)),
+            ValueError,
+            "carry",
+            "tuple of 3",
+            "((),)",
+        ),
+        Case(
+            "chain-embed-after-dense",
+            lambda: jr.chain(DENSE, EMBED).apply({"0": drawn(DENSE), "1": drawn(EMBED)}, XS),
+            TypeError,
+            "xs",
+            "integers from 0 to 4",
+            "float32",
+        ),
+    ]
+
+
+def _floats(name, model):
+    """Inputs that must be floating-point numbers."""
+    params, integers = drawn(model), np.ones((T, B, D), np.int32)
+    yield Case(
+        f"{name}.apply-xs-integers", lambda: model.apply(params, integers), TypeError, "xs", "floating-point", "int32"
+    )
+
+
+def _features(name, model):
+    """Inputs of a certain number of features, also while tracing."""
+    params, xs, got = drawn(model), ones(T, B, 7), f"[{T}, {B}, 7]"
+    for how, apply in (("", model.apply), ("-jit", jax.jit(model.apply))):
+        call = lambda apply=apply: apply(params, xs)  # noqa: E731
+        yield Case(f"{name}.apply-xs-features{how}", call, ValueError, "xs", f"{D} features", got)
+
+
+FLAT = {"dense": DENSE, "layer_norm": NORM}
+NESTED = {"stack": STACK, "bidirectional": BOTH, "chain": CHAIN}
+WITHOUT_PARAMS = {"dropout": jr.dropout(0.5), "last": jr.last()}
+
+CASES = [*_options(), *_compositions(), *_parts()]
+for name, model in (FLAT | NESTED | WITHOUT_PARAMS | {"residual": RESIDUAL}).items():
+    CASES += _apply(name, model, XS)
+for name, model in (FLAT | NESTED | {"residual": RESIDUAL}).items():
+    CASES += [*_features(name, model), *_floats(name, model)]
+for name, model in FLAT.items():
+    CASES += _flat_params(name, model, XS)
+for name, model in NESTED.items():
+    CASES += _nested_params(name, model, XS)
+for name, model in WITHOUT_PARAMS.items():
+    CASES += _no_params(name, model)
+for name, model in (NESTED | {"last": jr.last(), "residual": RESIDUAL}).items():
+    call = lambda model=model: model.apply(drawn(model), XS[:0])  # noqa: E731
+    CASES.append(Case(f"{name}.apply-xs-empty", call, ValueError, "xs", "time step", f"[0, {B}, {D}]"))
+CASES += [*_apply("embed", EMBED, SYMBOLS), *_flat_params("embed", EMBED, SYMBOLS)]
+CASES += _floats("dropout", jr.dropout(0.5))
+CASES.append(
+    Case(
+        "embed.apply-xs-floats",
+        lambda: EMBED.apply(drawn(EMBED), XS),
+        TypeError,
+        "xs",
+        "integers from 0 to 4",
+        f"float32[{T}, {B}, {D}]",
+    )
+)

@@ -1,0 +1,70 @@
+"""Every public function refuses what it can't use, says what, and does so before it compiles a loop."""
+
+import jax
+import pytest
+
+import jaxrnn as jr
+from tests.bad_input import cells, losses, models, sequences, training
+from tests.bad_input.case import D, H, drawn, ones
+
+CASES = [*cells.CASES, *sequences.CASES, *models.CASES, *losses.CASES, *training.CASES]
+
+# The programs that take time: loops over time, and what `fit`, `evaluate` and `check_gradients` jit. Drawing parameters
+# or a carry of zeros compiles small programs of other names.
+LONG = {"jit(scan)", "jit(while)", "jit(block)", "jit(<lambda>)", "jit(loss)", "jit(along)"}
+
+
+@pytest.fixture
+def compiled():
+    """The names of the long programs that a test compiled."""
+    names = []
+
+    def listen(event, seconds, **details):
+        if event == "/jax/core/compile/backend_compile_duration" and details["fun_name"] in LONG:
+            names.append(details["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_wrong_argument_is_named_with_what_was_expected_and_what_came(case, compiled):
+    with pytest.raises(case.error) as info:
+        case.call()
+    assert type(info.value) is case.error
+    argument, _, rest = str(info.value).partition(": expected ")
+    expected, _, got = rest.rpartition("got ")
+    assert argument.startswith(case.argument), str(info.value)
+    assert case.expected in expected, str(info.value)
+    assert case.got in got, str(info.value)
+    assert not compiled
+
+
+def test_the_names_of_the_cases_differ():
+    names = [case.name for case in CASES]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_every_public_function_has_cases():
+    functions = {name for name in jr.__all__ if callable(getattr(jr, name)) and name[0].islower()}
+    without_arguments = {"autodiff", "reverse_scan", "last"}
+    tested = {part for case in CASES for part in (case.name.split("-")[0].split(".")[0],)}
+    assert functions - without_arguments <= tested
+
+
+def test_right_calls_do_compile_what_the_wrong_ones_must_not(compiled):
+    """Else the test above would hold for any program."""
+    T = 7  # of other sizes than those of the cases, so that nothing is in a cache
+    cell, model = jr.elman(D, H), training.MODEL
+    data = {"xs": ones(T, 2, D), "targets": ones(T, 2, training.O)}
+    for call in (
+        lambda: jr.unroll(cell, drawn(cell), ones(T, 2, D)),
+        lambda: model.apply(drawn(model), ones(T, 1, D)),
+        lambda: jr.check_gradients(cell, drawn(cell), ones(T, 2, D)),
+        lambda: training.fit(data=data),
+        lambda: training.evaluate(data=data),
+    ):
+        call()
+        assert compiled
+        compiled.clear()
