@@ -1,0 +1,147 @@
+"""The gradient checker: passes what is right, fails what is wrong, whatever the session's precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests.helpers import example
+from tests.registry import BY_NAME, D, H
+
+
+@jax.custom_vjp
+def wrong_tanh(z):
+    """tanh with a derivative that is 1 % too large."""
+    return jnp.tanh(z)
+
+
+wrong_tanh.defvjp(lambda z: (jnp.tanh(z), z), lambda z, d: (1.01 * d * (1.0 - jnp.tanh(z) ** 2),))
+
+
+def finite_differences(report):
+    return [row for row in report.rows if "finite" in row.gradient]
+
+
+def small(name):
+    return example(BY_NAME[name], np.float32, T=3, batch=(2,))
+
+
+def test_lstm_is_right_with_every_option():
+    e = small("lstm_dropout_zoneout")
+    report = jr.check_gradients(
+        e.cell, e.params, e.xs, carry=e.carry, lengths=np.array([3, 1]), resets=e.resets, key=jax.random.key(0)
+    )
+    assert report.ok, str(report)
+    assert report.max_error < 1e-5
+    names = {row.parameter for row in report.rows}
+    assert {"params/w_x", "params/w_h", "params/b", "xs", "carry/h", "carry/c"} <= names
+    assert {row.gradient for row in finite_differences(report)} == {"finite differences"}
+    assert {row.parameter for row in finite_differences(report)} == names
+
+
+def test_a_derivative_that_is_wrong_by_a_hundredth_is_found_by_the_finite_differences_alone():
+    """All gradients go through the wrong rule and agree with each other."""
+    e = small("elman")
+    report = jr.check_gradients(jr.elman(D, H, activation=wrong_tanh), e.params, e.xs)
+    assert not report.ok
+    assert report.max_error > 1e-3
+    wrong = [row for row in report.rows if not row.ok]
+    assert wrong
+    assert wrong == [row for row in finite_differences(report) if row.error > row.tolerance]
+    assert {"params/w_x", "params/w_h"} <= {row.parameter for row in wrong}
+    assert "WRONG" in str(report)
+
+
+class HalvedRecurrence(type(jr.autodiff())):
+    """A gradient that loses half of what passes from step to step; its values are right."""
+
+    def run(self, cell, params, carry, inputs):
+        halved = {**params, "w_h": params["w_h"] / 2 + jax.lax.stop_gradient(params["w_h"] / 2)}
+        return super().run(cell, halved, carry, inputs)
+
+
+def test_a_wrong_gradient_differs_from_autodiff_and_only_it_is_blamed():
+    e = small("elman")
+    report = jr.check_gradients(e.cell, e.params, e.xs, gradients=(HalvedRecurrence(), jr.reverse_scan()))
+    assert not report.ok
+    wrong = {(row.gradient, row.parameter) for row in report.rows if not row.ok}
+    assert wrong == {(repr(HalvedRecurrence()), "params/w_h")}
+    assert abs(report.max_error - 0.5) < 1e-9
+
+
+def test_it_computes_in_float64_whatever_the_session_and_the_cells_dtype():
+    e = small("lstm")
+    assert not jax.config.jax_enable_x64
+    cell = jr.lstm(D, H, dtype=jnp.bfloat16)
+    report = jr.check_gradients(cell, e.params, e.xs)
+    assert report.ok, str(report)
+    assert max(row.error for row in report.rows if "finite" not in row.gradient) < 1e-12
+    assert not jax.config.jax_enable_x64
+    assert jnp.zeros(1).dtype == np.float32
+
+
+def test_parameters_in_bfloat16_are_checked_in_float64():
+    cell = jr.elman(D, H, param_dtype=jnp.bfloat16)
+    report = jr.check_gradients(cell, cell.init(jax.random.key(0)), small("elman").xs)
+    assert report.ok, str(report)
+    assert max(row.error for row in report.rows if "finite" not in row.gradient) < 1e-12
+
+
+def test_the_report_prints_as_a_table():
+    e = small("elman")
+    report = jr.check_gradients(e.cell, e.params, e.xs, directions=1)
+    header, rule, *rows, verdict = str(report).splitlines()
+    assert header.split("  ")[0] == "gradient"
+    positions = [header.index(title) for title in ("gradient", "parameter", "relative error", "tolerance")]
+    assert positions == sorted(positions)
+    assert set(rule) == {"-", " "}
+    assert len(rows) == len(report.rows)
+    for line, row in zip(rows, report.rows, strict=True):
+        columns = [line[a:b].strip() for a, b in zip(positions, [*positions[1:], None], strict=True)]
+        assert columns[:2] == [row.gradient, row.parameter]
+        assert float(columns[2]) == pytest.approx(row.error, rel=0.06)
+        assert float(columns[3].split()[0]) == row.tolerance
+    assert "agree" in verdict
+
+
+@jax.custom_vjp
+def broken_tanh(z):
+    """tanh with a derivative that is not a number."""
+    return jnp.tanh(z)
+
+
+broken_tanh.defvjp(lambda z: (jnp.tanh(z), None), lambda _, d: (d * jnp.nan,))
+
+
+@pytest.mark.parametrize("gradients", [None, ()], ids=["all", "finite differences alone"])
+def test_nan_counts_as_wrong(gradients):
+    e = small("elman")
+    cell = jr.elman(D, H, activation=broken_tanh)
+    report = jr.check_gradients(cell, e.params, e.xs, gradients=gradients, directions=1)
+    assert not report.ok
+    assert not report.max_error < 1e30  # NaN or infinite
+    assert not any(row.ok for row in report.rows if row.parameter == "params/w_h")
+
+
+def test_nan_in_the_data_counts_as_wrong():
+    e = small("elman")
+    xs = e.xs.copy()
+    xs[0, 0, 0] = np.nan
+    report = jr.check_gradients(e.cell, e.params, xs, directions=1)
+    assert not report.ok
+    assert not report.max_error < 1e30
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("directions: expected a positive integer", {"directions": 0}),
+        ("gradients: expected a Gradient", {"gradients": ("autodiff",)}),
+        (r"xs: expected 3 features", {"xs": np.ones((3, 2, 5), np.float32)}),
+    ],
+)
+def test_a_wrong_argument_is_named(message, options):
+    e = small("elman")
+    with pytest.raises((TypeError, ValueError), match=message):
+        jr.check_gradients(e.cell, e.params, **{"xs": e.xs, **options})

@@ -1,0 +1,124 @@
+"""Cells as values: equal by their options, traced once, numbers as leaves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests.helpers import assert_close, example
+from tests.registry import BY_NAME, ENTRIES, D, H
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+def test_cells_of_equal_options_are_equal_and_trace_once(entry):
+    a, b = entry.build(), entry.build()
+    assert a is not b
+    assert a == b
+    assert hash(a) == hash(b)
+    traces = []
+
+    @jax.jit
+    def run(cell, params, xs):
+        traces.append(cell)
+        return jr.unroll(cell, params, xs)[1]
+
+    e = example(entry, np.float32, T=1, batch=())
+    np.testing.assert_array_equal(run(a, e.params, e.xs), run(b, e.params, e.xs))
+    assert len(traces) == 1
+
+
+def test_cells_of_other_options_differ():
+    cells = [
+        jr.lstm(D, H),
+        jr.lstm(D, H + 1),
+        jr.lstm(D, H, forget_bias=2.0),
+        jr.lstm(D, H, peephole=True),
+        jr.lstm(D, H, dtype=jnp.bfloat16),
+        jr.lstm(D, H, recurrent_dropout=0.1),
+        jr.lstm(D, H, recurrent_dropout=0.2),
+        jr.gru(D, H),
+        jr.elman(D, H),
+        jr.elman(D, H, activation=jax.nn.relu),
+        jr.ctrnn(D, H, 1.0, 4.0),
+        jr.ctrnn(D, H, 1.0, np.full(H, 4.0, np.float32)),
+        jr.ctrnn(D, H, 1.0, np.full(H, 5.0, np.float32)),
+        jr.lstm(D, H, proj_size=2),
+    ]
+    for i, a in enumerate(cells):
+        assert [j for j, b in enumerate(cells) if a == b] == [i]
+    assert jr.reverse_scan() == jr.reverse_scan() != jr.autodiff()
+    assert hash(jr.reverse_scan()) == hash(jr.reverse_scan())
+
+
+def test_one_compilation_serves_several_values_of_a_number():
+    """tau and sigma are leaves: made inside the traced function, or handed in within the cell."""
+    e = example(BY_NAME["ctrnn"], np.float32)
+    built, handed = [], []
+
+    @jax.jit
+    def build(tau):
+        built.append(tau)
+        return jr.unroll(jr.ctrnn(D, H, 1.0, tau), e.params, e.xs)[1]
+
+    @jax.jit
+    def hand(cell):
+        handed.append(cell)
+        return jr.unroll(cell, e.params, e.xs)[1]
+
+    results = []
+    for tau in (2.0, 3.0, 5.0):
+        want = jr.unroll(jr.ctrnn(D, H, 1.0, tau), e.params, e.xs)[1]
+        assert_close(build(tau), want, 1e-6)
+        assert_close(hand(jr.ctrnn(D, H, 1.0, tau)), want, 1e-6)
+        results.append(np.asarray(want))
+    assert len(built) == len(handed) == 1
+    assert np.max(np.abs(results[0] - results[1])) > 1e-2
+
+
+def test_a_sweep_over_tau_is_one_vmap():
+    e = example(BY_NAME["ctrnn"], np.float32)
+    taus = jnp.array([2.0, 3.0, 5.0])
+    run = jax.jit(lambda tau: jr.unroll(jr.ctrnn(D, H, 1.0, tau), e.params, e.xs)[1])
+    assert_close(jax.vmap(run)(taus), jnp.stack([run(tau) for tau in taus]), 1e-6)
+
+
+def test_repr_shows_the_options_that_differ_from_their_defaults():
+    text = repr(jr.lstm(D, H, peephole=True, recurrent_dropout=0.25))
+    for part in ("D=3", "H=4", "peephole=True", "recurrent_dropout=0.25"):
+        assert part in text
+    assert "coupled" not in text
+    assert "relu" in repr(jr.elman(D, H, activation=jax.nn.relu))
+    assert "5.0" in repr(jr.ctrnn(D, H, 1.0, 5.0))
+    assert "autodiff" in repr(jr.autodiff()).lower()
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+def test_cells_are_frozen_and_survive_flattening(entry):
+    cell = entry.build()
+    leaves, structure = jax.tree.flatten(cell)
+    assert jax.tree.unflatten(structure, leaves) == cell
+    with pytest.raises(AttributeError):
+        cell.anything = 1
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "build"),
+    [
+        (ValueError, "H: expected a positive integer, got 0", lambda: jr.lstm(3, 0)),
+        (ValueError, "D: expected a positive integer, got 2.0", lambda: jr.gru(2.0, 4)),
+        (TypeError, "peepholes: expected one of the options", lambda: jr.lstm(3, 4, peepholes=True)),
+        (ValueError, r"recurrent_dropout: expected numbers in \[0, 1\)", lambda: jr.elman(3, 4, recurrent_dropout=1.0)),
+        (ValueError, r"zoneout: expected numbers in \[0, 1\)", lambda: jr.gru(3, 4, zoneout=-0.1)),
+        (ValueError, "dt: expected at most tau = 2.0, got 3.0", lambda: jr.ctrnn(3, 4, 3.0, 2.0)),
+        (ValueError, r"tau: expected a number or shape \(4,\)", lambda: jr.ctrnn(3, 4, 1.0, np.ones(3))),
+        (ValueError, "chrono: expected finite numbers above 2", lambda: jr.lstm(3, 4, chrono=2.0)),
+        (TypeError, "dtype: expected a floating-point dtype", lambda: jr.lstm(3, 4, dtype=jnp.int8)),
+        (TypeError, "activation: expected a function", lambda: jr.elman(3, 4, activation="tanh")),
+        (ValueError, "zoneout: expected None with proj_size", lambda: jr.lstm(3, 4, proj_size=2, zoneout=0.1)),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_a_wrong_option_is_named(error, message, build):
+    with pytest.raises(error, match=message):
+        build()
