@@ -1,0 +1,79 @@
+"""Models one after the other, and around a shortcut."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests import reference
+from tests.helpers import assert_close
+from tests.models import oracles
+from tests.models.oracles import LENGTHS, B, D, H, O, T, drawn, sequence, with_nan
+
+STREAM = jr.chain(
+    jr.dense(D, H), jr.residual(jr.stack([jr.gru(H, H)])), jr.layer_norm(H), jr.stack([jr.elman(H, H)]), jr.dense(H, O)
+)
+
+
+def streamed(params, xs, lengths=None):
+    """STREAM in NumPy."""
+    zs = oracles.dense(params["0"], xs)
+    (lower,), outputs = oracles.stack([(reference.gru(), np.zeros(H))], params["1"], zs, lengths)
+    zs = oracles.layer_norm(params["2"], zs + outputs)
+    (upper,), zs = oracles.stack([(reference.elman(), np.zeros(H))], params["3"], zs, lengths)
+    return ((), (lower,), (), (upper,), ()), oracles.dense(params["4"], zs)
+
+
+@pytest.mark.parametrize("shape", [(T, D), (T, B, D)], ids=len)
+def test_each_model_reads_the_one_before(shape, x64):
+    params, xs = drawn(STREAM), sequence(*shape)
+    assert_close(jax.jit(STREAM.apply)(params, xs), streamed(params, xs), 1e-10)
+
+
+def test_two_halves_equal_one_whole(x64):
+    params, xs = drawn(STREAM), sequence(T, B, D)
+
+    @jax.jit
+    def halves(params, xs):
+        carry, first = STREAM.apply(params, xs[:3], carry=STREAM.initial_carry(params, (B,)))
+        carry, second = STREAM.apply(params, xs[3:], carry=carry)
+        return carry, jnp.concatenate([first, second])
+
+    assert_close(halves(params, xs), streamed(params, xs), 1e-10)
+
+
+def test_after_last_there_are_no_lengths_or_resets_any_more(x64):
+    """The second dense would take `lengths` for those of B steps, the wrong shape for [B, H]."""
+    model = jr.chain(jr.stack([jr.elman(D, H)]), jr.last(), jr.layer_norm(H), jr.dense(H, O))
+    params, xs = drawn(model), sequence(T, B, D)
+    resets = np.random.default_rng(3).random((T, B)) < 0.4
+    _, ys = jax.jit(model.apply)(params, with_nan(xs), lengths=LENGTHS, resets=resets)
+    _, hs = oracles.stack([(reference.elman(), np.zeros(H))], params["0"], xs, LENGTHS, resets)
+    hs = oracles.layer_norm(params["2"], oracles.last(hs, LENGTHS))
+    assert_close(ys, oracles.dense(params["3"], hs), 1e-10)
+    assert not model.keeps_time
+    assert STREAM.keeps_time
+    assert not jr.last().keeps_time
+
+
+def test_parts_draw_noise_of_their_own_and_none_without_a_key():
+    model = jr.chain(jr.dropout(0.5), jr.dropout(0.5))
+    xs = np.ones((50, B, H), np.float32)
+    ys = np.asarray(model.apply({"0": {}, "1": {}}, xs, key=jax.random.key(0))[1])
+    assert set(np.unique(ys)) == {0.0, 4.0}
+    assert abs((ys > 0).mean() - 0.25) < 0.06  # 0.5 if both had the same mask
+    np.testing.assert_array_equal(model.apply({"0": {}, "1": {}}, xs)[1], xs)
+
+
+def test_a_shortcut_adds_the_input(x64):
+    model = jr.residual(jr.dense(D, D))
+    params, xs = drawn(model), sequence(T, B, D)
+    assert_close(jax.jit(model.apply)(params, xs), xs + oracles.dense(params, xs), 1e-10)
+
+
+def test_a_shortcut_around_what_changes_the_shape_is_an_error():
+    with pytest.raises(
+        ValueError, match=r"model: expected outputs of the shape of its inputs, \(5, 4, 3\), got \(4, 3\)"
+    ):
+        jr.residual(jr.last()).apply({}, np.ones((T, B, D), np.float32))

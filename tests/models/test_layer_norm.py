@@ -1,0 +1,32 @@
+"""Layer normalisation against NumPy."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests.helpers import assert_close
+from tests.models import oracles
+from tests.models.oracles import B, D, T, drawn, sequence
+
+
+@pytest.mark.parametrize("shape", [(D,), (T, D), (T, B, D)], ids=len)
+@pytest.mark.parametrize("epsilon", [1e-5, 0.5])
+def test_each_step_is_normalised_scaled_and_shifted(shape, epsilon, x64):
+    model = jr.layer_norm(D, epsilon=epsilon)
+    params, xs = drawn(model), sequence(*shape)
+    assert_close(jax.jit(model.apply)(params, xs)[1], oracles.layer_norm(params, xs, epsilon), 1e-10)
+
+
+def test_freshly_it_only_normalises(x64):
+    model = jr.layer_norm(D)
+    params = model.init(jax.random.key(0))
+    assert_close(params, {"scale": np.ones(D), "shift": np.zeros(D)}, 0.0)
+
+
+def test_a_constant_input_gives_the_shift_and_a_finite_gradient(x64):
+    model = jr.layer_norm(D)
+    params, xs = drawn(model), np.full((T, D), 3.0)
+    ys, pullback = jax.vjp(lambda p, x: model.apply(p, x)[1], params, xs)
+    assert_close(ys, np.tile(params["shift"], (T, 1)), 1e-10)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(pullback(np.ones((T, D)))))

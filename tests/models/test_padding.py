@@ -1,0 +1,51 @@
+"""NaN in the padding reaches no output that counts, and no gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxrnn as jr
+from tests.helpers import assert_close
+from tests.models.oracles import D, H, O, T, drawn, sequence, with_nan
+
+MODEL = jr.chain(
+    jr.dense(D, H),
+    jr.residual(jr.stack([jr.lstm(H, H)])),
+    jr.layer_norm(H),
+    jr.bidirectional(jr.gru(H, H), jr.elman(H, H)),
+    jr.last(),
+    jr.dense(2 * H, O),
+)
+
+
+def test_rows_padded_with_nan_equal_the_rows_by_themselves(x64):
+    """Values, and the gradients of every parameter and input."""
+    lengths, n = np.array([3, 0, 3]), 3
+    params, xs, weights = drawn(MODEL), sequence(T, 3, D), sequence(3, O, seed=5)
+
+    @jax.jit
+    def padded(params, xs):
+        def loss(params, xs):
+            ys = MODEL.apply(params, xs, lengths=lengths)[1]
+            return (ys * weights).sum(), ys
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, xs)
+
+    @jax.jit
+    def cut(params, xs):
+        def loss(params, xs):
+            ys = MODEL.apply(params, xs)[1]
+            # The row of no steps: zeros come out of `last`, and only the layer behind it does something.
+            none = MODEL.models[5].apply(params["5"], np.zeros(2 * H))[1]
+            ys = jnp.stack([ys[0], none, ys[1]])
+            return (ys * weights).sum(), ys
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, xs)
+
+    (d_params, d_xs), ys = padded(params, with_nan(xs, lengths))
+    (want_params, d_rows), want = cut(params, xs[:n, [0, 2]])
+    assert_close(ys, want, 1e-10)
+    assert_close(d_params, want_params, 1e-10)
+    want_xs = np.zeros((T, 3, D))
+    want_xs[:n, [0, 2]] = d_rows
+    assert_close(d_xs, want_xs, 1e-10)
