@@ -1,0 +1,209 @@
+"""The losses against plain NumPy loops."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests.helpers import assert_close
+
+T, B, O = 5, 4, 3
+LENGTHS = np.array([2, 0, T, 1], np.int32)
+
+
+def nll(logits, target):
+    return float(np.log(np.exp(logits).sum()) - logits[target])
+
+
+def bernoulli(logits, targets):
+    p = 1.0 / (1.0 + np.exp(-logits))
+    return float(np.mean(-targets * np.log(p) - (1.0 - targets) * np.log(1.0 - p)))
+
+
+def squares(y, target):
+    return float(np.mean((y - target) ** 2))
+
+
+def correct(logits, target):
+    return float(np.argmax(logits) == target)
+
+
+def classes(rng, *shape):
+    return rng.integers(0, O, shape).astype(np.int32)
+
+
+def probabilities(rng, *shape):
+    return rng.random((*shape, O))
+
+
+def values(rng, *shape):
+    return rng.standard_normal((*shape, O))
+
+
+# The loss, the loss of one output, and how targets are drawn.
+LOSSES = {
+    "cross_entropy": (jr.cross_entropy, nll, classes),
+    "binary_cross_entropy": (jr.binary_cross_entropy, bernoulli, probabilities),
+    "mean_squared_error": (jr.mean_squared_error, squares, values),
+}
+ALL = LOSSES | {"accuracy": (jr.accuracy, correct, classes)}
+every_loss = pytest.mark.parametrize("name", LOSSES)
+with_accuracy = pytest.mark.parametrize("name", ALL)
+over_times = pytest.mark.parametrize("over_time", ["mean", "sum"])
+
+
+def drawn(name, *shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((*shape, O)), ALL[name][2](rng, *shape)
+
+
+def by_hand(one, ys, targets, lengths, over_time):
+    rows = [[one(ys[t, b], targets[t, b]) for t in range(n)] for b, n in enumerate(lengths)]
+    if over_time == "sum":
+        return sum(map(sum, rows)) / len(rows)
+    return sum(map(sum, rows)) / max(1, sum(map(len, rows)))
+
+
+def close(got, want, tolerance=1e-10):
+    assert jnp.shape(got) == ()
+    assert_close(got, want, tolerance)
+
+
+@every_loss
+@over_times
+def test_full_rows(name, over_time, x64):
+    loss, one, _ = LOSSES[name]
+    loss = functools.partial(loss, over_time=over_time)
+    ys, targets = drawn(name, T, B)
+    close(jax.jit(loss)(ys, {"targets": targets}), by_hand(one, ys, targets, [T] * B, over_time))
+
+
+@every_loss
+@over_times
+def test_rows_of_different_lengths(name, over_time, x64):
+    loss, one, _ = LOSSES[name]
+    loss = functools.partial(loss, over_time=over_time)
+    ys, targets = drawn(name, T, B)
+    got = jax.jit(loss)(ys, {"targets": targets, "lengths": LENGTHS})
+    close(got, by_hand(one, ys, targets, LENGTHS, over_time))
+
+
+def test_accuracy_over_steps(x64):
+    ys, targets = drawn("accuracy", T, B)
+    run = jax.jit(jr.accuracy)
+    close(run(ys, {"targets": targets}), by_hand(correct, ys, targets, [T] * B, "mean"))
+    got = run(ys, {"targets": targets, "lengths": LENGTHS})
+    close(got, by_hand(correct, ys, targets, LENGTHS, "mean"))
+
+
+@every_loss
+@over_times
+def test_the_padding_reaches_neither_value_nor_gradient(name, over_time, x64):
+    """NaN in outputs and targets; a class that does not exist where targets are integers."""
+    loss = functools.partial(LOSSES[name][0], over_time=over_time)
+    ys, targets = drawn(name, T, B)
+    valid = np.arange(T)[:, None] < LENGTHS
+    bad_ys, bad_targets = ys.copy(), targets.copy()
+    bad_ys[~valid] = np.nan
+    bad_targets[~valid] = 999 if name == "cross_entropy" else np.nan
+    both = jax.jit(jax.value_and_grad(lambda ys, targets: loss(ys, {"targets": targets, "lengths": LENGTHS})))
+    (value, grad), (want, want_grad) = both(bad_ys, bad_targets), both(ys, targets)
+    close(value, want)
+    assert_close(grad, want_grad, 1e-10)
+    np.testing.assert_array_equal(np.asarray(grad)[~valid], 0.0)
+    assert (np.abs(np.asarray(grad)[valid]).max(-1) > 0.0).all()
+
+
+@every_loss
+def test_for_full_rows_the_sum_is_T_times_the_mean_and_so_is_its_gradient(name, x64):
+    loss = LOSSES[name][0]
+    ys, targets = drawn(name, T, B)
+    for batch in ({"targets": targets}, {"targets": targets, "lengths": np.full(B, T)}):
+        mean, summed = (
+            jax.jit(jax.value_and_grad(functools.partial(loss, batch=batch, over_time=over_time)))(ys)
+            for over_time in ("mean", "sum")
+        )
+        assert_close(summed, jax.tree.map(lambda x: T * x, mean), 1e-10)
+
+
+@every_loss
+@over_times
+def test_a_batch_of_empty_rows_loses_nothing(name, over_time, x64):
+    ys, targets = drawn(name, T, B)
+    batch = {"targets": targets, "lengths": np.zeros(B, np.int32)}
+    loss = functools.partial(LOSSES[name][0], batch=batch, over_time=over_time)
+    value, grad = jax.jit(jax.value_and_grad(loss))(np.full_like(ys, np.nan))
+    assert value == 0.0
+    np.testing.assert_array_equal(grad, 0.0)
+
+
+@with_accuracy
+def test_at_last_each_row_is_judged_by_its_last_output(name, x64):
+    loss, one, draw = ALL[name]
+    ys, _ = drawn(name, T, B)
+    targets = draw(np.random.default_rng(4), B)
+    run = jax.jit(functools.partial(loss, at="last"))
+    want = np.mean([one(ys[-1, b], targets[b]) for b in range(B)])
+    close(run(ys, {"targets": targets}), want)
+    close(run(ys[-1], {"targets": targets}), want)
+
+
+@with_accuracy
+def test_at_last_under_lengths_that_is_the_output_at_its_own_end(name, x64):
+    """A row of length 0 has the output 0, as `jr.last` gives it."""
+    loss, one, draw = ALL[name]
+    ys, _ = drawn(name, T, B)
+    targets = draw(np.random.default_rng(4), B)
+    ends = np.stack([ys[n - 1, b] if n else np.zeros(O) for b, n in enumerate(LENGTHS)])
+    padded = ys.copy()
+    padded[np.arange(T)[:, None] >= LENGTHS] = np.nan
+    batch = {"targets": targets, "lengths": LENGTHS}
+    run = jax.jit(functools.partial(loss, at="last"))
+    want = np.mean([one(ends[b], targets[b]) for b in range(B)])
+    close(run(padded, batch), want)
+    close(run(ends, batch), want)
+    if name != "accuracy":
+        grad = np.asarray(jax.grad(lambda ys: loss(ys, batch, at="last"))(padded))
+        is_end = np.arange(T)[:, None] == LENGTHS - 1
+        np.testing.assert_array_equal(grad[~is_end], 0.0)
+        assert (np.abs(grad[is_end]).max(-1) > 0.0).all()
+
+
+@with_accuracy
+def test_without_a_batch_axis(name, x64):
+    loss, one, _ = ALL[name]
+    ys, targets = drawn(name, T)
+    close(loss(ys, {"targets": targets}), np.mean([one(ys[t], targets[t]) for t in range(T)]))
+    got = loss(ys, {"targets": targets, "lengths": 3})
+    close(got, np.mean([one(ys[t], targets[t]) for t in range(3)]))
+
+
+@every_loss
+def test_extreme_logits_stay_finite(name):
+    ys, targets = drawn(name, T, B)
+    value, grad = jax.value_and_grad(LOSSES[name][0])((1e4 * ys).astype(np.float32), {"targets": targets})
+    assert np.isfinite(value)
+    assert np.isfinite(grad).all()
+
+
+def test_integer_targets_of_a_regression_become_floats():
+    ys, targets = np.full((T, B, 1), 0.5, np.float32), np.ones((T, B, 1), np.int32)
+    close(jr.mean_squared_error(ys, {"targets": targets}), 0.25, 1e-6)
+    close(jr.binary_cross_entropy(ys, {"targets": targets}), np.log(1.0 + np.exp(-0.5)), 1e-6)
+
+
+def test_accuracy_is_a_float_in_the_range_of_a_share():
+    ys, _ = drawn("accuracy", T, B)
+    got = jr.accuracy(ys.astype(np.float32), {"targets": np.argmax(ys, -1)})
+    assert got.dtype == jnp.float32
+    assert got == 1.0
+    assert jr.accuracy(ys.astype(np.float32), {"targets": (np.argmax(ys, -1) + 1) % O}) == 0.0
+
+
+def test_lengths_may_be_a_list():
+    ys, targets = drawn("mean_squared_error", T, B)
+    got = jr.mean_squared_error(ys.astype(np.float32), {"targets": targets, "lengths": LENGTHS.tolist()})
+    close(got, by_hand(squares, ys, targets, LENGTHS, "mean"), 1e-5)
