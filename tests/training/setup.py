@@ -1,0 +1,66 @@
+"""A small task, and plain loops that training is held against."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxrnn as jr
+from jaxrnn.training.block import ORDER
+from jaxrnn.training.data import shuffled_rows
+
+T, N, D, H, O = 4, 10, 2, 3, 2
+KEY = jax.random.key(11)
+MODEL = jr.chain(jr.stack([jr.elman(D, H)]), jr.dense(H, O))
+NOISY = jr.chain(jr.stack([jr.elman(D, H)]), jr.dropout(0.4), jr.dense(H, O))
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.05))
+
+
+def data_set(seed=0, rows=N):
+    rng = np.random.default_rng(seed)
+    xs = rng.standard_normal((T, rows, D)).astype(np.float32)
+    return {"xs": xs, "targets": np.cumsum(xs, 0)}
+
+
+def batch_of(data, rows):
+    """The rows of a data set whose arrays are all sequences."""
+    return {name: x[:, rows] for name, x in data.items()}
+
+
+def fit(data=None, *, model=MODEL, loss=jr.mean_squared_error, optimizer=OPTIMIZER, key=KEY, **options):
+    """`jr.fit` with the small task's defaults."""
+    data = data_set() if data is None else data
+    if isinstance(data, dict):
+        options = {"batch_size": 4} | options
+    return jr.fit(model, loss, optimizer, data, key=key, **({"progress": False} | options))
+
+
+def plain_loop(batches, *, model=MODEL, loss=jr.mean_squared_error, key=KEY):
+    """One jitted step after the other: the states after each, and the losses."""
+    step = jax.jit(jr.make_train_step(model, loss, OPTIMIZER))
+    state, losses, states = jr.train_state(model, OPTIMIZER, key=key), [], []
+    for batch in batches:
+        state, values = step(state, batch)
+        losses.append(float(values["loss"]))
+        states.append(state)
+    return states, np.array(losses)
+
+
+def rows_of_run(steps, batch_size, *, rows=N, key=KEY, model=MODEL):
+    """The rows that each step of a run of `fit` reads."""
+    run_key = jr.train_state(model, OPTIMIZER, key=key).key
+    order = jax.random.fold_in(run_key, ORDER)
+    return np.asarray(shuffled_rows(order, jnp.asarray(0, jnp.int32), steps, rows, batch_size))
+
+
+def assert_same(got, want):
+    """Bit by bit; keys too."""
+    plain = [
+        jax.random.key_data(x) if jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key) else x
+        for tree in (got, want)
+        for x in jax.tree.leaves(tree)
+    ]
+    half = len(plain) // 2
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for a, b in zip(plain[:half], plain[half:], strict=True):
+        np.testing.assert_array_equal(a, b)

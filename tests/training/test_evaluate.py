@@ -1,0 +1,55 @@
+"""Loss and metrics over a whole data set against one plain call."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests.helpers import assert_close
+from tests.training.setup import KEY, MODEL, NOISY, N, T, data_set
+
+
+def per_row(ys, batch):
+    return jnp.square(ys - batch["targets"]).sum((0, 2)).mean()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, N, 1024])
+def test_it_equals_one_call_over_all_rows(batch_size):
+    data, params = data_set(), MODEL.init(KEY)
+    ys = np.asarray(MODEL.apply(params, data["xs"])[1], np.float64)
+    got = jr.evaluate(MODEL, params, jr.mean_squared_error, data, metrics={"rows": per_row}, batch_size=batch_size)
+    want = {"loss": np.mean((ys - data["targets"]) ** 2), "rows": ((ys - data["targets"]) ** 2).sum((0, 2)).mean()}
+    assert set(got) == set(want)
+    assert all(type(value) is float for value in got.values())
+    assert_close(got, want, 1e-6)
+
+
+def test_arrays_without_time_are_cut_along_their_own_rows():
+    model = jr.chain(MODEL, jr.last())
+    data, params = data_set(), model.init(KEY)
+    labels, lengths = np.arange(N) % 2, np.arange(N) % (T + 1)
+    data = {"xs": data["xs"], "targets": labels, "lengths": lengths}
+    ys = model.apply(params, data["xs"], lengths=lengths)[1]
+    want = np.mean(np.argmax(np.asarray(ys), -1) == labels)
+
+    def accuracy(ys, batch):
+        return jr.accuracy(ys, batch, at="last")
+
+    assert jr.evaluate(model, params, accuracy, data, batch_size=3)["loss"] == pytest.approx(float(want), rel=1e-6)
+
+
+def test_there_is_no_noise():
+    data, params = data_set(), NOISY.init(KEY)
+    ys = np.asarray(NOISY.apply(params, data["xs"])[1])
+    got = jr.evaluate(NOISY, params, jr.mean_squared_error, data)
+    assert_close(got["loss"], np.mean((ys - data["targets"]) ** 2), 1e-6)
+
+
+def test_lengths_and_resets_reach_the_model():
+    data, params = data_set(), MODEL.init(KEY)
+    rng = np.random.default_rng(0)
+    masks = {"lengths": rng.integers(1, T + 1, N), "resets": rng.random((T, N)) < 0.5}
+    ys = jax.jit(MODEL.apply)(params, data["xs"], **masks)[1]
+    want = jr.mean_squared_error(ys, data | masks)
+    assert_close(jr.evaluate(MODEL, params, jr.mean_squared_error, data | masks)["loss"], want, 1e-6)

@@ -1,0 +1,59 @@
+"""The picture of a run."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from jaxrnn.training.history import History
+
+
+def history(steps=60, bad=()):
+    rng = np.random.default_rng(0)
+    train = {name: np.exp(-np.arange(steps) / 20) + 0.1 * rng.random(steps) for name in ("gradient_norm", "loss", "mae")}
+    for step in bad:
+        train["loss"][step - 1] = np.nan
+    return History(train, {"loss": np.array([0.9, 0.5, 0.3])}, np.array([20, 40, 60]))
+
+
+def test_a_picture_has_one_panel_for_each_measurement_with_its_curves(tmp_path):
+    path = tmp_path / "curves.png"
+    figure = history().plot(str(path))
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "mae", "gradient norm"]
+    loss, mae, norm = figure.axes
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "log"]
+    x, y = loss.lines[-1].get_data()
+    np.testing.assert_array_equal(x, [20, 40, 60])
+    np.testing.assert_array_equal(y, [0.9, 0.5, 0.3])
+    assert [len(axes.lines) for axes in (loss, mae, norm)] == [3, 2, 2]
+    raw = history().train["mae"]
+    np.testing.assert_array_equal(mae.lines[0].get_data(), (np.arange(1, 61), raw))
+    pixels = matplotlib.image.imread(path)
+    height, width, _ = pixels.shape
+    assert width > 2 * height
+    for panel in np.array_split(pixels[..., :3], 3, axis=1):  # in each of them something coloured was drawn
+        assert (panel.max(-1) - panel.min(-1) > 0.3).sum() > 100
+
+
+def test_the_smooth_curve_is_a_running_mean_over_a_fiftieth():
+    values = history(200).train["mae"]
+    record = History({"loss": values, "gradient_norm": values})
+    _, smooth = record.plot().axes[0].lines[1].get_data()
+    want = [values[max(0, i - 3) : i + 1].mean() for i in range(200)]
+    np.testing.assert_allclose(smooth, want, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("bad", "first"), [((), None), ((3, 9), 3), ((1,), 1), ((60,), 60)])
+def test_the_first_bad_step_counts_from_1(bad, first):
+    assert history(bad=bad).first_bad_step == first
+
+
+def test_an_infinite_gradient_is_bad_too():
+    record = history()
+    record.train["gradient_norm"][6] = np.inf
+    assert record.first_bad_step == 7
+
+
+def test_nothing_is_nothing():
+    assert History().steps == 0
+    assert History().steps_per_second == 0.0
+    assert History().first_bad_step is None
