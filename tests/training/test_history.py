@@ -9,7 +9,9 @@ from jaxrnn.training.history import History
 
 def history(steps=60, bad=()):
     rng = np.random.default_rng(0)
-    train = {name: np.exp(-np.arange(steps) / 20) + 0.1 * rng.random(steps) for name in ("gradient_norm", "loss", "mae")}
+    train = {
+        name: np.exp(-np.arange(steps) / 20) + 0.1 * rng.random(steps) for name in ("gradient_norm", "loss", "mae")
+    }
     for step in bad:
         train["loss"][step - 1] = np.nan
     return History(train, {"loss": np.array([0.9, 0.5, 0.3])}, np.array([20, 40, 60]))
