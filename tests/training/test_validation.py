@@ -1,0 +1,38 @@
+"""The best parameters, and when to stop looking for better ones."""
+
+import numpy as np
+
+from tests.training.setup import (
+    assert_same,
+    data_set,
+    fit,
+)
+
+
+def test_the_best_parameters_are_those_of_the_lowest_validation_loss():
+    """Validation targets are those of another task, so the loss falls first and rises then."""
+    other = data_set(1)
+    other["targets"] = 0.3 * other["targets"]
+    result = fit(steps=40, block=2, validation=other)
+    losses = result.history.validation["loss"]
+    best = int(np.argmin(losses))
+    assert 0 < best < len(losses) - 1
+    assert result.best_step == result.history.validation_steps[best]
+    assert_same(result.params, fit(steps=result.best_step, block=2).params)
+    assert np.abs(result.params["1"]["w"] - result.state.params["1"]["w"]).max() > 1e-3
+
+
+def test_without_patience_the_run_goes_on_and_with_it_it_stops_after_that_many_worse_validations():
+    other = data_set(1)
+    other["targets"] = 0.3 * other["targets"]
+    whole = fit(steps=40, block=2, validation=other)
+    losses = whole.history.validation["loss"]
+    patience = 3
+    behind = [i - int(np.argmin(losses[: i + 1])) for i in range(len(losses))]
+    stop = behind.index(patience)
+    stopped = fit(steps=40, block=2, validation=other, patience=patience)
+    assert whole.history.stopped == "steps"
+    assert stopped.history.stopped == "patience"
+    assert stopped.history.steps == 2 * (stop + 1) < 40
+    assert_same(stopped.history.validation["loss"], losses[: stop + 1])
+    assert stopped.best_step == 2 * (int(np.argmin(losses[: stop + 1])) + 1)
