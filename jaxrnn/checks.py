@@ -156,7 +156,7 @@ def fitting(name: str, layers: tuple[Any, ...]) -> None:
         known = out
 
 
-def children(name: str, value: Any, names: list[str]) -> Any:
+def children(name: str, value: Any, names: tuple[str, ...]) -> Any:
     """A dict with an entry for each of `names`, and no other."""
     if not isinstance(value, dict) or set(value) != set(names):
         got = f"a dict with {sorted(value)}" if isinstance(value, dict) else short(value)

@@ -24,6 +24,8 @@ from typing import Any, NamedTuple, TypeVar, dataclass_transform
 import jax
 import numpy as np
 
+from jaxrnn import checks
+
 Tree = Any
 """A pytree of arrays."""
 Params = Any
@@ -142,10 +144,13 @@ class Model(Options, abc.ABC):
         return ()
 
     @abc.abstractmethod
+    def run(self, params: Params, carry: Tree, xs: Any, call: "Call") -> tuple[Tree, Any]:
+        """What `apply` does; a model declares this, with the options of `apply` in `call`."""
+
     def apply(
         self,
         params: Params,
-        xs: jax.Array,
+        xs: Any,
         *,
         carry: Tree = None,
         lengths: Any = None,
@@ -166,7 +171,23 @@ class Model(Options, abc.ABC):
 
         Returns:
           (carry, ys): the state after the last step (an empty tuple if there is none) and the outputs.
+
+        Raises:
+          ValueError, TypeError: an argument does not fit, and which, while tracing.
         """
+        key = None if key is None else checks.key("key", key)
+        if gradient is not None:
+            checks.instance("gradient", gradient, Gradient, "such as jr.reverse_scan() or jr.autodiff()")
+        return self.run(params, carry, xs, Call(lengths, resets, key, gradient))
+
+
+class Call(NamedTuple):
+    """The options of `Model.apply`, on their way to a model's parts."""
+
+    lengths: Any = None
+    resets: Any = None
+    key: jax.Array | None = None
+    gradient: "Gradient | None" = None
 
 
 class Step(NamedTuple):

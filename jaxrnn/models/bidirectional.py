@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.types import Cell, Gradient, Model, Params, Tree, leaf, pytree
+from jaxrnn.models.composite import Composite
+from jaxrnn.types import Call, Cell, Gradient, Params, Tree, leaf, pytree
 from jaxrnn.unroll import unroll
 
 
@@ -18,7 +19,7 @@ class BidirectionalCarry(NamedTuple):
 
 
 @pytree
-class Bidirectional(Model):
+class Bidirectional(Composite):
     """See `bidirectional`."""
 
     forward: Cell = leaf()
@@ -37,36 +38,19 @@ class Bidirectional(Model):
             return D, None
         return D, a + b if self.merge == "concat" else a
 
-    def init(self, key: jax.Array) -> Params:
-        forward, backward = jax.random.split(key)
-        return {"forward": self.forward.init(forward), "backward": self.backward.init(backward)}
+    @property
+    def names(self) -> tuple[str, ...]:
+        return "forward", "backward"
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> BidirectionalCarry:
-        return BidirectionalCarry(
-            self.forward.initial_carry(params["forward"], batch_shape),
-            self.backward.initial_carry(params["backward"], batch_shape),
-        )
+        return BidirectionalCarry(*super().initial_carry(params, batch_shape))
 
-    def apply(
-        self,
-        params: Params,
-        xs: Any,
-        *,
-        carry: Tree = None,
-        lengths: Any = None,
-        resets: Any = None,
-        key: jax.Array | None = None,
-        gradient: Gradient | None = None,
-    ) -> tuple[BidirectionalCarry, jax.Array]:
-        params = checks.children("params", params, ["forward", "backward"])
-        carries = (None, None) if carry is None else checks.items("carry", carry, 2)
-        keys = (None, None) if key is None else jax.random.split(checks.key("key", key))
-        after, outputs = [], []
-        for i, cell in enumerate((self.forward, self.backward)):
-            name = ("forward", "backward")[i]
-            options = {"lengths": lengths, "resets": resets, "key": keys[i], "gradient": gradient or self.gradient}
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[BidirectionalCarry, jax.Array]:
+        gradient, after, outputs = call.gradient or self.gradient, [], []
+        for name, cell, p, c, key in self.shares(params, carry, call):
+            back = name == "backward"
             with checks.within(name):
-                final, ys = unroll(cell, params[name], xs, carries[i], reverse=i == 1, **options)
+                final, ys = unroll(cell, p, xs, c, call.lengths, call.resets, back, key, gradient)
             after.append(final)
             outputs.append(ys)
         a, b = outputs

@@ -5,11 +5,12 @@ from typing import Any
 import jax
 
 from jaxrnn import checks
-from jaxrnn.types import Gradient, Model, Params, Tree, leaf, pytree
+from jaxrnn.models.composite import Composite
+from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
 
 
 @pytree
-class Chain(Model):
+class Chain(Composite):
     """See `chain`."""
 
     models: tuple[Model, ...] = leaf()
@@ -22,40 +23,14 @@ class Chain(Model):
     def parts(self) -> tuple[Model, ...]:
         return self.models
 
-    @property
-    def features(self) -> tuple[int | None, int | None]:
-        return self.models[0].features[0], self.models[-1].features[1]
-
-    def init(self, key: jax.Array) -> Params:
-        keys = jax.random.split(key, len(self.models))
-        return {str(i): model.init(k) for i, (model, k) in enumerate(zip(self.models, keys, strict=True))}
-
-    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
-        return tuple(model.initial_carry(params[str(i)], batch_shape) for i, model in enumerate(self.models))
-
-    def apply(
-        self,
-        params: Params,
-        xs: Any,
-        *,
-        carry: Tree = None,
-        lengths: Any = None,
-        resets: Any = None,
-        key: jax.Array | None = None,
-        gradient: Gradient | None = None,
-    ) -> tuple[Tree, Any]:
-        count = len(self.models)
-        params = checks.children("params", params, [str(i) for i in range(count)])
-        carries = [None] * count if carry is None else checks.items("carry", carry, count)
-        keys = [None] * count if key is None else jax.random.split(checks.key("key", key), count)
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
         final, ys = [], xs
-        for i, model in enumerate(self.models):
-            options = {"lengths": lengths, "resets": resets, "key": keys[i], "gradient": gradient}
-            with checks.within(f"{i}"):
-                after, ys = model.apply(params[str(i)], ys, carry=carries[i], **options)
+        for name, model, p, c, key in self.shares(params, carry, call):
+            with checks.within(name):
+                after, ys = model.apply(p, ys, carry=c, **call._replace(key=key)._asdict())
             final.append(after)
             if not model.keeps_time:
-                lengths = resets = None
+                call = call._replace(lengths=None, resets=None)
         return tuple(final), ys
 
 
@@ -79,9 +54,9 @@ class Residual(Model):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return self.model.initial_carry(params, batch_shape)
 
-    def apply(self, params: Params, xs: Any, **options: Any) -> tuple[Tree, Any]:
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
         xs = checks.array("xs", xs)
-        carry, ys = self.model.apply(params, xs, **options)
+        carry, ys = self.model.apply(params, xs, carry=carry, **call._asdict())
         if ys.shape != xs.shape:
             raise ValueError(f"model: expected outputs of the shape of its inputs, {xs.shape}, got {ys.shape}")
         return carry, xs.astype(ys.dtype) + ys

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.types import Gradient, Model, Params, Tree, pytree
+from jaxrnn.types import Call, Model, Params, Tree, pytree
 from jaxrnn.unroll import valid_steps
 
 
@@ -21,18 +21,8 @@ class Last(Model):
     def init(self, key: jax.Array) -> Params:
         return {}
 
-    def apply(
-        self,
-        params: Params,
-        xs: Any,
-        *,
-        carry: Tree = None,
-        lengths: Any = None,
-        resets: Any = None,
-        key: jax.Array | None = None,
-        gradient: Gradient | None = None,
-    ) -> tuple[Tree, jax.Array]:
-        return (), at_last_step(checks.array("xs", xs), lengths)
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        return (), at_last_step(checks.array("xs", xs), call.lengths)
 
 
 def at_last_step(xs: jax.Array, lengths: Any) -> jax.Array:

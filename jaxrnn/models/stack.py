@@ -6,12 +6,13 @@ from typing import Any
 import jax
 
 from jaxrnn import checks
-from jaxrnn.types import Cell, Gradient, Model, Params, Tree, leaf, pytree
+from jaxrnn.models.composite import Composite
+from jaxrnn.types import Call, Cell, Gradient, Params, Tree, leaf, pytree
 from jaxrnn.unroll import unroll
 
 
 @pytree
-class Stack(Model):
+class Stack(Composite):
     """See `stack`."""
 
     cells: tuple[Cell, ...] = leaf()
@@ -21,37 +22,11 @@ class Stack(Model):
     def parts(self) -> tuple[Cell, ...]:
         return self.cells
 
-    @property
-    def features(self) -> tuple[int | None, int | None]:
-        return self.cells[0].features[0], self.cells[-1].features[1]
-
-    def init(self, key: jax.Array) -> Params:
-        keys = jax.random.split(key, len(self.cells))
-        return {str(i): cell.init(k) for i, (cell, k) in enumerate(zip(self.cells, keys, strict=True))}
-
-    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
-        return tuple(cell.initial_carry(params[str(i)], batch_shape) for i, cell in enumerate(self.cells))
-
-    def apply(
-        self,
-        params: Params,
-        xs: Any,
-        *,
-        carry: Tree = None,
-        lengths: Any = None,
-        resets: Any = None,
-        key: jax.Array | None = None,
-        gradient: Gradient | None = None,
-    ) -> tuple[Tree, jax.Array]:
-        layers = range(len(self.cells))
-        params = checks.children("params", params, [str(i) for i in layers])
-        carries = [None] * len(layers) if carry is None else checks.items("carry", carry, len(layers))
-        keys = [None] * len(layers) if key is None else jax.random.split(checks.key("key", key), len(layers))
-        final, ys = [], xs
-        for i, cell in enumerate(self.cells):
-            options = {"lengths": lengths, "resets": resets, "key": keys[i], "gradient": gradient or self.gradient}
-            with checks.within(f"{i}"):
-                after, ys = unroll(cell, params[str(i)], ys, carries[i], **options)
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        gradient, final, ys = call.gradient or self.gradient, [], xs
+        for name, cell, p, c, key in self.shares(params, carry, call):
+            with checks.within(name):
+                after, ys = unroll(cell, p, ys, c, call.lengths, call.resets, key=key, gradient=gradient)
             final.append(after)
         return tuple(final), ys
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.gradients.masks import zero_unless
-from jaxrnn.types import Gradient, Model, Params, Tree
+from jaxrnn.types import Call, Model, Params, Tree
 from jaxrnn.unroll import checked_params, valid_steps
 
 
@@ -23,23 +23,13 @@ class Stateless(Model):
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
         """The map, over the last axis of xs [..., D]."""
 
-    def apply(
-        self,
-        params: Params,
-        xs: Any,
-        *,
-        carry: Tree = None,
-        lengths: Any = None,
-        resets: Any = None,
-        key: jax.Array | None = None,
-        gradient: Gradient | None = None,
-    ) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         xs = checks.array("xs", xs)
         self.check(xs)
         checked_params(self, params)
-        if lengths is not None:
-            xs = self.without_padding(xs, lengths)
-        return (), self.at_each_step(params, xs, None if key is None else checks.key("key", key))
+        if call.lengths is not None:
+            xs = self.without_padding(xs, call.lengths)
+        return (), self.at_each_step(params, xs, call.key)
 
     def check(self, xs: jax.Array) -> None:
         """Raises unless xs have the features that the model expects."""

@@ -1,0 +1,1 @@
+"""Benchmarks: one comparison a file. Each checks that both sides compute the same before it times them."""

@@ -1,0 +1,48 @@
+"""Interleaved timing of functions in one process, and the machine that it was done on."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Timing(NamedTuple):
+    """Seconds: the first call (compiling included), then the median and the quartiles of the others."""
+
+    first: float
+    median: float
+    low: float
+    high: float
+
+
+def interleaved(functions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Timing]:
+    """Times each function once a round, in turn, so that a change of the machine's speed meets all of them."""
+    first = {name: _seconds(f) for name, f in functions.items()}
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, f in functions.items():
+            times[name].append(_seconds(f))
+    quartiles = {name: np.quantile(t, [0.5, 0.25, 0.75]).tolist() for name, t in times.items()}
+    return {name: Timing(first[name], *quartiles[name]) for name in functions}
+
+
+def _seconds(f: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(f())
+    return time.perf_counter() - start
+
+
+def machine() -> dict[str, Any]:
+    """Device and versions."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib")},
+    }

@@ -1,0 +1,37 @@
+"""Models made of parts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from jaxrnn import checks
+from jaxrnn.types import Call, Model, Params, Tree
+
+
+class Composite(Model):
+    """A model of several parts, whose parameters are a dict and whose carry is a tuple with an entry for each."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts' names in the parameters."""
+        return tuple(str(i) for i in range(len(self.parts)))
+
+    @property
+    def features(self) -> tuple[int | None, int | None]:
+        return self.parts[0].features[0], self.parts[-1].features[1]
+
+    def init(self, key: jax.Array) -> Params:
+        keys = jax.random.split(key, len(self.parts))
+        return {name: part.init(k) for name, part, k in zip(self.names, self.parts, keys, strict=True)}
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return tuple(p.initial_carry(params[name], batch_shape) for name, p in zip(self.names, self.parts, strict=True))
+
+    def shares(self, params: Params, carry: Tree, call: Call) -> Iterator[tuple[str, Any, Params, Tree, Any]]:
+        """(name, part, its parameters, its carry, its key), for each part."""
+        count = len(self.parts)
+        params = checks.children("params", params, self.names)
+        carries = [None] * count if carry is None else checks.items("carry", carry, count)
+        keys = [None] * count if call.key is None else jax.random.split(call.key, count)
+        return zip(self.names, self.parts, [params[name] for name in self.names], carries, keys, strict=True)
