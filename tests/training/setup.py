@@ -64,3 +64,18 @@ def assert_same(got, want):
     assert jax.tree.structure(got) == jax.tree.structure(want)
     for a, b in zip(plain[:half], plain[half:], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def assert_same_run(got, want):
+    assert_same(got.params, want.params)
+    assert_same(got.state, want.state)
+    assert_same(got.history.train, want.history.train)
+    assert_same(got.history.validation, want.history.validation)
+    np.testing.assert_array_equal(got.history.validation_steps, want.history.validation_steps)
+    assert got.best_step == want.best_step
+    assert got.history.stopped == want.history.stopped
+
+
+def saved_steps(path):
+    """The steps at which a run directory holds a save."""
+    return [int(entry.name) for entry in (path / "checkpoints").glob("*") if entry.name.isdigit()]
