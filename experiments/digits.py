@@ -1,7 +1,7 @@
 """Handwritten digits, read row by row or pixel by pixel: does a recurrent network learn real data here?
 
-The data are scikit-learn's 1,797 digits of 8 x 8 pixels. Each seed draws its own stratified split: 20 % test, 16 %
-validation, 64 % training. The parameters kept are those of the lowest validation loss.
+The data are scikit-learn's 1,797 digits of 8 x 8 pixels. Each seed draws its own stratified split: 20 % test, 8 %
+validation, 72 % training. The parameters kept are those of the lowest validation loss.
 """
 
 import dataclasses
@@ -33,13 +33,13 @@ OPTIMIZERS = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop
 class Config:
     """Recurrent networks on handwritten digits."""
 
-    cell: Literal["lstm", "gru", "elman", "ctrnn"] = "lstm"
+    cell: Literal["lstm", "gru", "elman", "ctrnn"] = "gru"
     """The recurrent cell."""
     hidden: int = 128
     """Hidden features of each layer."""
     layers: int = 1
     """Layers of cells."""
-    dropout: float = 0.3
+    dropout: float = 0.5
     """Dropout before the output layer."""
     pixels: bool = False
     """Read pixel by pixel (T=64, D=1) instead of row by row (T=8, D=8)."""
@@ -49,11 +49,11 @@ class Config:
     """How to differentiate through time."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     """The optimizer, from optax, with a cosine schedule."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     """Learning rate at the start."""
     clip_norm: float = 1.0
     """The gradient's norm is clipped to this."""
-    steps: int = 1500
+    steps: int = 2000
     """Steps of training."""
     batch_size: int = 64
     """Rows in a minibatch."""
@@ -76,7 +76,7 @@ def load(config: Config) -> dict[str, dict[str, np.ndarray]]:
     T, D = (64, 1) if config.pixels else (8, 8)
     xs = images.reshape(-1, T, D)
     rest, test = train_test_split(np.arange(len(xs)), test_size=0.2, stratify=targets, random_state=config.seed)
-    train, validation = train_test_split(rest, test_size=0.2, stratify=targets[rest], random_state=config.seed)
+    train, validation = train_test_split(rest, test_size=0.1, stratify=targets[rest], random_state=config.seed)
     rows = {"train": train, "validation": validation, "test": test}
     return {name: {"xs": xs[i].transpose(1, 0, 2), "targets": targets[i]} for name, i in rows.items()}
 
