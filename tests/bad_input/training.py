@@ -135,9 +135,9 @@ def _params(name, run, *, none=False):
     part = {"0": PARAMS["0"]}
     yield Case(f"{name}-params-other", lambda: run(params=other), ValueError, "params", f"{H}", f"{4 * H}")
     yield Case(f"{name}-params-part", lambda: run(params=part), ValueError, "params", "1", "0")
-    yield Case(f"{name}-params-string", lambda: run(params="w"), ValueError, "params", "['0', '1']", "'w'")
+    yield Case(f"{name}-params-string", lambda: run(params="w"), ValueError, "params", "'0', '1'", "'w'")
     if none:
-        yield Case(f"{name}-params-none", lambda: run(params=None), ValueError, "params", "['0', '1']", "None")
+        yield Case(f"{name}-params-none", lambda: run(params=None), ValueError, "params", "'0', '1'", "None")
 
 
 def _batches(**changes):
