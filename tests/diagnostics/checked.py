@@ -1,16 +1,14 @@
-"""Every cell passes the checker, finite differences included, on data with resets and noise."""
+"""The check that test_check_gradients_gated and test_check_gradients_plain share."""
 
 import jax
 import numpy as np
-import pytest
 
 import jaxrnn as jr
 from tests.helpers import example
-from tests.registry import ENTRIES
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
-def test_every_cell_is_right(entry):
+def assert_checks_out(entry):
+    """On data with resets, and with noise where there is some; finite differences included."""
     e = example(entry, np.float32, T=3, batch=(2,))
     key = jax.random.key(0) if entry.noisy else None
     report = jr.check_gradients(
