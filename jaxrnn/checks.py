@@ -1,13 +1,15 @@
 """Checks of arguments: every message names the argument, what was expected and what came."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+
+Shapes = tuple[tuple[int, ...], ...]
 
 
 def positive_int(name: str, value: Any) -> int:
@@ -17,36 +19,36 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
-def rate(name: str, value: Any) -> Any:
-    """A probability in [0, 1), or a tree of them, or None."""
-    return _numbers(name, value, "numbers in [0, 1)", lambda x: (x >= 0) & (x < 1))
+def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
+    """A probability in [0, 1), or an array of them of one of the `shapes`."""
+    return _numbers(name, value, shapes, "in [0, 1)", lambda x: (x >= 0) & (x < 1))
 
 
-def above(name: str, value: Any, low: float) -> Any:
-    """A finite number above `low`, or a tree or array of them."""
-    return _numbers(name, value, f"finite numbers above {low:g}", lambda x: (x > low) & np.isfinite(x))
+def above(name: str, value: Any, low: float, shapes: Shapes = ((),)) -> Any:
+    """A finite number above `low`, or an array of them of one of the `shapes`."""
+    return _numbers(name, value, shapes, f"above {low:g}", lambda x: (x > low) & np.isfinite(x))
 
 
-def not_negative(name: str, value: Any) -> Any:
-    """A finite number of at least 0, or a tree or array of them."""
-    return _numbers(name, value, "finite numbers of at least 0", lambda x: (x >= 0) & np.isfinite(x))
+def not_negative(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
+    """A finite number of at least 0, or an array of them of one of the `shapes`."""
+    return _numbers(name, value, shapes, "of at least 0", lambda x: (x >= 0) & np.isfinite(x))
 
 
-def finite(name: str, value: Any) -> Any:
-    """A finite number, or a tree or array of them."""
-    return _numbers(name, value, "finite numbers", np.isfinite)
+def finite(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
+    """A finite number, or an array of them of one of the `shapes`."""
+    return _numbers(name, value, shapes, "that is finite", np.isfinite)
 
 
-def _numbers(name: str, value: Any, expected: str, inside: Callable[[np.ndarray], Any]) -> Any:
-    """Traced values pass unchecked. Python integers become floats: a numeric option can be differentiated."""
-    for leaf in jax.tree.leaves(value):
-        if isinstance(leaf, Tracer):
-            continue
-        array = np.asarray(leaf)
-        number = array.dtype != bool and jnp.issubdtype(array.dtype, np.number)
-        if not number or not np.all(inside(array.astype(np.float64))):
-            raise ValueError(f"{name}: expected {expected}, got {leaf!r}")
-    return jax.tree.map(lambda x: float(x) if isinstance(x, (int, float)) else x, value)
+def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable[[np.ndarray], Any]) -> Any:
+    """The values of traced numbers pass unchecked. Python integers become floats: a number can be differentiated."""
+    known = not isinstance(value, Tracer)
+    array: Any = np.asarray(value) if known else value
+    of_shape = "a number" if shapes == ((),) else f"a number, or an array of shape {shapes[-1]}, each"
+    if array.dtype == bool or not jnp.issubdtype(array.dtype, np.number):
+        raise TypeError(f"{name}: expected {of_shape} {which}, got {short(value)}")
+    if array.shape not in shapes or (known and not np.all(inside(array.astype(np.float64)))):
+        raise ValueError(f"{name}: expected {of_shape} {which}, got {short(value)}")
+    return float(value) if isinstance(value, (int, float)) else value
 
 
 def one_of(name: str, value: Any, options: tuple[Any, ...]) -> Any:
@@ -75,7 +77,7 @@ def flag(name: str, value: Any) -> bool:
 def float_dtype(name: str, value: Any) -> np.dtype:
     """A floating-point dtype, by name or type."""
     try:
-        dtype = jnp.dtype(value)
+        dtype = None if value is None else jnp.dtype(value)
     except TypeError:
         dtype = None
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
@@ -94,14 +96,18 @@ def key(name: str, value: Any) -> Any:
     """A JAX random key (typed, or the older uint32 pair), not a batch of them."""
     dtype = getattr(value, "dtype", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    old = dtype == np.uint32 and value.ndim == 1
+    old = dtype == np.uint32 and value.shape in ((2,), (4,))  # threefry, rbg
     if not (old or (typed and value.ndim == 0)):
         raise TypeError(f"{name}: expected a random key such as jax.random.key(0), got {short(value)}")
     return value
 
 
 def array(name: str, value: Any) -> jax.Array:
-    """Anything that JAX takes as an array."""
+    """Anything that JAX takes as an array; shapes stand for themselves."""
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return value  # pyright: ignore[reportReturnType]
+    if value is None or isinstance(value, (str, dict)):
+        raise TypeError(f"{name}: expected an array, got {short(value)}")
     try:
         return jnp.asarray(value)
     except (TypeError, ValueError) as error:
@@ -111,9 +117,7 @@ def array(name: str, value: Any) -> jax.Array:
 def array_tree(name: str, value: Any, expected: Any) -> Any:
     """A tree of arrays with the structure, shapes and dtypes of `expected`."""
     same_tree(name, value, expected)
-    value = jax.tree.map(
-        lambda x: x if hasattr(x, "aval") or isinstance(x, jax.ShapeDtypeStruct) else jnp.asarray(x), value
-    )
+    value = jax.tree.map(lambda x: array(name, x), value)
     for (path, got), want in zip(jax.tree_util.tree_leaves_with_path(value), jax.tree.leaves(expected), strict=True):
         if got.dtype != want.dtype:
             raise TypeError(f"{name}{jax.tree_util.keystr(path)}: expected {short(want)}, got {short(got)}")
@@ -122,8 +126,8 @@ def array_tree(name: str, value: Any, expected: Any) -> Any:
 
 def same_tree(name: str, value: Any, expected: Any) -> None:
     """A tree of arrays with the structure and shapes of `expected` (shapes or arrays)."""
-    got, want = _shapes(value), _shapes(expected)
-    if list(got) == list(want) and jax.tree.structure(value) != jax.tree.structure(expected):
+    got, want = _shapes(name, value), _shapes(name, expected)
+    if set(got) == set(want) and jax.tree.structure(value) != jax.tree.structure(expected):
         raise ValueError(
             f"{name}: expected a tree of the structure {jax.tree.structure(expected)}, got {jax.tree.structure(value)}"
         )
@@ -156,19 +160,29 @@ def fitting(name: str, layers: tuple[Any, ...]) -> None:
         known = out
 
 
-def children(name: str, value: Any, names: tuple[str, ...]) -> Any:
-    """A dict with an entry for each of `names`, and no other."""
-    if not isinstance(value, dict) or set(value) != set(names):
-        got = f"a dict with {sorted(value)}" if isinstance(value, dict) else short(value)
-        raise ValueError(f"{name}: expected a dict with the entries {names}, got {got}")
-    return value
+def rows_like(name: str, value: Any, expected: Any) -> None:
+    """A tree of arrays with the structure of `expected`, and its shapes behind any batch axes."""
+    got, want = _shapes(name, value), _shapes(name, expected)
+    if jax.tree.structure(value) != jax.tree.structure(expected):
+        raise ValueError(
+            f"{name}: expected a tree of the structure {jax.tree.structure(expected)}, got {jax.tree.structure(value)}"
+        )
+    for path, shape in want.items():
+        if len(got[path]) < len(shape) or got[path][len(got[path]) - len(shape) :] != shape:
+            raise ValueError(f"{name}{path}: expected shape (..., {', '.join(map(str, shape))}), got {got[path]}")
 
 
-def items(name: str, value: Any, count: int) -> Any:
-    """A tuple of a certain length."""
-    if not isinstance(value, tuple) or len(value) != count:
-        raise ValueError(f"{name}: expected a tuple of {count}, one for each part, got {short(value)}")
-    return value
+def metrics(value: Any) -> dict[str, Any]:
+    """A dict of functions, or None for an empty one; "loss" and "gradient_norm" are measured anyway."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"metrics: expected a dict of functions, got {short(value)}")
+    for name, metric in value.items():
+        if name in ("loss", "gradient_norm"):
+            raise ValueError(f"metrics: expected other names than those measured anyway, got {name!r}")
+        callable_(f"metrics[{name!r}]", metric)
+    return dict(value)
 
 
 @contextlib.contextmanager
@@ -190,8 +204,9 @@ def short(value: Any) -> str:
     return text if len(text) <= 90 else text[:87] + "..."
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+def _shapes(name: str, tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+    return {path: array(f"{name}{path}", leaf).shape for path, leaf in leaves}
 
 
 def _listing(shapes: dict[str, tuple[int, ...]]) -> str:

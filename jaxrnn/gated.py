@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import initializers
-from jaxrnn.linear import FLOAT32, affine, state_dtype
+from jaxrnn import checks, initializers
+from jaxrnn.linear import FLOAT32, affine, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Gates = tuple[jax.Array, ...]
@@ -114,7 +114,8 @@ class GatedCell(Cell):
 
     def init(self, key: jax.Array) -> Params:
         """{"w_x": [D, G*H], "w_h": [H, G*H], "b": [G*H]} and whatever else the options ask for."""
-        keys = dict(zip(("w_x", "w_h", "b", "b_h", "gates", "own"), jax.random.split(key, 6), strict=True))
+        names = ("w_x", "w_h", "b", "b_h", "gates", "own")
+        keys = dict(zip(names, jax.random.split(checks.key("key", key), len(names)), strict=True))
 
         params: dict[str, Any] = {
             "w_x": self.draw_gates(keys["w_x"], self.input_init, self.D),
@@ -125,15 +126,19 @@ class GatedCell(Cell):
             params["b"] = self.initial_bias(keys["gates"], bias).reshape(-1)
         if self.hidden_bias:
             params["b_h"] = self.draw_gates(keys["b_h"], self.bias_init)
-        params |= self.own_params(keys["own"])
+        own = self.own_params(keys["own"])
+        if not isinstance(own, dict) or any(name in _ENGINE for name in own):
+            raise TypeError(f"own_params: expected a dict without the names {_ENGINE}, got {checks.short(own)}")
+        params |= own
         if self.learn_carry:
             params["initial_carry"] = named_leaves(self.zero_carry((), self.param_dtype))
         return params
 
     def draw_gates(self, key: jax.Array, init: initializers.Initializer, *rows: int) -> jax.Array:
         """Draws each gate's [*rows, H] by itself: [*rows, G*H]."""
-        gates = [init(k, (*rows, self.H), self.param_dtype) for k in jax.random.split(key, self.G)]
-        return jnp.concatenate(gates, axis=-1)
+        drawn_in = state_dtype(self.param_dtype)  # JAX has no orthogonal initialiser in bfloat16
+        gates = [init(k, (*rows, self.H), drawn_in) for k in jax.random.split(key, self.G)]
+        return jnp.concatenate(gates, axis=-1).astype(self.param_dtype)
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         """Zeros, or the learned carry, for every row of the batch."""
@@ -186,7 +191,8 @@ class GatedCell(Cell):
             return new
         olds, (news, structure) = jax.tree.leaves(carry), jax.tree.flatten(new)
         if noise is None:
-            kept = [r * a + (1.0 - r) * b for r, a, b in zip(self._zoneout_rates(new), olds, news, strict=True)]
+            rates = [over_rows(jnp.asarray(r), a) for r, a in zip(self._zoneout_rates(new), olds, strict=True)]
+            kept = [r * a + (1.0 - r) * b for r, a, b in zip(rates, olds, news, strict=True)]
         else:
             kept = [jnp.where(m, a, b) for m, a, b in zip(jax.tree.leaves(noise.zoneout), olds, news, strict=True)]
         return jax.tree.unflatten(structure, kept)

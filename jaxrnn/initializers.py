@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import checks
+
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
 GLOROT = jax.nn.initializers.glorot_uniform()
@@ -23,6 +25,7 @@ def torch_uniform(H: int) -> Initializer:
 
     PyTorch's LSTM and RNN have two biases that are only ever added; here there is one.
     """
+    checks.positive_int("H", H)
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -(H**-0.5), H**-0.5)

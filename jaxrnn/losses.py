@@ -19,12 +19,13 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxrnn import checks
+from jaxrnn.arguments import valid_steps
 from jaxrnn.gradients.masks import zero_unless
 from jaxrnn.models.last import at_last_step
-from jaxrnn.unroll import valid_steps
 
 Batch = dict[str, Any]
 At = Literal["steps", "last"]
@@ -40,12 +41,17 @@ def cross_entropy(ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: O
       at, over_time: see `jaxrnn.losses`.
 
     Returns:
-      A scalar.
+      A scalar; NaN if a target is no class.
 
     Raises:
-      ValueError, TypeError: shapes or types do not fit, and which.
+      ValueError, TypeError: shapes or types do not fit, and which; targets in NumPy are no classes.
     """
-    return _loss(optax.softmax_cross_entropy_with_integer_labels, ys, batch, at, over_time, classes=True)
+
+    def pointwise(logits: jax.Array, targets: jax.Array) -> jax.Array:
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        return jnp.where((targets >= 0) & (targets < logits.shape[-1]), losses, jnp.nan)  # no class: no silent loss
+
+    return _loss(pointwise, ys, batch, at, over_time, classes=True)
 
 
 def binary_cross_entropy(ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean") -> jax.Array:
@@ -95,7 +101,7 @@ def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps") -> jax.Array:
     """
 
     def correct(logits: jax.Array, targets: jax.Array) -> jax.Array:
-        return (jnp.argmax(logits, -1) == targets).astype(jnp.float32)
+        return (jnp.argmax(logits, -1).astype(targets.dtype) == targets).astype(jnp.float32)
 
     return _loss(correct, ys, batch, at, "mean", classes=True)
 
@@ -116,8 +122,18 @@ def _loss(
         raise ValueError(f'batch: expected a dict with the entry "targets", got {checks.short(batch)}')
     ys, targets = checks.array("ys", ys), checks.array('batch["targets"]', batch["targets"])
     lengths = batch.get("lengths")
+    if not jnp.issubdtype(ys.dtype, jnp.floating):
+        raise TypeError(f"ys: expected floating-point numbers, got {checks.short(ys)}")
+    if ys.ndim < 1 + classes or 0 in ys.shape:
+        raise ValueError(f"ys: expected an array [T, ..., O] of at least one time step, got {checks.short(ys)}")
     if classes and not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f'batch["targets"]: expected integer classes, got {checks.short(targets)}')
+    if classes and isinstance(batch["targets"], np.ndarray) and lengths is None:
+        low, high = np.min(batch["targets"], initial=0), np.max(batch["targets"], initial=0)
+        if low < 0 or high >= ys.shape[-1]:
+            raise ValueError(
+                f'batch["targets"]: expected classes from 0 to {ys.shape[-1] - 1}, got values from {low} to {high}'
+            )
     if at == "last" and ys.ndim == targets.ndim + 1 + classes:
         ys = at_last_step(ys, lengths)
     expected = ys.shape[:-1] if classes else ys.shape
@@ -130,7 +146,7 @@ def _loss(
     if lengths is None:
         losses = pointwise(ys, targets)
         return losses.mean() if over_time == "mean" else losses.sum(0).mean()
-    valid = valid_steps(lengths, ys.shape[0], ys.shape[1 : 1 + jnp.ndim(lengths)])
+    valid = valid_steps(lengths, ys.shape[0], ys.shape[1 : 1 + np.ndim(lengths)])
     losses = pointwise(zero_unless(valid, ys), zero_unless(valid, targets))
     losses = zero_unless(valid, losses.reshape(*valid.shape, -1).mean(-1))
     if over_time == "sum":

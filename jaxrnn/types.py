@@ -125,6 +125,11 @@ class Model(Options, abc.ABC):
         return True
 
     @property
+    def needs_time(self) -> bool:
+        """Whether xs need the time axis."""
+        return True
+
+    @property
     def features(self) -> tuple[int | None, int | None]:
         """(D, O): input and output features; None for those that the model leaves open."""
         return None, None

@@ -18,6 +18,7 @@ LEVELS = (
     ("gated",),
     ("cells", "kernels"),
     ("gradients",),
+    ("arguments",),
     ("unroll",),
     ("models",),
     ("losses",),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from jaxrnn import checks
-from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.cells.options import GatedOptions, checked, checked_cell
 from jaxrnn.gated import GatedCell, Gates
 from jaxrnn.linear import over_rows
 from jaxrnn.types import Params, leaf, pytree
@@ -37,7 +37,8 @@ class CTRNN(GatedCell):
         alpha = over_rows(jnp.asarray(self.dt / self.tau), carry)
         drive = zx[0] + zh[0]
         if noise is not None:
-            drive = drive + jnp.sqrt(2.0 / alpha) * self.sigma * noise
+            sigma = over_rows(jnp.asarray(self.sigma), drive)
+            drive = drive + jnp.sqrt(2.0 / alpha) * sigma * noise.astype(drive.dtype)
         return (1.0 - alpha) * carry + alpha * drive
 
 
@@ -77,18 +78,17 @@ def ctrnn(
       Computational Biology 12(2).
     """
     D, H = checks.positive_int("D", D), checks.positive_int("H", H)
-    dt, tau = checks.above("dt", dt, 0.0), checks.above("tau", tau, 0.0)
-    if jnp.shape(tau) not in ((), (H,)):
-        raise ValueError(f"tau: expected a number or shape {(H,)}, got shape {jnp.shape(tau)}")
+    dt, tau = checks.above("dt", dt, 0.0), checks.above("tau", tau, 0.0, ((), (H,)))
     traced = any(isinstance(x, Tracer) for x in (dt, tau))
     if not traced and not jnp.all(jnp.asarray(dt) <= jnp.asarray(tau)):
         raise ValueError(f"dt: expected at most tau = {tau}, got {dt}")
-    return CTRNN(
+    cell = CTRNN(
         D,
         H,
         dt=dt,
         tau=tau,
-        sigma=None if sigma is None else checks.not_negative("sigma", sigma),
+        sigma=None if sigma is None else checks.not_negative("sigma", sigma, ((), (H,))),
         activation=checks.callable_("activation", activation),
         **checked(options),
     )
+    return checked_cell(cell)

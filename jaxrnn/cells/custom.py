@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import jax
 
 from jaxrnn import checks
-from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.cells.options import GatedOptions, checked, checked_cell
 from jaxrnn.gated import GatedCell, Gates
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
@@ -23,7 +23,7 @@ class CustomCell(Cell):
     noise_fn: Function | None = leaf(default=None)
 
     def init(self, key: jax.Array) -> Params:
-        return self.init_fn(key)
+        return self.init_fn(checks.key("key", key))
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return self.initial_carry_fn(params, batch_shape)
@@ -132,7 +132,7 @@ def gated_cell(
       ValueError, TypeError: an option is out of range or unknown.
     """
     optional = {"hidden": hidden, "zero_carry": zero_carry, "own_params": own_params, "noise": noise}
-    return CustomGatedCell(
+    cell = CustomGatedCell(
         checks.positive_int("D", D),
         checks.positive_int("H", H),
         checks.positive_int("gates", gates),
@@ -141,6 +141,7 @@ def gated_cell(
         hidden_bias=checks.flag("hidden_bias", hidden_bias),
         **checked(options),
     )
+    return checked_cell(cell)
 
 
 def _function(name: str, value: Any) -> jax.tree_util.Partial:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.cells.options import GatedOptions, checked, checked_cell
 from jaxrnn.gated import GatedCell, Gates
 from jaxrnn.types import Params, pytree
 
@@ -49,9 +49,10 @@ def elman(
     References:
       Elman 1990, Finding structure in time, Cognitive Science 14(2).
     """
-    return Elman(
+    cell = Elman(
         checks.positive_int("D", D),
         checks.positive_int("H", H),
         activation=checks.callable_("activation", activation),
         **checked(options),
     )
+    return checked_cell(cell)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.cells.options import GatedOptions, checked, checked_cell
 from jaxrnn.gated import GatedCell, Gates, Noise
 from jaxrnn.linear import affine
 from jaxrnn.types import Cell, Params, leaf, pytree
@@ -99,4 +99,5 @@ def gru(
         chrono=None if chrono is None else checks.above("chrono", chrono, 2.0),
         **checked(options),
     )
+    cell = checked_cell(cell)
     return cell if reset_after else ResetBeforeGRU(cell)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.cells.options import GatedOptions, checked
+from jaxrnn.cells.options import GatedOptions, checked, checked_cell
 from jaxrnn.gated import GatedCell, Gates, learned_carry, named_leaves, own_params
 from jaxrnn.linear import affine, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, leaf, pytree
@@ -145,10 +145,11 @@ def lstm(
         peephole=checks.flag("peephole", peephole),
         coupled=checks.flag("coupled", coupled),
         layer_norm=layer_norm,
-        forget_bias=checks.finite("forget_bias", forget_bias),
+        forget_bias=checks.finite("forget_bias", forget_bias, ((), (H,))),
         chrono=None if chrono is None else checks.above("chrono", chrono, 2.0),
         **checked(options),
     )
+    cell = checked_cell(cell)
     if proj_size is None:
         return cell
     for name, rate in (("recurrent_dropout", cell.recurrent_dropout), ("zoneout", cell.zoneout)):
@@ -169,7 +170,7 @@ class ProjectedLSTM(Cell):
         return self.inner.D, self.P
 
     def init(self, key: jax.Array) -> Params:
-        inner, recurrent, projection = jax.random.split(key, 3)
+        inner, recurrent, projection = jax.random.split(checks.key("key", key), 3)
         cell = self.inner
         w_h = cell.draw_gates(recurrent, cell.recurrent_init, self.P)
         w_p = cell.input_init(projection, (cell.H, self.P), cell.param_dtype)

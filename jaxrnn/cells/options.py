@@ -1,9 +1,16 @@
 """The options that all gated cells share, and their checks."""
 
-from typing import Any, TypedDict
+import dataclasses
+from typing import Any, TypedDict, TypeVar
+
+import jax
 
 from jaxrnn import checks
+from jaxrnn.gated import GatedCell
 from jaxrnn.initializers import Initializer
+from jaxrnn.linear import FLOAT32
+
+T = TypeVar("T", bound=GatedCell)
 
 
 class GatedOptions(TypedDict, total=False):
@@ -30,11 +37,24 @@ def checked(options: GatedOptions) -> dict[str, Any]:
     for name in ("input_init", "recurrent_init", "bias_init"):
         if name in given:
             checks.callable_(name, given[name])
-    for name in ("recurrent_dropout", "zoneout"):
-        checks.rate(name, given.get(name))
+    if given.get("recurrent_dropout") is not None:
+        given["recurrent_dropout"] = checks.rate("recurrent_dropout", given["recurrent_dropout"])
     for name in ("bias", "learn_carry"):
         checks.flag(name, given.get(name, False))
     for name in ("dtype", "param_dtype"):
-        if given.get(name) is not None:
+        if name in given and (name, given[name]) != ("dtype", None):
             given[name] = checks.float_dtype(name, given[name])
     return given
+
+
+def checked_cell(cell: T) -> T:
+    """The cell, or an error if its zoneout is neither one rate nor rates for each part of its carry."""
+    if cell.zoneout is None:
+        return cell
+    shapes = ((), (cell.H,))
+    if jax.tree.structure(cell.zoneout) == jax.tree.structure(0.0):
+        rates = checks.rate("zoneout", cell.zoneout, shapes)
+    else:
+        checks.rows_like("zoneout", cell.zoneout, jax.tree.map(lambda _: 0.0, cell.zero_carry((), FLOAT32)))
+        rates = jax.tree.map(lambda rate: checks.rate("zoneout", rate, shapes), cell.zoneout)
+    return dataclasses.replace(cell, zoneout=rates)

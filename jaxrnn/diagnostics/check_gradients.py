@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_inputs, checked_params
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.inexact import floats, with_floats
 from jaxrnn.gradients.reverse_scan import reverse_scan
@@ -103,14 +104,17 @@ def check_gradients(
     """
     checks.instance("cell_or_model", cell_or_model, (Cell, Model))
     checks.positive_int("directions", directions)
-    gradients = (reverse_scan(),) if gradients is None else gradients
-    for gradient in gradients:
-        checks.instance("gradients", gradient, Gradient)
+    gradients = (reverse_scan(),) if gradients is None else checks.sequence("gradients", gradients, Gradient)
+    checked_params(cell_or_model, params)
+    xs = checked_inputs(cell_or_model, xs) if isinstance(cell_or_model, Cell) else checks.array("xs", xs)
+    batch_shape = _batch_shape(cell_or_model, xs)
+    if carry is not None:
+        carry = checks.array_tree("carry", carry, cell_or_model.initial_carry(params, batch_shape))
     with jax.enable_x64(True):
         thing = _without_dtypes(cell_or_model)
-        params, xs, carry = jax.tree.map(_float64, (params, xs, carry))
+        thing, params, xs, carry = jax.tree.map(_float64, (thing, params, xs, carry))
         if carry is None:
-            carry = thing.initial_carry(params, _batch_shape(thing, xs))
+            carry = thing.initial_carry(params, batch_shape)
         arguments = {"params": params, "xs": xs, "carry": carry}
 
         def loss(values: list[jax.Array], gradient: Gradient) -> jax.Array:
@@ -165,11 +169,13 @@ def _finite_differences(loss: Any, values: list[jax.Array], gradient: list[jax.A
             found.append([float(x) for x in along(direction)])
         measured, slopes, sizes = np.array(found).T
         scale = max(np.max(np.abs(slopes)), SMALL * np.max(sizes))
-        errors.append(float(np.max(np.abs(measured - slopes)) / scale) if scale > 0 else 0.0)
+        errors.append(0.0 if scale == 0 else float(np.max(np.abs(measured - slopes)) / scale))
     return errors
 
 
 def _float64(x: Any) -> Any:
+    if isinstance(x, float):
+        return x
     x = jnp.asarray(x)
     return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
 

@@ -20,6 +20,10 @@ class Chain(Composite):
         return all(model.keeps_time for model in self.models)
 
     @property
+    def needs_time(self) -> bool:
+        return any(model.needs_time for model in self.models)
+
+    @property
     def parts(self) -> tuple[Model, ...]:
         return self.models
 
@@ -39,6 +43,14 @@ class Residual(Model):
     """See `residual`."""
 
     model: Model = leaf()
+
+    @property
+    def keeps_time(self) -> bool:
+        return self.model.keeps_time
+
+    @property
+    def needs_time(self) -> bool:
+        return self.model.needs_time
 
     @property
     def parts(self) -> tuple[Model, ...]:
@@ -76,6 +88,11 @@ def chain(*models: Model) -> Chain:
     """
     checks.sequence("models", models, Model, "put cells into jr.stack([cell, ...]) first")
     checks.fitting("models", models)
+    for i, model in enumerate(models):
+        if model.needs_time and not all(before.keeps_time for before in models[:i]):
+            raise ValueError(
+                f"models[{i}]: expected a model that needs no time axis behind last, got {checks.short(model)}"
+            )
     return Chain(models)
 
 

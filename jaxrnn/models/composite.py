@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params
 from jaxrnn.types import Call, Model, Params, Tree
 
 
@@ -22,16 +23,18 @@ class Composite(Model):
         return self.parts[0].features[0], self.parts[-1].features[1]
 
     def init(self, key: jax.Array) -> Params:
-        keys = jax.random.split(key, len(self.parts))
+        keys = jax.random.split(checks.key("key", key), len(self.parts))
         return {name: part.init(k) for name, part, k in zip(self.names, self.parts, keys, strict=True)}
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return tuple(p.initial_carry(params[name], batch_shape) for name, p in zip(self.names, self.parts, strict=True))
 
     def shares(self, params: Params, carry: Tree, call: Call) -> Iterator[tuple[str, Any, Params, Tree, Any]]:
-        """(name, part, its parameters, its carry, its key), for each part."""
+        """(name, part, its parameters, its carry, its key), for each part; all are checked before the first."""
         count = len(self.parts)
-        params = checks.children("params", params, self.names)
-        carries = [None] * count if carry is None else checks.items("carry", carry, count)
+        checked_params(self, params)
+        if carry is not None:
+            checks.rows_like("carry", carry, jax.eval_shape(self.initial_carry, params))
+        carries = [None] * count if carry is None else carry
         keys = [None] * count if call.key is None else jax.random.split(call.key, count)
         return zip(self.names, self.parts, [params[name] for name in self.names], carries, keys, strict=True)

@@ -29,7 +29,7 @@ class Dense(Stateless):
         return self.D, self.O
 
     def init(self, key: jax.Array) -> Params:
-        w_key, b_key = jax.random.split(key)
+        w_key, b_key = jax.random.split(checks.key("key", key))
         params = {"w": self.w_init(w_key, (self.D, self.O), self.param_dtype)}
         return params | {"b": self.b_init(b_key, (self.O,), self.param_dtype)} if self.bias else params
 

@@ -41,6 +41,4 @@ def dropout(rate: Any, *, over_time: bool = False) -> Dropout:
     References:
       Srivastava et al. 2014, JMLR 15; over_time: Gal and Ghahramani 2016, arXiv:1512.05287.
     """
-    if rate is None:
-        raise ValueError("rate: expected numbers in [0, 1), got None")
     return Dropout(checks.rate("rate", rate), checks.flag("over_time", over_time))

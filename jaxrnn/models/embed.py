@@ -9,7 +9,6 @@ from jaxrnn import checks, initializers
 from jaxrnn.linear import FLOAT32
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Params, pytree
-from jaxrnn.unroll import valid_steps
 
 NORMAL = jax.nn.initializers.normal(1.0)
 
@@ -28,17 +27,19 @@ class Embed(Stateless):
         return None, self.O
 
     def init(self, key: jax.Array) -> Params:
-        return {"w": self.w_init(key, (self.symbols, self.O), self.param_dtype)}
+        return {"w": self.w_init(checks.key("key", key), (self.symbols, self.O), self.param_dtype)}
 
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
-        return params["w"].at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        return jnp.asarray(params["w"]).at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
     def check(self, xs: jax.Array) -> None:
+        if xs.ndim < 1:
+            raise ValueError(f"xs: expected an array [T, ...], got {checks.short(xs)}")
         if not jnp.issubdtype(xs.dtype, jnp.integer):
             raise TypeError(f"xs: expected integers from 0 to {self.symbols - 1}, got {checks.short(xs)}")
 
-    def without_padding(self, xs: jax.Array, lengths: Any) -> jax.Array:
-        return jnp.where(valid_steps(lengths, xs.shape[0], xs.shape[1:]), xs, 0)
+    def batch_shape(self, xs: jax.Array) -> tuple[int, ...]:
+        return xs.shape[1:]
 
 
 def embed(

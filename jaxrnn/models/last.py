@@ -4,25 +4,32 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.types import Call, Model, Params, Tree, pytree
-from jaxrnn.unroll import valid_steps
+from jaxrnn.arguments import valid_steps
+from jaxrnn.models.stateless import Stateless
+from jaxrnn.types import Call, Params, Tree, pytree
 
 
 @pytree
-class Last(Model):
+class Last(Stateless):
     """See `last`."""
 
     @property
     def keeps_time(self) -> bool:
         return False
 
-    def init(self, key: jax.Array) -> Params:
-        return {}
+    @property
+    def needs_time(self) -> bool:
+        return True
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
-        return (), at_last_step(checks.array("xs", xs), call.lengths)
+        _, xs = super().run(params, carry, xs, call)
+        return (), at_last_step(xs, call.lengths)
+
+    def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
+        return xs
 
 
 def at_last_step(xs: jax.Array, lengths: Any) -> jax.Array:
@@ -31,7 +38,7 @@ def at_last_step(xs: jax.Array, lengths: Any) -> jax.Array:
         raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
     if lengths is None:
         return xs[-1]
-    batch_shape = xs.shape[1 : 1 + jnp.ndim(lengths)]
+    batch_shape = xs.shape[1 : 1 + np.ndim(lengths)]
     valid = valid_steps(lengths, xs.shape[0], batch_shape)
     is_last = valid & ~jnp.concatenate([valid[1:], jnp.zeros_like(valid[:1])])
     is_last = is_last.reshape(is_last.shape + (1,) * (xs.ndim - is_last.ndim))

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params, checked_resets, valid_steps
 from jaxrnn.gradients.masks import zero_unless
 from jaxrnn.types import Call, Model, Params, Tree
-from jaxrnn.unroll import checked_params, valid_steps
 
 
 class Stateless(Model):
@@ -27,18 +27,32 @@ class Stateless(Model):
         xs = checks.array("xs", xs)
         self.check(xs)
         checked_params(self, params)
+        if carry is not None and carry != ():
+            raise ValueError(f"carry: expected None or an empty tuple, got {checks.short(carry)}")
+        if call.resets is not None:
+            checked_resets(call.resets, xs.shape[0], self.batch_shape(xs))
         if call.lengths is not None:
-            xs = self.without_padding(xs, call.lengths)
+            xs = self.without_padding(xs, valid_steps(call.lengths, xs.shape[0], self.batch_shape(xs)))
         return (), self.at_each_step(params, xs, call.key)
+
+    @property
+    def needs_time(self) -> bool:
+        return False
+
+    def batch_shape(self, xs: jax.Array) -> tuple[int, ...]:
+        """The axes between time and features."""
+        return xs.shape[1:-1]
 
     def check(self, xs: jax.Array) -> None:
         """Raises unless xs have the features that the model expects."""
+        if xs.ndim < 1:
+            raise ValueError(f"xs: expected an array [..., D], got {checks.short(xs)}")
         D, _ = self.features
-        if D is not None and (xs.ndim < 1 or xs.shape[-1] != D):
+        if D is not None and xs.shape[-1] != D:
             raise ValueError(f"xs: expected {D} features on the last axis, [..., {D}], got {checks.short(xs)}")
         if not jnp.issubdtype(xs.dtype, jnp.floating):
             raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
 
-    def without_padding(self, xs: jax.Array, lengths: Any) -> jax.Array:
+    def without_padding(self, xs: jax.Array, valid: jax.Array) -> jax.Array:
         """xs with zeros for padding: NaN there would reach the gradient of the parameters."""
-        return zero_unless(valid_steps(lengths, xs.shape[0], xs.shape[1:-1]), xs)
+        return zero_unless(valid, xs)

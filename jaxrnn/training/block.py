@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrnn import checks
 from jaxrnn.training.data import rows_of, shuffled_rows, take
 from jaxrnn.training.evaluate import over_rows
 from jaxrnn.training.state import TrainState
@@ -66,7 +67,7 @@ def make_block(task: Task, length: int) -> Block:
     `stop` is the step at which the run ends: a block that reaches past it takes no more steps.
     """
     train_step = make_train_step(task.model, task.loss, task.optimizer, metrics=task.metrics, gradient=task.gradient)
-    names = ("loss", *(task.metrics or {}), "gradient_norm")
+    names = ("loss", *checks.metrics(task.metrics), "gradient_norm")
 
     def block(progress: Progress, data: Any, validation: Any, stop: jax.Array) -> tuple[Progress, Report]:
         state, best = progress

@@ -1,12 +1,14 @@
 """A run's directory: saved by orbax, resumed by the next call."""
 
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxrnn import checks
 from jaxrnn.training.history import History
 from jaxrnn.types import Tree
 
@@ -24,8 +26,12 @@ class RunDirectory:
             import orbax.checkpoint as ocp
         except ImportError as error:
             raise ImportError('run_dir needs orbax: pip install "jaxrnn[save]"') from error
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(path)}")
         self._ocp, self._about = ocp, about
         self.path = pathlib.Path(path).absolute()
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"run_dir: expected a directory, got the file {self.path}")
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(self.path / "checkpoints", options=options)
 
@@ -38,20 +44,20 @@ class RunDirectory:
         step, args = self._manager.latest_step(), self._ocp.args
         if step is None:
             return None
-        about = self._manager.restore(step, args=args.Composite(about=args.JsonRestore()))["about"]
-        for name, value in self._about.items():
-            if about.get(name) != value:
-                raise ValueError(
-                    f"run_dir: expected a run with {name} = {value!r}, got one with {about.get(name)!r} in {self.path}"
-                )
+        theirs = self._manager.restore(step, args=args.Composite(about=args.JsonRestore()))["about"]
+        ours = self._identity(like)
+        for name in dict.fromkeys([*ours, *theirs]):
+            if theirs.get(name) != ours.get(name):
+                want, got = ours.get(name), theirs.get(name)
+                raise ValueError(f"run_dir: expected a run with {name} = {want}, got one with {got} in {self.path}")
         target = args.StandardRestore(jax.tree.map(_abstract, _plain(like)))
         items = args.Composite(state=target, history=args.StandardRestore())
         saved = self._manager.restore(step, args=items)
         history = saved["history"]
         return _typed(saved["state"], like), History(
-            train={name: np.asarray(x) for name, x in history["train"].items()},
+            train={name: np.asarray(x) for name, x in history.get("train", {}).items()},
             validation={name: np.asarray(x) for name, x in history.get("validation", {}).items()},
-            validation_steps=np.asarray(history["validation_steps"]),
+            validation_steps=np.asarray(history.get("validation_steps", np.zeros(0, np.int64))),
             compile_seconds=float(history["compile_seconds"]),
             run_seconds=float(history["run_seconds"]),
         )
@@ -60,15 +66,23 @@ class RunDirectory:
         """Saves a state after `step` steps; returns when it is on disk."""
         if self._manager.latest_step() == step:
             return
-        fields = {k: v for k, v in dataclasses.asdict(history).items() if k != "stopped"}
+        fields = jax.tree.map(np.asarray, dataclasses.asdict(history) | {"stopped": None})
+        fields = {
+            k: v for k, v in fields.items() if any(x.size for x in jax.tree.leaves(v))
+        }  # orbax saves no empty ones
         args = self._ocp.args
         items = args.Composite(
             state=args.StandardSave(_plain(state)),
-            history=args.StandardSave(jax.tree.map(np.asarray, fields)),
-            about=args.JsonSave(self._about),
+            history=args.StandardSave(fields),
+            about=args.JsonSave(self._identity(state)),
         )
         self._manager.save(step, args=items, force=True)
         self._manager.wait_until_finished()
+
+    def _identity(self, state: Tree) -> dict[str, Any]:
+        """What a run must share with the one that it goes on from: what the caller named, and the state's shapes."""
+        leaves = jax.tree_util.tree_leaves_with_path(_plain(state))
+        return self._about | {jax.tree_util.keystr(path): checks.short(x) for path, x in leaves}
 
     def close(self) -> None:
         """Releases orbax's resources."""

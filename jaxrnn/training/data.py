@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.unroll import checked_resets, valid_steps
+from jaxrnn.arguments import checked_resets, valid_steps
 
 Batch = dict[str, Any]
 

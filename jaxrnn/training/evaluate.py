@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params
 from jaxrnn.training.data import checked_data, rows_of
 from jaxrnn.training.step import Loss, Metrics, objective
 from jaxrnn.types import Model, Params
@@ -35,7 +36,8 @@ def evaluate(
     Returns:
       {"loss": ..., and the metrics}.
     """
-    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    objective(model, loss, metrics)
+    checked_params(model, params)
     checks.positive_int("batch_size", batch_size)
     arrays, axes = checked_data("data", data)
     run = jax.jit(lambda model, params, data: over_rows(model, params, loss, metrics, data, axes, batch_size))

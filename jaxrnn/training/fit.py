@@ -1,10 +1,11 @@
 """Training from the first step to the last."""
 
+import contextlib
 import dataclasses
 import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 import jax
@@ -93,81 +94,61 @@ def fit(
     Raises:
       ValueError, TypeError: an argument does not fit, and which, before anything is compiled.
     """
-    _check(model, loss, optimizer, steps, block, patience, validation, metrics, gradient)
-    length = min(block, steps)
-    feed, axes = _feed(data, batch_size, length)
-    held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
-    task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0)
-
-    now, history, directory = _start(model, optimizer, key, params, validation is not None), History(), None
-    if run_dir is not None:
-        about = {"batch_size": batch_size, "key": np.asarray(jax.random.key_data(key)).tolist()}
-        directory = RunDirectory(run_dir, about)
-        now, history = directory.restore(now) or (now, history)
-    step = int(now.state.step)
-    feed(-step)
-    history.stopped = _reason_to_stop(history, patience)
-
-    compiled, saved_at = None, time.monotonic()
-    with tqdm(total=steps, initial=step, unit="step", disable=not progress) as bar:
-        while step < steps and history.stopped == "steps":
-            blocks, count = feed(min(length, steps - step))
-            if count == 0:
-                history.stopped = "data"
-                break
-            stop = jnp.asarray(step + count, jnp.int32)
-            if compiled is None:
-                bar.set_description("compiling")
-                start = time.perf_counter()
-                run = jax.jit(make_block(task, length), donate_argnums=0)
-                compiled = run.lower(now, blocks, held_out, stop).compile()
-                history.compile_seconds += time.perf_counter() - start
-                bar.set_description("training")
-            start = time.perf_counter()
-            now, report = jax.block_until_ready(compiled(now, blocks, held_out, stop))
-            history.run_seconds += time.perf_counter() - start
-            step += count
-            history.extend(report.train, report.validation, count)
-            bar.set_postfix(_shown(report, count), refresh=False)
-            bar.update(count)
-            history.stopped = _reason_to_stop(history, patience)
-            if directory is not None and time.monotonic() - saved_at > SAVE_SECONDS:
-                directory.save(step, now, history)
-                saved_at = time.monotonic()
-    if directory is not None:
-        directory.save(step, now, history)
-        directory.close()
-    if history.stopped == "diverged":
-        warnings.warn(f"fit: the loss or gradient was not finite at step {history.first_bad_step}", stacklevel=2)
-    if now.best is None:
-        return FitResult(now.state.params, now.state, history, step)
-    return FitResult(now.best.params, now.state, history, int(now.best.step))
-
-
-def _check(
-    model: Any,
-    loss: Any,
-    optimizer: Any,
-    steps: Any,
-    block: Any,
-    patience: Any,
-    validation: Any,
-    metrics: Any,
-    gradient: Any,
-) -> None:
-    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
-    checks.callable_("loss", loss)
-    checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
     checks.positive_int("steps", steps)
     checks.positive_int("block", block)
-    for name, metric in (metrics or {}).items():
-        checks.callable_(f"metrics[{name!r}]", metric)
-    if gradient is not None:
-        checks.instance("gradient", gradient, Gradient)
+    checks.flag("progress", progress)
     if patience is not None:
         checks.positive_int("patience", patience)
         if validation is None:
             raise ValueError("validation: expected a dict of arrays with patience, got None")
+    length = min(block, steps)
+    feed, axes = _feed(data, batch_size, length)
+    held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
+    task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0)
+    run = jax.jit(make_block(task, length), donate_argnums=0)
+    now, history = _start(model, optimizer, key, params, validation is not None), History()
+
+    with contextlib.ExitStack() as stack:
+        directory = None
+        if run_dir is not None:
+            about = {"batch_size": batch_size, "key": np.asarray(jax.random.key_data(key)).tolist()}
+            directory = stack.enter_context(contextlib.closing(RunDirectory(run_dir, about)))
+            now, history = directory.restore(now) or (now, history)
+        first = int(now.state.step)
+        feed(-first)
+        history.stopped = _reason_to_stop(history, patience)
+
+        compiled, saved_at = None, time.monotonic()
+        bar = stack.enter_context(tqdm(total=steps, initial=first, unit="step", disable=not progress))
+        while history.steps < steps and history.stopped == "steps":
+            batches, count = feed(min(length, steps - history.steps))
+            if count == 0:
+                history.stopped = "data"
+                break
+            arguments = now, batches, held_out, jnp.asarray(history.steps + count, jnp.int32)
+            if compiled is None:
+                bar.set_description("compiling")
+                start = time.perf_counter()
+                compiled = run.lower(*arguments).compile()
+                history.compile_seconds += time.perf_counter() - start
+                bar.set_description("training")
+            start = time.perf_counter()
+            now, report = jax.block_until_ready(compiled(*arguments))
+            history.run_seconds += time.perf_counter() - start
+            history.extend(report.train, report.validation, count)
+            history.stopped = _reason_to_stop(history, patience)
+            bar.set_postfix(_shown(report, count), refresh=False)
+            bar.update(count)
+            if directory is not None and time.monotonic() - saved_at > SAVE_SECONDS:
+                directory.save(history.steps, now, history)
+                saved_at = time.monotonic()
+        if directory is not None:
+            directory.save(history.steps, now, history)
+    if history.stopped == "diverged":
+        warnings.warn(f"fit: the loss or gradient was not finite at step {history.first_bad_step}", stacklevel=2)
+    if now.best is None:
+        return FitResult(now.state.params, now.state, history, history.steps)
+    return FitResult(now.best.params, now.state, history, int(now.best.step))
 
 
 def _start(model: Model, optimizer: Any, key: Any, params: Params, validated: bool) -> Progress:
@@ -190,6 +171,8 @@ def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int
         return lambda count: (arrays, max(count, 0)), axes
     if not isinstance(data, Iterable):
         raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
+    if isinstance(data, Sized) and not len(data):
+        raise ValueError(f"data: expected at least one batch, got {checks.short(data)}")
     if batch_size is not None:
         raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
     batches = iter(data)

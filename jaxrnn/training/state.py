@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params
 from jaxrnn.types import Model, Params
 
 
@@ -39,8 +40,16 @@ def train_state(
 
     Returns:
       A TrainState that shares no buffer with anything, so it can be donated.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which.
     """
+    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
     init_key, run_key = jax.random.split(checks.key("key", key))
-    params = model.init(init_key) if params is None else params
+    if params is None:
+        params = model.init(init_key)
+    else:
+        checked_params(model, params)
     state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), run_key)
     return jax.tree.map(lambda x: jnp.array(x, copy=True), state)

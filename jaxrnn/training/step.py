@@ -39,10 +39,15 @@ def make_train_step(
     Returns:
       The function. Its metrics are "loss", those of `metrics`, and "gradient_norm": the norm of the gradient before the
       optimizer, and so before clipping.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which.
     """
+    checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
     evaluate = objective(model, loss, metrics, gradient)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        checks.instance("state", state, TrainState, "make one with jr.train_state")
         key = jax.random.fold_in(state.key, state.step)
         (_, values), grads = jax.value_and_grad(evaluate, has_aux=True)(state.params, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -56,10 +61,16 @@ def make_train_step(
 def objective(
     model: Model, loss: Loss, metrics: Metrics | None = None, gradient: Gradient | None = None
 ) -> Callable[..., tuple[jax.Array, dict[str, jax.Array]]]:
-    """(params, batch, key) -> (loss, {"loss": ..., and the metrics})."""
-    metrics = metrics or {}
+    """A function (params, batch, key) -> (loss, {"loss": ..., and the metrics}); its arguments are checked."""
+    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    checks.callable_("loss", loss)
+    metrics = checks.metrics(metrics)
+    if gradient is not None:
+        checks.instance("gradient", gradient, Gradient)
 
     def evaluate(params: Any, batch: Batch, key: jax.Array | None) -> tuple[jax.Array, dict[str, jax.Array]]:
+        if not isinstance(batch, dict) or "xs" not in batch:
+            raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.short(batch)}')
         options = {name: batch.get(name) for name in ("lengths", "resets")}
         _, ys = model.apply(params, batch["xs"], key=key, gradient=gradient, **options)
         values = {"loss": _scalar("loss", loss(ys, batch))}

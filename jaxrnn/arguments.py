@@ -1,0 +1,113 @@
+"""Checks of what sequences are read with: by `unroll`, by models and by losses."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jaxrnn import checks
+from jaxrnn.gated import GatedCell
+from jaxrnn.gradients.autodiff import Autodiff
+from jaxrnn.types import Cell, Gradient, Params, Step, Tree
+
+
+def checked_inputs(cell: Cell, xs: Any) -> jax.Array:
+    """An array [T, *batch_shape, D] that fits the cell."""
+    xs, (D, _) = checks.array("xs", xs), cell.features
+    shape = f"[T, ..., {'D' if D is None else D}]"
+    if xs.ndim < 2:
+        raise ValueError(f"xs: expected an array {shape}, got {checks.short(xs)}")
+    if xs.shape[0] < 1:
+        raise ValueError(f"xs: expected at least one time step, {shape}, got {checks.short(xs)}")
+    if D is None:
+        return xs
+    if xs.shape[-1] != D:
+        raise ValueError(f"xs: expected {D} features on the last axis, {shape}, got {checks.short(xs)}")
+    if not jnp.issubdtype(xs.dtype, jnp.floating):
+        raise TypeError(f"xs: expected floating-point numbers, {shape}, got {checks.short(xs)}")
+    return xs
+
+
+def checked_params(owner: Any, params: Params) -> None:
+    """Raises unless `params` have the structure and shapes that `owner.init` makes."""
+    expected = jax.eval_shape(owner.init, jax.random.key(0))
+    checks.same_tree("params", params, expected)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(expected), strict=True):
+        if jnp.issubdtype(y.dtype, jnp.floating) and not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+            name = f"params{jax.tree_util.keystr(path)}"
+            raise TypeError(f"{name}: expected floating-point numbers, got {checks.short(jnp.asarray(x))}")
+
+
+def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
+    """Episode starts, bool [T, *batch_shape]."""
+    resets = checks.array("resets", resets)
+    if resets.shape != (T, *batch_shape):
+        raise ValueError(f"resets: expected shape {(T, *batch_shape)}, got {checks.short(resets)}")
+    if resets.dtype != bool:
+        raise TypeError(f"resets: expected booleans, got {checks.short(resets)}")
+    return resets
+
+
+def valid_steps(lengths: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
+    """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`."""
+    known = not any(isinstance(x, jax.Array) for x in jax.tree.leaves(lengths))
+    lengths_ = checks.array("lengths", lengths)
+    if lengths_.shape != batch_shape:
+        raise ValueError(f"lengths: expected shape {batch_shape}, got {checks.short(lengths_)}")
+    if not jnp.issubdtype(lengths_.dtype, jnp.integer):
+        raise TypeError(f"lengths: expected integers, got {checks.short(lengths_)}")
+    if known and lengths_.size and (np.min(lengths) < 0 or np.max(lengths) > T):
+        raise ValueError(f"lengths: expected values from 0 to T = {T}, got {np.min(lengths)} to {np.max(lengths)}")
+    steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *(1,) * len(batch_shape))
+    return steps < lengths_.astype(jnp.int32)[None]
+
+
+def check_rows(name: str, tree: Tree, batch_shape: tuple[int, ...]) -> None:
+    """Raises unless each array has an entry for each row."""
+    for path, x in jax.tree_util.tree_leaves_with_path(tree):
+        if jnp.shape(x)[: len(batch_shape)] != batch_shape:
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)}: expected a leading shape {batch_shape}, one entry a row, as "
+                f"lengths and resets need it, got {checks.short(x)}"
+            )
+
+
+def checked_noise(noise: Tree, T: int) -> Tree:
+    """The noise that a cell drew: each array has a leading axis T."""
+    for path, x in jax.tree_util.tree_leaves_with_path(noise):
+        if jnp.shape(x)[:1] != (T,):
+            name = f"noise{jax.tree_util.keystr(path)}"
+            raise ValueError(f"{name}: expected a leading axis of T = {T} steps, got {checks.short(x)}")
+    return noise
+
+
+def checked_output(cell: Cell, params: Params, carry: Tree, steps: Step, gradient: Gradient) -> Tree:
+    """The shapes of what one step puts out; raises if the step is none, or closes over what it can't."""
+    x, noise = jax.tree.map(lambda x: x[0], (steps.x, steps.noise))
+    if isinstance(cell, GatedCell):
+        _check_hidden(cell, carry, x.shape[:-1])
+
+    def step(*arguments: Any) -> tuple[Tree, Tree]:
+        found = type(cell).step(*arguments)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise TypeError(f"step: expected it to return a tuple (carry, y), got {checks.short(found)}")
+        return jax.tree.map(lambda x: checks.array("step: carry or y", x), found)
+
+    jaxpr, (after, y) = jax.make_jaxpr(step, return_shape=True)(cell, params, carry, x, noise)
+    checks.array_tree("step: carry", after, jax.eval_shape(lambda x: x, carry))
+    # jit's own tracers may be closed over, those of grad and vmap may not: a custom rule does not see them.
+    closed = [x for x in jaxpr.consts if isinstance(x, Tracer) and "Dynamic" not in type(x).__name__]
+    if closed and not isinstance(gradient, Autodiff):
+        raise ValueError(
+            f"step: expected a function that closes over no traced value under {gradient}, got one that closes over "
+            f"{closed[0].aval}; hand it in as an argument of jax.tree_util.Partial, or use autodiff()"
+        )
+    return y
+
+
+def _check_hidden(cell: GatedCell, carry: Tree, batch_shape: tuple[int, ...]) -> None:
+    h = jax.eval_shape(lambda carry: cell.hidden(carry), carry)
+    if getattr(h, "shape", None) != (*batch_shape, cell.H):
+        raise ValueError(f"hidden: expected an array of shape {(*batch_shape, cell.H)}, got {checks.short(h)}")
