@@ -109,5 +109,7 @@ def checked_output(cell: Cell, params: Params, carry: Tree, steps: Step, gradien
 
 def _check_hidden(cell: GatedCell, carry: Tree, batch_shape: tuple[int, ...]) -> None:
     h = jax.eval_shape(lambda carry: cell.hidden(carry), carry)
-    if getattr(h, "shape", None) != (*batch_shape, cell.H):
+    if not hasattr(h, "shape"):
+        raise TypeError(f"hidden: expected an array, got {checks.short(h)}")
+    if h.shape != (*batch_shape, cell.H):
         raise ValueError(f"hidden: expected an array of shape {(*batch_shape, cell.H)}, got {checks.short(h)}")

@@ -43,11 +43,10 @@ def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable
     """The values of traced numbers pass unchecked. Python integers become floats: a number can be differentiated."""
     known = not isinstance(value, Tracer)
     array: Any = np.asarray(value) if known else value
-    of_shape = "a number" if shapes == ((),) else f"a number, or an array of shape {shapes[-1]}, each"
-    if array.dtype == bool or not jnp.issubdtype(array.dtype, np.number):
-        raise TypeError(f"{name}: expected {of_shape} {which}, got {short(value)}")
-    if array.shape not in shapes or (known and not np.all(inside(array.astype(np.float64)))):
-        raise ValueError(f"{name}: expected {of_shape} {which}, got {short(value)}")
+    number = array.dtype != bool and jnp.issubdtype(array.dtype, np.number)
+    if not number or array.shape not in shapes or (known and not np.all(inside(array.astype(np.float64)))):
+        kind = "a number" if shapes == ((),) else f"a number or an array of shape {shapes[-1]},"
+        raise ValueError(f"{name}: expected {kind} {which}, got {short(value)}")
     return float(value) if isinstance(value, (int, float)) else value
 
 
@@ -124,21 +123,31 @@ def array_tree(name: str, value: Any, expected: Any) -> Any:
     return value
 
 
-def same_tree(name: str, value: Any, expected: Any) -> None:
-    """A tree of arrays with the structure and shapes of `expected` (shapes or arrays)."""
-    got, want = _shapes(name, value), _shapes(name, expected)
-    if set(got) == set(want) and jax.tree.structure(value) != jax.tree.structure(expected):
-        raise ValueError(
-            f"{name}: expected a tree of the structure {jax.tree.structure(expected)}, got {jax.tree.structure(value)}"
-        )
-    for path in want:
-        if path not in got:
-            raise ValueError(f"{name}{path}: expected an array of shape {want[path]}, got none ({_listing(got)})")
-        if got[path] != want[path]:
-            raise ValueError(f"{name}{path}: expected shape {want[path]}, got {got[path]}")
-    for path in got:
-        if path not in want:
-            raise ValueError(f"{name}{path}: expected no such entry ({_listing(want)}), got shape {got[path]}")
+def same_tree(name: str, value: Any, expected: Any, *, rows: bool = False) -> None:
+    """A tree of arrays with the structure and shapes of `expected`; with `rows`, any batch axes may stand before."""
+    if isinstance(expected, dict):
+        if not isinstance(value, dict) or set(value) != set(expected):
+            got = f"a dict with {sorted(map(str, value))}" if isinstance(value, dict) else short(value)
+            raise ValueError(f"{name}: expected a dict with the entries {sorted(expected)}, got {got}")
+        for key in expected:
+            same_tree(f"{name}[{key!r}]", value[key], expected[key], rows=rows)
+    elif isinstance(expected, tuple):
+        if type(value) is not type(expected) or len(value) != len(expected):
+            kind = "tuple" if type(expected) is tuple else type(expected).__name__
+            raise ValueError(f"{name}: expected a {kind} of {len(expected)}, got {short(value)}")
+        fields = getattr(expected, "_fields", None)
+        for i, part in enumerate(expected):
+            same_tree(f"{name}.{fields[i]}" if fields else f"{name}[{i}]", value[i], part, rows=rows)
+    elif not hasattr(expected, "shape"):
+        if jax.tree.structure(value) != jax.tree.structure(expected):
+            raise ValueError(f"{name}: expected {jax.tree.structure(expected)}, got {jax.tree.structure(value)}")
+        for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(value), jax.tree.leaves(expected), strict=True):
+            same_tree(f"{name}{jax.tree_util.keystr(path)}", x, y, rows=rows)
+    else:
+        shape, want = array(name, value).shape, np.shape(expected)
+        if (shape[max(len(shape) - len(want), 0) :] if rows else shape) != want:
+            before = "any batch axes and " if rows else ""
+            raise ValueError(f"{name}: expected {before}shape {want}, got {short(value)}")
 
 
 def sequence(name: str, value: Any, kind: type, hint: str = "") -> tuple[Any, ...]:
@@ -158,18 +167,6 @@ def fitting(name: str, layers: tuple[Any, ...]) -> None:
         if D is not None and known is not None and known != D:
             raise ValueError(f"{name}[{i}]: expected {known} input features, the outputs of the one before, got {D}")
         known = out
-
-
-def rows_like(name: str, value: Any, expected: Any) -> None:
-    """A tree of arrays with the structure of `expected`, and its shapes behind any batch axes."""
-    got, want = _shapes(name, value), _shapes(name, expected)
-    if jax.tree.structure(value) != jax.tree.structure(expected):
-        raise ValueError(
-            f"{name}: expected a tree of the structure {jax.tree.structure(expected)}, got {jax.tree.structure(value)}"
-        )
-    for path, shape in want.items():
-        if len(got[path]) < len(shape) or got[path][len(got[path]) - len(shape) :] != shape:
-            raise ValueError(f"{name}{path}: expected shape (..., {', '.join(map(str, shape))}), got {got[path]}")
 
 
 def metrics(value: Any) -> dict[str, Any]:
@@ -199,15 +196,8 @@ def short(value: Any) -> str:
     """A value in an error message: arrays by dtype and shape, the rest by type and a short repr."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, tuple) and value:
+        return f"{type(value).__name__} of {len(value)}: ({', '.join(map(short, value))})"[:120]
     text, kind = repr(value), type(value).__name__
     text = text if text.startswith(kind) else f"{kind} {text}"
     return text if len(text) <= 90 else text[:87] + "..."
-
-
-def _shapes(name: str, tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
-    return {path: array(f"{name}{path}", leaf).shape for path, leaf in leaves}
-
-
-def _listing(shapes: dict[str, tuple[int, ...]]) -> str:
-    return "has " + (", ".join(path or "a bare array" for path in shapes) or "nothing")

@@ -127,8 +127,8 @@ class GatedCell(Cell):
         if self.hidden_bias:
             params["b_h"] = self.draw_gates(keys["b_h"], self.bias_init)
         own = self.own_params(keys["own"])
-        if not isinstance(own, dict) or any(name in _ENGINE for name in own):
-            raise TypeError(f"own_params: expected a dict without the names {_ENGINE}, got {checks.short(own)}")
+        if any(name in _ENGINE for name in checks.instance("own_params", own, dict)):
+            raise ValueError(f"own_params: expected other names than {_ENGINE}, got {sorted(own)}")
         params |= own
         if self.learn_carry:
             params["initial_carry"] = named_leaves(self.zero_carry((), self.param_dtype))

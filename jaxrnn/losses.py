@@ -101,7 +101,7 @@ def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps") -> jax.Array:
     """
 
     def correct(logits: jax.Array, targets: jax.Array) -> jax.Array:
-        return (jnp.argmax(logits, -1).astype(targets.dtype) == targets).astype(jnp.float32)
+        return (jnp.argmax(logits, -1).astype(targets.dtype) == targets).astype(jnp.result_type(float))
 
     return _loss(correct, ys, batch, at, "mean", classes=True)
 

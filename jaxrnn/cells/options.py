@@ -55,6 +55,9 @@ def checked_cell(cell: T) -> T:
     if jax.tree.structure(cell.zoneout) == jax.tree.structure(0.0):
         rates = checks.rate("zoneout", cell.zoneout, shapes)
     else:
-        checks.rows_like("zoneout", cell.zoneout, jax.tree.map(lambda _: 0.0, cell.zero_carry((), FLOAT32)))
+        carry = cell.zero_carry((), FLOAT32)
+        if jax.tree.structure(cell.zoneout) != jax.tree.structure(carry):
+            kinds = f"one number or a tree of numbers like the carry, {jax.tree.structure(carry)}"
+            raise ValueError(f"zoneout: expected {kinds}, got {checks.short(cell.zoneout)}")
         rates = jax.tree.map(lambda rate: checks.rate("zoneout", rate, shapes), cell.zoneout)
     return dataclasses.replace(cell, zoneout=rates)

@@ -104,7 +104,9 @@ def check_gradients(
     """
     checks.instance("cell_or_model", cell_or_model, (Cell, Model))
     checks.positive_int("directions", directions)
-    gradients = (reverse_scan(),) if gradients is None else checks.sequence("gradients", gradients, Gradient)
+    gradients = (reverse_scan(),) if gradients is None else checks.instance("gradients", gradients, (tuple, list))
+    for gradient in gradients:
+        checks.instance("gradients", gradient, Gradient)
     checked_params(cell_or_model, params)
     xs = checked_inputs(cell_or_model, xs) if isinstance(cell_or_model, Cell) else checks.array("xs", xs)
     batch_shape = _batch_shape(cell_or_model, xs)

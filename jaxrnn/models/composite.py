@@ -34,7 +34,7 @@ class Composite(Model):
         count = len(self.parts)
         checked_params(self, params)
         if carry is not None:
-            checks.rows_like("carry", carry, jax.eval_shape(self.initial_carry, params))
+            checks.same_tree("carry", carry, jax.eval_shape(self.initial_carry, params), rows=True)
         carries = [None] * count if carry is None else carry
         keys = [None] * count if call.key is None else jax.random.split(call.key, count)
         return zip(self.names, self.parts, [params[name] for name in self.names], carries, keys, strict=True)

@@ -25,8 +25,14 @@ class Last(Stateless):
         return True
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        xs = checks.array("xs", xs)
+        if xs.ndim < 1 or xs.shape[0] < 1:
+            raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
         _, xs = super().run(params, carry, xs, call)
         return (), at_last_step(xs, call.lengths)
+
+    def check(self, xs: jax.Array) -> None:
+        pass
 
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
         return xs
@@ -34,8 +40,6 @@ class Last(Stateless):
 
 def at_last_step(xs: jax.Array, lengths: Any) -> jax.Array:
     """xs [T, *batch_shape, ...] at each row's last step: [*batch_shape, ...]; zeros for a row of length 0."""
-    if xs.ndim < 1 or xs.shape[0] < 1:
-        raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
     if lengths is None:
         return xs[-1]
     batch_shape = xs.shape[1 : 1 + np.ndim(lengths)]

@@ -27,7 +27,7 @@ class Stateless(Model):
         xs = checks.array("xs", xs)
         self.check(xs)
         checked_params(self, params)
-        if carry is not None and carry != ():
+        if carry is not None and not (isinstance(carry, tuple) and not carry):
             raise ValueError(f"carry: expected None or an empty tuple, got {checks.short(carry)}")
         if call.resets is not None:
             checked_resets(call.resets, xs.shape[0], self.batch_shape(xs))

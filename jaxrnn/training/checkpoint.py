@@ -82,7 +82,8 @@ class RunDirectory:
     def _identity(self, state: Tree) -> dict[str, Any]:
         """What a run must share with the one that it goes on from: what the caller named, and the state's shapes."""
         leaves = jax.tree_util.tree_leaves_with_path(_plain(state))
-        return self._about | {jax.tree_util.keystr(path): checks.short(x) for path, x in leaves}
+        names = {path: jax.tree_util.keystr(path).replace("opt_state", "optimizer") for path, _ in leaves}
+        return self._about | {names[path]: checks.short(x) for path, x in leaves}
 
     def close(self) -> None:
         """Releases orbax's resources."""

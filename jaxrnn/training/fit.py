@@ -111,7 +111,11 @@ def fit(
     with contextlib.ExitStack() as stack:
         directory = None
         if run_dir is not None:
-            about = {"batch_size": batch_size, "key": np.asarray(jax.random.key_data(key)).tolist()}
+            about = {
+                "validation": validation is not None,
+                "batch_size": batch_size,
+                "key": np.asarray(jax.random.key_data(key)).tolist(),
+            }
             directory = stack.enter_context(contextlib.closing(RunDirectory(run_dir, about)))
             now, history = directory.restore(now) or (now, history)
         first = int(now.state.step)
@@ -172,7 +176,7 @@ def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int
     if not isinstance(data, Iterable):
         raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
     if isinstance(data, Sized) and not len(data):
-        raise ValueError(f"data: expected at least one batch, got {checks.short(data)}")
+        raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")
     if batch_size is not None:
         raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
     batches = iter(data)
