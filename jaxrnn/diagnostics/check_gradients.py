@@ -104,8 +104,8 @@ def check_gradients(
     """
     checks.instance("cell_or_model", cell_or_model, (Cell, Model))
     checks.positive_int("directions", directions)
-    gradients = (reverse_scan(),) if gradients is None else checks.instance("gradients", gradients, (tuple, list))
-    for gradient in gradients:
+    compared = (reverse_scan(),) if gradients is None else gradients
+    for gradient in checks.instance("gradients", compared, (tuple, list)):
         checks.instance("gradients", gradient, Gradient)
     checked_params(cell_or_model, params)
     xs = checked_inputs(cell_or_model, xs) if isinstance(cell_or_model, Cell) else checks.array("xs", xs)
@@ -131,7 +131,7 @@ def check_gradients(
         values, names = floats(arguments), _names(arguments)
         reference = jax.jit(jax.grad(lambda v: loss(v, autodiff())))(values)
         rows = []
-        for gradient in gradients:
+        for gradient in compared:
             found = jax.jit(jax.grad(lambda v, g=gradient: loss(v, g)))(values)
             for name, a, b in zip(names, found, reference, strict=True):
                 rows.append(Row(repr(gradient), name, _relative_error(a, b), EXACT))

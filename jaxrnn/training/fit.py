@@ -111,11 +111,8 @@ def fit(
     with contextlib.ExitStack() as stack:
         directory = None
         if run_dir is not None:
-            about = {
-                "validation": validation is not None,
-                "batch_size": batch_size,
-                "key": np.asarray(jax.random.key_data(key)).tolist(),
-            }
+            seed = np.asarray(jax.random.key_data(key)).tolist()
+            about = {"validation": validation is not None, "batch_size": batch_size, "key": seed}
             directory = stack.enter_context(contextlib.closing(RunDirectory(run_dir, about)))
             now, history = directory.restore(now) or (now, history)
         first = int(now.state.step)
