@@ -49,16 +49,16 @@ def _shared(name, build):
             lambda: build(D, H, recurrent_dropout=(0.1, 0.2)),
             ValueError,
             "recurrent_dropout",
-            "number",
-            "(0.1, 0.2)",
+            "a number in [0, 1)",
+            "tuple of 2: (float 0.1, float 0.2)",
         ),
         Case(
             f"{name}-zoneout-three",
             lambda: build(D, H, zoneout=(0.1, 0.2, 0.3)),
             ValueError,
             "zoneout",
-            "carry",
-            "(0.1, 0.2, 0.3)",
+            "numbers like the carry",
+            "tuple of 3: (float 0.1, float 0.2, float 0.3)",
         ),
     ]
     return cases
@@ -136,9 +136,23 @@ CASES += [
         "0.1",
     ),
     Case("ctrnn-dt-above-tau", lambda: _ctrnn(dt=6.0), ValueError, "dt", "at most tau = 5", "6"),
-    Case("ctrnn-tau-shape", lambda: _ctrnn(tau=ones(H + 1)), ValueError, "tau", f"({H},)", f"({H + 1},)"),
-    Case("ctrnn-dt-shape", lambda: _ctrnn(dt=ones(H + 1)), ValueError, "dt", "number", f"({H + 1},)"),
-    Case("ctrnn-sigma-shape", lambda: _ctrnn(sigma=ones(H + 1)), ValueError, "sigma", f"({H},)", f"({H + 1},)"),
+    Case(
+        "ctrnn-tau-shape",
+        lambda: _ctrnn(tau=ones(H + 1)),
+        ValueError,
+        "tau",
+        f"number or an array of shape ({H},), above 0",
+        f"float32[{H + 1}]",
+    ),
+    Case("ctrnn-dt-shape", lambda: _ctrnn(dt=ones(H + 1)), ValueError, "dt", "a number above 0", f"float32[{H + 1}]"),
+    Case(
+        "ctrnn-sigma-shape",
+        lambda: _ctrnn(sigma=ones(H + 1)),
+        ValueError,
+        "sigma",
+        f"number or an array of shape ({H},), of at least 0",
+        f"float32[{H + 1}]",
+    ),
     Case("torch_uniform-H", lambda: jr.torch_uniform(0), ValueError, "H", "positive integer", "0"),
 ]
 for name, build in BUILDERS.items():

@@ -84,7 +84,14 @@ def _compositions():
         Case("chain-builder", lambda: jr.chain(jr.last), TypeError, "models[0]", "Model", "function"),
         Case("chain-misfit", lambda: jr.chain(STACK, DENSE), ValueError, "models[1]", f"{H} input", f"{D}"),
         # Without a time axis the batch would be read as time.
-        Case("chain-stack-after-last", lambda: jr.chain(jr.last(), STACK), ValueError, "models[1]", "time", "Last"),
+        Case(
+            "chain-stack-after-last",
+            lambda: jr.chain(jr.last(), STACK),
+            ValueError,
+            "models[1]",
+            "no time axis behind last",
+            "Stack",
+        ),
         Case("chain-last-after-last", lambda: jr.chain(jr.last(), jr.last()), ValueError, "models[1]", "time", "Last"),
         Case("residual-cell", lambda: jr.residual(jr.elman(D, D)), TypeError, "model", "Model", "jr.stack"),
         Case("residual-misfit", lambda: jr.residual(DENSE), ValueError, "model", f"features, {D}", f"{O}"),
@@ -112,50 +119,65 @@ def _apply(name, model, xs):
     yield case("resets-integers", TypeError, "resets", "booleans", "int32", resets=np.ones((T, B), np.int32))
     yield case("gradient-string", TypeError, "gradient", "Gradient", "'bptt'", gradient="bptt")
     yield case("gradient-zero", TypeError, "gradient", "Gradient", "0", gradient=0)
-    yield case("carry-array", ValueError, "carry", "tuple", f"[{B}, {H}]", carry=ones(B, H))
+    kind = {
+        "bidirectional": "a BidirectionalCarry of 2",
+        "stack": "a tuple of 2",
+        "chain": "a tuple of 3",
+        "residual": "a tuple of 1",
+    }
+    expected = kind.get(name, "None or an empty tuple")
+    yield case("carry-array", ValueError, "carry", expected, f"float32[{B}, {H}]", carry=ones(B, H))
     yield from not_keys(f"{name}.apply", lambda v: run(key=v))[:2]
     if params and model is not NORM:  # which draws nothing
         yield from not_keys(f"{name}.init", model.init)[:2]
 
 
 def _flat_params(name, model, xs):
-    """Wrong parameters of a model without parts: the message names the array."""
+    """Wrong parameters of a model without parts: the message names the entries or the array."""
     params = drawn(model)
-    shapes = {key: f"shape {x.shape}" for key, x in sorted(params.items())}
-    first, *_ = shapes
+    entries = f"a dict with the entries {sorted(params)}"
 
     def case(what, params, argument, expected, got):
         return Case(f"{name}.apply-params-{what}", lambda: model.apply(params, xs), ValueError, argument, expected, got)
 
-    yield case("none", None, f"params['{first}']", shapes[first], "none (has nothing)")
-    yield case("string", "w", f"params['{first}']", shapes[first], "none (has a bare array)")
-    for key in params:
-        yield case(f"without-{key}", changed(params, **{key: None}), f"params['{key}']", shapes[key], "none (has")
+    yield case("none", None, "params", entries, "None")
+    yield case("string", "w", "params", entries, "str 'w'")
+    for key, x in params.items():
+        wrong = changed(params, **{key: None})
+        yield case(f"without-{key}", wrong, "params", entries, f"a dict with {sorted(wrong)}")
         wrong = params | {key: ones(1)}
-        yield case(f"shape-of-{key}", wrong, f"params['{key}']", shapes[key], "(1,)")
-    yield case("extra", params | {"extra": ones(2)}, "params['extra']", "no such entry", "shape (2,)")
+        yield case(f"shape-of-{key}", wrong, f"params['{key}']", f"shape {x.shape}", "float32[1]")
+    wrong = params | {"extra": ones(2)}
+    yield case("extra", wrong, "params", entries, f"a dict with {sorted(wrong)}")
 
 
 def _nested_params(name, model, xs):
     """Wrong parameters of a model with parts: the message names the parts."""
     params = drawn(model)
     first = next(iter(params))
-    names = "'forward', 'backward'" if model is BOTH else str(list(params))[1:-1]
+    entries = f"a dict with the entries {sorted(params)}"
 
     def case(what, params, got):
-        return Case(f"{name}.apply-params-{what}", lambda: model.apply(params, xs), ValueError, "params", names, got)
+        return Case(f"{name}.apply-params-{what}", lambda: model.apply(params, xs), ValueError, "params", entries, got)
 
     yield case("none", None, "None")
-    yield case("string", "w", "'w'")
+    yield case("string", "w", "str 'w'")
     yield case("without-first", changed(params, **{first: None}), str(sorted(params)[1:]))
     yield case("extra", params | {"extra": ones(2)}, "'extra'")
 
 
 def _no_params(name, model):
     """Parameters for a model that has none."""
-    for params, got in ((None, "None"), ("w", "()"), ({"w": ones(2)}, "(2,)")):
+    for params, got in ((None, "None"), ("w", "str 'w'"), ({"w": ones(2)}, "a dict with ['w']")):
         call = lambda params=params: model.apply(params, XS)  # noqa: E731
-        yield Case(f"{name}.apply-params-{type(params).__name__}", call, ValueError, "params", "", got)
+        yield Case(
+            f"{name}.apply-params-{type(params).__name__}",
+            call,
+            ValueError,
+            "params",
+            "a dict with the entries []",
+            got,
+        )
 
 
 def _parts():
@@ -166,13 +188,13 @@ def _parts():
             "stack-params-of-upper-layer",
             lambda: STACK.apply({"0": p_stack["0"], "1": p_stack["0"]}, XS),
             ValueError,
-            "params",
-            f"({3 * H},)",
-            f"({H},)",
+            "params['1']",
+            "['b', 'b_h', 'w_h', 'w_x']",
+            "['b', 'w_h', 'w_x']",
         ),
         Case(
             "stack-carry-list",
-            lambda: STACK.apply(p_stack, XS, carry=[None] * 2),
+            lambda: STACK.apply(p_stack, XS, carry=[ones(B, H)] * 2),
             ValueError,
             "carry",
             "tuple of 2",
@@ -180,43 +202,43 @@ def _parts():
         ),
         Case(
             "stack-carry-one",
-            lambda: STACK.apply(p_stack, XS, carry=(None,)),
+            lambda: STACK.apply(p_stack, XS, carry=(ones(B, H),)),
             ValueError,
             "carry",
             "tuple of 2",
-            "(None,)",
+            f"tuple of 1: (float32[{B}, {H}])",
         ),
         Case(
             "stack-carry-of-upper-layer",
-            lambda: STACK.apply(p_stack, XS, carry=(None, ones(B, 1))),
+            lambda: STACK.apply(p_stack, XS, carry=(ones(B, H), ones(B, 1))),
             ValueError,
-            "carry",
-            f"({B}, {H})",
-            f"({B}, 1)",
+            "carry[1]",
+            f"any batch axes and shape ({H},)",
+            f"float32[{B}, 1]",
         ),
         Case(
             "bidirectional-carry-of-backward",
-            lambda: BOTH.apply(p_both, XS, carry=jr.BidirectionalCarry(None, ones(B, 1))),
+            lambda: BOTH.apply(p_both, XS, carry=jr.BidirectionalCarry(ones(B, H), ones(B, 1))),
             ValueError,
-            "carry",
-            f"({B}, {O})",
-            f"({B}, 1)",
+            "carry.backward",
+            f"any batch axes and shape ({O},)",
+            f"float32[{B}, 1]",
         ),
         Case(
             "bidirectional-params-of-backward",
             lambda: BOTH.apply(p_both | {"backward": p_both["forward"]}, XS),
             ValueError,
-            "params",
-            f"({3 * O},)",
-            f"({H},)",
+            "params['backward']",
+            "['b', 'b_h', 'w_h', 'w_x']",
+            "['b', 'w_h', 'w_x']",
         ),
         Case(
             "chain-params-of-last",
             lambda: CHAIN.apply(p_chain | {"2": drawn(DENSE)}, XS),
             ValueError,
-            "params",
-            f"({H}, {O})",
-            f"({D}, {O})",
+            "params['2']['w']",
+            f"shape ({H}, {O})",
+            f"float32[{D}, {O}]",
         ),
         Case(
             "chain-carry-count",
@@ -224,7 +246,7 @@ def _parts():
             ValueError,
             "carry",
             "tuple of 3",
-            "((),)",
+            "tuple of 1",
         ),
         Case(
             "chain-embed-after-dense",

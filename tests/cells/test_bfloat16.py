@@ -64,17 +64,3 @@ def test_products_of_the_backward_loop_are_bfloat16(name):
     assert len(loops) == 2
     for p in loops:
         assert dtypes(p) == [jnp.bfloat16, jnp.bfloat16]
-
-
-@each_cell
-def test_no_product_of_the_gradient_mixes_or_widens_its_factors(name):
-    """A float32 factor beside a bfloat16 one makes an accelerator run the product in float32."""
-    e = example(BY_NAME[name], np.float32)
-
-    def run(params):
-        return gradients(jr.reverse_scan(), CELLS[name], params, e.xs, e.carry)
-
-    matrices = [p for p in products(jax.make_jaxpr(run)(e.params)) if p.invars[0].aval.ndim == 2]  # not the loss's own
-    assert len(matrices) >= 5
-    for p in matrices:
-        assert dtypes(p) == [jnp.bfloat16, jnp.bfloat16], p
