@@ -205,10 +205,10 @@ E0 = example(BY_NAME["elman"], np.float32)
         (TypeError, "xs: expected floating-point", {"xs": np.ones((5, 3, 3), np.int32)}),
         (
             ValueError,
-            r"params\['w_h'\]: expected shape \(4, 4\), got \(3, 4\)",
+            r"params\['w_h'\]: expected shape \(4, 4\), got float32\[3, 4\]",
             {"params": E0.params | {"w_h": E0.params["w_x"]}},
         ),
-        (ValueError, r"carry.*\(3, 4\)", {"carry": E0.carry[:2]}),
+        (ValueError, r"carry: expected shape \(3, 4\), got float32\[2, 4\]", {"carry": E0.carry[:2]}),
         (ValueError, r"lengths: expected shape \(3,\)", {"lengths": np.array([1, 2])}),
         (TypeError, "lengths: expected integers", {"lengths": np.array([1.0, 2.0, 3.0], np.float32)}),
         (ValueError, r"resets: expected shape \(5, 3\)", {"resets": E0.resets[:4]}),
