@@ -42,12 +42,17 @@ def finite(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
 def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable[[np.ndarray], Any]) -> Any:
     """The values of traced numbers pass unchecked. Python integers become floats: a number can be differentiated."""
     known = not isinstance(value, Tracer)
-    array: Any = np.asarray(value) if known else value
-    number = array.dtype != bool and jnp.issubdtype(array.dtype, np.number)
+    try:
+        array: Any = np.asarray(value) if known else value
+        number = any(jnp.issubdtype(array.dtype, kind) for kind in (np.floating, np.integer))
+    except (TypeError, ValueError):  # ragged, or no numbers at all
+        array, number = np.zeros(0), False
     if not number or array.shape not in shapes or (known and not np.all(inside(array.astype(np.float64)))):
         kind = "a number" if shapes == ((),) else f"a number or an array of shape {shapes[-1]},"
         raise ValueError(f"{name}: expected {kind} {which}, got {short(value)}")
-    return float(value) if isinstance(value, (int, float)) else value
+    if known and not jnp.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float32)
+    return value if isinstance(value, jax.Array) else array if array.ndim else float(array)
 
 
 def one_of(name: str, value: Any, options: tuple[Any, ...]) -> Any:
@@ -116,11 +121,16 @@ def array(name: str, value: Any) -> jax.Array:
 def array_tree(name: str, value: Any, expected: Any) -> Any:
     """A tree of arrays with the structure, shapes and dtypes of `expected`."""
     same_tree(name, value, expected)
-    value = jax.tree.map(lambda x: array(name, x), value)
-    for (path, got), want in zip(jax.tree_util.tree_leaves_with_path(value), jax.tree.leaves(expected), strict=True):
+    same_dtypes(name, value, expected)
+    return jax.tree.map(lambda x: array(name, x), value)
+
+
+def same_dtypes(name: str, value: Any, expected: Any) -> None:
+    """Raises unless two trees of arrays of the same structure have the same dtypes."""
+    for (path, x), want in zip(jax.tree_util.tree_leaves_with_path(value), jax.tree.leaves(expected), strict=True):
+        got = array(name, x)
         if got.dtype != want.dtype:
             raise TypeError(f"{name}{jax.tree_util.keystr(path)}: expected {short(want)}, got {short(got)}")
-    return value
 
 
 def same_tree(name: str, value: Any, expected: Any, *, rows: bool = False) -> None:
@@ -143,6 +153,8 @@ def same_tree(name: str, value: Any, expected: Any, *, rows: bool = False) -> No
             raise ValueError(f"{name}: expected {jax.tree.structure(expected)}, got {jax.tree.structure(value)}")
         for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(value), jax.tree.leaves(expected), strict=True):
             same_tree(f"{name}{jax.tree_util.keystr(path)}", x, y, rows=rows)
+    elif isinstance(value, (list, tuple)):
+        raise ValueError(f"{name}: expected an array of shape {np.shape(expected)}, got {short(value)}")
     else:
         shape, want = array(name, value).shape, np.shape(expected)
         if (shape[max(len(shape) - len(want), 0) :] if rows else shape) != want:

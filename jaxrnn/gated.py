@@ -181,7 +181,8 @@ class GatedCell(Cell):
         return tuple(z[..., g * self.H : (g + 1) * self.H] for g in range(self.G))
 
     def advance(self, own: Params, carry: Tree, zx: Gates, zh: Gates, noise: Noise | None) -> Tree:
-        """`update`, then zoneout."""
+        """`update`, then zoneout; parameters of half precision are used in that of the state."""
+        own = jax.tree.map(lambda x: x.astype(state_dtype(x.dtype)), own)
         new = self.update(own, carry, zx, zh, None if noise is None else noise.process)
         return self.zone_out(carry, new, noise)
 

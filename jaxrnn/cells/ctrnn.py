@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from jaxrnn import checks
@@ -80,7 +81,7 @@ def ctrnn(
     D, H = checks.positive_int("D", D), checks.positive_int("H", H)
     dt, tau = checks.above("dt", dt, 0.0), checks.above("tau", tau, 0.0, ((), (H,)))
     traced = any(isinstance(x, Tracer) for x in (dt, tau))
-    if not traced and not jnp.all(jnp.asarray(dt) <= jnp.asarray(tau)):
+    if not traced and not np.all(np.asarray(dt) <= np.asarray(tau)):
         raise ValueError(f"dt: expected at most tau = {tau}, got {dt}")
     cell = CTRNN(
         D,

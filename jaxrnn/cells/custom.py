@@ -59,7 +59,7 @@ class CustomGatedCell(GatedCell):
     def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> Tree:
         if self.zero_carry_fn is None:
             return GatedCell.zero_carry(self, batch_shape, dtype)
-        return self.zero_carry_fn(batch_shape, dtype)
+        return jax.tree.map(lambda x: checks.array("zero_carry", x), self.zero_carry_fn(batch_shape, dtype))
 
     def own_params(self, key: jax.Array) -> dict[str, Any]:
         return {} if self.own_params_fn is None else self.own_params_fn(key)

@@ -191,6 +191,6 @@ class ProjectedLSTM(Cell):
         cell = self.inner
         zx = cell.split(cell.input_product(params, x))
         zh = cell.split(cell.recurrent_product(params, carry.h))
-        new = cell.update(own_params(params), carry, zx, zh, None)
+        new = cell.advance(own_params(params), carry, zx, zh, None)
         h = affine(new.h, params["w_p"], dtype=cell.dtype)
         return LSTMCarry(h=h, c=new.c), h

@@ -46,8 +46,8 @@ class Bidirectional(Composite):
         return BidirectionalCarry(*super().initial_carry(params, batch_shape))
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[BidirectionalCarry, jax.Array]:
-        gradient, after, outputs = call.gradient or self.gradient, [], []
-        for name, cell, p, c, key in self.shares(params, carry, call):
+        gradient, after, outputs, xs = call.gradient or self.gradient, [], [], checks.array("xs", xs)
+        for name, cell, p, c, key in self.shares(params, carry, call, xs.shape[1:-1]):
             back = name == "backward"
             with checks.within(name):
                 final, ys = unroll(cell, p, xs, c, call.lengths, call.resets, back, key, gradient)

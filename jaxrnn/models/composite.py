@@ -29,12 +29,19 @@ class Composite(Model):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return tuple(p.initial_carry(params[name], batch_shape) for name, p in zip(self.names, self.parts, strict=True))
 
-    def shares(self, params: Params, carry: Tree, call: Call) -> Iterator[tuple[str, Any, Params, Tree, Any]]:
-        """(name, part, its parameters, its carry, its key), for each part; all are checked before the first."""
+    def shares(
+        self, params: Params, carry: Tree, call: Call, batch_shape: tuple[int, ...] | None = None
+    ) -> Iterator[tuple[str, Any, Params, Tree, Any]]:
+        """(name, part, its parameters, its carry, its key), for each part; all are checked before the first.
+
+        `batch_shape` is that of the carry; None if it is not known yet.
+        """
         count = len(self.parts)
         checked_params(self, params)
         if carry is not None:
-            checks.same_tree("carry", carry, jax.eval_shape(self.initial_carry, params), rows=True)
+            expected = jax.eval_shape(lambda params: self.initial_carry(params, batch_shape or ()), params)
+            checks.same_tree("carry", carry, expected, rows=batch_shape is None)
+            checks.same_dtypes("carry", carry, expected)
         carries = [None] * count if carry is None else carry
         keys = [None] * count if call.key is None else jax.random.split(call.key, count)
         return zip(self.names, self.parts, [params[name] for name in self.names], carries, keys, strict=True)

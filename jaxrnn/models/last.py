@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.arguments import valid_steps
+from jaxrnn.arguments import checked_resets, valid_steps
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Call, Params, Tree, pytree
 
@@ -28,7 +28,10 @@ class Last(Stateless):
         xs = checks.array("xs", xs)
         if xs.ndim < 1 or xs.shape[0] < 1:
             raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
-        _, xs = super().run(params, carry, xs, call)
+        super().run(params, carry, xs, call._replace(lengths=None, resets=None))
+        if call.resets is not None:
+            batch_axes = xs.ndim - 2 if call.lengths is None else np.ndim(call.lengths)
+            checked_resets(call.resets, xs.shape[0], xs.shape[1 : 1 + batch_axes])
         return (), at_last_step(xs, call.lengths)
 
     def check(self, xs: jax.Array) -> None:

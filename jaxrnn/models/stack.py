@@ -23,8 +23,8 @@ class Stack(Composite):
         return self.cells
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
-        gradient, final, ys = call.gradient or self.gradient, [], xs
-        for name, cell, p, c, key in self.shares(params, carry, call):
+        gradient, final, ys = call.gradient or self.gradient, [], checks.array("xs", xs)
+        for name, cell, p, c, key in self.shares(params, carry, call, ys.shape[1:-1]):
             with checks.within(name):
                 after, ys = unroll(cell, p, ys, c, call.lengths, call.resets, key=key, gradient=gradient)
             final.append(after)

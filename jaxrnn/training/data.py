@@ -84,7 +84,7 @@ def stacked(batches: Iterator[Batch], count: int, length: int) -> tuple[dict[str
     for batch in batches:
         arrays, _ = checked_data("data", batch)
         if taken:
-            checks.same_tree("data: a batch", arrays, taken[0])
+            arrays = checks.array_tree("data: a batch", arrays, taken[0])
         taken.append(arrays)
         if len(taken) == count:
             break

@@ -213,7 +213,7 @@ def _parts():
             lambda: STACK.apply(p_stack, XS, carry=(ones(B, H), ones(B, 1))),
             ValueError,
             "carry[1]",
-            f"any batch axes and shape ({H},)",
+            f"shape ({B}, {H})",
             f"float32[{B}, 1]",
         ),
         Case(
@@ -221,7 +221,7 @@ def _parts():
             lambda: BOTH.apply(p_both, XS, carry=jr.BidirectionalCarry(ones(B, H), ones(B, 1))),
             ValueError,
             "carry.backward",
-            f"any batch axes and shape ({O},)",
+            f"shape ({B}, {O})",
             f"float32[{B}, 1]",
         ),
         Case(

@@ -214,7 +214,7 @@ CASES += [
     Case(
         "step-carry-tuple",
         lambda: _loop(lambda p, c, x: ((c, c), c)),
-        TypeError,
+        ValueError,
         "step: carry",
         "an array",
         "tuple of 2",
