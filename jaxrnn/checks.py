@@ -100,7 +100,7 @@ def key(name: str, value: Any) -> Any:
     """A JAX random key (typed, or the older uint32 pair), not a batch of them."""
     dtype = getattr(value, "dtype", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    old = dtype == np.uint32 and value.shape in ((2,), (4,))  # threefry, rbg
+    old = dtype == np.uint32 and value.shape == jax.eval_shape(jax.random.PRNGKey, 0).shape
     if not (old or (typed and value.ndim == 0)):
         raise TypeError(f"{name}: expected a random key such as jax.random.key(0), got {short(value)}")
     return value

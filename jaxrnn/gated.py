@@ -182,8 +182,7 @@ class GatedCell(Cell):
 
     def advance(self, own: Params, carry: Tree, zx: Gates, zh: Gates, noise: Noise | None) -> Tree:
         """`update`, then zoneout; parameters of half precision are used in that of the state."""
-        own = jax.tree.map(lambda x: x.astype(state_dtype(x.dtype)), own)
-        new = self.update(own, carry, zx, zh, None if noise is None else noise.process)
+        new = self.update(in_state_dtype(own), carry, zx, zh, None if noise is None else noise.process)
         return self.zone_out(carry, new, noise)
 
     def zone_out(self, carry: Tree, new: Tree, noise: Noise | None) -> Tree:
@@ -213,6 +212,16 @@ class GatedCell(Cell):
 def own_params(params: Params) -> Params:
     """The parameters that `update` sees: all but the engine's own."""
     return {name: value for name, value in params.items() if name not in _ENGINE}
+
+
+def in_state_dtype(own: Params) -> Params:
+    """Parameters of half precision in the precision of the state."""
+
+    def cast(x: Any) -> jax.Array:
+        x = jnp.asarray(x)
+        return x.astype(state_dtype(x.dtype)) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(cast, own)
 
 
 _ENGINE = ("w_x", "w_h", "b", "b_h", "initial_carry")

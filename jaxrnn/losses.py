@@ -7,7 +7,7 @@ Every loss takes two options:
 
   at         "steps": a target for each step, targets [T, B, ...]. "last": one for each row, targets [B, ...], compared
              with the output at the row's last step (ys [T, B, O]), or with the one output of a model that ends in
-             `jr.last` (ys [B, O]).
+             `jr.last` (ys [B, O]); rows of length 0 count nothing.
   over_time  how steps are put together. "mean": the mean over all valid steps of the batch. "sum": the sum over each
              row's steps, then the mean over rows. For rows of T steps the sum is T times the mean, and so is its
              gradient: a learning rate (under plain gradient descent) or a clipping norm tuned for one is wrong by the
@@ -97,11 +97,12 @@ def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps") -> jax.Array:
       at: see `jaxrnn.losses`.
 
     Returns:
-      A scalar in [0, 1].
+      A scalar in [0, 1]; an output that is not finite is wrong.
     """
 
     def correct(logits: jax.Array, targets: jax.Array) -> jax.Array:
-        return (jnp.argmax(logits, -1).astype(targets.dtype) == targets).astype(jnp.result_type(float))
+        right = (jnp.argmax(logits, -1).astype(targets.dtype) == targets) & jnp.isfinite(logits).all(-1)
+        return right.astype(jnp.result_type(float))
 
     return _loss(correct, ys, batch, at, "mean", classes=True)
 
@@ -141,8 +142,12 @@ def _loss(
         which = "one a row" if at == "last" else "one a step"
         raise ValueError(f'batch["targets"]: expected shape {expected}, {which}, got {checks.short(targets)}')
     targets = targets if classes else targets.astype(ys.dtype)
-    if at == "last":
+    if at == "last" and lengths is None:
         return pointwise(ys, targets).mean()
+    if at == "last":  # a row of length 0 has no last step
+        rows = checks.array('batch["lengths"]', lengths) > 0
+        losses = zero_unless(rows, pointwise(ys, targets).reshape(*rows.shape, -1).mean(-1))
+        return losses.sum() / jnp.maximum(rows.sum(), 1).astype(losses.dtype)
     if lengths is None:
         losses = pointwise(ys, targets)
         return losses.mean() if over_time == "mean" else losses.sum(0).mean()

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import arguments, checks
-from jaxrnn.gradients.masks import zero_unless
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree
 
@@ -23,6 +22,8 @@ def unroll(
     gradient: Gradient | None = None,
 ) -> tuple[Tree, Any]:
     """Runs a cell over a sequence: (carry, y[t]) = step(params, carry, x[t]) for t = 0 ... T-1.
+
+    Call it under `jax.jit`: outside, every call traces and compiles its loop anew, as any `lax.scan` does.
 
     Args:
       cell: a Cell.
@@ -88,5 +89,8 @@ def unroll(
 
 
 def _without_padding(xs: jax.Array, valid: jax.Array) -> jax.Array:
-    """Padding replaced by the row's first input: a value for which the cell's step is known to be finite."""
-    return jnp.where(valid[..., None], xs, zero_unless(valid[0], xs[0])[None])
+    """Padding replaced by the row's first input, or another row's if it is empty: one that the cell is meant for."""
+    first, some = xs[0], jnp.argmax(valid[0].reshape(-1))
+    other = xs[0].reshape(-1, xs.shape[-1])[some].reshape((1,) * (first.ndim - 1) + first.shape[-1:])
+    other = jnp.where(valid.any(), other, jnp.zeros_like(other))
+    return jnp.where(valid[..., None], xs, jnp.where(valid[0][..., None], first, other)[None])

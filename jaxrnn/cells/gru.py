@@ -80,6 +80,7 @@ def gru(
       H: hidden features.
       reset_after: the form above, with a hidden bias "b_h" [3*H] of its own, which is PyTorch's and Keras's, so that
         their weights fit exactly. False is the original form, n = tanh(zx_n + (r * h[t-1]) @ w_n), without "b_h".
+        Without `bias` there is neither "b" nor "b_h".
       chrono: the longest dependency expected, in steps: b_z = log(u), u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
       **options: as in `GatedCell`.
 
@@ -92,10 +93,13 @@ def gru(
     References:
       Cho et al. 2014, arXiv:1406.1078; Tallec and Ollivier 2018, arXiv:1804.11188.
     """
+    biased = checks.flag("bias", options.get("bias", True))
+    if chrono is not None and not biased:
+        raise ValueError(f"chrono: expected None without a bias to put it in, got {chrono!r}")
     cell = GRU(
         checks.positive_int("D", D),
         checks.positive_int("H", H),
-        hidden_bias=checks.flag("reset_after", reset_after),
+        hidden_bias=checks.flag("reset_after", reset_after) and biased,
         chrono=None if chrono is None else checks.above("chrono", chrono, 2.0),
         **checked(options),
     )

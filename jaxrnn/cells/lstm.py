@@ -117,7 +117,7 @@ def lstm(
       layer_norm: x @ w_x and h @ w_h are normalised over all G*H entries before they are added, c[t] before its tanh;
         scales and shifts are in params["norm"], which takes the place of "b" (Ba et al. 2016).
       forget_bias: added to the freshly drawn bias of f, so that the memory is kept at first (Jozefowicz et al. 2015);
-        subtracted from that of i if coupled.
+        subtracted from that of i if coupled. Without a bias it has no effect.
       chrono: the longest dependency expected, in steps: instead of `forget_bias`, b_f = log(u), b_i = -b_f with
         u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
       proj_size: h[t] = (o * tanh(c[t])) @ w_p with "w_p" [H, proj_size], and "w_h" is [proj_size, G*H] (Sak et al.
@@ -138,7 +138,12 @@ def lstm(
       Tallec and Ollivier 2018, arXiv:1804.11188.
     """
     if checks.flag("layer_norm", layer_norm):
+        for name in ("bias", "bias_init"):
+            if name in options:
+                raise ValueError(f"{name}: expected no such option with layer_norm, which has shifts instead, got one")
         options = {**options, "bias": False}
+    elif chrono is not None and options.get("bias", True) is False:
+        raise ValueError(f"chrono: expected None without a bias to put it in, got {chrono!r}")
     cell = LSTM(
         checks.positive_int("D", D),
         checks.positive_int("H", H),

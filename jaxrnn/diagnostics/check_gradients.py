@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_inputs, checked_params
+from jaxrnn.cells.custom import CustomCell
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.inexact import floats, with_floats
 from jaxrnn.gradients.reverse_scan import reverse_scan
@@ -21,6 +22,8 @@ FINITE_DIFFERENCES = 1e-5
 """Tolerance on the relative error of a directional derivative by central differences, in float64."""
 STEP = 1e-5
 """Length of the finite differences' steps."""
+SHIFT = 1e-2
+"""Standard deviation of what is added to all parameters, inputs and carries before they are compared."""
 SMALL = 1e-4
 """A directional derivative below this share of the loss is measured against that share: differences of the loss can't
 resolve smaller ones."""
@@ -81,10 +84,11 @@ def check_gradients(
     """Compares ways of differentiating a cell or model through time, on the user's own data.
 
     The loss is the inner product of the outputs and of the final carry with fixed random numbers. Its derivatives with
-    respect to each parameter, the inputs and the initial carry are taken in float64, whatever the session's default
-    and the cell's dtypes, in three ways: by `autodiff()`, by each of `gradients`, and by central finite differences of
-    the loss along random directions. The last see only values: they also catch a wrong rule inside the user's own
-    step, on which all the others agree.
+    respect to each parameter, the inputs and the initial carry are taken near the values given (moved by normal numbers
+    of standard deviation 0.01, away from kinks such as relu's at zero), in float64, whatever the session's default and
+    the cell's dtypes, in three ways: by `autodiff()`, by each of `gradients`, and by central finite differences of the
+    loss along random directions. The last see only values: they also catch a wrong rule inside the user's own step, on
+    which all the others agree.
 
     Args:
       cell_or_model: a Cell or a Model.
@@ -115,8 +119,8 @@ def check_gradients(
     with jax.enable_x64(True):
         thing = _without_dtypes(cell_or_model)
         thing, params, xs, carry = jax.tree.map(_float64, (thing, params, xs, carry))
-        if carry is None:
-            carry = thing.initial_carry(params, batch_shape)
+        initial = thing.initial_carry(params, batch_shape)
+        carry = initial if carry is None else jax.tree.map(lambda x, like: x.astype(like.dtype), carry, initial)
         arguments = {"params": params, "xs": xs, "carry": carry}
 
         def loss(values: list[jax.Array], gradient: Gradient) -> jax.Array:
@@ -128,7 +132,7 @@ def check_gradients(
                 outputs = thing.apply(a["params"], a["xs"], carry=a["carry"], **options)
             return _random_product(floats(outputs))
 
-        values, names = floats(arguments), _names(arguments)
+        values, names = _nearby(floats(arguments)), _names(arguments)
         reference = jax.jit(jax.grad(lambda v: loss(v, autodiff())))(values)
         rows = []
         for gradient in compared:
@@ -138,6 +142,12 @@ def check_gradients(
         errors = _finite_differences(lambda v: loss(v, autodiff()), values, reference, directions)
         rows += [Row("finite differences", n, e, FINITE_DIFFERENCES) for n, e in zip(names, errors, strict=True)]
     return GradientReport(tuple(rows))
+
+
+def _nearby(values: list[jax.Array]) -> list[jax.Array]:
+    """The values and a little: a carry or bias of exactly zero may stand on a kink, where no difference is a slope."""
+    keys = jax.random.split(jax.random.key(1), len(values))
+    return [x + SHIFT * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, values, strict=True)]
 
 
 def _random_product(outputs: list[jax.Array]) -> jax.Array:
@@ -175,6 +185,10 @@ def _finite_differences(loss: Any, values: list[jax.Array], gradient: list[jax.A
     return errors
 
 
+def _in_float64(f: Any, *arguments: Any) -> Tree:
+    return jax.tree.map(_float64, f(*arguments))
+
+
 def _float64(x: Any) -> Any:
     if isinstance(x, float):
         return x
@@ -183,7 +197,10 @@ def _float64(x: Any) -> Any:
 
 
 def _without_dtypes(thing: Any) -> Any:
-    """A cell or model, and all within it, with products in the parameters' own dtype."""
+    """A cell or model, and all within it, with products and carries in the parameters' own dtype."""
+    if isinstance(thing, CustomCell):
+        in_float64 = jax.tree_util.Partial(_in_float64, thing.initial_carry_fn)
+        return dataclasses.replace(thing, initial_carry_fn=in_float64)
     if isinstance(thing, tuple):
         return tuple(_without_dtypes(x) for x in thing)
     if not isinstance(thing, (Cell, Model)):

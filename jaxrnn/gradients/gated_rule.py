@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.gated import GatedCell, Gates, own_params
+from jaxrnn.gated import GatedCell, Gates, in_state_dtype, own_params
 from jaxrnn.gradients.additive import is_additive
 from jaxrnn.gradients.inexact import cotangent, floats, with_floats
 from jaxrnn.gradients.masks import enter, select, zero_unless
@@ -118,7 +118,7 @@ def _attach_forward(additive: bool, *args: Any) -> Any:
 def _attach_backward(additive: bool, residuals: Any, cotangents: Any) -> Any:
     cell, params, carry, inputs, path = residuals
     d_final, d_hs = cotangents
-    own, w_h = own_params(params), params["w_h"].T
+    own, w_h = in_state_dtype(own_params(params)), params["w_h"].T
 
     def body(adjoint: Any, at_t: Any) -> Any:
         d_after, d_cell, d_own, d_initial = adjoint
@@ -153,6 +153,7 @@ def _attach_backward(additive: bool, residuals: Any, cotangents: Any) -> Any:
     (d_carry, d_cell, d_own, d_initial), (d_zx, d_zh, d_noise) = jax.lax.scan(
         body, (floats(d_final), *zeros), (inputs.steps, path.carries, path.z, d_hs), reverse=True
     )
+    d_own = [d.astype(x.dtype) for d, x in zip(d_own, floats(own_params(params)), strict=True)]
     d_params = dict.fromkeys(params) | cotangent(own, d_own)
     d_steps = Step(None, cotangent(inputs.steps.noise, d_noise), None, None)  # pyright: ignore[reportArgumentType]
     d_inputs = Inputs(d_steps, cotangent(inputs.initial, d_initial))

@@ -50,7 +50,7 @@ class Bidirectional(Composite):
         for name, cell, p, c, key in self.shares(params, carry, call, xs.shape[1:-1]):
             back = name == "backward"
             with checks.within(name):
-                final, ys = unroll(cell, p, xs, c, call.lengths, call.resets, back, key, gradient)
+                final, ys = unroll(cell, p, xs, c, call.lengths, call.resets, reverse=back, key=key, gradient=gradient)
             after.append(final)
             outputs.append(ys)
         a, b = outputs

@@ -17,6 +17,10 @@ class Dropout(Stateless):
     rate: Any = leaf()
     over_time: bool = False
 
+    @property
+    def needs_time(self) -> bool:
+        return self.over_time
+
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
         if key is None:
             return xs

@@ -32,6 +32,11 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
     T, N = xs.shape[:2]
     axes = {}
     for entry, x in arrays.items():
+        if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in ("xs", "resets"):
+            raise ValueError(
+                f"{name}[{entry!r}]: expected T and N to differ, so that its rows can be told from its steps, "
+                f"got {checks.short(x)} with T = N = {N}; leave out a row"
+            )
         if x.ndim >= 2 and x.shape[1] == N and (x.shape[0] == T or x.shape[0] != N):
             axes[entry] = 1
         elif x.ndim >= 1 and x.shape[0] == N:
@@ -72,19 +77,22 @@ def shuffled_rows(key: jax.Array, step: jax.Array, steps: int, N: int, batch_siz
     return jax.lax.dynamic_slice_in_dim(batches, step - first * per_epoch, steps)
 
 
-def stacked(batches: Iterator[Batch], count: int, length: int) -> tuple[dict[str, jax.Array], int]:
+def stacked(
+    batches: Iterator[Batch], count: int, length: int, first: dict[str, jax.Array]
+) -> tuple[dict[str, jax.Array], int]:
     """The next `count` batches of an iterator as arrays [length, ...]: (arrays, how many there were).
 
-    The last one is repeated to fill the length.
+    The last one is repeated to fill the length. `first` is empty before the first call, then holds the first batch.
 
     Raises:
-      ValueError: a batch is of another shape than the first.
+      ValueError, TypeError: a batch is of another shape or dtype than the first.
     """
     taken = []
     for batch in batches:
         arrays, _ = checked_data("data", batch)
-        if taken:
-            arrays = checks.array_tree("data: a batch", arrays, taken[0])
+        if first:
+            arrays = checks.array_tree("data: a batch", arrays, first)
+        first.update(first or arrays)
         taken.append(arrays)
         if len(taken) == count:
             break

@@ -1,5 +1,6 @@
 """A model's loss and metrics over a whole data set."""
 
+import functools
 from typing import Any
 
 import jax
@@ -40,8 +41,16 @@ def evaluate(
     checked_params(model, params)
     checks.positive_int("batch_size", batch_size)
     arrays, axes = checked_data("data", data)
-    run = jax.jit(lambda model, params, data: over_rows(model, params, loss, metrics, data, axes, batch_size))
-    return {name: float(value) for name, value in run(model, params, arrays).items()}
+    named = tuple(checks.metrics(metrics).items())
+    found = _evaluate(model, params, arrays, loss, named, tuple(axes.items()), batch_size)
+    return {name: float(value) for name, value in found.items()}
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
+def _evaluate(
+    model: Model, params: Params, data: Any, loss: Loss, metrics: Any, axes: Any, batch_size: int
+) -> dict[str, jax.Array]:
+    return over_rows(model, params, loss, dict(metrics), data, dict(axes), batch_size)
 
 
 def over_rows(

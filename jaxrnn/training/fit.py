@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import time
 import warnings
@@ -77,14 +78,16 @@ def fit(
       steps: how many steps the run has in all.
       batch_size: rows in a minibatch; only for a dict.
       metrics: further functions (ys, batch) -> scalar to measure at each step, by name.
-      validation: a dict like `data`; after each block the loss and the metrics are measured on it, without noise.
+      validation: a dict like `data`; after each block the loss and the metrics are measured on it, without noise, as
+        `evaluate` does: as means over 1,024 rows at a time.
       block: steps in one compiled call.
       patience: stop after this many validations without a lower loss. None: never.
       params: parameters to start from, instead of freshly drawn ones.
       gradient: how to differentiate through time; None for what the layers were built with.
       run_dir: a directory. The run is saved there every half minute and at its end. A second call with the same
         arguments goes on where the last save stands, and ends with the parameters of an uninterrupted run; with more
-        steps than before it continues a finished one.
+        steps than before it continues a finished one. Other arguments than before are an error, as far as they can be
+        told: the loss is known by its name, an optimizer by its first update.
       progress: show a progress bar.
 
     Returns:
@@ -111,11 +114,12 @@ def fit(
     with contextlib.ExitStack() as stack:
         directory = None
         if run_dir is not None:
-            seed = np.asarray(jax.random.key_data(key)).tolist()
-            about = {"validation": validation is not None, "batch_size": batch_size, "key": seed}
+            about = _identity(task, key, now.state, params, data, held_out)
             directory = stack.enter_context(contextlib.closing(RunDirectory(run_dir, about)))
             now, history = directory.restore(now) or (now, history)
         first = int(now.state.step)
+        if first > steps:
+            raise ValueError(f"steps: expected at least the {first} that the run in run_dir has taken, got {steps}")
         feed(-first)
         history.stopped = _reason_to_stop(history, patience)
 
@@ -152,6 +156,33 @@ def fit(
     return FitResult(now.best.params, now.state, history, int(now.best.step))
 
 
+def _identity(task: Task, key: Any, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
+    """What a resumed run must share with the one before, as far as it can be told.
+
+    An optimizer is a closure: it is known by its first update on a gradient of ones.
+    """
+    ones = jax.tree.map(jnp.ones_like, state.params)
+    update = optax.tree.norm(task.optimizer.update(ones, state.opt_state, state.params)[0])
+    return {
+        "model": repr(task.model),
+        "loss": getattr(task.loss, "__qualname__", repr(type(task.loss))),
+        "gradient": repr(task.gradient),
+        "optimizer's first update": f"{float(update):.5g}",
+        "batch_size": task.batch_size,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "params": "drawn" if params is None else _digest(params),
+        "data": _digest(data) if isinstance(data, dict) else "batches",
+        "validation": None if held_out is None else _digest(held_out),
+    }
+
+
+def _digest(tree: Any) -> str:
+    found = hashlib.sha1(usedforsecurity=False)
+    for x in jax.tree.leaves(tree):
+        found.update(np.ascontiguousarray(x).tobytes())
+    return found.hexdigest()
+
+
 def _start(model: Model, optimizer: Any, key: Any, params: Params, validated: bool) -> Progress:
     state = train_state(model, optimizer, key=key, params=params)
     if not validated:
@@ -178,12 +209,14 @@ def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int
         raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
     batches = iter(data)
 
+    first: dict[str, jax.Array] = {}
+
     def feed(count: int) -> tuple[Any, int]:
         if count <= 0:
             for _ in itertools.islice(batches, -count):
                 pass
             return {}, 0
-        return stacked(batches, count, length)
+        return stacked(batches, count, length, first)
 
     return feed, None
 
