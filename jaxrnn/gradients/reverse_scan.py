@@ -21,10 +21,11 @@ def reverse_scan() -> ReverseScan:
     """Backpropagation through time written out: an explicit reverse `lax.scan` that carries dL/dcarry.
 
     The same gradient as `autodiff()`, second derivatives included. For gated cells the input product is one product
-    before the loop and each weight's gradient one product after it. For cells of any other step the reverse loop repeats
-    the step, and the parameters' gradient does so once more, for all steps in parallel: slower than `autodiff()`.
-    Reverse mode only: `jax.jvp` and `jax.jacfwd` of the unroll itself need `autodiff()`, and so does a step that closes
-    over a value that is differentiated; forward mode over a gradient (a Hessian-vector product) works. Memory: O(T).
+    before the loop and each weight's gradient one product after it. For cells of any other step the reverse loop
+    repeats the step, and the parameters' gradient does so once more, for all steps in parallel: slower than
+    `autodiff()`. Reverse mode only: `jax.jvp` and `jax.jacfwd` of the unroll itself need `autodiff()`, and so does a
+    step that closes over a value that is differentiated; forward mode over a gradient (a Hessian-vector product) works.
+    Memory: O(T).
 
     References:
       Werbos 1990, Backpropagation through time: what it does and how to do it, Proceedings of the IEEE 78(10).
