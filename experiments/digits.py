@@ -103,9 +103,9 @@ def main(config: Config) -> dict[str, Any]:
     """Checks the gradient, trains, and reports; returns the metrics of the (last) run."""
     data, model = load(config), build(config)
     few = data["train"]["xs"][:, :4]
-    params = model.init(jax.random.key(config.seed))
-    report = jr.check_gradients(model, params, few)
-    print(f"The gradient of this model, checked in float64 on {few['xs'].shape[1]} images:\n\n{report}\n")
+    print(f"The gradient of this model, checked in float64 on {few.shape[1]} images:\n", flush=True)
+    report = jr.check_gradients(model, model.init(jax.random.key(config.seed)), few)
+    print(f"{report}\n", flush=True)
     if not report.ok:
         raise SystemExit("the gradients disagree: not trained")
     runs = [train(dataclasses.replace(config, seed=config.seed + i)) for i in range(config.seeds)]

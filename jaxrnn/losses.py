@@ -137,6 +137,12 @@ def _loss(
             )
     if at == "last" and ys.ndim == targets.ndim + 1 + classes:
         ys = at_last_step(ys, lengths)
+    xs = batch.get("xs")
+    if at == "steps" and xs is not None and ys.shape[0] != np.shape(xs)[0]:
+        raise ValueError(
+            f'ys: expected an output for each of the T = {np.shape(xs)[0]} steps of batch["xs"] (at="last" is for a '
+            f"model that ends in last), got {checks.short(ys)}"
+        )
     expected = ys.shape[:-1] if classes else ys.shape
     if targets.shape != expected:
         which = "one a row" if at == "last" else "one a step"

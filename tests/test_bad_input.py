@@ -11,7 +11,7 @@ CASES = [*cells.CASES, *sequences.CASES, *models.CASES, *losses.CASES, *training
 
 # The programs that take time: loops over time, and what `fit`, `evaluate` and `check_gradients` jit. Drawing parameters
 # or a carry of zeros compiles small programs of other names.
-LONG = {"jit(scan)", "jit(while)", "jit(block)", "jit(<lambda>)", "jit(loss)", "jit(along)"}
+LONG = {"jit(scan)", "jit(while)", "jit(block)", "jit(<lambda>)", "jit(loss)", "jit(along)", "jit(_evaluate)"}
 
 
 @pytest.fixture

@@ -78,14 +78,15 @@ def gru(
     Args:
       D: input features.
       H: hidden features.
-      reset_after: the form above, with a hidden bias "b_h" [3*H] of its own, which is PyTorch's and Keras's, so that
-        their weights fit exactly. False is the original form, n = tanh(zx_n + (r * h[t-1]) @ w_n), without "b_h".
-        Without `bias` there is neither "b" nor "b_h".
+      reset_after: the form above, with a hidden bias "b_h" [3*H] of its own, which is PyTorch's and Keras's (see
+        Returns). False is the original form, n = tanh(zx_n + (r * h[t-1]) @ w_n), without "b_h". Without `bias` there
+        is neither "b" nor "b_h".
       chrono: the longest dependency expected, in steps: b_z = log(u), u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
       **options: as in `GatedCell`.
 
     Returns:
-      A GatedCell with gates r, z, n and the carry h [..., H]; a plain Cell if not `reset_after`.
+      A GatedCell with gates r, z, n and the carry h [..., H]; a plain Cell if not `reset_after`. PyTorch's weights fit
+      once its matrices [3*H, D] are transposed; Keras's once its first two blocks of columns, z and r, are swapped.
 
     Raises:
       ValueError, TypeError: an option is out of range or unknown.

@@ -125,8 +125,8 @@ def lstm(
       **options: as in `GatedCell`.
 
     Returns:
-      A GatedCell with gates i, f, g, o (PyTorch's and Keras's order, too) and the carry LSTMCarry(h, c); with
-      `proj_size` a plain Cell.
+      A GatedCell with gates i, f, g, o and the carry LSTMCarry(h, c); with `proj_size` a plain Cell. Keras's weights
+      fit as they are, PyTorch's once its matrices [4*H, D] are transposed and its two biases added.
 
     Raises:
       ValueError, TypeError: an option is out of range or unknown.

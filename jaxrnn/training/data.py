@@ -14,7 +14,7 @@ Batch = dict[str, Any]
 
 
 def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, int]]:
-    """A dict of arrays, and which of each array's axes counts the rows.
+    """A dict of arrays that hold all rows, and which of each array's axes counts the rows.
 
     Sequences are [T, N, ...] and have their rows on axis 1; the rest are [N, ...]. "xs" says what T and N are: an
     array whose second axis is N is a sequence if its first is T, or is not N.
@@ -22,14 +22,8 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
     Raises:
       ValueError, TypeError: there are no "xs", no row, an array without rows, or lengths or resets that do not fit.
     """
-    if not isinstance(data, dict) or "xs" not in data:
-        raise ValueError(f'{name}: expected a dict with the entry "xs", got {checks.short(data)}')
-    values = {entry: value for entry, value in data.items() if value is not None}
-    arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
-    xs = arrays["xs"]
-    if xs.ndim < 2 or not all(xs.shape[:2]):
-        raise ValueError(f'{name}["xs"]: expected an array [T, N, ...] with T, N >= 1, got {checks.short(xs)}')
-    T, N = xs.shape[:2]
+    arrays = checked_batch(name, data)
+    T, N = arrays["xs"].shape[:2]
     axes = {}
     for entry, x in arrays.items():
         if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in ("xs", "resets"):
@@ -46,11 +40,24 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
                 f"{name}[{entry!r}]: expected N = {N} rows as in xs, shape [T, {N}, ...] or [{N}, ...], "
                 f"got {checks.short(x)}"
             )
+    return arrays, axes
+
+
+def checked_batch(name: str, batch: Any) -> dict[str, jax.Array]:
+    """A dict of arrays with "xs" [T, N, ...]; entries that are None are left out."""
+    if not isinstance(batch, dict) or "xs" not in batch:
+        raise ValueError(f'{name}: expected a dict with the entry "xs", got {checks.short(batch)}')
+    values = {entry: value for entry, value in batch.items() if value is not None}
+    arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
+    xs = arrays["xs"]
+    if xs.ndim < 2 or not all(xs.shape[:2]):
+        raise ValueError(f'{name}["xs"]: expected an array [T, N, ...] with T, N >= 1, got {checks.short(xs)}')
+    T, N = xs.shape[:2]
     if "lengths" in arrays:
         valid_steps(np.asarray(arrays["lengths"]), T, (N,))
     if "resets" in arrays:
         checked_resets(arrays["resets"], T, (N,))
-    return arrays, axes
+    return arrays
 
 
 def rows_of(data: dict[str, jax.Array]) -> int:
@@ -89,7 +96,7 @@ def stacked(
     """
     taken = []
     for batch in batches:
-        arrays, _ = checked_data("data", batch)
+        arrays = checked_batch("data", batch)
         if first:
             arrays = checks.array_tree("data: a batch", arrays, first)
         first.update(first or arrays)

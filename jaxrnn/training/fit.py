@@ -28,7 +28,7 @@ SAVE_SECONDS = 30.0
 """A run with a directory is saved this often, and at its end."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class FitResult:
     """What `fit` returns.
 
@@ -38,6 +38,10 @@ class FitResult:
       history: what was measured.
       best_step: the step at which `params` stood.
     """
+
+    def __repr__(self) -> str:
+        count = sum(x.size for x in jax.tree.leaves(self.params))
+        return f"FitResult({count} parameters of step {self.best_step}, history={self.history})"
 
     params: Params
     state: TrainState
@@ -84,7 +88,8 @@ def fit(
       patience: stop after this many validations without a lower loss. None: never.
       params: parameters to start from, instead of freshly drawn ones.
       gradient: how to differentiate through time; None for what the layers were built with.
-      run_dir: a directory. The run is saved there every half minute and at its end. A second call with the same
+      run_dir: a directory. The run is saved there every half minute, at its end and when it is interrupted (Ctrl-C
+        lets the block under way end first). A second call with the same
         arguments goes on where the last save stands, and ends with the parameters of an uninterrupted run; with more
         steps than before it continues a finished one. Other arguments than before are an error, as far as they can be
         told: the loss is known by its name, an optimizer by its first update.
@@ -138,22 +143,39 @@ def fit(
                 history.compile_seconds += time.perf_counter() - start
                 bar.set_description("training")
             start = time.perf_counter()
-            now, report = jax.block_until_ready(compiled(*arguments))
+            now, report = compiled(*arguments)
+            interrupted = _wait(report)
             history.run_seconds += time.perf_counter() - start
             history.extend(report.train, report.validation, count)
             history.stopped = _reason_to_stop(history, patience)
             bar.set_postfix(_shown(report, count), refresh=False)
             bar.update(count)
-            if directory is not None and time.monotonic() - saved_at > SAVE_SECONDS:
+            if directory is not None and (interrupted or time.monotonic() - saved_at > SAVE_SECONDS):
                 directory.save(history.steps, now, history)
                 saved_at = time.monotonic()
+            if interrupted:
+                raise KeyboardInterrupt
         if directory is not None:
             directory.save(history.steps, now, history)
     if history.stopped == "diverged":
-        warnings.warn(f"fit: the loss or gradient was not finite at step {history.first_bad_step}", stacklevel=2)
+        warnings.warn(
+            f"fit: the loss or gradient was not finite at step {history.first_bad_step} "
+            "(a class or symbol out of range gives NaN, too)",
+            stacklevel=2,
+        )
     if now.best is None:
         return FitResult(now.state.params, now.state, history, history.steps)
     return FitResult(now.best.params, now.state, history, int(now.best.step))
+
+
+def _wait(report: Report) -> bool:
+    """Waits for a block to end, also if it is interrupted meanwhile; whether it was."""
+    try:
+        jax.block_until_ready(report)
+    except KeyboardInterrupt:
+        jax.block_until_ready(report)
+        return True
+    return False
 
 
 def _identity(task: Task, key: Any, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
@@ -198,10 +220,14 @@ def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int
     """
     if isinstance(data, dict):
         arrays, axes = checked_data("data", data)
-        if batch_size is None or checks.positive_int("batch_size", batch_size) > rows_of(arrays):
+        if batch_size is None:
+            raise ValueError(f"batch_size: expected how many of the {rows_of(arrays)} rows a minibatch has, got None")
+        if checks.positive_int("batch_size", batch_size) > rows_of(arrays):
             raise ValueError(f"batch_size: expected at most the {rows_of(arrays)} rows of data, got {batch_size}")
         return lambda count: (arrays, max(count, 0)), axes
     if not isinstance(data, Iterable):
+        raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
+    if isinstance(data, (list, tuple)) and not all(isinstance(batch, dict) for batch in data):
         raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
     if isinstance(data, Sized) and not len(data):
         raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class History:
     """Measurements of a run, as NumPy arrays.
 
@@ -27,6 +27,13 @@ class History:
     compile_seconds: float = 0.0
     run_seconds: float = 0.0
     stopped: str = "steps"
+
+    def __repr__(self) -> str:
+        last = {name: self.train[name][-1] for name in in_order(self.train) if self.steps}
+        last |= {f"validation {name}": values[-1] for name, values in self.validation.items()}
+        return (
+            f"History({self.steps} steps, {', '.join(f'{name} {x:.4g}' for name, x in last.items())}, {self.stopped})"
+        )
 
     @property
     def steps(self) -> int:
@@ -75,15 +82,20 @@ class History:
         figure = Figure(figsize=(4.2 * len(names), 3.2), layout="constrained")
         for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
             steps = np.arange(1, self.steps + 1)
-            axes.plot(steps, self.train[name], color="C0", alpha=0.25, linewidth=0.8)
-            axes.plot(steps, _smooth(self.train[name]), color="C0", label="training")
+            axes.plot(steps, self.train[name], color="C0", alpha=0.25, linewidth=0.8, label="training, each step")
+            axes.plot(steps, _smooth(self.train[name]), color="C0", label="training, running mean")
             if name in self.validation:
                 axes.plot(
                     self.validation_steps, self.validation[name], "o-", color="C1", markersize=3, label="validation"
                 )
             if name in ("loss", "gradient_norm"):
                 axes.set_yscale("log")
-            axes.set(xlabel="step", title=name.replace("_", " "))
+            else:  # past the first steps, where all the detail is
+                axes.set_ylim(bottom=np.nanquantile(self.train[name], 0.05))
+            if "loss" in self.validation:
+                best = self.validation_steps[np.nanargmin(self.validation["loss"])]
+                axes.axvline(best, color="C1", linestyle=":", label="lowest validation loss")
+            axes.set(xlabel="step", title=name.replace("_", " ").replace("norm", "norm, before clipping"))
             axes.grid(alpha=0.3)
             axes.legend(frameon=False)
         if path is not None:

@@ -20,9 +20,14 @@ def test_sequences_have_their_rows_on_axis_1_and_the_rest_on_axis_0():
     assert got == {"xs": 1, "a": 1, "b": 1, "c": 0, "d": 0, "e": 0, "f": 1}
 
 
-def test_a_table_of_as_many_columns_as_rows_is_no_sequence_unless_it_is_as_long_as_xs():
+def test_a_table_of_as_many_columns_as_rows_is_no_sequence():
     assert axes(5, 7, square=(7, 7))["square"] == 0
-    assert axes(7, 7, square=(7, 7), row=(7,), features=(7, 3)) == {"xs": 1, "square": 1, "row": 0, "features": 0}
+    assert axes(7, 7, row=(7,), features=(7, 3)) == {"xs": 1, "row": 0, "features": 0}
+
+
+def test_where_steps_and_rows_can_not_be_told_apart_that_is_an_error():
+    with pytest.raises(ValueError, match=r"^data\['square'\]: expected T and N to differ"):
+        axes(7, 7, square=(7, 7))
 
 
 def test_take_takes_the_same_rows_of_every_array():
@@ -84,14 +89,14 @@ def batches(count):
 
 
 def test_batches_are_stacked_in_their_order_and_the_iterator_moves_on():
-    iterator = iter(batches(5))
-    arrays, count = stacked(iterator, 2, 2)
+    iterator, first = iter(batches(5)), {}
+    arrays, count = stacked(iterator, 2, 2, first)
     assert count == 2
     np.testing.assert_array_equal(arrays["xs"][:, 0, 0, 0], [0, 1])
-    arrays, count = stacked(iterator, 2, 3)  # two of three: the rest of a block that needs no more
+    arrays, count = stacked(iterator, 2, 3, first)  # two of three: the rest of a block that needs no more
     assert count == 2
     np.testing.assert_array_equal(arrays["label"][:, 0], [2, 3, 3])
-    arrays, count = stacked(iterator, 3, 3)  # the iterator ends
+    arrays, count = stacked(iterator, 3, 3, first)  # the iterator ends
     assert count == 1
     np.testing.assert_array_equal(arrays["label"][:, 0], [4, 4, 4])
-    assert stacked(iterator, 3, 3) == ({}, 0)
+    assert stacked(iterator, 3, 3, first) == ({}, 0)

@@ -20,7 +20,7 @@ def history(steps=60, bad=()):
 def test_a_picture_has_one_panel_for_each_measurement_with_its_curves(tmp_path):
     path = tmp_path / "curves.png"
     figure = history().plot(str(path))
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "mae", "gradient norm"]
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "mae", "gradient norm, before clipping"]
     loss, mae, norm = figure.axes
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "log"]
     x, y = loss.lines[-1].get_data()
