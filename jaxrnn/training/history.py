@@ -90,9 +90,9 @@ class History:
                 )
             if name in ("loss", "gradient_norm"):
                 axes.set_yscale("log")
-            else:  # past the first steps, where all the detail is
+            elif np.isfinite(self.train[name]).any():  # past the first steps, where all the detail is
                 axes.set_ylim(bottom=np.nanquantile(self.train[name], 0.05))
-            if "loss" in self.validation:
+            if np.isfinite(self.validation.get("loss", np.nan)).any():
                 best = self.validation_steps[np.nanargmin(self.validation["loss"])]
                 axes.axvline(best, color="C1", linestyle=":", label="lowest validation loss")
             axes.set(xlabel="step", title=name.replace("_", " ").replace("norm", "norm, before clipping"))

@@ -23,10 +23,11 @@ def test_a_picture_has_one_panel_for_each_measurement_with_its_curves(tmp_path):
     assert [axes.get_title() for axes in figure.axes] == ["loss", "mae", "gradient norm, before clipping"]
     loss, mae, norm = figure.axes
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "log"]
-    x, y = loss.lines[-1].get_data()
+    x, y = loss.lines[2].get_data()
     np.testing.assert_array_equal(x, [20, 40, 60])
     np.testing.assert_array_equal(y, [0.9, 0.5, 0.3])
-    assert [len(axes.lines) for axes in (loss, mae, norm)] == [3, 2, 2]
+    assert [len(axes.lines) for axes in (loss, mae, norm)] == [4, 3, 3]
+    assert all(axes.lines[-1].get_xdata()[0] == 60 for axes in figure.axes)  # the lowest validation loss
     raw = history().train["mae"]
     np.testing.assert_array_equal(mae.lines[0].get_data(), (np.arange(1, 61), raw))
     pixels = matplotlib.image.imread(path)
