@@ -91,13 +91,16 @@ class History:
             if name in ("loss", "gradient_norm"):
                 axes.set_yscale("log")
             elif np.isfinite(self.train[name]).any():  # past the first steps, where all the detail is
-                axes.set_ylim(bottom=np.nanquantile(self.train[name], 0.05))
+                shown = np.append(_smooth(self.train[name])[self.steps // 10 :], self.validation.get(name, []))
+                low, high = np.nanmin(shown), np.nanmax(shown)
+                margin = 0.05 * (high - low) or 0.05
+                axes.set_ylim(low - margin, high + margin)
             if np.isfinite(self.validation.get("loss", np.nan)).any():
                 best = self.validation_steps[np.nanargmin(self.validation["loss"])]
                 axes.axvline(best, color="C1", linestyle=":", label="lowest validation loss")
             axes.set(xlabel="step", title=name.replace("_", " ").replace("norm", "norm, before clipping"))
             axes.grid(alpha=0.3)
-            axes.legend(frameon=False)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
         if path is not None:
             figure.savefig(path, dpi=120)
         return figure
