@@ -30,6 +30,16 @@ def checked_inputs(cell: Cell, xs: Any) -> jax.Array:
     return xs
 
 
+def checked_step_input(cell: Cell, x: Any) -> jax.Array:
+    """An array [*batch_shape, D] that fits the cell."""
+    x, (D, _) = checks.array("x", x), cell.features
+    if x.ndim < 1 or (D is not None and x.shape[-1] != D):
+        raise ValueError(f"x: expected an array [..., {'D' if D is None else D}], got {checks.short(x)}")
+    if D is not None and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"x: expected floating-point numbers, got {checks.short(x)}")
+    return x
+
+
 def checked_params(owner: Any, params: Params) -> None:
     """Raises unless `params` have the structure and shapes that `owner.init` makes."""
     expected = jax.eval_shape(owner.init, jax.random.key(0))

@@ -118,6 +118,14 @@ def array(name: str, value: Any) -> jax.Array:
         raise TypeError(f"{name}: expected an array, got {short(value)}") from error
 
 
+def scalar(name: str, value: Any) -> jax.Array:
+    """What the user's function `name` returned: a floating-point scalar."""
+    value = array(name, value)
+    if value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(f"{name}: expected a function that returns a floating-point scalar, got {short(value)}")
+    return value
+
+
 def array_tree(name: str, value: Any, expected: Any) -> Any:
     """A tree of arrays with the structure, shapes and dtypes of `expected`."""
     same_tree(name, value, expected)

@@ -91,6 +91,16 @@ class GatedCell(Cell):
         """A carry of zeros."""
         return jnp.zeros((*batch_shape, self.H), dtype)
 
+    def gate_values(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> dict[str, jax.Array]:
+        """The activations [..., H] of the gates by name, from what `update` takes; empty for a cell that names none."""
+        del params, carry, zx, zh, noise
+        return {}
+
+    @property
+    def gate_ranges(self) -> dict[str, tuple[float, float]]:
+        """The range of a gate's activation, by name, for those whose range is not (0, 1)."""
+        return {}
+
     def own_params(self, key: jax.Array) -> dict[str, Any]:
         """Parameters beside the weights and biases: peepholes, scales."""
         del key

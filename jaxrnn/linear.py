@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.product import product
+
 FLOAT32 = np.dtype(np.float32)
 """The default dtype of parameters."""
 
@@ -18,8 +20,7 @@ def state_dtype(params_dtype: Any) -> Any:
 def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any = None) -> jax.Array:
     """x @ w + b, over the last axis.
 
-    The axes before the last are flattened first: so the gradient of `w` is one plain matrix product, which XLA runs
-    up to twice as fast as a contraction over several axes.
+    The gradient of `w` is one plain matrix product over all rows, vmapped or not: see `jaxrnn.product`.
 
     Args:
       x: [..., D].
@@ -32,10 +33,8 @@ def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any
     """
     accumulated = state_dtype(w.dtype)
     factors = w.dtype if dtype is None else dtype
-    flat = x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x
-    product = jnp.matmul(flat.astype(factors), w.astype(factors), preferred_element_type=accumulated)
-    product = product.reshape(*x.shape[:-1], w.shape[-1])
-    return product if b is None else product + over_rows(b.astype(accumulated), product)
+    out = product(x.astype(factors), w.astype(factors), accumulated)
+    return out if b is None else out + over_rows(b.astype(accumulated), out)
 
 
 def over_rows(v: jax.Array, like: jax.Array) -> jax.Array:

@@ -210,6 +210,11 @@ class Step(NamedTuple):
     valid: jax.Array | None = None
     reset: jax.Array | None = None
 
+    @property
+    def at_0(self) -> tuple[jax.Array, Tree]:
+        """(x, noise) of the first of several steps."""
+        return jax.tree.map(lambda a: a[0], (self.x, self.noise))
+
 
 class Inputs(NamedTuple):
     """What a Gradient runs a cell over, as `unroll` prepared it: checked, and time always forward.

@@ -105,12 +105,18 @@ def cotangents(outputs: Any, seed: int = 7) -> list[np.ndarray]:
     return [rng.standard_normal(x.shape) for x in floats(outputs)]
 
 
-def gradients(gradient: jr.Gradient, cell: Any, params: Any, xs: Any, carry: Any, **options: Any) -> dict[str, Any]:
-    """The outputs of an unroll, and the derivatives of `weighted_sum` with respect to all that has one."""
-    arguments = {"cell": cell, "params": params, "xs": xs, "carry": carry}
+def gradients(
+    gradient: jr.Gradient, cell: Any, params: Any, xs: Any, carry: Any, *, fixed: tuple[str, ...] = (), **options: Any
+) -> dict[str, Any]:
+    """The outputs of an unroll, and the derivatives of `weighted_sum` with respect to all that has one.
+
+    `fixed` names arguments that are not differentiated.
+    """
+    everything = {"cell": cell, "params": params, "xs": xs, "carry": carry}
+    arguments = {name: x for name, x in everything.items() if name not in fixed}
 
     def loss(values: list[Any]) -> tuple[jax.Array, Any]:
-        a = merge(arguments, values)
+        a = everything | merge(arguments, values)
         outputs = jr.unroll(a["cell"], a["params"], a["xs"], a["carry"], gradient=gradient, **options)
         return weighted_sum(outputs), outputs
 

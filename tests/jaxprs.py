@@ -25,7 +25,7 @@ def scans(jaxpr):
 
 
 def products(jaxpr):
-    return [e for e in equations(jaxpr) if e.primitive.name == "dot_general"]
+    return [e for e in equations(jaxpr) if e.primitive.name in ("dot_general", "rows_product")]
 
 
 def shapes(equation):

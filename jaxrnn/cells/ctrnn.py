@@ -10,6 +10,7 @@ from jax.core import Tracer
 
 from jaxrnn import checks
 from jaxrnn.cells.options import GatedOptions, checked, checked_cell
+from jaxrnn.cells.ranges import activation_range
 from jaxrnn.gated import GatedCell, Gates
 from jaxrnn.linear import over_rows
 from jaxrnn.types import Params, leaf, pytree
@@ -33,6 +34,16 @@ class CTRNN(GatedCell):
 
     def process_noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> jax.Array | None:
         return None if self.sigma is None else jax.random.normal(key, (T, *batch_shape, self.H))
+
+    @property
+    def gate_ranges(self) -> dict[str, tuple[float, float]]:
+        bounds = activation_range(self.activation)
+        return {} if bounds is None else {"r": bounds}
+
+    def gate_values(
+        self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: jax.Array | None
+    ) -> dict[str, jax.Array]:
+        return {name: self.hidden(self.update(params, carry, zx, zh, noise)) for name in self.gate_ranges}
 
     def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: jax.Array | None) -> jax.Array:
         alpha = over_rows(jnp.asarray(self.dt / self.tau), carry)

@@ -45,6 +45,7 @@ class CustomGatedCell(GatedCell):
     zero_carry_fn: Function | None = leaf(default=None)
     own_params_fn: Function | None = leaf(default=None)
     noise_fn: Function | None = leaf(default=None)
+    gate_values_fn: Function | None = leaf(default=None)
 
     @property
     def G(self) -> int:
@@ -60,6 +61,9 @@ class CustomGatedCell(GatedCell):
         if self.zero_carry_fn is None:
             return GatedCell.zero_carry(self, batch_shape, dtype)
         return jax.tree.map(lambda x: checks.array("zero_carry", x), self.zero_carry_fn(batch_shape, dtype))
+
+    def gate_values(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> dict[str, jax.Array]:
+        return {} if self.gate_values_fn is None else self.gate_values_fn(params, carry, zx, zh, noise)
 
     def own_params(self, key: jax.Array) -> dict[str, Any]:
         return {} if self.own_params_fn is None else self.own_params_fn(key)
@@ -102,6 +106,7 @@ def gated_cell(
     zero_carry: Function | None = None,
     own_params: Function | None = None,
     noise: Function | None = None,
+    gate_values: Function | None = None,
     hidden_bias: bool = False,
     **options: Unpack[GatedOptions],
 ) -> CustomGatedCell:
@@ -119,6 +124,8 @@ def gated_cell(
       zero_carry: (batch_shape, dtype) -> carry; None: zeros [*batch_shape, H].
       own_params: key -> dict of arrays beside the weights and biases; None: there are none.
       noise: (key, T, batch_shape) -> a tree of arrays [T, *batch_shape, ...]; None: there is none.
+      gate_values: takes what `update` does -> {name: [..., H]}, activations in (0, 1), for `gate_statistics`; `update`
+        may call it, so that the equations stand once. None: the cell names no gates.
       hidden_bias: whether there is a "b_h" [G*H] beside "b".
       **options: as in `GatedCell`.
 
@@ -132,6 +139,7 @@ def gated_cell(
       ValueError, TypeError: an option is out of range or unknown.
     """
     optional = {"hidden": hidden, "zero_carry": zero_carry, "own_params": own_params, "noise": noise}
+    optional |= {"gate_values": gate_values}
     cell = CustomGatedCell(
         checks.positive_int("D", D),
         checks.positive_int("H", H),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.cells.options import GatedOptions, checked, checked_cell
+from jaxrnn.cells.ranges import activation_range
 from jaxrnn.gated import GatedCell, Gates
 from jaxrnn.types import Params, pytree
 
@@ -21,6 +22,14 @@ class Elman(GatedCell):
     @property
     def G(self) -> int:
         return 1
+
+    @property
+    def gate_ranges(self) -> dict[str, tuple[float, float]]:
+        bounds = activation_range(self.activation)
+        return {} if bounds is None else {"h": bounds}
+
+    def gate_values(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> dict[str, jax.Array]:
+        return {name: self.update(params, carry, zx, zh, noise) for name in self.gate_ranges}
 
     def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> jax.Array:
         return self.activation(zx[0] + zh[0])

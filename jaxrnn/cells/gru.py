@@ -28,11 +28,18 @@ class GRU(GatedCell):
             return bias
         return bias.at[1].add(initializers.chrono(key, self.H, self.chrono, bias.dtype))
 
-    def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> jax.Array:
+    @property
+    def gate_ranges(self) -> dict[str, tuple[float, float]]:
+        return {"n": (-1.0, 1.0)}
+
+    def gate_values(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> dict[str, jax.Array]:
         r = jax.nn.sigmoid(zx[0] + zh[0])
         z = jax.nn.sigmoid(zx[1] + zh[1])
-        n = jnp.tanh(zx[2] + r * zh[2])
-        return (1.0 - z) * n + z * carry
+        return {"r": r, "z": z, "n": jnp.tanh(zx[2] + r * zh[2])}
+
+    def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> jax.Array:
+        gates = self.gate_values(params, carry, zx, zh, noise)
+        return (1.0 - gates["z"]) * gates["n"] + gates["z"] * carry
 
 
 @pytree

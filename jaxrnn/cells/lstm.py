@@ -62,7 +62,22 @@ class LSTM(GatedCell):
             }
         return params
 
+    @property
+    def gate_ranges(self) -> dict[str, tuple[float, float]]:
+        return {"g": (-1.0, 1.0)}
+
+    def gate_values(self, params: Params, carry: LSTMCarry, zx: Gates, zh: Gates, noise: Any) -> dict[str, jax.Array]:
+        gates, _ = self._gates_and_memory(params, carry, zx, zh)
+        return gates
+
     def update(self, params: Params, carry: LSTMCarry, zx: Gates, zh: Gates, noise: Any) -> LSTMCarry:
+        gates, c = self._gates_and_memory(params, carry, zx, zh)
+        return LSTMCarry(h=gates["o"] * jnp.tanh(self._before_tanh(params, c)), c=c)
+
+    def _gates_and_memory(
+        self, params: Params, carry: LSTMCarry, zx: Gates, zh: Gates
+    ) -> tuple[dict[str, jax.Array], jax.Array]:
+        """The gates and c[t]; o may see c[t]."""
         if self.layer_norm:
             norm = params["norm"]
             zx, zh = _normalise(zx, norm["scale_x"]), _normalise(zh, norm["scale_h"])
@@ -72,9 +87,10 @@ class LSTM(GatedCell):
             z_i, *z_f = (z + over_rows(w, z) * carry.c for z, w in zip((z_i, *z_f), params["w_c"], strict=False))
         i = jax.nn.sigmoid(z_i)
         f = 1.0 - i if self.coupled else jax.nn.sigmoid(z_f[0])
-        c = f * carry.c + i * jnp.tanh(z_g)
+        g = jnp.tanh(z_g)
+        c = f * carry.c + i * g
         o = jax.nn.sigmoid(z_o + over_rows(params["w_c"][-1], c) * c if self.peephole else z_o)
-        return LSTMCarry(h=o * jnp.tanh(self._before_tanh(params, c)), c=c)
+        return {"i": i, "f": f, "g": g, "o": o}, c
 
     def _before_tanh(self, params: Params, c: jax.Array) -> jax.Array:
         if not self.layer_norm:

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxrnn.gradients.masks import enter, select, zero_unless
+from jaxrnn.gradients.masks import take_step
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
 
@@ -14,9 +14,7 @@ class Autodiff(Gradient):
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
         def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
-            before = enter(carry, inputs.initial, step.reset)
-            after, y = cell.step(params, before, step.x, step.noise)
-            return select(step.valid, after, before), zero_unless(step.valid, y)
+            return take_step(cell, params, carry, step, inputs.initial)
 
         return jax.lax.scan(body, carry, inputs.steps)
 

@@ -13,6 +13,9 @@ one product where the unroll is vmapped with shared weights.
   zh    = read(path) @ w_h + b_h   (gives dw_h, db_h)
   attach(zx, zh, path)             (the values of path, with the derivatives above)
 
+Where the update sees only the sum zx + zh of a gate (all gates of an LSTM, two of a GRU's three), that gate has one
+array z and one derivative dz instead of two.
+
 The gradient that `path` blocks is blocked by a rule, not by `stop_gradient`, so a second derivative still sees how the
 path depends on everything.
 """
@@ -23,10 +26,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.gated import GatedCell, Gates, in_state_dtype, own_params
-from jaxrnn.gradients.additive import is_additive
+from jaxrnn.gated import GatedCell, in_state_dtype, own_params
+from jaxrnn.gradients.gate_groups import GateGroups, Z, gate_groups
+from jaxrnn.gradients.in_place import scan_in_place
 from jaxrnn.gradients.inexact import cotangent, floats, with_floats
-from jaxrnn.gradients.masks import enter, select, zero_unless
+from jaxrnn.gradients.limits import Limits
+from jaxrnn.gradients.masks import enter, enter_and_select_transposed, select, zero_unless
 from jaxrnn.linear import affine, over_rows
 from jaxrnn.types import Inputs, Params, Step, Tree
 
@@ -36,57 +41,56 @@ class Path(NamedTuple):
 
     Attributes:
       carries: the carry that each step read, [T, ...].
-      z: [T, ..., G*H]: zx + zh if the update sees no more of them, else zh.
+      sums, zh: its pre-activations, [T, ...], as in `Z`; zx is at hand outside the loop.
       final: the carry after the last step.
       hs: the outputs, [T, ..., H].
     """
 
     carries: Tree
-    z: jax.Array
+    sums: jax.Array
+    zh: jax.Array
     final: Tree
     hs: jax.Array
 
 
-def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, jax.Array]:
-    """As `Gradient.run`."""
-    # The loop adds b: an array of all zx beside that of all products would be the largest of the program.
-    products = affine(inputs.steps.x, params["w_x"], dtype=cell.dtype)
-    zx = _with_bias(params, products)
-    inputs = inputs._replace(steps=inputs.steps._replace(x=products))
+def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, jax.Array]:
+    """As `Gradient.run`; dL/dcarry is kept within the limits."""
+    steps = inputs.steps
+    groups = gate_groups(cell, params, carry, *steps.at_0)
+    w_x, w_h, b, b_h = (groups.split(params.get(name)) for name in ("w_x", "w_h", "b", "b_h"))
+    # The loop adds b: arrays of all zx beside those of all products would be the largest of the program.
+    products = tuple(affine(steps.x, w, dtype=cell.dtype) for w in w_x)
+    inputs = inputs._replace(steps=steps._replace(x=products))  # pyright: ignore[reportArgumentType]
     loop_params = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
-    at_0 = jax.tree.map(lambda x: x[0], inputs.steps)
-    z = cell.split(at_0.x)
-    additive = is_additive(cell, own_params(params), carry, z, z, at_0.noise)
-    path = _path(additive, cell, loop_params, carry, inputs)
-    zh = cell.recurrent_product(params, jax.vmap(cell.read)(path.carries, inputs.steps.noise))
-    return _attach(additive, cell, loop_params, carry, inputs, zx, zh, path)
+    path = _path(groups, cell, loop_params, carry, inputs)
+
+    zx = _with_bias(products, b)
+    hs = jax.vmap(cell.read)(path.carries, steps.noise)
+    zh = [affine(hs, w, bias, dtype=cell.dtype) for w, bias in zip(w_h, b_h, strict=True)]
+    return _attach(groups, cell, loop_params, carry, inputs, limits, Z(zx[0] + zh[0], zx[1], zh[1]), path)
 
 
-def _with_bias(params: Params, products: jax.Array) -> jax.Array:
-    return products + over_rows(params["b"].astype(products.dtype), products) if "b" in params else products
+def _with_bias(products: tuple[jax.Array, ...], b: tuple[Any, ...]) -> tuple[jax.Array, ...]:
+    pairs = zip(products, b, strict=True)
+    return tuple(x if bias is None else x + over_rows(bias.astype(x.dtype), x) for x, bias in pairs)
 
 
-def _walk(additive: bool, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
-    own = own_params(params)
+def _walk(groups: GateGroups, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
+    own, b = own_params(params), groups.split(params.get("b"))
 
-    def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
+    def body(carry: Tree, summed: jax.Array, step: Step) -> tuple[Tree, jax.Array, Any]:
         before = enter(carry, inputs.initial, step.reset)
-        zx = _with_bias(params, step.x)
-        z = cell.recurrent_product(params, cell.read(before, step.noise))
-        z = zx + z if additive else z
-        after = cell.advance(own, before, *_preactivations(additive, cell, zx, z), step.noise)
+        zx = _with_bias((summed, step.x), b)
+        zh = groups.split(cell.recurrent_product(params, cell.read(before, step.noise)))
+        z = Z(zx[0] + zh[0], zx[1], zh[1])
+        after = cell.advance(own, before, *groups.equations(groups.gates(z)), step.noise)
         h = zero_unless(step.valid, cell.hidden(after))
-        return select(step.valid, after, before), (before, z, h)
+        return select(step.valid, after, before), z.sums, (before, z.zh, h)
 
-    final, (carries, z, hs) = jax.lax.scan(body, carry, inputs.steps)
-    return Path(carries, z, final, hs)
-
-
-def _preactivations(additive: bool, cell: GatedCell, zx: jax.Array, z: jax.Array) -> tuple[Gates, Gates]:
-    """(zx, zh) for the update, from what the path stores."""
-    if not additive:
-        return cell.split(zx), cell.split(z)
-    return cell.split(z), tuple(jnp.zeros_like(gate) for gate in cell.split(z))
+    summed, apart = inputs.steps.x
+    steps = inputs.steps._replace(x=apart)
+    final, sums, (carries, zh, hs) = scan_in_place(body, carry, summed, steps)
+    return Path(carries, sums, zh, final, hs)
 
 
 _path = jax.custom_vjp(_walk, nondiff_argnums=(0,))
@@ -95,70 +99,69 @@ _path.defvjp(lambda *args: (_walk(*args), None), lambda *_: (None, None, None, N
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attach(
-    additive: bool,
+    groups: GateGroups,
     cell: GatedCell,
     params: Params,
     carry: Tree,
     inputs: Inputs,
-    zx: jax.Array,
-    zh: jax.Array,
+    limits: Limits,
+    z: Z,
     path: Path,
 ) -> tuple[Tree, jax.Array]:
-    del additive, cell, params, carry, inputs, zx, zh
+    del groups, cell, params, carry, inputs, limits, z
     return path.final, path.hs
 
 
-def _attach_forward(additive: bool, *args: Any) -> Any:
-    cell, params, carry, inputs, _, _, path = args
-    if additive:  # then zx is not needed again, and its memory is free
-        inputs = inputs._replace(steps=inputs.steps._replace(x=None))
-    return (path.final, path.hs), (cell, params, carry, inputs, path)
+def _attach_forward(groups: GateGroups, *args: Any) -> Any:
+    del groups
+    cell, params, carry, inputs, limits, _, path = args
+    inputs = inputs._replace(steps=inputs.steps._replace(x=inputs.steps.x[1]))  # the sums' products are not read again
+    return (path.final, path.hs), (cell, params, carry, inputs, limits, path)
 
 
-def _attach_backward(additive: bool, residuals: Any, cotangents: Any) -> Any:
-    cell, params, carry, inputs, path = residuals
+def _attach_backward(groups: GateGroups, residuals: Any, cotangents: Any) -> Any:
+    cell, params, carry, inputs, limits, path = residuals
     d_final, d_hs = cotangents
-    own, w_h = in_state_dtype(own_params(params)), params["w_h"].T
+    own, b = in_state_dtype(own_params(params)), groups.split(params.get("b"))
+    w_h = jnp.concatenate(groups.split(params["w_h"]), -1).T
 
-    def body(adjoint: Any, at_t: Any) -> Any:
+    def body(adjoint: Any, z: Z, at_t: Any) -> Any:
         d_after, d_cell, d_own, d_initial = adjoint
-        step, before, z, d_h = at_t
+        step, before, d_h = at_t
 
-        def local(cell_: Any, own_: Any, before_: Any, zx: Gates, zh: Gates, noise_: Any) -> Any:
+        def local(cell_: Any, own_: Any, before_: Any, z: Z, noise_: Any) -> Any:
             tick = with_floats(cell, cell_)
             noise = with_floats(step.noise, noise_)
-            after = tick.advance(with_floats(own, own_), with_floats(before, before_), zx, zh, noise)
+            zs = groups.equations(z)
+            after = tick.advance(with_floats(own, own_), with_floats(before, before_), *zs, noise)
             return floats(after), tick.hidden(after)
 
         def read(before_: list[jax.Array]) -> jax.Array:
             return cell.read(with_floats(before, before_), step.noise)
 
-        zx, zh = _preactivations(additive, cell, z if additive else _with_bias(params, step.x), z)
-        _, pull = jax.vjp(local, floats(cell), floats(own), floats(before), zx, zh, floats(step.noise))
-        d_cell_t, d_own_t, d_before, d_zx, d_zh, d_noise = pull(zero_unless(step.valid, (d_after, d_h)))
-        d_zh = jnp.concatenate(d_zh, -1)
-        d_zx = None if additive else jnp.concatenate(d_zx, -1)
+        (zx,) = _with_bias((z.zx,), b[1:])
+        gates = groups.gates(z._replace(zx=zx))
+        _, pull = jax.vjp(local, floats(cell), floats(own), floats(before), gates, floats(step.noise))
+        d_cell_t, d_own_t, d_before, d_z, d_noise = pull(zero_unless(step.valid, (d_after, d_h)))
+        d_z = groups.arrays(d_z, like=z.sums)
 
         _, pull = jax.vjp(read, floats(before))
-        (d_before_read,) = pull(affine(d_zh, w_h, dtype=cell.dtype))
+        (d_before_read,) = pull(affine(jnp.concatenate([d_z.sums, d_z.zh], -1), w_h, dtype=cell.dtype))
         d_before = _add(d_before, d_before_read)
-        if step.valid is not None:
-            d_before = select(step.valid, d_before, d_after)
-        if step.reset is not None:
-            d_initial = _add(d_initial, zero_unless(step.reset, d_before))
-            d_before = zero_unless(~step.reset, d_before)
-        return (d_before, _add(d_cell, d_cell_t), _add(d_own, d_own_t), d_initial), (d_zx, d_zh, d_noise)
+        d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
+        d_before = limits.clip(d_before, path.hs.ndim - 2)
+        return (d_before, _add(d_cell, d_cell_t), _add(d_own, d_own_t), d_initial), d_z, d_noise
 
     zeros = jax.tree.map(jnp.zeros_like, (floats(cell), floats(own), floats(inputs.initial)))
-    (d_carry, d_cell, d_own, d_initial), (d_zx, d_zh, d_noise) = jax.lax.scan(
-        body, (floats(d_final), *zeros), (inputs.steps, path.carries, path.z, d_hs), reverse=True
+    z, steps = Z(path.sums, inputs.steps.x, path.zh), inputs.steps._replace(x=None)
+    (d_carry, d_cell, d_own, d_initial), d_z, d_noise = scan_in_place(
+        body, (floats(d_final), *zeros), z, (steps, path.carries, d_hs), reverse=True
     )
     d_own = [d.astype(x.dtype) for d, x in zip(d_own, floats(own_params(params)), strict=True)]
     d_params = dict.fromkeys(params) | cotangent(own, d_own)
     d_steps = Step(None, cotangent(inputs.steps.noise, d_noise), None, None)  # pyright: ignore[reportArgumentType]
     d_inputs = Inputs(d_steps, cotangent(inputs.initial, d_initial))
-    d_zx = d_zh if additive else d_zx
-    return cotangent(cell, d_cell), d_params, cotangent(carry, d_carry), d_inputs, d_zx, d_zh, None
+    return cotangent(cell, d_cell), d_params, cotangent(carry, d_carry), d_inputs, None, d_z, None
 
 
 _attach.defvjp(_attach_forward, _attach_backward)

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.types import Tree
+from jaxrnn.types import Cell, Params, Step, Tree
 
 
 def select(mask: jax.Array | None, on_true: Tree, on_false: Tree) -> Tree:
@@ -25,6 +25,42 @@ def zero_unless(mask: jax.Array | None, tree: Tree) -> Tree:
 def enter(carry: Tree, initial: Tree, reset: jax.Array | None) -> Tree:
     """The carry that a step reads: the initial one in the rows where an episode starts."""
     return carry if reset is None else select(reset, initial, carry)
+
+
+def take_step(cell: Cell, params: Params, carry: Tree, step: Step, initial: Tree) -> tuple[Tree, Any]:
+    """One step of a loop, padding and resets included: (carry, y)."""
+    before = enter(carry, initial, step.reset)
+    after, y = cell.step(params, before, step.x, step.noise)
+    return select(step.valid, after, before), zero_unless(step.valid, y)
+
+
+def enter_and_select_transposed(step: Step, d_before: Tree, d_after: Tree, d_initial: Tree) -> tuple[Tree, Tree]:
+    """From the derivative of the carry that a step read to that of the carry before it.
+
+    Args:
+      step: the step's masks.
+      d_before: what the step itself gives back, zero on padding.
+      d_after: the derivative of the carry after the step.
+      d_initial: the derivative of the initial carry so far; any value without resets.
+
+    Returns:
+      (d_carry, d_initial).
+    """
+    d_carry = select(step.valid, d_before, d_after)
+    if step.reset is None:
+        return d_carry, d_initial
+    d_initial = jax.tree.map(jnp.add, d_initial, zero_unless(step.reset, d_carry))
+    return zero_unless(~step.reset, d_carry), d_initial
+
+
+def restricted(steps: Step, inside: jax.Array) -> Step:
+    """Steps of which only those `inside`, bool [T], are any: on the others the carry is held, in all rows."""
+
+    def both(mask: jax.Array) -> jax.Array:
+        return mask & inside.reshape(inside.shape + (1,) * (mask.ndim - 1))
+
+    valid = inside if steps.valid is None else both(steps.valid)
+    return steps._replace(valid=valid, reset=None if steps.reset is None else both(steps.reset))
 
 
 def _over(mask: jax.Array, x: Any) -> jax.Array:

@@ -2,32 +2,56 @@
 
 from typing import Any
 
+from jaxrnn import checks
 from jaxrnn.gated import GatedCell
 from jaxrnn.gradients import gated_rule, plain_rule
-from jaxrnn.types import Cell, Gradient, Inputs, Params, Tree, pytree
+from jaxrnn.gradients.limits import Limits
+from jaxrnn.types import Cell, Gradient, Inputs, Params, Tree, leaf, pytree
 
 
 @pytree
 class ReverseScan(Gradient):
     """See `reverse_scan`."""
 
+    clip_norm: Any = leaf(default=None)
+    clip_value: Any = leaf(default=None)
+
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+        limits = Limits(self.clip_norm, self.clip_value)
         if isinstance(cell, GatedCell):
-            return gated_rule.run(cell, params, carry, inputs)
-        return plain_rule.run(cell, params, carry, inputs)
+            return gated_rule.run(cell, params, carry, inputs, limits)
+        return plain_rule.run(cell, params, carry, inputs, limits)
 
 
-def reverse_scan() -> ReverseScan:
+def reverse_scan(*, clip_norm: Any = None, clip_value: Any = None) -> ReverseScan:
     """Backpropagation through time written out: an explicit reverse `lax.scan` that carries dL/dcarry.
 
-    The same gradient as `autodiff()`, second derivatives included. For gated cells the input product is one product
-    before the loop and each weight's gradient one product after it. For cells of any other step the reverse loop
-    repeats the step, and the parameters' gradient does so once more, for all steps in parallel: slower than
-    `autodiff()`. Reverse mode only: `jax.jvp` and `jax.jacfwd` of the unroll itself need `autodiff()`, and so does a
-    step that closes over a value that is differentiated; forward mode over a gradient (a Hessian-vector product) works.
-    Memory: O(T).
+    The same gradient as `autodiff()`, second derivatives included, unless it is clipped. For gated cells the input
+    product is one product before the loop and each weight's gradient one product after it. The step of any other cell
+    is linearised in the forward loop, and the parameters' gradient is taken for all steps in parallel after the reverse
+    one; a step that holds a `jax.custom_vjp` function is run again instead, twice. Reverse mode only: `jax.jvp` and
+    `jax.jacfwd` of the unroll itself need `autodiff()`, and so does a step that closes over a value that is
+    differentiated; forward mode over a gradient (a Hessian-vector product) works. Memory: O(T).
+
+    The limits clip dL/dcarry[t], as step t+1 hands it back to step t, at every step: an exploding gradient is cut where
+    it grows, so what reaches the parameters is another gradient than that of the loss. To clip the sum over all steps
+    instead, use `optax.clip_by_global_norm`. Both limits are leaves of the Gradient: they can be traced and swept.
+
+    Args:
+      clip_norm: the largest norm of dL/dcarry[t] of a row of the batch, over all parts of the carry; None: any.
+      clip_value: the largest absolute value of an entry of dL/dcarry[t]; None: any. It is applied before the norm.
+
+    Returns:
+      A Gradient.
+
+    Raises:
+      ValueError: a limit is no number above 0.
 
     References:
-      Werbos 1990, Backpropagation through time: what it does and how to do it, Proceedings of the IEEE 78(10).
+      Werbos 1990, Backpropagation through time: what it does and how to do it, Proceedings of the IEEE 78(10); Graves
+      2013, arXiv:1308.0850 (clipping derivatives inside the backward pass).
     """
-    return ReverseScan()
+    return ReverseScan(
+        None if clip_norm is None else checks.above("clip_norm", clip_norm, 0.0),
+        None if clip_value is None else checks.above("clip_value", clip_value, 0.0),
+    )

@@ -9,4 +9,4 @@ from tests.registry import ENTRIES
 
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.gated and "norm" not in e.name], ids=lambda e: e.name)
 def test_reverse_scan_equals_autodiff(entry, precision):
-    assert_equals_autodiff(jr.reverse_scan(), entry, precision)
+    assert_equals_autodiff(jr.reverse_scan(), entry, precision, without_options=precision[0] == "float64")

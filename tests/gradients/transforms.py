@@ -21,6 +21,7 @@ CASES = [
     for transform, bits in SETTINGS.items()
     for flip in (False, True)
 ]
+TRANSFORMED = [case for case in CASES if case[0] in ("jit", "vmap_batch", "vmap_params", "vmap_both")]
 BATCH = {"no_batch_axis": (), "two_batch_axes": (2, 2)}
 
 # For each transformation the axis of params, xs, carry, lengths, resets and key that is mapped over.
@@ -41,8 +42,9 @@ def entry_of(tree, axis, m):
     return tree if axis is None else jax.tree.map(lambda a: a[(slice(None),) * axis + (m,)], tree)
 
 
-def assert_equals_rows_of_autodiff(gradient, entry, transform, on):
-    """Under vmap: each row against its own call of the plain program; else the same call with autodiff."""
+def assert_equals_rows_of_autodiff(gradient, entry, transform, on, fixed=(), reference=None):
+    """Under vmap: each row against its own call of the plain program; else the same call with the reference."""
+    reference = jr.autodiff() if reference is None else reference
     e = example(entry, batch=BATCH.get(transform, (3,)), seed=1)
     axes = AXES.get(transform)
     key = jax.random.key(4)
@@ -60,14 +62,15 @@ def assert_equals_rows_of_autodiff(gradient, entry, transform, on):
     def run(gradient):
         def call(params, xs, carry, lengths, resets, key):
             options = {"lengths": lengths, "resets": resets, "key": key, "reverse": on["reverse"]}
+            options["fixed"] = fixed
             return gradients(gradient, e.cell, params, xs, carry, **options)
 
         return call
 
     if not axes:
-        assert_close(jax.jit(run(gradient))(*data), jax.jit(run(jr.autodiff()))(*data), 1e-10)
+        assert_close(jax.jit(run(gradient))(*data), jax.jit(run(reference))(*data), 1e-10)
         return
-    plain = jax.jit(run(jr.autodiff()))
+    plain = jax.jit(run(reference))
     rows = []
     for m in range(3):
         rows.append(plain(*(entry_of(d, axis, m) for d, axis in zip(data, axes, strict=True))))

@@ -1,0 +1,39 @@
+"""Reading and writing blocks of time inside a loop."""
+
+import functools
+from typing import Any
+
+import jax
+
+from jaxrnn.types import Tree
+
+
+def take(arrays: Tree, start: Any, count: int) -> Tree:
+    """Entries start ... start+count-1 of arrays [T, ...]."""
+    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count, 0), arrays)
+
+
+def put(arrays: Tree, block: Tree, start: Any) -> Tree:
+    """Arrays [T, ...] with a block written over their entries from `start` on.
+
+    The derivative of the whole array is handed on as it is, instead of a copy with zeros where the block was, so that a
+    loop over blocks keeps one array. What was written over must therefore be constant, or have no derivative itself.
+    """
+    return _put(len(jax.tree.leaves(block)[0]), arrays, block, start)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _put(count: int, arrays: Tree, block: Tree, start: Any) -> Tree:
+    del count
+    return jax.tree.map(lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, start, 0), arrays, block)
+
+
+def _forward(count: int, arrays: Tree, block: Tree, start: Any) -> tuple[Tree, Any]:
+    return _put(count, arrays, block, start), start
+
+
+def _backward(count: int, start: Any, d_arrays: Tree) -> tuple[Tree, Tree, None]:
+    return d_arrays, take(d_arrays, start, count), None
+
+
+_put.defvjp(_forward, _backward)

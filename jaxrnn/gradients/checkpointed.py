@@ -1,0 +1,102 @@
+"""Backpropagation through time that keeps some carries and recomputes the rest."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.gradients.blocks import put, take
+from jaxrnn.gradients.masks import restricted
+from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
+
+
+@pytree
+class Checkpointed(Gradient):
+    """See `checkpointed`."""
+
+    segments: int | None = None
+    checkpoints: int | None = None
+
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+        def run(lengths: list[int], carry: Tree, ys: Tree, steps: Step, first: Any) -> tuple[Tree, Tree]:
+            """Steps in segments of the first length, each in segments of the second, and so on; ys from `first` on."""
+            T = len(steps.x)
+            lengths = [length for length in lengths if length < T]
+            if not lengths:
+                carry, block = reverse_scan().run(cell, params, carry, inputs._replace(steps=steps))
+                return carry, put(ys, block, first)
+            length, *rest = lengths
+            shorter = T % length
+
+            @jax.checkpoint
+            def segment(carry: Tree, ys: Tree, steps: Step, start: Any) -> tuple[Tree, Tree]:
+                steps = take(steps, start, length)
+                if shorter:  # the first segment is: the rest of its steps are none, and written over by the next one
+                    steps = restricted(steps, (start > 0) | (jnp.arange(length) < shorter))
+                return run(rest, carry, ys, steps, first + start)
+
+            starts = jnp.arange(0, T, length) if not shorter else jnp.array([0, *range(shorter, T, length)])
+            return jax.lax.scan(lambda state, start: (segment(*state, steps, start), None), (carry, ys), starts)[0]
+
+        y = jax.eval_shape(lambda carry: cell.step(params, carry, *inputs.steps.at_0)[1], carry)
+        T = len(inputs.steps.x)
+        ys = jax.tree.map(lambda y: jnp.zeros((T, *y.shape), y.dtype), y)
+        return run(self.lengths(T), carry, ys, inputs.steps, 0)
+
+    def lengths(self, T: int) -> list[int]:
+        """Steps in a segment, level by level."""
+        if self.segments is not None:
+            return [math.ceil(T / self.segments)]
+        if self.checkpoints is not None:
+            return _nested_lengths(T, self.checkpoints)
+        near = range(math.ceil(0.75 * math.sqrt(T)), math.floor(1.33 * math.sqrt(T)) + 1)
+        return [min(near, key=lambda length: (-T % length, abs(length - math.sqrt(T))), default=1)]
+
+
+def checkpointed(*, segments: int | None = None, checkpoints: int | None = None) -> Checkpointed:
+    """Backpropagation through time that keeps some carries, and runs the steps between them again on the way back.
+
+    The same gradient as `autodiff()`, second derivatives included, with `reverse_scan()` inside each segment.
+
+    Args:
+      segments: two levels: the T steps are split into so many segments of equal length (the first may be shorter); the
+        carries between them are kept. Memory: O(segments + T / segments); time: each step runs forward twice. None:
+        about sqrt(T) segments, of a length near sqrt(T) that divides T as evenly as possible.
+      checkpoints: nested levels: at most so many carries are kept at any time, those of the innermost segment's steps
+        included. Each segment is split again, as often as it takes: with L levels, about L * T^(1/L) carries are kept
+        and each step runs forward L times. The least that T steps can do with is about e * ln(T).
+
+    Returns:
+      A Gradient.
+
+    Raises:
+      ValueError: an argument is no positive integer, or both are given; while tracing, `checkpoints` is too few for T.
+
+    References:
+      Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26(1), whose binomial schedule is the optimum that
+      equal splits come near to; Chen et al. 2016, arXiv:1604.06174; Gruslys et al. 2016, arXiv:1606.03401.
+    """
+    if segments is not None and checkpoints is not None:
+        raise ValueError(f"checkpoints: expected None beside segments={segments!r}, got {checkpoints!r}")
+    return Checkpointed(
+        None if segments is None else checks.positive_int("segments", segments),
+        None if checkpoints is None else checks.positive_int("checkpoints", checkpoints),
+    )
+
+
+def _nested_lengths(T: int, checkpoints: int) -> list[int]:
+    """The fewest levels that keep at most so many carries."""
+    fewest = T
+    for levels in range(1, max(T, 2).bit_length() + 1):
+        lengths, length = [], T
+        for rest in range(levels, 1, -1):
+            length = math.ceil(length ** ((rest - 1) / rest))
+            lengths.append(length)
+        kept = sum(math.ceil(a / b) for a, b in zip([T, *lengths], [*lengths, 1], strict=True))
+        if kept <= checkpoints:
+            return lengths
+        fewest = min(fewest, kept)
+    raise ValueError(f"checkpoints: expected at least {fewest} for {T} steps, got {checkpoints}")

@@ -1,0 +1,83 @@
+"""The gates of a cell by what its equations see of their pre-activations: the sum zx + zh alone, or each of them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.gated import GatedCell, Gates, own_params
+from jaxrnn.types import Params, Tree
+
+
+class Z(NamedTuple):
+    """Pre-activations by group: arrays [..., n*H] for the n gates of a group, or tuples of n arrays [..., H].
+
+    Attributes:
+      sums: zx + zh of the summed gates.
+      zx, zh: of the others.
+    """
+
+    sums: Any
+    zx: Any
+    zh: Any
+
+
+class GateGroups(NamedTuple):
+    """Which gates are in which group.
+
+    Attributes:
+      H: hidden features.
+      summed: gates of which the equations see zx + zh alone.
+      apart: the others.
+    """
+
+    H: int
+    summed: tuple[int, ...]
+    apart: tuple[int, ...]
+
+    def split(self, x: jax.Array | None) -> tuple[Any, Any]:
+        """[..., G*H] -> the columns of the summed gates and those of the others; None -> a pair of None."""
+        if x is None:
+            return None, None
+        if not self.apart:
+            return x, x[..., :0]
+        return self._columns(x, self.summed), self._columns(x, self.apart)
+
+    def _columns(self, x: jax.Array, gates: tuple[int, ...]) -> jax.Array:
+        return _joined([x[..., g * self.H : (g + 1) * self.H] for g in gates], x)
+
+    def gates(self, z: Z) -> Z:
+        """Arrays to tuples."""
+        return Z(*(tuple(x[..., i : i + self.H] for i in range(0, x.shape[-1], self.H)) for x in z))
+
+    def arrays(self, z: Z, like: jax.Array) -> Z:
+        """Tuples to arrays; `like` is any array of the same leading axes and dtype."""
+        return Z(*(_joined(list(x), like) for x in z))
+
+    def equations(self, z: Z) -> tuple[Gates, Gates]:
+        """Tuples to the (zx, zh) that `GatedCell.update` takes: a sum stands for zx, beside a zero zh."""
+        zx = dict(zip(self.summed + self.apart, z.sums + z.zx, strict=True))
+        zh = dict(zip(self.summed + self.apart, tuple(map(jnp.zeros_like, z.sums)) + z.zh, strict=True))
+        return tuple(zx[g] for g in sorted(zx)), tuple(zh[g] for g in sorted(zh))
+
+
+def _joined(gates: list[jax.Array], like: jax.Array) -> jax.Array:
+    return jnp.concatenate(gates, -1) if gates else like[..., :0]
+
+
+def gate_groups(cell: GatedCell, params: Params, carry: Tree, x: jax.Array, noise: Tree) -> GateGroups:
+    """Traces one step to see how its equations use their pre-activations; takes what `Cell.step` takes."""
+    own = own_params(params)
+    z = jax.eval_shape(lambda: cell.split(cell.input_product(params, x)))
+    jaxpr = jax.make_jaxpr(type(cell).advance)(cell, own, carry, z, z, noise).jaxpr
+    first, G = len(jax.tree.leaves((cell, own, carry))), cell.G
+
+    def is_summed(gate: int) -> bool:
+        pair = jaxpr.invars[first + gate], jaxpr.invars[first + G + gate]
+        users = [eqn for eqn in jaxpr.eqns if any(v is z for v in eqn.invars for z in pair)]
+        returned = any(v is z for v in jaxpr.outvars for z in pair)
+        sums = [eqn.primitive.name == "add" and all(any(v is z for v in eqn.invars) for z in pair) for eqn in users]
+        return not returned and sums == [True]
+
+    summed = tuple(g for g in range(G) if is_summed(g))
+    return GateGroups(cell.H, summed, tuple(g for g in range(G) if g not in summed))

@@ -1,0 +1,107 @@
+"""Truncated backpropagation through time: each loss reaches back but a few steps."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.gradients.blocks import put, take
+from jaxrnn.gradients.masks import restricted
+from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
+
+
+@pytree
+class Truncated(Gradient):
+    """See `truncated`."""
+
+    k1: int
+    k2: int
+
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+        T, k1, k2 = len(inputs.steps.x), self.k1, self.k2
+
+        def run(carry: Tree, steps: Step) -> tuple[Tree, Any]:
+            return reverse_scan().run(cell, params, carry, inputs._replace(steps=steps))
+
+        if k2 >= T:
+            return run(carry, inputs.steps)
+        # Block j is seen through a window of `width` blocks that ends with it. Its first `idle` steps only lead from
+        # the start of a block, where the carry is known, to the step where the gradient ends.
+        blocks, width = math.ceil(T / k1), math.ceil(k2 / k1)
+        idle = width * k1 - k2
+        steps = _padded(inputs.steps, (width - 1) * k1, blocks * k1 - T)
+
+        @jax.checkpoint
+        def window(carry: Tree, steps: Step, j: jax.Array) -> tuple[Tree, Any]:
+            seen = take(steps, j * k1, width * k1)
+            if idle:
+                carry, _ = run(carry, jax.tree.map(lambda a: a[:idle], seen))
+                known = (j + 1) * k1 <= k2  # the window starts no later than the sequence
+                carry = jax.tree.map(lambda a, b: jnp.where(known, a, b), carry, blocked(carry))
+            carry, ys = run(carry, jax.tree.map(lambda a: a[idle:], seen))
+            return carry, jax.tree.map(lambda y: y[-k1:], ys)
+
+        def body(state: Any, j: jax.Array) -> tuple[Any, None]:
+            starts, _, ys = state  # the carries at the starts of the window's blocks
+            carry, block = window(jax.tree.map(lambda a: a[0], starts), steps, j)
+            starts = jax.tree.map(lambda a, c: jnp.concatenate([a[1:], c[None]]), starts, blocked(carry))
+            return (starts, carry, put(ys, block, j * k1)), None
+
+        shapes = jax.eval_shape(lambda carry: window(carry, steps, jnp.int32(0)), carry)[1]
+        ys = jax.tree.map(lambda y: jnp.zeros((blocks * k1, *y.shape[1:]), y.dtype), shapes)
+        starts = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *jnp.shape(a))), carry)
+        (_, carry, ys), _ = jax.lax.scan(body, (starts, carry, ys), jnp.arange(blocks))
+        return carry, jax.tree.map(lambda y: y[:T], ys)
+
+
+def truncated(k1: int, k2: int | None = None) -> Truncated:
+    """Truncated backpropagation through time.
+
+    The T steps are cut into blocks of k1. The losses of a block, steps j*k1 to (j+1)*k1 - 1, reach back to the last k2
+    steps before the block's end, step (j+1)*k1 - k2, and no further: another gradient than BPTT's, on purpose. A loss
+    so reaches back over k2 - k1 + 1 to k2 steps, its own included. With k2 = k1 a block is cut off from those before
+    it, the usual case; with k2 >= T the gradient is BPTT's.
+
+    Args:
+      k1: steps in a block.
+      k2: how many steps a block reaches back from its end, itself included; at least k1. None: k1.
+
+    Returns:
+      A Gradient. Memory: O(T / k1 + k2); time: each step runs k2 / k1 times, forward and back, and once more forward.
+
+    Raises:
+      ValueError: k1 or k2 is no positive integer, or k2 is below k1.
+
+    References:
+      Williams and Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network
+      trajectories, Neural Computation 2(4), BPTT(h; h'), with h = k2 and h' = k1; Sutskever 2013, Training recurrent
+      neural networks, section 2.8.6.
+    """
+    k2 = k1 if k2 is None else k2
+    if checks.positive_int("k2", k2) < checks.positive_int("k1", k1):
+        raise ValueError(f"k2: expected at least k1 = {k1}, got {k2}")
+    return Truncated(int(k1), int(k2))
+
+
+@jax.custom_vjp
+def blocked(carry: Tree) -> Tree:
+    """The carry, whose gradient is zero. Unlike `stop_gradient`, derivatives of that gradient are right."""
+    return carry
+
+
+blocked.defvjp(lambda carry: (carry, None), lambda _, __: (None,))
+
+
+def _padded(steps: Step, before: int, after: int) -> Step:
+    """More steps on both sides, on which the carry is held."""
+    if not before and not after:
+        return steps
+
+    def with_edges(a: jax.Array) -> jax.Array:
+        return jnp.concatenate([jnp.repeat(a[:1], before, 0), a, jnp.repeat(a[-1:], after, 0)])
+
+    t = jnp.arange(-before, len(steps.x) + after)
+    return restricted(jax.tree.map(with_edges, steps), (t >= 0) & (t < len(steps.x)))

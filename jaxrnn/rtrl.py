@@ -1,0 +1,95 @@
+"""Online learning: the gradient at every step, without a stored past."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+
+from jaxrnn import arguments, checks
+from jaxrnn.gradients.forward import RULES, check_step
+from jaxrnn.gradients.inexact import cotangent, floats
+from jaxrnn.gradients.influence import Influence
+from jaxrnn.types import Cell, Params, Tree
+
+
+def rtrl_start(
+    cell: Cell, params: Params, batch_shape: tuple[int, ...] = (), *, sparsity: Literal["snap1"] | None = None
+) -> tuple[Tree, Influence]:
+    """What `rtrl_step` needs before the first step of a stream.
+
+    Args:
+      cell: a Cell.
+      params: its parameters.
+      batch_shape: the axes of x[t] before its features.
+      sparsity: as in `forward`.
+
+    Returns:
+      (carry, influence): the initial carry, and how it depends on the parameters (not at all unless it is learned).
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, or the cell does not allow this sparsity.
+    """
+    rule = _rule(cell, params, sparsity)
+    carry = cell.initial_carry(params, batch_shape)
+    rule.check(cell, params, carry)
+    return carry, Influence(rule.of_initial(cell, params, batch_shape), [])
+
+
+def rtrl_step(
+    cell: Cell,
+    params: Params,
+    carry: Tree,
+    influence: Influence,
+    x: Any,
+    loss: Callable[[Any], jax.Array],
+    *,
+    noise: Tree = None,
+    sparsity: Literal["snap1"] | None = None,
+) -> tuple[Tree, Influence, Any, Params]:
+    """One step of real-time recurrent learning: the gradient of this step's loss through the whole past.
+
+    Memory and time do not depend on how many steps there were: O(B * H * P) and O(B * H^2 * P) for P parameters, or
+    O(B * P) with "snap1". Parameters may change between steps; the influence of the past is then that of the parameters
+    it was computed with, as in Williams and Zipser.
+
+    Args:
+      cell: a Cell.
+      params: its parameters.
+      carry, influence: from `rtrl_start` or the step before.
+      x: the input of this step, [*batch_shape, D].
+      loss: y -> scalar, this step's loss; it may close over a target.
+      noise: this step's noise, as `cell.noise` draws it; None in evaluation.
+      sparsity: as in `forward`, the same at all steps.
+
+    Returns:
+      (carry, influence, y, grads): the state after the step, its dependence on the parameters, the output, and the
+      gradient of loss(y) with respect to the parameters, a tree like them.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which, while tracing.
+
+    References:
+      Williams and Zipser 1989, A learning algorithm for continually running fully recurrent neural networks, Neural
+      Computation 1(2); Menick et al. 2021, arXiv:2006.07232 (SnAp).
+    """
+    rule = _rule(cell, params, sparsity)
+    checks.callable_("loss", loss)
+    x = arguments.checked_step_input(cell, x)
+    initial = cell.initial_carry(params, x.shape[:-1])
+    carry = checks.array_tree("carry", carry, initial)
+    rule.check(cell, params, carry)
+    checks.same_tree(
+        "influence", influence, jax.eval_shape(lambda: rtrl_start(cell, params, x.shape[:-1], sparsity=sparsity)[1])
+    )
+    check_step(cell, params, carry, x, noise)
+    after, y = cell.step(params, carry, x, noise)
+    influence_after = rule.advance(cell, params, influence, carry, x, noise)
+    d_y = floats(jax.grad(loss, allow_int=True)(y))
+    found, _ = rule.observe(cell, params, (influence, influence_after), (carry, after), x, noise, d_y)
+    return after, influence_after, y, cotangent(params, found[len(found) - len(floats(params)) :])
+
+
+def _rule(cell: Cell, params: Params, sparsity: str | None) -> Any:
+    checks.instance("cell", cell, Cell)
+    arguments.checked_params(cell, params)
+    return RULES[checks.one_of("sparsity", sparsity, tuple(RULES))]

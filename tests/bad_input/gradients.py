@@ -1,0 +1,114 @@
+"""Wrong options of the gradients, and wrong arguments of online learning."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxrnn as jr
+from tests.bad_input.case import XS, B, Case, D, H, drawn, each, ones, sizes
+
+CELL, PLAIN = jr.gru(D, H), jr.gru(D, H, reset_after=False)
+PARAMS = drawn(CELL)
+START = jr.rtrl_start(CELL, PARAMS, (B,))
+OTHER_START = jr.rtrl_start(CELL, PARAMS, (B + 1,))
+SNAP_START = jr.rtrl_start(CELL, PARAMS, (B,), sparsity="snap1")
+
+
+def squares(y):
+    return jnp.sum(y**2)
+
+
+def step(cell=CELL, params=PARAMS, carry=START[0], influence=START[1], x=XS[0], loss=squares, **options):
+    return jr.rtrl_step(cell, params, carry, influence, x, loss, **options)
+
+
+def _of_both(function, call):
+    """What `rtrl_start` and `rtrl_step` share."""
+    return [
+        Case(f"{function}-cell-model", lambda: call(cell=jr.stack([CELL])), TypeError, "cell", "Cell", "Stack"),
+        Case(
+            f"{function}-params",
+            lambda: call(params={}),
+            ValueError,
+            "params",
+            "['b', 'b_h', 'w_h', 'w_x']",
+            "a dict with []",
+        ),
+        *each(function, "sparsity", lambda v: call(sparsity=v), ValueError, "None, 'snap1'", "snap2", 1),
+        Case(
+            f"{function}-snap1-plain",
+            lambda: call(cell=PLAIN, params=drawn(PLAIN), sparsity="snap1"),
+            ValueError,
+            "sparsity",
+            "gated cell",
+            "ResetBeforeGRU",
+        ),
+    ]
+
+
+def start(cell=CELL, params=PARAMS, **options):
+    return jr.rtrl_start(cell, params, (B,), **options)
+
+
+CASES = [
+    *each(
+        "reverse_scan", "clip_norm", lambda v: jr.reverse_scan(clip_norm=v), ValueError, "above 0", 0.0, -1.0, np.inf
+    ),
+    *each("reverse_scan", "clip_value", lambda v: jr.reverse_scan(clip_value=v), ValueError, "above 0", 0, "1"),
+    *[c for c in sizes("checkpointed", "segments", lambda v: jr.checkpointed(segments=v)) if "None" not in c.name],
+    *[
+        c
+        for c in sizes("checkpointed", "checkpoints", lambda v: jr.checkpointed(checkpoints=v))
+        if "None" not in c.name
+    ],
+    Case(
+        "checkpointed-both",
+        lambda: jr.checkpointed(segments=2, checkpoints=3),
+        ValueError,
+        "checkpoints",
+        "None beside segments=2",
+        "3",
+    ),
+    Case(
+        "checkpointed-too-few",
+        lambda: jr.unroll(CELL, PARAMS, ones(100, D), gradient=jr.checkpointed(checkpoints=5)),
+        ValueError,
+        "checkpoints",
+        "at least 14 for 100 steps",
+        "5",
+    ),
+    *sizes("truncated", "k1", lambda v: jr.truncated(v, 8)),
+    *[c for c in sizes("truncated", "k2", lambda v: jr.truncated(1, v)) if "None" not in c.name],
+    Case("truncated-k2-below", lambda: jr.truncated(4, 3), ValueError, "k2", "at least k1 = 4", "3"),
+    *each("forward", "sparsity", lambda v: jr.forward(sparsity=v), ValueError, "None, 'snap1'", "snap2", 1),
+    Case(
+        "forward-xs",
+        lambda: jax.grad(lambda xs: jr.unroll(CELL, PARAMS, xs, gradient=jr.forward())[1].sum())(XS),
+        ValueError,
+        "gradient",
+        "goes back in time where the gradient of xs is asked for",
+        "forward()",
+    ),
+    *_of_both("rtrl_start", start),
+    *_of_both("rtrl_step", step),
+    Case("rtrl_step-x-features", lambda: step(x=ones(B, D + 1)), ValueError, "x", f"[..., {D}]", "float32[2, 4]"),
+    Case("rtrl_step-x-integers", lambda: step(x=np.ones((B, D), int)), TypeError, "x", "floating-point", "int32[2, 3]"),
+    Case("rtrl_step-carry", lambda: step(carry=ones(B, H + 1)), ValueError, "carry", f"{(B, H)}", "float32[2, 5]"),
+    Case("rtrl_step-loss", lambda: step(loss=1.0), TypeError, "loss", "function", "float 1.0"),
+    Case(
+        "rtrl_step-influence-rows",
+        lambda: step(influence=OTHER_START[1]),
+        ValueError,
+        "influence",
+        "12, 2, 4",
+        "12, 3, 4",
+    ),
+    Case(
+        "rtrl_step-influence-snap1",
+        lambda: step(influence=SNAP_START[1]),
+        ValueError,
+        "influence",
+        "12, 2, 4",
+        "[2, 3, 4]",
+    ),
+]

@@ -1,0 +1,111 @@
+"""Real-time recurrent learning against autodiff, and its sparse approximation where that is exact."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests.gradients.agreement import assert_equals_autodiff
+from tests.gradients.transforms import TRANSFORMED, assert_equals_rows_of_autodiff, case_name
+from tests.helpers import assert_close, example, gradients, relative_error
+from tests.registry import BY_NAME, ENTRIES, D, H
+
+FLOAT64 = np.dtype(np.float64), 1e-10
+# A cell's own noise may depend on its options, which then have no derivative.
+NO_INPUTS, NO_OPTIONS = ("xs",), ("xs", "cell")
+CELLS = ("lstm_learned", "custom_plain", "gru_zoneout", "elman_dropout")
+SNAP = jr.forward(sparsity="snap1")
+ELEMENTWISE = [e for e in ENTRIES if e.gated and "norm" not in e.name and e.name not in ("lstm_dropout_zoneout",)]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+def test_equals_autodiff(entry, x64):
+    assert_equals_autodiff(jr.forward(), entry, FLOAT64, NO_OPTIONS if entry.noisy else NO_INPUTS)
+
+
+@pytest.mark.parametrize("i", range(len(TRANSFORMED)), ids=lambda i: f"{CELLS[i % 4]}-{case_name(TRANSFORMED[i])}")
+def test_under_options_and_transformations(i, x64):
+    assert_equals_rows_of_autodiff(jr.forward(), BY_NAME[CELLS[i % 4]], *TRANSFORMED[i], fixed=NO_OPTIONS)
+
+
+def elementwise_recurrence(cell, params):
+    """The same parameters with a diagonal recurrent matrix for each gate."""
+    w_h = params["w_h"].reshape(H, cell.G, H) * np.eye(H)[:, None, :]
+    return params | {"w_h": w_h.reshape(H, cell.G * H)}
+
+
+@pytest.mark.parametrize("entry", ELEMENTWISE, ids=lambda e: e.name)
+def test_snap1_is_exact_for_element_wise_recurrence(entry, x64):
+    e = example(entry)
+    params = elementwise_recurrence(e.cell, e.params)
+    key = jax.random.key(3) if entry.noisy else None
+
+    @jax.jit
+    def both(params, carry):
+        options = {"lengths": e.lengths, "resets": e.resets, "reverse": True, "key": key, "fixed": NO_OPTIONS}
+        return [gradients(g, e.cell, params, jnp.asarray(e.xs), carry, **options) for g in (SNAP, jr.autodiff())]
+
+    assert_close(*both(params, e.carry), 1e-10)
+
+
+def test_snap1_is_an_approximation_elsewhere(x64):
+    e = example(BY_NAME["lstm"])
+    found, want = (gradients(g, *e.arguments(), fixed=NO_OPTIONS)["['params']['w_h']"] for g in (SNAP, jr.autodiff()))
+    assert relative_error(found, want) > 1e-3
+    assert np.sum(found * want) > 0.5 * np.linalg.norm(found) * np.linalg.norm(want)  # and one that descends
+
+
+def test_in_a_model_of_one_recurrent_layer(x64):
+    model = jr.chain(
+        jr.stack([jr.gru(D, H, param_dtype=jnp.float64)]), jr.last(), jr.dense(H, 2, param_dtype=jnp.float64)
+    )
+    params, xs = model.init(jax.random.key(0)), np.random.default_rng(0).standard_normal((6, 2, D))
+
+    def loss(params, gradient):
+        return (model.apply(params, xs, gradient=gradient)[1] ** 2).sum()
+
+    assert_close(*(jax.grad(loss)(params, g) for g in (jr.forward(), jr.autodiff())), 1e-10)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit, lambda f: jax.vmap(f, in_axes=(None, 1))])
+def test_the_gradient_of_the_inputs_is_refused(transform):
+    cell = jr.elman(D, H)
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((5, 2, D))
+    gradient = jax.grad(lambda params, xs: jr.unroll(cell, params, xs, gradient=jr.forward())[1].sum(), argnums=1)
+    with pytest.raises(ValueError, match=r"^gradient: expected .*gradient of xs is asked for.*got forward\(\)"):
+        transform(gradient)(params, xs)
+
+
+def test_lower_layers_are_refused():
+    model = jr.stack([jr.elman(D, H), jr.elman(H, H)], gradient=jr.forward())
+    params = model.init(jax.random.key(0))
+    assert model.apply(params, jnp.ones((5, 2, D)))[1].shape == (5, 2, H)
+    with pytest.raises(ValueError, match="gradient of xs is asked for"):
+        jax.grad(lambda params: model.apply(params, jnp.ones((5, 2, D)))[1].sum())(params)
+
+
+@pytest.mark.parametrize("name", ["lstm_layer_norm", "gru_before", "custom_plain"])
+def test_snap1_refuses_cells_whose_units_mix(name):
+    e = example(BY_NAME[name], np.float32)
+    with pytest.raises(ValueError, match=r"^sparsity: expected .*with 'snap1', got"):
+        jr.unroll(e.cell, e.params, e.xs, gradient=SNAP)
+
+
+def test_steps_without_a_forward_mode_are_refused():
+    identity = jax.custom_vjp(lambda x: x)
+    identity.defvjp(lambda x: (x, None), lambda _, d: (d,))
+    cell = jr.elman(D, H, activation=identity)
+    params = cell.init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"^cell: expected a step without jax.custom_vjp functions.*got Elman"):
+        jr.unroll(cell, params, jnp.ones((5, D)), gradient=jr.forward())
+
+
+def test_snap1_refuses_derivatives_by_options_of_the_cell():
+    params = jr.ctrnn(D, H, 1.0, 4.0).init(jax.random.key(0))
+
+    def loss(tau):
+        return jr.unroll(jr.ctrnn(D, H, 1.0, tau), params, jnp.ones((5, D)), gradient=SNAP)[1].sum()
+
+    with pytest.raises(ValueError, match="gradient of cell is asked for"):
+        jax.grad(loss)(4.0)

@@ -1,0 +1,60 @@
+"""Plain cells whose step holds a `jax.custom_vjp` function, such as a spike with a surrogate gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from jaxrnn.gradients.step_rule import Linearised, Recomputed, step_rule
+from tests.gradients.agreement import assert_equals_autodiff
+from tests.helpers import assert_close
+from tests.registry import BY_NAME, D, Entry
+
+
+@jax.custom_vjp
+def spike(v):
+    return (v > 0).astype(v.dtype)
+
+
+spike.defvjp(lambda v: (spike(v), v), lambda v, d: (d / (1.0 + v**2),))
+
+
+def spiking_step(params, carry, x):
+    v, count = carry
+    v = 0.9 * v + x @ params["w_x"] + jnp.tanh(v) @ params["w_h"]
+    s = spike(v)
+    return (v - 0.5 * s, count + 1), s * v
+
+
+def spiking(D=D, H=4):
+    return jr.cell(
+        lambda key: {"w_x": jax.random.normal(key, (D, H)), "w_h": 0.3 * jax.random.normal(key, (H, H))},
+        lambda params, batch_shape: (jnp.zeros((*batch_shape, H), params["w_x"].dtype), jnp.zeros(batch_shape, int)),
+        spiking_step,
+    )
+
+
+SPIKING = Entry("spiking", jr.cell, spiking, None, gated=False)
+
+
+def test_equals_autodiff(precision):
+    assert_equals_autodiff(jr.reverse_scan(), SPIKING, precision)
+
+
+def test_vmapped_with_shared_weights(x64):
+    cell = spiking()
+    params = jax.tree.map(lambda p: p.astype(float), cell.init(jax.random.key(0)))
+    xs = np.random.default_rng(0).standard_normal((6, 3, D))
+
+    def loss(params, xs, gradient):
+        return jnp.sum(jax.vmap(lambda x: jr.unroll(cell, params, x, gradient=gradient)[1], 1)(xs) ** 2)
+
+    assert_close(*(jax.grad(loss)(params, xs, g) for g in (jr.reverse_scan(), jr.autodiff())), 1e-12)
+
+
+@pytest.mark.parametrize(("name", "rule"), [("spiking", Recomputed), ("gru_before", Linearised)])
+def test_a_step_is_linearised_unless_it_holds_a_derivative_of_its_own(name, rule):
+    cell = spiking() if name == "spiking" else BY_NAME[name].build()
+    params = cell.init(jax.random.key(0))
+    assert isinstance(step_rule(cell, params, cell.initial_carry(params, (2,)), jnp.ones((2, D)), None), rule)
