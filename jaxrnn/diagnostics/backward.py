@@ -1,0 +1,175 @@
+"""Backpropagation through time, one step after the other, with all that it passes through kept.
+
+  dL/dcarry[t-1] = (d step[t] / dcarry[t-1])^T (dL/dcarry[t], dL/dy[t])
+
+Everything is in the order in which the loop ran. Derivatives are lists: one entry for each floating-point leaf.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Var
+
+from jaxrnn.arguments import check_rows
+from jaxrnn.diagnostics.layer import Layer
+from jaxrnn.gated import GatedCell
+from jaxrnn.gradients.inexact import floats, with_floats
+from jaxrnn.gradients.masks import take_step, zero_unless
+from jaxrnn.types import Params, Step, Tree
+
+Arrays = list[jax.Array]
+
+
+class At(NamedTuple):
+    """A layer at one step; with a leading axis T, at all of them."""
+
+    step: Step
+    before: Tree
+    after: Tree
+    d_y: Arrays
+
+
+def backward(layer: Layer, weights: Params) -> tuple[Arrays, Params]:
+    """Goes back through time once.
+
+    Args:
+      layer: with a loss.
+      weights: some of its parameters, by name.
+
+    Returns:
+      (d_carries, d_weights): dL/dcarry[t], zero on padding, and what step t adds to dL/dweights, each [T, ...].
+    """
+    pull, direct = _pull(layer, weights), _direct(layer)
+
+    def body(later: Arrays, at: At) -> tuple[Arrays, Any]:
+        d_before, d_weights = pull(at, later, at.d_y)
+        d_carry = zero_unless(at.step.valid, jax.tree.map(jnp.add, later, direct(at)))
+        return d_before, (d_carry, d_weights)
+
+    zeros = [jnp.zeros_like(x[0]) for x in floats(layer.after)]
+    return jax.lax.scan(body, zeros, _all(layer), reverse=True)[1]
+
+
+class ByLag(NamedTuple):
+    """The gradient, by how many steps k before the output that it comes from; each [K+1, ...], k = 0 ... K.
+
+    Attributes:
+      d_weights: what reaches the weights.
+      started: the sum of |dL/dy[s]|^2 over those s, of all rows, that are at least k steps from the start.
+      arrived: the sum over the same of |v|^2, v what dL/dy[s] contributes to dL/dcarry[s-k].
+    """
+
+    d_weights: Params
+    started: jax.Array
+    arrived: jax.Array
+
+    @property
+    def norms(self) -> jax.Array:
+        """What is left of the gradient's norm after k steps, relative to where it started."""
+        return jnp.sqrt(self.arrived / self.started.astype(self.arrived.dtype))
+
+
+def by_lag(layer: Layer, weights: Params, max_lag: int | None) -> ByLag:
+    """Goes back through time once, with the part of each lag apart: K + 1 times the work of `backward`.
+
+    Args:
+      layer: with a loss.
+      weights: some of its parameters, by name.
+      max_lag: K, at most T - 1, which None stands for.
+    """
+    T = layer.inputs.steps.x.shape[0]
+    lags = T if max_lag is None else min(T, max_lag + 1)
+    pull, direct = _pull(layer, weights), _direct(layer)
+    check_rows("step: y", jax.tree.map(lambda y: y[0], layer.d_ys), layer.batch_shape)
+
+    def first(tree: Tree) -> Tree:  # lag 0 alone
+        return jax.tree.map(lambda x: jnp.zeros((lags, *x.shape), x.dtype).at[0].set(x), tree)
+
+    def shifted(tree: Tree) -> Tree:  # from one step to the one before it, a lag is one longer
+        return jax.tree.map(lambda x: jnp.roll(x, 1, 0).at[0].set(0), tree)
+
+    def body(state: Any, at: At) -> tuple[Any, None]:
+        later, from_s, sums = state
+        d_y = zero_unless(at.step.valid, at.d_y)
+        d_before, d_weights = jax.vmap(lambda later, d_y: pull(at, later, d_y))(later, first(d_y))
+        here = jax.tree.map(jnp.add, later, first(direct(at)))
+        from_s = from_s + first(_squares(d_y, layer.batch_shape))
+        valid, reset = (None if mask is None else mask[None] for mask in (at.step.valid, at.step.reset))
+        arrived = jax.vmap(lambda d: _squares(d, ()))(jax.vmap(lambda d: zero_unless(at.step.valid, d))(here))
+        started = _mask(valid, from_s).reshape(lags, -1).sum(-1)
+        sums = jax.tree.map(jnp.add, sums, ByLag(d_weights, started, arrived))
+        from_s = _mask(None if reset is None else ~reset, from_s)
+        return (shifted(d_before), shifted(from_s), sums), None
+
+    everything = _all(layer)
+    zeros = jax.tree.map(lambda x: jnp.zeros((lags, *x.shape[1:]), x.dtype), floats(layer.after))
+    dtype = layer.d_ys[0].dtype
+    sums = ByLag(
+        jax.tree.map(lambda x: jnp.zeros((lags, *jnp.shape(x)), jnp.result_type(x)), weights),
+        jnp.zeros(lags, dtype),
+        jnp.zeros(lags, zeros[0].dtype),
+    )
+    start = (zeros, jnp.zeros((lags, *layer.batch_shape), dtype), sums)
+    return jax.lax.scan(body, start, everything, reverse=True)[0][2]
+
+
+def _all(layer: Layer) -> At:
+    return At(layer.inputs.steps, layer.before, layer.after, layer.d_ys)
+
+
+def _mask(mask: jax.Array | None, x: jax.Array) -> jax.Array:
+    return x if mask is None else jnp.where(mask, x, jnp.zeros_like(x))
+
+
+def _squares(arrays: Arrays, batch_shape: tuple[int, ...]) -> jax.Array:
+    """The sum of squares over all but the batch axes."""
+    sums = [jnp.square(jnp.abs(x)).reshape(*batch_shape, -1).sum(-1) for x in arrays]
+    return sum(sums[1:], sums[0])
+
+
+def _pull(layer: Layer, weights: Params) -> Callable[[At, Arrays, Arrays], tuple[Arrays, Params]]:
+    """(at, dL/dcarry[t] by later steps, dL/dy[t]) -> (dL/dcarry[t-1], this step's dL/dweights)."""
+
+    def pull(at: At, later: Arrays, d_y: Arrays) -> tuple[Arrays, Params]:
+        def step(before: Arrays, weights: Params) -> tuple[Arrays, Arrays]:
+            carry, params = with_floats(at.before, before), {**layer.params, **weights} if weights else layer.params
+            after, y = take_step(layer.cell, params, carry, at.step, layer.inputs.initial)
+            return floats(after), floats(y)
+
+        return jax.vjp(step, floats(at.before), weights)[1]((later, d_y))
+
+    return pull
+
+
+def _direct(layer: Layer) -> Callable[[At], Arrays]:
+    """What y[t] itself gives to dL/dcarry[t], for an output that is a function of the carry after the step.
+
+    That is `hidden` for a gated cell. For other cells it is known only where the output is a leaf of the carry.
+    """
+    if isinstance(layer.cell, GatedCell):
+
+        def direct(at: At) -> Arrays:
+            _, pull = jax.vjp(lambda after: floats(layer.cell.hidden(with_floats(at.after, after))), floats(at.after))
+            return pull(zero_unless(at.step.valid, at.d_y))[0]
+
+        return direct
+
+    def step(at: At) -> tuple[Arrays, Arrays]:
+        after, y = layer.cell.step(layer.params, at.before, at.step.x, at.step.noise)
+        return floats(after), floats(y)
+
+    one = jax.tree.map(lambda x: x[0], _all(layer))
+    outputs, size = jax.make_jaxpr(step)(one).jaxpr.outvars, len(floats(layer.after))
+    same = {v: i for i, v in enumerate(outputs[:size]) if isinstance(v, Var)}
+    places = [same.get(v) if isinstance(v, Var) else None for v in outputs[size:]]
+
+    def to_leaves(at: At) -> Arrays:
+        found = [jnp.zeros_like(x) for x in floats(at.after)]
+        for place, d in zip(places, zero_unless(at.step.valid, at.d_y), strict=True):
+            if place is not None:
+                found[place] = found[place] + d
+        return found
+
+    return to_leaves

@@ -1,0 +1,112 @@
+"""What the gates of a cell do over time."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jaxrnn import checks
+from jaxrnn.diagnostics.layer import Layer, in_time, run_cell
+from jaxrnn.gated import GatedCell, in_state_dtype, own_params
+from jaxrnn.gradients.masks import enter
+from jaxrnn.types import Cell, Params, Step, Tree
+
+MARGIN = 0.05
+"""A gate is saturated within this share of its range from either end."""
+
+
+class GateStatistics(NamedTuple):
+    """One gate over time, over all rows that have not ended and all units; each [T], NaN where all rows have ended.
+
+    Attributes:
+      mean: mean activation.
+      low, high: share of activations within the margin of the lower, the upper end of the gate's range.
+    """
+
+    mean: jax.Array
+    low: jax.Array
+    high: jax.Array
+
+    @property
+    def saturated(self) -> jax.Array:
+        """Share at either end, where the gate passes hardly any gradient."""
+        return self.low + self.high
+
+
+def gate_statistics(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    *,
+    margin: float = MARGIN,
+    carry: Tree = None,
+    lengths: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    key: jax.Array | None = None,
+) -> dict[str, GateStatistics]:
+    """Mean and saturated share of each gate at each step.
+
+    A sigmoid gate is saturated below 0.05 or above 0.95, tanh below -0.9 or above 0.9. Of an activation without an
+    upper bound, such as relu, it is the share at or below the lower one: units that are silent.
+
+    Args:
+      cell: a gated cell that names its gates: `lstm` (i, f, g, o), `gru` (r, z, n), `elman` (h) and `ctrnn` (the rate
+        r) with an activation of known range, `gated_cell` with `gate_values`.
+      params, xs: as for `unroll`.
+      margin: the share of a gate's range, at each end, that counts as saturated: above 0 and at most 0.5.
+      carry, lengths, resets, reverse, key: as for `unroll`.
+
+    Returns:
+      {gate: GateStatistics}.
+
+    Raises:
+      ValueError, TypeError: as `unroll` does; the margin is out of range; the cell names no gates.
+
+    References:
+      Karpathy, Johnson and Fei-Fei 2016, Visualizing and understanding recurrent networks, arXiv:1506.02078.
+    """
+    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
+    checks.above("margin", margin, 0.0)
+    if not isinstance(margin, Tracer) and margin > 0.5:
+        raise ValueError(f"margin: expected a number of at most 0.5, got {margin}")
+
+    def statistics() -> dict[str, GateStatistics]:
+        return in_time(gates(run_cell(cell, params, xs, **options), margin), reverse)
+
+    if not jax.eval_shape(statistics):
+        raise ValueError(f"cell: expected a gated cell that names its gates, got {checks.short(cell)}")
+    return statistics()
+
+
+def gates(layer: Layer, margin: float = MARGIN) -> dict[str, GateStatistics]:
+    """As `gate_statistics`, in the order in which the loop ran; empty for a cell that names no gates."""
+    cell, params = layer.cell, layer.params
+    if not isinstance(cell, GatedCell):
+        return {}
+
+    def values(before: Tree, step: Step) -> dict[str, jax.Array]:
+        carry = enter(before, layer.inputs.initial, step.reset)
+        zx = cell.split(cell.input_product(params, step.x))
+        zh = cell.split(cell.recurrent_product(params, cell.read(carry, step.noise)))
+        noise = None if step.noise is None else step.noise.process
+        return cell.gate_values(in_state_dtype(own_params(params)), carry, zx, zh, noise)
+
+    valid = layer.inputs.steps.valid
+
+    def statistics(name: str, at_t: jax.Array) -> GateStatistics:
+        low, high = cell.gate_ranges.get(name, (0.0, 1.0))
+        edge = margin * (high - low) if np.isfinite(high - low) else 0.0
+        counted = jnp.ones(at_t.shape[:-1], bool) if valid is None else valid
+        count = (counted.reshape(len(at_t), -1).sum(-1) * at_t.shape[-1]).astype(at_t.dtype)
+
+        def mean(x: jax.Array) -> jax.Array:
+            x = jnp.where(counted[..., None], x.astype(at_t.dtype), 0.0)
+            return x.reshape(len(x), -1).sum(-1) / count
+
+        return GateStatistics(mean(at_t), mean(at_t <= low + edge), mean(at_t >= high - edge))
+
+    found = jax.vmap(values)(layer.before, layer.inputs.steps)
+    return {name: statistics(name, at_t) for name, at_t in found.items()}

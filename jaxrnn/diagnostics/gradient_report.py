@@ -1,0 +1,220 @@
+"""One page on what the gradient of a model does on its way back through time."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.diagnostics import plots
+from jaxrnn.diagnostics.gradient_statistics import (
+    MAX_LAG,
+    ROWS,
+    BatchLoss,
+    GradientStatistics,
+    LayerStatistics,
+    recorded,
+    statistics,
+)
+from jaxrnn.diagnostics.jacobian_products import masked, singular_values
+from jaxrnn.diagnostics.layer import Layer
+from jaxrnn.diagnostics.lyapunov_spectrum import exponents, mean_over_rows
+from jaxrnn.diagnostics.state_jacobians import jacobians as jacobians_of
+from jaxrnn.diagnostics.table import table
+from jaxrnn.types import Cell, Model, Params
+
+VANISHING = 1e-3
+"""Less of the gradient than this at the longest lag: vanishing."""
+EXPLODING = 1e3
+"""More than this: exploding."""
+JACOBIAN_ROWS = 2
+"""Rows of a batch whose Jacobians are looked at."""
+JACOBIAN_STEPS = 32
+"""Steps whose singular values are looked at, evenly over time."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class LayerReport:
+    """One recurrent layer; steps count in the order in which it reads.
+
+    Attributes:
+      name: its path in the model and its cell, such as "0/1 LSTM".
+      statistics: its LayerStatistics, as NumPy arrays.
+      singular_values: of dh[t]/dh[t-1], [steps, rows, N], at up to 32 steps and 2 rows, NaN where a row has ended or
+        starts anew; None without Jacobians.
+      lyapunov_spectrum: exponents [N] in nats per step, the mean over these rows; None without Jacobians.
+    """
+
+    name: str
+    statistics: LayerStatistics
+    singular_values: np.ndarray | None
+    lyapunov_spectrum: np.ndarray | None
+
+    @property
+    def lag(self) -> int:
+        """The longest lag, in steps, that some output has; 0 if no gradient goes back in time."""
+        known = np.flatnonzero(np.isfinite(self.statistics.norm_by_lag))
+        return int(known[-1]) if len(known) else 0
+
+    @property
+    def left(self) -> float:
+        """The gradient's norm after `lag` steps, relative to where it came from: what the verdict rests on."""
+        return float(self.statistics.norm_by_lag[self.lag])
+
+    @property
+    def factor(self) -> float:
+        """The factor per step that amounts to it; NaN if no gradient goes back in time."""
+        return self.left ** (1.0 / self.lag) if self.lag else float("nan")
+
+    @property
+    def verdict(self) -> str:
+        """One of "vanishing", "healthy", "exploding", "not finite", or "no gradient" (none goes back in time)."""
+        if max(self.statistics.first_non_finite) >= 0:
+            return "not finite"
+        if not self.lag:
+            return "no gradient"
+        return "vanishing" if self.left < VANISHING else "exploding" if self.left > EXPLODING else "healthy"
+
+    def __str__(self) -> str:
+        if self.verdict == "not finite":
+            forward, backward = (int(t) for t in self.statistics.first_non_finite)
+            where = [f"{way} at step {t}" for way, t in (("forward", forward), ("backward", backward)) if t >= 0]
+            return f"{self.name}: not finite, first {' and '.join(where)}"
+        if self.verdict == "no gradient":
+            return f"{self.name}: no gradient goes back in time"
+        return f"{self.name}: {self.verdict}, {self.lag} steps back the gradient is {self.left:.2g} times what it was"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class GradientFlow:
+    """What `gradient_report` found; prints as a page.
+
+    Attributes:
+      loss: its value.
+      gradient_norms, parameter_norms: by parameter.
+      layers: each recurrent layer.
+    """
+
+    loss: float
+    gradient_norms: dict[str, float]
+    parameter_norms: dict[str, float]
+    layers: tuple[LayerReport, ...]
+
+    @property
+    def worst(self) -> LayerReport:
+        """The layer that the verdict is about."""
+        order = ("not finite", "exploding", "vanishing", "no gradient", "healthy")
+        return min(self.layers, key=lambda layer: order.index(layer.verdict))
+
+    @property
+    def verdict(self) -> str:
+        """That of the worst layer."""
+        return self.worst.verdict
+
+    def __str__(self) -> str:
+        layers: list[tuple[str, ...]] = [
+            ("layer", "verdict", "gradient", "after", "per step", "largest exponent", "saturated gates")
+        ]
+        for layer in self.layers:
+            spectrum = layer.lyapunov_spectrum
+            saturated = [f"{g} {float(jnp.nanmean(s.saturated)):.0%}" for g, s in layer.statistics.gates.items()]
+            exponent = "-" if spectrum is None else f"{spectrum[0]:+.3f}"
+            known = layer.verdict in ("vanishing", "healthy", "exploding")
+            numbers = (f"{layer.left:.1e}", f"{layer.lag} steps", f"{layer.factor:.3f}") if known else ("-",) * 3
+            layers.append((layer.name, layer.verdict, *numbers, exponent, ", ".join(saturated) or "-"))
+        parameters: list[tuple[str, ...]] = [("parameter", "gradient norm", "parameter norm", "ratio")]
+        for name, d in self.gradient_norms.items():
+            norm = self.parameter_norms[name]
+            ratio = f"{d / norm:.1e}" if norm > 0 else "-"
+            parameters.append((name or "params", f"{d:.2e}", f"{norm:.2e}", ratio))
+        return "\n".join([str(self.worst), f"loss {self.loss:.4g}", "", *table(layers), "", *table(parameters)])
+
+    def plot(self, path: str | None = None) -> Any:
+        """Draws the gradient's norm by lag, the spectrum of the Jacobians, saturated gates and each parameter's norm.
+
+        Args:
+          path: a file to write the picture to, such as "gradient.png"; None: only return it.
+
+        Returns:
+          The matplotlib Figure.
+
+        Raises:
+          ImportError: matplotlib is not installed.
+        """
+        figure, panels = plots.new_figure("GradientFlow.plot", (11.0, 8.0), 2, 2)
+        lags, spectrum, gates, norms = panels
+        norms_by_lag = {layer.name: layer.statistics.norm_by_lag for layer in self.layers}
+        plots.draw_norm_by_lag(lags, norms_by_lag, VANISHING, EXPLODING)
+        plots.draw_spectra(
+            spectrum, {layer.name: (layer.singular_values, layer.lyapunov_spectrum) for layer in self.layers}
+        )
+        plots.draw_saturation(gates, {layer.name: layer.statistics.gates for layer in self.layers})
+        plots.draw_parameter_norms(norms, self.gradient_norms, self.parameter_norms)
+        figure.suptitle(str(self.worst), fontweight="bold")
+        return plots.saved(figure, path)
+
+
+def gradient_report(
+    model: Model | Cell,
+    params: Params,
+    batch: dict[str, Any],
+    loss: BatchLoss | None = None,
+    *,
+    key: jax.Array | None = None,
+    rows: int = ROWS,
+    max_lag: int = MAX_LAG,
+    jacobians: bool = True,
+) -> GradientFlow:
+    """One page on the gradient of each recurrent layer: does it vanish or explode, and where do the numbers come from.
+
+    The verdict rests on one number: the norm that the gradient has after the longest lag, relative to the outputs that
+    it comes from (`gradient_norm_by_lag`). Below 1/1000 it is "vanishing", above 1000 "exploding", else "healthy"; so
+    it depends on how long the sequences are, as does whether the layer can learn from them.
+
+    Args:
+      model: a Model with recurrent layers, or a Cell.
+      params: its parameters.
+      batch: "xs" and what the loss needs; "lengths" and "resets" as for `unroll`.
+      loss: (ys, batch) -> scalar; None: an inner product of the outputs with fixed random numbers.
+      key: for noise; None means evaluation.
+      rows: how many rows of the batch are looked at by lag.
+      max_lag: the longest lag, in steps.
+      jacobians: whether to look at Jacobians: of two rows, and all steps. Memory: 2 T N^2 numbers for a carry of N.
+
+    Returns:
+      A GradientFlow: `print` it; `report.verdict`, `report.layers`, `report.plot()`.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which; the model has no recurrent layer.
+
+    References:
+      Bengio, Simard and Frasconi 1994, IEEE Transactions on Neural Networks 5(2); Pascanu, Mikolov and Bengio 2013,
+      arXiv:1211.5063.
+    """
+    checks.positive_int("max_lag", max_lag)
+    checks.positive_int("rows", rows)
+    checks.flag("jacobians", jacobians)
+
+    def measure(params: Params, batch: dict[str, Any], key: jax.Array | None) -> tuple[GradientStatistics, Any]:
+        found = recorded(model, params, batch, loss, key)
+        spectra = {name: _spectra(layer) if jacobians else (None, None) for name, layer in found.layers.items()}
+        return statistics(found, rows, max_lag), spectra
+
+    jax.eval_shape(lambda: recorded(model, params, batch, loss, key).loss)  # checks values too: those of jit are traced
+    found, spectra = jax.tree.map(np.asarray, jax.jit(measure)(params, batch, key))
+    layers = tuple(LayerReport(name, layer, *spectra[name]) for name, layer in found.layers.items())
+    d_norms, norms = ({name: float(x) for name, x in d.items()} for d in (found.gradient_norms, found.parameter_norms))
+    return GradientFlow(float(found.loss), d_norms, norms, layers)
+
+
+def _spectra(layer: Layer) -> tuple[jax.Array, jax.Array]:
+    """(singular values, Lyapunov exponents) of a few rows."""
+    layer = layer.first_rows(JACOBIAN_ROWS)
+    steps, J = layer.inputs.steps, jacobians_of(layer)
+    counted = jnp.ones(J.shape[:-2], bool) if steps.valid is None else steps.valid
+    counted = counted if steps.reset is None else counted & ~steps.reset
+    at = np.unique(np.linspace(0, len(J) - 1, JACOBIAN_STEPS).round().astype(int))
+    values = jnp.where(counted[at][..., None], singular_values(J[at]), jnp.nan)
+    return values, mean_over_rows(exponents(masked(J, counted)))

@@ -1,0 +1,163 @@
+"""What the gradient of a whole model does in each of its recurrent layers, in numbers."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.arguments import checked_params
+from jaxrnn.diagnostics.backward import backward, by_lag
+from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, non_finite
+from jaxrnn.diagnostics.gate_statistics import GateStatistics, gates
+from jaxrnn.diagnostics.layer import Layer, record
+from jaxrnn.gradients.inexact import floats
+from jaxrnn.models.composite import Composite
+from jaxrnn.types import Cell, Gradient, Model, Params
+from jaxrnn.unroll import unroll
+
+ROWS = 8
+"""Rows of a batch that are looked at by lag."""
+MAX_LAG = 128
+"""The longest lag that is looked at."""
+
+BatchLoss = Callable[[Any, dict[str, Any]], jax.Array]
+
+
+class LayerStatistics(NamedTuple):
+    """One recurrent layer; steps count in the order in which it reads.
+
+    Attributes:
+      norm_by_lag: as `gradient_norm_by_lag`, [K+1].
+      gates: as `gate_statistics`; empty for a cell that names no gates.
+      first_non_finite: as `first_non_finite`, of all rows.
+    """
+
+    norm_by_lag: jax.Array
+    gates: dict[str, GateStatistics]
+    first_non_finite: FirstNonFinite
+
+
+class GradientStatistics(NamedTuple):
+    """All of a model.
+
+    Attributes:
+      loss: its value.
+      gradient_norms, parameter_norms: of each parameter, by its path such as "0/1/w_h".
+      layers: each recurrent layer, by its path and cell, such as "0/1 LSTM".
+    """
+
+    loss: jax.Array
+    gradient_norms: dict[str, jax.Array]
+    parameter_norms: dict[str, jax.Array]
+    layers: dict[str, LayerStatistics]
+
+
+def gradient_statistics(
+    model: Model | Cell,
+    params: Params,
+    batch: dict[str, Any],
+    loss: BatchLoss | None = None,
+    *,
+    key: jax.Array | None = None,
+    rows: int = ROWS,
+    max_lag: int = MAX_LAG,
+) -> GradientStatistics:
+    """The numbers of `gradient_report` that are cheap: pure, to be jitted and called now and then while training.
+
+    Costs two gradients of the batch and, for each layer, `max_lag` backward passes over `rows` rows, run as one batch.
+
+    Args:
+      model: a Model with recurrent layers, or a Cell.
+      params: its parameters.
+      batch: "xs" and what the loss needs; "lengths" and "resets" as for `unroll`.
+      loss: (ys, batch) -> scalar; None: an inner product of the outputs with fixed random numbers.
+      key: for noise; None means evaluation.
+      rows: how many rows of the batch are looked at by lag.
+      max_lag: the longest lag, in steps.
+
+    Returns:
+      GradientStatistics.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which; the model has no recurrent layer.
+    """
+    checks.positive_int("max_lag", max_lag)
+    checks.positive_int("rows", rows)
+    return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
+
+
+class Recorded(NamedTuple):
+    """A model's loss, the norms of its parameters and of their gradients by name, and its recurrent layers by name."""
+
+    loss: jax.Array
+    gradient_norms: dict[str, jax.Array]
+    parameter_norms: dict[str, jax.Array]
+    layers: dict[str, Layer]
+
+
+def recorded(
+    model: Model | Cell, params: Params, batch: dict[str, Any], loss: BatchLoss | None, key: jax.Array | None
+) -> Recorded:
+    """Runs a model and differentiates its loss; takes what `gradient_statistics` does."""
+    checks.instance("model", model, (Model, Cell), "make one with jr.stack([cell, ...])")
+    if not isinstance(batch, dict) or "xs" not in batch:
+        raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.short(batch)}')
+    of_batch: BatchLoss = _projection if loss is None else checks.callable_("loss", loss)
+    checked_params(model, params)
+    options: dict[str, Any] = {name: batch.get(name) for name in ("lengths", "resets")} | {"key": key}
+
+    def run(params: Params, gradient: Gradient) -> Any:
+        if isinstance(model, Cell):
+            return unroll(model, params, batch["xs"], gradient=gradient, **options)[1]
+        return model.apply(params, batch["xs"], gradient=gradient, **options)[1]
+
+    found = record(run, params, lambda ys: of_batch(ys, batch))
+    if not found.layers:
+        raise ValueError(f"model: expected at least one recurrent layer, got {checks.short(model)}")
+    names = [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, x in jax.tree_util.tree_leaves_with_path(params)
+        if floats(x)
+    ]
+    gradient_norms = {name: jnp.linalg.norm(x.reshape(-1)) for name, x in zip(names, found.d_params, strict=True)}
+    parameter_norms = {name: jnp.linalg.norm(jnp.reshape(x, -1)) for name, x in zip(names, floats(params), strict=True)}
+    return Recorded(found.loss, gradient_norms, parameter_norms, _named(model, found.layers))
+
+
+def statistics(found: Recorded, rows: int, max_lag: int) -> GradientStatistics:
+    """The numbers of what `recorded` returns."""
+
+    def of_layer(layer: Layer) -> LayerStatistics:
+        norms = by_lag(layer.first_rows(rows), {}, max_lag).norms
+        return LayerStatistics(norms, gates(layer), non_finite(layer, backward(layer, {})[0]))
+
+    return GradientStatistics(*found[:3], {name: of_layer(layer) for name, layer in found.layers.items()})
+
+
+def _named(model: Model | Cell, layers: list[Layer]) -> dict[str, Layer]:
+    """Each layer by the path of its cell in the model; by its cell alone if the model does not list it in `parts`."""
+    paths, named = {id(cell): path for path, cell in _cells(model, ())}, {}
+    for layer in layers:
+        name = f"{'/'.join(paths.get(id(layer.cell), ()))} {type(layer.cell).__name__}".strip()
+        again = sum(other.split(" #")[0] == name for other in named)
+        named[f"{name} #{again + 1}" if again else name] = layer
+    return named
+
+
+def _cells(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Cell]]:
+    if isinstance(part, Cell):
+        yield path, part
+        return
+    names = part.names if isinstance(part, Composite) else [None] * len(part.parts)
+    for name, child in zip(names, part.parts, strict=True):
+        yield from _cells(child, path if name is None else (*path, name))
+
+
+def _projection(ys: Any, batch: dict[str, Any]) -> jax.Array:
+    del batch
+    outputs = floats(ys)
+    keys = jax.random.split(jax.random.key(0), len(outputs))
+    products = [jnp.vdot(jax.random.normal(k, y.shape, y.dtype), y) for k, y in zip(keys, outputs, strict=True)]
+    return sum(products[1:], products[0])

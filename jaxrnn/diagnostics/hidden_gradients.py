@@ -1,0 +1,51 @@
+"""The loss's derivative with respect to the state at each step."""
+
+from typing import Any
+
+import jax
+
+from jaxrnn.diagnostics.backward import backward
+from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
+from jaxrnn.gradients.inexact import cotangent
+from jaxrnn.types import Cell, Params, Tree
+
+
+def hidden_gradients(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    loss: Loss,
+    *,
+    carry: Tree = None,
+    lengths: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    key: jax.Array | None = None,
+) -> Tree:
+    """dL/dh[t] for all t: what the loss's gradient is when backpropagation through time has come to step t.
+
+    dL/dcarry[t-1] = (d step[t] / dcarry[t-1])^T (dL/dcarry[t], dL/dy[t])
+
+    Where it shrinks by a factor from each step to the one before, the gradient vanishes; where it grows, it explodes.
+    It adds up what comes from all outputs from y[t] on: `gradient_norm_by_lag` tells them apart. Memory: O(T).
+
+    Args:
+      cell, params, xs: as for `unroll`.
+      loss: (ys) -> scalar, of the outputs [T, *batch_shape, H].
+      carry, lengths, resets, reverse, key: as for `unroll`.
+
+    Returns:
+      A tree like the carry, [T, *batch_shape, ...]: entry t is the derivative with respect to the carry after x[t] was
+      read. Zero on padding; None for what has no derivative, such as integers. It counts y[t] itself where y[t] is a
+      function of that carry: for every gated cell; for a plain cell where y[t] is a leaf of the carry.
+
+    Raises:
+      ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar.
+
+    References:
+      Bengio, Simard and Frasconi 1994, Learning long-term dependencies with gradient descent is difficult, IEEE
+      Transactions on Neural Networks 5(2); Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063.
+    """
+    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
+    layer = record_cell(cell, params, xs, loss, **options)
+    return in_time(cotangent(layer.after, backward(layer, {})[0]), reverse)

@@ -1,0 +1,124 @@
+"""What the Jacobians of a recurrence do to a gradient: at one step, and over many."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.arguments import checked_resets, valid_steps
+
+
+def singular_values(matrices: Any) -> jax.Array:
+    """Singular values, the largest first: by how much a matrix stretches a gradient, in its N directions.
+
+    Args:
+      matrices: [..., N, N], such as `state_jacobians` returns, or params["w_h"] of a cell with one gate.
+
+    Returns:
+      [..., N].
+
+    Raises:
+      ValueError, TypeError: these are no square matrices.
+    """
+    return jnp.linalg.svd(_square(matrices), compute_uv=False)
+
+
+def spectral_radius(matrices: Any) -> jax.Array:
+    """The largest magnitude of an eigenvalue: the growth per step, in the long run, of what is multiplied again.
+
+    Args:
+      matrices: [..., N, N], such as `state_jacobians` returns, or params["w_h"] of a cell with one gate.
+
+    Returns:
+      [...].
+
+    Raises:
+      ValueError, TypeError: these are no square matrices.
+    """
+    return jnp.abs(jnp.linalg.eigvals(_square(matrices))).max(-1)
+
+
+def product_norms(
+    jacobians: Any, *, max_lag: int | None = None, lengths: Any = None, resets: Any = None, reverse: bool = False
+) -> jax.Array:
+    """The norm of dh[t]/dh[t-k] by lag k: the most that a gradient can grow on its way back over k steps.
+
+    dh[t]/dh[t-k] = J[t] J[t-1] ... J[t-k+1];  the norm is its largest singular value, the mean is over t
+
+    For h[t] = tanh(... + h[t-1] @ w_h) it is at most s^k, s the largest singular value of w_h: for s < 1 the gradient
+    must vanish, and it can explode only if s > 1. Work: T times K products and decompositions of N x N.
+
+    Args:
+      jacobians: [T, *batch_shape, N, N], as `state_jacobians` returns.
+      max_lag: K, the longest lag, in steps; None or more than T: T.
+      lengths, resets, reverse: as handed to `state_jacobians`. Products over padding or an episode's start are left
+        out.
+
+    Returns:
+      [K+1, *batch_shape], lag 0 (which is 1) first; NaN where a row has no k steps.
+
+    Raises:
+      ValueError, TypeError: an argument has the wrong shape, type or value.
+
+    References:
+      Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063.
+    """
+    max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
+    J, counted = running(jacobians, lengths, resets, reverse)
+    T = len(J)
+
+    def body(state: tuple[jax.Array, jax.Array], _: None) -> Any:
+        products, whole = state  # over the k steps up to t, for all t; whether all of them count
+        norms = jnp.linalg.svd(products, compute_uv=False)[..., 0]
+        mean = jnp.where(whole, norms, jnp.zeros_like(norms)).sum(0) / whole.sum(0).astype(norms.dtype)
+        before = jnp.roll(products, 1, 0), jnp.roll(whole, 1, 0).at[0].set(False)
+        return (J @ before[0], counted & before[1]), mean
+
+    _, means = jax.lax.scan(body, (J, counted), length=T if max_lag is None else min(T, max_lag))
+    return jnp.concatenate([jnp.ones_like(means[:1]), means])
+
+
+class Running(NamedTuple):
+    """Jacobians in the order in which the loop ran.
+
+    Attributes:
+      jacobians: [T, *batch_shape, N, N], the identity where they do not count.
+      counted: bool [T, *batch_shape]: neither padding nor an episode's start.
+    """
+
+    jacobians: jax.Array
+    counted: jax.Array
+
+
+def running(jacobians: Any, lengths: Any, resets: Any, reverse: bool) -> Running:
+    """Checks what the functions of Jacobians over time are called with, and puts it in order."""
+    J = _square(jacobians, "jacobians")
+    if J.ndim < 3 or J.shape[0] < 1:
+        raise ValueError(f"jacobians: expected at least one step, [T, ..., N, N], got {checks.short(J)}")
+    checks.flag("reverse", reverse)
+    T, rows = J.shape[0], J.shape[1:-2]
+    counted = jnp.ones((T, *rows), bool) if lengths is None else valid_steps(lengths, T, rows)
+    if resets is not None:
+        starts = checked_resets(resets, T, rows)
+        if reverse:
+            starts = jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
+        counted = counted & ~starts
+    if reverse:
+        J, counted = jnp.flip(J, 0), jnp.flip(counted, 0)
+    return masked(J, counted)
+
+
+def masked(J: jax.Array, counted: jax.Array) -> Running:
+    """Puts the identity where a step does not count."""
+    eye = jnp.broadcast_to(jnp.eye(J.shape[-1], dtype=J.dtype), J.shape)
+    return Running(jnp.where(counted[..., None, None], J, eye), counted)
+
+
+def _square(value: Any, name: str = "matrices") -> jax.Array:
+    x = checks.array(name, value)
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2] or 0 in x.shape:
+        raise ValueError(f"{name}: expected square matrices [..., N, N], got {checks.short(x)}")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected floating-point numbers, got {checks.short(x)}")
+    return x

@@ -1,0 +1,145 @@
+"""What the diagnostics look at: one cell's loop over a sequence, as `unroll` prepared it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.gradients.autodiff import Autodiff
+from jaxrnn.gradients.inexact import floats, with_floats
+from jaxrnn.gradients.masks import take_step
+from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, leaf, pytree
+from jaxrnn.unroll import unroll
+
+Loss = Callable[[Any], jax.Array]
+
+
+class Layer(NamedTuple):
+    """One loop, with time in the order in which it ran: under `reverse`, backward.
+
+    Attributes:
+      cell, params: what ran.
+      inputs: what it ran over.
+      before, after: the carries before and after each step, [T, ...].
+      ys: the outputs [T, ...].
+      d_ys: the loss's derivative with respect to the floating-point leaves of ys; empty without a loss.
+    """
+
+    cell: Any
+    params: Params
+    inputs: Inputs
+    before: Tree
+    after: Tree
+    ys: Any
+    d_ys: list[jax.Array]
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The axes between time and features."""
+        return self.inputs.steps.x.shape[1:-1]
+
+    def first_rows(self, count: int) -> "Layer":
+        """The first rows of the first batch axis."""
+        if not self.batch_shape or count >= self.batch_shape[0]:
+            return self
+        B = self.batch_shape[0]
+
+        def rows(tree: Tree, axis: int) -> Tree:
+            cut = (slice(None),) * axis + (slice(count),)
+            return jax.tree.map(lambda x: x[cut] if jnp.shape(x)[axis : axis + 1] == (B,) else x, tree)
+
+        inputs = Inputs(rows(self.inputs.steps, 1), rows(self.inputs.initial, 0))
+        before, after, ys, d_ys = rows((self.before, self.after, self.ys, self.d_ys), 1)
+        return Layer(self.cell, self.params, inputs, before, after, ys, d_ys)
+
+
+@pytree
+class Recorder(Autodiff):
+    """Runs as `autodiff` does, and notes every loop that it ran.
+
+    Attributes:
+      shifts: for each loop, what is added to the floating-point leaves of its outputs; None: nothing.
+      cells: the cell of each loop so far. Apart from the layers, as a cell is no result of what is differentiated.
+      layers: each loop so far, without its cell.
+    """
+
+    shifts: list[list[jax.Array]] | None = leaf(default=None)
+    cells: list[Cell] = leaf(default_factory=list)
+    layers: list[Layer] = leaf(default_factory=list)
+
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+        def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
+            after, y = take_step(cell, params, carry, step, inputs.initial)
+            return after, (carry, after, y)
+
+        final, (before, after, ys) = jax.lax.scan(body, carry, inputs.steps)
+        if self.shifts is not None:
+            shifts = self.shifts[len(self.layers)]
+            ys = with_floats(ys, [y + shift for y, shift in zip(floats(ys), shifts, strict=True)])
+        self.cells.append(cell)
+        self.layers.append(Layer(None, params, inputs, before, after, ys, []))
+        return final, ys
+
+
+class Record(NamedTuple):
+    """What a call passed through.
+
+    Attributes:
+      loss: its value.
+      d_params: the loss's derivative with respect to the floating-point leaves of the parameters.
+      layers: every loop, in the order in which they ran.
+    """
+
+    loss: jax.Array
+    d_params: list[jax.Array]
+    layers: list[Layer]
+
+
+Run = Callable[[Params, Gradient], Any]
+"""(params, gradient) -> ys."""
+
+
+def record(run: Run, params: Params, loss: Loss) -> Record:
+    """Runs, and differentiates the loss of what came out."""
+    checks.callable_("loss", loss)
+
+    def checked(gradient: Gradient, params: Params) -> jax.Array:
+        return checks.scalar("loss", loss(run(params, gradient)))
+
+    def outputs() -> list[list[jax.Array]]:
+        recorder = Recorder()
+        checked(recorder, params)
+        return [floats(layer.ys) for layer in recorder.layers]
+
+    recorders = []
+
+    def value(values: list[jax.Array], shifts: list[list[jax.Array]]) -> tuple[jax.Array, list[Layer]]:
+        recorder = Recorder(shifts=shifts)
+        recorders.append(recorder)
+        return checked(recorder, with_floats(params, values)), recorder.layers
+
+    shifts = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(outputs))
+    differentiate = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)
+    (found, layers), (d_params, d_ys) = differentiate(floats(params), shifts)
+    named = zip(layers, recorders[-1].cells, d_ys, strict=True)
+    return Record(found, d_params, [layer._replace(cell=cell, d_ys=d) for layer, cell, d in named])
+
+
+def record_cell(cell: Cell, params: Params, xs: Any, loss: Loss, **options: Any) -> Layer:
+    """The loop of one `unroll` with a loss (ys) -> scalar; `options` are those of `unroll`."""
+    run: Run = lambda params, gradient: unroll(cell, params, xs, gradient=gradient, **options)[1]  # noqa: E731
+    return record(run, params, loss).layers[0]
+
+
+def run_cell(cell: Cell, params: Params, xs: Any, **options: Any) -> Layer:
+    """The loop of one `unroll`; `options` are those of `unroll`."""
+    recorder = Recorder()
+    unroll(cell, params, xs, gradient=recorder, **options)
+    return recorder.layers[0]._replace(cell=cell)
+
+
+def in_time(tree: Tree, reverse: bool) -> Tree:
+    """Arrays [T, ...] in the order in which a loop ran, from or to that of x[t]."""
+    return jax.tree.map(lambda x: jnp.flip(x, 0), tree) if reverse else tree

@@ -1,0 +1,63 @@
+"""Lyapunov exponents of a recurrence."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.diagnostics.jacobian_products import Running, running
+
+
+def lyapunov_spectrum(
+    jacobians: Any, *, transient: int = 0, lengths: Any = None, resets: Any = None, reverse: bool = False
+) -> jax.Array:
+    """The finite-time Lyapunov exponents: mean growth rates along the state's own path, by QR.
+
+    Q[t] R[t] = J[t] Q[t-1];  exponent i = mean over t of log |R[t][i, i]|
+
+    exp(exponent) is the factor per step. All below zero: a small change of the state dies out, and so does a gradient;
+    the largest above zero: the recurrence is chaotic, and gradients explode.
+
+    Args:
+      jacobians: [T, *batch_shape, N, N], as `state_jacobians` returns.
+      transient: so many first steps only turn Q into the right directions and do not count: fewer than T.
+      lengths, resets, reverse: as handed to `state_jacobians`. Padding and episodes' starts do not count.
+
+    Returns:
+      [*batch_shape, N] in nats per step, the largest first; NaN for a row in which no step counts.
+
+    Raises:
+      ValueError, TypeError: an argument has the wrong shape, type or value.
+
+    References:
+      Benettin et al. 1980, Meccanica 15; Vogt et al. 2022, arXiv:2006.14123; Engelken, Wolf and Abbott 2023, Lyapunov
+      spectra of chaotic recurrent neural networks, Physical Review Research 5(4).
+    """
+    J, counted = running(jacobians, lengths, resets, reverse)
+    T = len(J)
+    if isinstance(transient, bool) or not isinstance(transient, (int, np.integer)) or not 0 <= transient < T:
+        raise ValueError(f"transient: expected an integer from 0 to T - 1 = {T - 1}, got {checks.short(transient)}")
+    return exponents(Running(J, counted & (jnp.arange(T) >= transient).reshape(T, *(1,) * (counted.ndim - 1))))
+
+
+def exponents(path: Running) -> jax.Array:
+    """As `lyapunov_spectrum`, of the steps that count."""
+    J, counted = path
+
+    def body(q: jax.Array, at_t: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        jacobian, counts = at_t
+        q, r = jnp.linalg.qr(jacobian @ q)
+        growth = jnp.log(jnp.abs(jnp.diagonal(r, axis1=-2, axis2=-1)))
+        return q, jnp.where(counts[..., None], growth, jnp.zeros_like(growth))
+
+    q = jnp.broadcast_to(jnp.eye(J.shape[-1], dtype=J.dtype), J.shape[1:])
+    _, growth = jax.lax.scan(body, q, (J, counted))
+    mean = growth.sum(0) / counted.sum(0)[..., None].astype(J.dtype)
+    return jnp.flip(jnp.sort(mean, -1), -1)
+
+
+def mean_over_rows(spectra: jax.Array) -> jax.Array:
+    """[*batch_shape, N] -> [N]; rows in which no step counts are left out."""
+    return jnp.nanmean(spectra.reshape(-1, spectra.shape[-1]), axis=0)

@@ -1,0 +1,252 @@
+"""Pictures of the diagnostics. matplotlib is imported where it is used: it is an optional extra."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.diagnostics.gate_statistics import GateStatistics
+from jaxrnn.diagnostics.jacobian_products import running, singular_values
+from jaxrnn.diagnostics.lyapunov_spectrum import exponents, mean_over_rows
+from jaxrnn.types import Tree
+
+
+def plot_hidden_gradients(gradients: Tree, path: str | None = None) -> Any:
+    """Draws the norm of dL/dh[t] over time, the root of the sum of squares over rows and units.
+
+    Args:
+      gradients: a tree of [T, ...], as `hidden_gradients` returns.
+      path: a file to write the picture to, such as "gradients.png"; None: only return it.
+
+    Returns:
+      The matplotlib Figure.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError, TypeError: these are no arrays over time.
+    """
+    norms = _norms("gradients", gradients)
+    figure, (axes,) = new_figure("plot_hidden_gradients", (5.5, 3.8), 1, 1)
+    for name, values in norms.items():
+        axes.plot(values, label=name or "h")
+    _log_scale(axes, list(norms.values()))
+    axes.set(xlabel="step t", ylabel="norm", title="gradient that reaches each step, |dL/dh[t]|")
+    axes.legend(frameon=False)
+    return saved(figure, path)
+
+
+def plot_lag_contributions(contributions: dict[str, Any], path: str | None = None) -> Any:
+    """Draws the norm of each lag's part of a weight's gradient.
+
+    Args:
+      contributions: {name: [K+1, ...]}, as `lag_contributions` returns.
+      path: a file to write the picture to, such as "lags.png"; None: only return it.
+
+    Returns:
+      The matplotlib Figure.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError, TypeError: these are no arrays over lags.
+    """
+    norms = _norms("contributions", contributions)
+    figure, (axes,) = new_figure("plot_lag_contributions", (5.5, 3.8), 1, 1)
+    for name, values in norms.items():
+        axes.plot(values, label=name)
+    _log_scale(axes, list(norms.values()))
+    axes.set(xlabel="lag k (steps back from the output)", ylabel="norm", title="part of the weights' gradient by lag")
+    axes.legend(frameon=False)
+    return saved(figure, path)
+
+
+def plot_state_jacobians(
+    jacobians: Any, path: str | None = None, *, lengths: Any = None, resets: Any = None, reverse: bool = False
+) -> Any:
+    """Draws singular values over time, and all of them beside the growth per step in the long run.
+
+    Args:
+      jacobians: [T, *batch_shape, N, N], as `state_jacobians` returns.
+      path: a file to write the picture to, such as "jacobians.png"; None: only return it.
+      lengths, resets, reverse: as handed to `state_jacobians`. Padding and episodes' starts are left out.
+
+    Returns:
+      The matplotlib Figure.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError, TypeError: an argument has the wrong shape, type or value.
+    """
+    found = running(jacobians, lengths, resets, reverse)
+    figure, (over_time, spectrum) = new_figure("plot_state_jacobians", (10.0, 3.8), 1, 2)
+    values = np.where(np.asarray(found.counted)[..., None], np.asarray(singular_values(found.jacobians)), np.nan)
+    shown = values.reshape(len(values), -1, values.shape[-1])
+    steps = np.arange(len(shown))[::-1] if reverse else np.arange(len(shown))
+    for name, column in (("largest", 0), ("median", values.shape[-1] // 2), ("smallest", -1)):
+        over_time.plot(steps, _mean(shown[..., column]), label=name)
+    over_time.axhline(1.0, color="0.5", linewidth=0.8)
+    _log_scale(over_time, [line.get_ydata() for line in over_time.lines])
+    over_time.set(xlabel="step t", ylabel="mean over rows", title="singular values of dh[t]/dh[t-1]")
+    over_time.legend(frameon=False)
+    draw_spectra(spectrum, {"": (values, np.asarray(mean_over_rows(exponents(found))))})
+    return saved(figure, path)
+
+
+def plot_gate_statistics(gates: dict[str, GateStatistics], path: str | None = None) -> Any:
+    """Draws each gate's mean activation and saturated share over time.
+
+    Args:
+      gates: as `gate_statistics` returns.
+      path: a file to write the picture to, such as "gates.png"; None: only return it.
+
+    Returns:
+      The matplotlib Figure.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      TypeError: these are no statistics of gates.
+    """
+    for name, gate in checks.instance("gates", gates, dict).items():
+        checks.instance(f"gates[{name!r}]", gate, GateStatistics)
+    figure, panels = new_figure("plot_gate_statistics", (11.0, 3.6), 1, 3)
+    titles = ("mean activation", "share at the lower end", "share at the upper end")
+    for axes, title, part in zip(panels, titles, ("mean", "low", "high"), strict=True):
+        for name, gate in gates.items():
+            axes.plot(np.asarray(getattr(gate, part)), label=name)
+        axes.set(xlabel="step t", title=title)
+        axes.grid(alpha=0.3)
+        if part != "mean":
+            axes.set_ylim(-0.03, 1.03)
+    panels[0].legend(title="gate", frameon=False)
+    return saved(figure, path)
+
+
+# Panels, drawn on axes that exist.
+
+
+def draw_norm_by_lag(axes: Any, layers: dict[str, Any], vanishing: float, exploding: float) -> None:
+    """The gradient's norm by lag, relative to the outputs that it comes from, for each layer; the limits are shaded."""
+    for name, norms in layers.items():
+        axes.plot(norms, label=name)
+    _log_scale(axes, list(layers.values()))
+    axes.axhline(1.0, color="0.5", linewidth=0.8)
+    low, high = axes.get_ylim()
+    for label, limit, end, side in (("vanishing", vanishing, low, "top"), ("exploding", exploding, high, "bottom")):
+        if low < limit < high:
+            axes.axhspan(limit, end, color="C3", alpha=0.08, linewidth=0)
+            axes.annotate(label, (0.99, limit), xycoords=("axes fraction", "data"), color="C3", ha="right", va=side)
+    axes.set_ylim(low, high)
+    axes.set(xlabel="lag k (steps back from the output)", ylabel="norm, relative", title="gradient k steps back")
+    axes.legend(frameon=False, fontsize="small")
+
+
+def draw_spectra(axes: Any, layers: dict[str, tuple[Any, Any]]) -> None:
+    """Singular values [steps, ..., N] (median and all but the outer tenths) and exp(Lyapunov exponents) [N]."""
+    shown = []
+    for i, (name, (values, growth)) in enumerate(layers.items()):
+        if values is None:
+            continue
+        values = values.reshape(-1, values.shape[-1])
+        values = values[np.isfinite(values).all(-1)]
+        if not len(values):
+            continue
+        low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=0)
+        share = (np.arange(values.shape[-1]) + 0.5) / values.shape[-1]
+        axes.fill_between(share, low, high, color=f"C{i}", alpha=0.25, linewidth=0)
+        axes.plot(share, middle, color=f"C{i}", label=name or "singular values, one step")
+        axes.plot(share, np.exp(growth), "--", color=f"C{i}")
+        shown += [middle, np.exp(growth)]
+    axes.axhline(1.0, color="0.5", linewidth=0.8)
+    axes.set(xlabel="share of directions", ylabel="factor", title="spectrum of dh[t]/dh[t-1]")
+    if shown:
+        axes.plot([], [], "--", color="0.3", label="growth per step, long run")
+        _log_scale(axes, shown, decades=8)
+        axes.legend(frameon=False, fontsize="small")
+    else:
+        _say(axes, "no Jacobians")
+
+
+def draw_saturation(axes: Any, layers: dict[str, dict[str, GateStatistics]]) -> None:
+    """The share of time and units at which each gate is at the lower and the upper end of its range."""
+    bars = [(f"{layer}: {name}", gate) for layer, gates in layers.items() for name, gate in gates.items()]
+    axes.set(xlim=(0.0, 1.0), xlabel="share, mean over time", title="saturated gates")
+    if not bars:
+        _say(axes, "no gates")
+        return
+    low, high = (np.array([_mean(np.asarray(getattr(g, end))) for _, g in bars]) for end in ("low", "high"))
+    at = np.arange(len(bars))
+    axes.barh(at, low, height=0.6, color="C0", label="at the lower end")
+    axes.barh(at, high, height=0.6, left=low, color="C1", label="at the upper end")
+    for y, share in zip(at, low + high, strict=True):
+        axes.annotate(f" {share:.0%}", (min(share, 0.92), y), va="center", fontsize="small")
+    axes.set_yticks(at, [name for name, _ in bars])
+    axes.set_ylim(max(len(bars), 4) - 0.5, -0.5)
+    axes.legend(frameon=False, fontsize="small")
+
+
+def draw_parameter_norms(axes: Any, gradients: dict[str, float], parameters: dict[str, float]) -> None:
+    """Each parameter's gradient norm and its own norm."""
+    at = np.arange(len(gradients))
+    axes.plot(list(gradients.values()), at, "o", color="C3", label="gradient")
+    axes.plot([parameters[name] for name in gradients], at, "s", color="0.6", label="parameter")
+    axes.set_yticks(at, [name or "params" for name in gradients])
+    axes.set_ylim(max(len(at), 4) - 0.5, -0.5)
+    if any(x > 0 and np.isfinite(x) for x in [*gradients.values(), *parameters.values()]):
+        axes.set_xscale("log")
+    axes.set(xlabel="norm", title="parameters and their gradients")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+
+
+def new_figure(name: str, size: tuple[float, float], rows: int, columns: int) -> tuple[Any, list[Any]]:
+    """A Figure and its axes; `name` is what needs matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f'{name} needs matplotlib: pip install "jaxrnn[plot]"') from error
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, list(np.ravel(figure.subplots(rows, columns)))
+
+
+def saved(figure: Any, path: str | None) -> Any:
+    """The figure, written to a file if there is a path."""
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
+
+
+def _norms(argument: str, tree: Tree) -> dict[str, np.ndarray]:
+    """The norm of each array over all but its first axis, by name; NaN for zero."""
+    found = {}
+    for place, x in jax.tree_util.tree_leaves_with_path(tree):
+        x = np.asarray(checks.array(argument, x))
+        if x.ndim < 1 or not np.issubdtype(x.dtype, np.floating):
+            raise ValueError(f"{argument}: expected floating-point arrays [T, ...], got {checks.short(x)}")
+        name = jax.tree_util.keystr(place, simple=True, separator="/")
+        norms = np.sqrt(np.square(x.astype(np.float64)).reshape(len(x), -1).sum(-1))
+        found[name] = np.where(norms > 0, norms, np.nan)  # a gap, on a log scale
+    if not found:
+        raise ValueError(f"{argument}: expected at least one array [T, ...], got {checks.short(tree)}")
+    return found
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of what is finite; NaN if nothing is."""
+    finite = np.isfinite(x)
+    count = finite.sum(-1)
+    return np.where(count, np.where(finite, x, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
+
+
+def _log_scale(axes: Any, shown: list[Any], decades: int = 16) -> None:
+    """A log scale, if there is anything that it can show; no more than so many decades of it."""
+    values = np.concatenate([np.ravel(x) for x in shown])
+    values = values[np.isfinite(values) & (values > 0)]
+    axes.grid(alpha=0.3)
+    if len(values):
+        axes.set_yscale("log")
+        low, high = values.min(), values.max()
+        axes.set_ylim(max(low, high / 10.0**decades) / 3, high * 3)
+
+
+def _say(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.5", transform=axes.transAxes)

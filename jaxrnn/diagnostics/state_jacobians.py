@@ -1,0 +1,78 @@
+"""The derivative of each state with respect to the one before."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.arguments import check_rows
+from jaxrnn.diagnostics.layer import Layer, in_time, run_cell
+from jaxrnn.gradients.inexact import floats, with_floats
+from jaxrnn.gradients.masks import take_step
+from jaxrnn.types import Cell, Params, Step, Tree
+
+
+def state_jacobians(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    *,
+    carry: Tree = None,
+    lengths: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """dh[t]/dh[t-1] for all t and rows, where h is the whole carry: h and c for an LSTM.
+
+    J[t][i, j] = d carry[t]_i / d carry[t-1]_j
+
+    `singular_values`, `spectral_radius`, `product_norms` and `lyapunov_spectrum` say what they do to a gradient. Rows
+    are taken to be independent of each other, as those of all cells of this library are. Memory: T times rows times
+    N^2, so choose a few rows.
+
+    Args:
+      cell, params, xs: as for `unroll`.
+      carry, lengths, resets, reverse, key: as for `unroll`.
+
+    Returns:
+      [T, *batch_shape, N, N]: N floating-point numbers in the carry of one row, its leaves one after the other.
+      J[t] is the identity on padding and zero where an episode starts anew. Under `reverse` the state before x[t] is
+      that of x[t+1]: J[t] = dh[t]/dh[t+1].
+
+    Raises:
+      ValueError, TypeError: as `unroll` does.
+    """
+    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
+    return in_time(jacobians(run_cell(cell, params, xs, **options)), reverse)
+
+
+def jacobians(layer: Layer) -> jax.Array:
+    """As `state_jacobians`, in the order in which the loop ran."""
+    rows, like = layer.batch_shape, floats(jax.tree.map(lambda x: x[0], layer.before))
+    check_rows("carry", like, rows)
+    dtype = max((x.dtype for x in like), key=lambda dtype: dtype.itemsize)
+    sizes = [math.prod(x.shape[len(rows) :]) for x in like]
+
+    def flat(leaves: list[jax.Array]) -> jax.Array:
+        columns = [x.astype(dtype).reshape(*rows, n) for x, n in zip(leaves, sizes, strict=True)]
+        return jnp.concatenate(columns, -1)
+
+    def for_all_rows(vector: jax.Array) -> list[jax.Array]:
+        vectors = jnp.broadcast_to(vector.reshape(*(1,) * len(rows), -1), (*rows, len(vector)))
+        parts = jnp.split(vectors, np.cumsum(sizes)[:-1], axis=-1)
+        return [part.reshape(x.shape).astype(x.dtype) for part, x in zip(parts, like, strict=True)]
+
+    def jacobian(at_t: tuple[Step, Tree]) -> jax.Array:
+        step, before = at_t
+
+        def after(values: list[jax.Array]) -> list[jax.Array]:
+            carry = with_floats(before, values)
+            return floats(take_step(layer.cell, layer.params, carry, step, layer.inputs.initial)[0])
+
+        _, pull = jax.vjp(after, floats(before))  # reverse mode, as a user's own derivatives may have no other
+        return jax.vmap(lambda e: flat(pull(for_all_rows(e))[0]), out_axes=-2)(jnp.eye(sum(sizes), dtype=dtype))
+
+    return jax.lax.map(jacobian, (layer.inputs.steps, layer.before))

@@ -1,0 +1,145 @@
+"""What each step, and each lag, adds to the gradient of the weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.diagnostics.backward import backward, by_lag
+from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
+from jaxrnn.types import Cell, Params, Tree
+
+
+def weight_contributions(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    loss: Loss,
+    *,
+    names: Sequence[str] | None = None,
+    carry: Tree = None,
+    lengths: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    key: jax.Array | None = None,
+) -> dict[str, Any]:
+    """dL/dW[t]: the gradient of the weights as step t alone uses them.
+
+    dL/dW = sum over t of dL/dW[t], exactly; with a loss that is a mean over steps, their mean is T times smaller.
+    Memory: T times that of the weights chosen.
+
+    Args:
+      cell, params, xs: as for `unroll`.
+      loss: (ys) -> scalar.
+      names: which of the parameters, by their names in `params`; None: "w_h" if there is one, else all.
+      carry, lengths, resets, reverse, key: as for `unroll`.
+
+    Returns:
+      {name: [T, *shape]}; zero where all rows have ended. What reaches a parameter through `initial_carry`, and not
+      through a step, is not in it.
+
+    Raises:
+      ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar; there is no such parameter.
+    """
+    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
+    weights = _chosen(params, names)
+    return in_time(backward(record_cell(cell, params, xs, loss, **options), weights)[1], reverse)
+
+
+def lag_contributions(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    loss: Loss,
+    *,
+    names: Sequence[str] | None = None,
+    max_lag: int | None = None,
+    carry: Tree = None,
+    lengths: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    key: jax.Array | None = None,
+) -> dict[str, Any]:
+    """The gradient of the weights by lag: what the outputs y[s] give to the weights as step s - k uses them.
+
+    dL/dW = sum over k of G[k];  G[k] = sum over s of (dy[s] / dW[s-k])^T dL/dy[s]
+
+    The norms of G[k] show how far back learning reaches. One pass back through time with the K + 1 lags as a batch.
+    Memory: K + 1 times that of the weights chosen.
+
+    Args:
+      cell, params, xs: as for `unroll`.
+      loss: (ys) -> scalar. It is split by the outputs that it reads: dL/dy[s] counts for step s.
+      names: which of the parameters, by their names in `params`; None: "w_h" if there is one, else all.
+      max_lag: K, the longest lag, in steps; None or more than T - 1: T - 1, with which the sum is the whole gradient.
+      carry, lengths, resets, reverse, key: as for `unroll`. Lags count in the order in which the steps are read.
+
+    Returns:
+      {name: [K+1, *shape]}, lag 0 first. What reaches a parameter through `initial_carry` is not in it.
+
+    Raises:
+      ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar; there is no such parameter;
+        `max_lag` is no positive integer.
+    """
+    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
+    max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
+    weights = _chosen(params, names)
+    return by_lag(record_cell(cell, params, xs, loss, **options), weights, max_lag).d_weights
+
+
+def gradient_norm_by_lag(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    loss: Loss,
+    *,
+    max_lag: int | None = None,
+    carry: Tree = None,
+    lengths: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """How much of the gradient is left k steps before the output that it comes from.
+
+    r[k] = sqrt(sum over s of |v[s, k]|^2 / sum over s of |dL/dy[s]|^2);  v[s, k] = (dy[s] / dh[s-k])^T dL/dy[s]
+
+    A curve that falls is a vanishing gradient, one that rises an exploding one. Sums are over rows too, and over those
+    outputs only that have k steps of their own episode before them, so the two sums see the same outputs.
+
+    Args:
+      cell, params, xs: as for `unroll`.
+      loss: (ys) -> scalar.
+      max_lag: K, the longest lag, in steps; None or more than T - 1: T - 1.
+      carry, lengths, resets, reverse, key: as for `unroll`. Lags count in the order in which the steps are read.
+
+    Returns:
+      r [K+1], lag 0 first: 1 where y is h itself, 0 for a plain cell whose y is no leaf of its carry. NaN for lags that
+      no output has.
+
+    Raises:
+      ValueError, TypeError: as `lag_contributions` does.
+
+    References:
+      Hochreiter, Bengio, Frasconi and Schmidhuber 2001, Gradient flow in recurrent nets: the difficulty of learning
+      long-term dependencies.
+    """
+    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
+    max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
+    return by_lag(record_cell(cell, params, xs, loss, **options), {}, max_lag).norms
+
+
+def _chosen(params: Params, names: Sequence[str] | None) -> Params:
+    if not isinstance(params, dict):
+        raise TypeError(f"params: expected a dict, whose entries have names, got {checks.short(params)}")
+    if names is None:
+        names = ("w_h",) if "w_h" in params else tuple(params)
+    for i, name in enumerate(checks.sequence("names", names, str)):
+        if name not in params:
+            raise ValueError(f"names[{i}]: expected one of {tuple(params)}, got {name!r}")
+        for x in jax.tree.leaves(params[name]):
+            if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+                raise TypeError(f"names[{i}]: expected floating-point parameters, got {name!r} {checks.short(x)}")
+    return {name: params[name] for name in names}

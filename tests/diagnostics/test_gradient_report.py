@@ -1,0 +1,172 @@
+"""The report on models: known verdicts, and numbers that equal those of the single diagnostics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests.helpers import assert_close
+
+T, B, D, H, O = 30, 4, 3, 8, 2
+RNG = np.random.default_rng(0)
+XS = RNG.standard_normal((T, B, D)).astype(np.float32)
+BATCH = {"xs": XS, "targets": RNG.standard_normal((T, B, O)).astype(np.float32)}
+MODEL = jr.chain(
+    jr.stack([jr.lstm(D, H)]), jr.residual(jr.stack([jr.gru(H, H)])), jr.bidirectional(jr.elman(H, O), jr.elman(H, O))
+)
+
+
+def identity(x):
+    return x
+
+
+def of_elman(gain, *, steps=T, **options):
+    """A cell whose recurrent matrix is orthogonal, times a gain."""
+    cell = jr.elman(D, H, **options)
+    params = cell.init(jax.random.key(0))
+    return jr.gradient_report(cell, params | {"w_h": gain * params["w_h"]}, {"xs": XS[:steps]}, jacobians=False)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "gain", "options"),
+    [
+        ("vanishing", 0.3, {}),
+        ("vanishing", 0.7, {"activation": identity}),
+        ("healthy", 1.0, {"activation": identity}),
+        ("exploding", 1.4, {"activation": identity}),
+        ("exploding", 4.0, {"activation": jax.nn.relu}),
+        ("healthy", 0.7, {"activation": identity, "steps": 5}),
+        ("not finite", 1e30, {"activation": identity}),
+    ],
+)
+def test_verdicts_on_known_recurrences(verdict, gain, options):
+    report = of_elman(gain, **options)
+    assert report.verdict == verdict
+    assert f"Elman: {verdict}" in str(report)
+    if options.get("activation") is identity and verdict != "not finite":
+        lag = options.get("steps", T) - 1
+        assert report.layers[0].lag == lag
+        assert report.layers[0].left == pytest.approx(gain**lag, rel=1e-3)
+        assert report.layers[0].factor == pytest.approx(gain, rel=1e-3)
+
+
+def test_an_lstm_as_it_is_drawn_is_healthy_on_a_short_sequence():
+    cell = jr.lstm(D, H)
+    report = jr.gradient_report(cell, cell.init(jax.random.key(0)), {"xs": XS[:12]}, jacobians=False)
+    assert report.verdict == "healthy"
+
+
+def test_a_loss_that_is_a_mean_over_all_steps_hides_no_vanishing_gradient():
+    """dL/dh[t] is as large at every step then: what y[t] itself gives. By lag it vanishes all the same."""
+    cell = jr.elman(D, H)
+    params = cell.init(jax.random.key(0))
+    params = params | {"w_h": 0.3 * params["w_h"]}
+    loss = lambda ys: jnp.square(ys).mean()  # noqa: E731
+    at_each_step = jnp.linalg.norm(jr.hidden_gradients(cell, params, XS, loss), axis=(1, 2))
+    assert at_each_step.min() > 0.2 * at_each_step.max()
+    assert jr.gradient_report(cell, params, BATCH, lambda ys, _: loss(ys), jacobians=False).verdict == "vanishing"
+
+
+@pytest.fixture(scope="module")
+def whole():
+    params = MODEL.init(jax.random.key(1))
+    batch = BATCH | {"xs": XS[:8], "lengths": np.array([8, 5, 3, 8])}
+    batch["targets"] = np.concatenate([batch["targets"][:8]] * 2, -1)
+    key = jax.random.key(2)
+    return params, batch, key, jr.gradient_report(MODEL, params, batch, jr.mean_squared_error, key=key)
+
+
+def test_every_layer_of_a_model_is_found_by_its_path(whole):
+    names = {layer.name for layer in whole[3].layers}
+    assert names == {"0/0 LSTM", "1/0 GRU", "2/forward Elman", "2/backward Elman"}
+
+
+def test_parameter_norms_are_those_of_the_gradient(whole):
+    params, batch, key, report = whole
+
+    def loss(params):
+        return jr.mean_squared_error(MODEL.apply(params, batch["xs"], lengths=batch["lengths"], key=key)[1], batch)
+
+    value, d = jax.jit(jax.value_and_grad(loss))(params)
+    assert report.loss == pytest.approx(float(value), rel=1e-5)
+    want = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): float(jnp.linalg.norm(x))
+        for path, x in jax.tree_util.tree_leaves_with_path(d)
+    }
+    assert report.gradient_norms == pytest.approx(want, rel=1e-4)
+    assert report.parameter_norms["0/0/w_h"] == pytest.approx(float(jnp.linalg.norm(params["0"]["0"]["w_h"])), rel=1e-5)
+
+
+def test_a_layer_inside_a_model_has_the_numbers_of_the_diagnostics_on_it_alone(whole):
+    """The backward cell at the top: its inputs and the loss's derivative of its outputs are worked out by hand."""
+    params, batch, _, report = whole
+    lengths = batch["lengths"]
+    below, top = jr.chain(*MODEL.models[:2]), MODEL.models[2]
+    hs = below.apply({name: params[name] for name in ("0", "1")}, batch["xs"], lengths=lengths)[1]
+    forward = jr.unroll(top.forward, params["2"]["forward"], hs, lengths=lengths)[1]
+
+    def loss(ys):
+        return jr.mean_squared_error(jnp.concatenate([forward, ys], -1), batch)
+
+    cell, own = top.backward, params["2"]["backward"]
+    options = {"lengths": lengths, "reverse": True}
+    layer = next(layer for layer in report.layers if "backward" in layer.name)
+    norms = jr.gradient_norm_by_lag(cell, own, hs, loss, **options)
+    np.testing.assert_allclose(layer.statistics.norm_by_lag, norms, rtol=1e-4)
+    gates = jr.gate_statistics(cell, own, hs, **options)["h"]
+    assert_close(layer.statistics.gates["h"].mean, jnp.flip(gates.mean), 1e-5)
+    J = jr.state_jacobians(cell, own, hs[:, :2], lengths=lengths[:2], reverse=True)
+    exponents = jr.lyapunov_spectrum(J, lengths=lengths[:2], reverse=True).mean(0)
+    assert_close(layer.lyapunov_spectrum, exponents, 1e-4)
+    values = np.flip(np.where(np.arange(8)[:, None, None] < lengths[:2, None], jr.singular_values(J), np.nan), 0)
+    np.testing.assert_allclose(layer.singular_values, values, rtol=1e-4)
+    assert tuple(map(int, layer.statistics.first_non_finite)) == (-1, -1)
+
+
+def test_the_cheap_numbers_are_those_of_the_report_jitted_and_vmapped(whole):
+    params, batch, key, report = whole
+
+    def statistics(params):
+        return jr.gradient_statistics(MODEL, params, batch, jr.mean_squared_error, key=key)
+
+    each = jax.jit(jax.vmap(statistics))(jax.tree.map(lambda x: jnp.stack([x, 0.5 * x]), params))
+    for layer in report.layers:
+        norms = each.layers[layer.name].norm_by_lag
+        np.testing.assert_allclose(norms[0], layer.statistics.norm_by_lag, rtol=1e-3)
+        assert np.nanmax(np.abs(norms[1] - norms[0])) > 1e-3
+    assert_close(each.loss[0], report.loss, 1e-5)
+
+
+def test_only_so_many_rows_and_lags_are_looked_at():
+    cell = jr.elman(D, H)
+    params = cell.init(jax.random.key(0))
+    found = jr.gradient_statistics(cell, params, BATCH, lambda ys, _: ys[-1].sum(), rows=2, max_lag=4)
+    want = jr.gradient_norm_by_lag(cell, params, XS[:, :2], lambda ys: ys[-1].sum(), max_lag=4)
+    assert_close(found.layers["Elman"].norm_by_lag, want, 1e-5)
+
+
+def test_the_page_names_the_worst_layer_and_lists_all(whole):
+    text = str(whole[3])
+    assert text.splitlines()[0].startswith(whole[3].worst.name)
+    for layer in whole[3].layers:
+        assert f"{layer.left:.1e}" in text
+        assert layer.name in text
+    for name in whole[3].gradient_norms:
+        assert name in text
+
+
+def test_where_it_is_not_finite_is_said():
+    """dL/dh[29] of the default loss, which is linear, is a number; what step 29 hands back is none."""
+    cell = jr.elman(D, H)
+    xs = XS.copy()
+    xs[7, 2, 0] = np.nan
+    report = jr.gradient_report(cell, cell.init(jax.random.key(0)), {"xs": xs}, jacobians=False)
+    assert str(report).splitlines()[0] == "Elman: not finite, first forward at step 7 and backward at step 28"
+
+
+def test_a_loss_that_reads_the_first_step_alone_has_no_gradient_through_time():
+    cell = jr.elman(D, H)
+    report = jr.gradient_report(cell, cell.init(jax.random.key(0)), BATCH, lambda ys, _: ys[0].sum(), jacobians=False)
+    assert report.verdict == "no gradient"
+    assert "no gradient goes back in time" in str(report)
