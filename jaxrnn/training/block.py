@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import checks
-from jaxrnn.training.data import rows_of, shuffled_rows, take
+from jaxrnn.training.data import rows_of, shuffled_rows, take, window
 from jaxrnn.training.evaluate import over_rows
 from jaxrnn.training.state import TrainState
 from jaxrnn.training.step import Loss, Metrics, make_train_step
@@ -41,7 +41,8 @@ class Task(NamedTuple):
     """What is trained, and how; the same for all blocks of a run.
 
     `axes`, `validation_axes` say where each array of the data has its rows (see `training.data`); `axes` is None if the
-    data are batches, one for each step.
+    data are batches, one for each step. `window` is how many steps of time an optimizer step reads of a stream; None if
+    the data are no streams.
     """
 
     model: Model
@@ -52,6 +53,7 @@ class Task(NamedTuple):
     axes: dict[str, int] | None
     validation_axes: dict[str, int] | None
     batch_size: int
+    window: int | None
 
 
 Block = Callable[[Progress, Any, Any, jax.Array], tuple[Progress, Report]]
@@ -74,8 +76,15 @@ def make_block(task: Task, length: int) -> Block:
         number = jnp.result_type(float)
 
         def take_step(state: TrainState, rows_or_batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-            batch = rows_or_batch if task.axes is None else take(data, task.axes, rows_or_batch)
-            state, values = train_step(state, batch)
+            fresh = state.step == 0
+            if task.axes is None:
+                batch = rows_or_batch
+            elif task.window is None:
+                batch = take(data, task.axes, rows_or_batch)
+            else:
+                i = state.step % (len(data["xs"]) // task.window)
+                batch, fresh = window(data, task.axes, i * task.window, task.window), i == 0
+            state, values = train_step(state, batch, fresh)
             return state, {name: values[name].astype(number) for name in names}
 
         def skip(state: TrainState, _: Any) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -86,6 +95,8 @@ def make_block(task: Task, length: int) -> Block:
 
         if task.axes is None:
             batches = data
+        elif task.window is not None:
+            batches = jnp.arange(length)
         else:
             key = jax.random.fold_in(state.key, ORDER)
             batches = shuffled_rows(key, state.step, length, rows_of(data), task.batch_size)

@@ -58,6 +58,8 @@ class RunDirectory:
             train={name: np.asarray(x) for name, x in history.get("train", {}).items()},
             validation={name: np.asarray(x) for name, x in history.get("validation", {}).items()},
             validation_steps=np.asarray(history.get("validation_steps", np.zeros(0, np.int64))),
+            diagnostics={name: np.asarray(x) for name, x in history.get("diagnostics", {}).items()},
+            diagnostic_steps=np.asarray(history.get("diagnostic_steps", np.zeros(0, np.int64))),
             compile_seconds=float(history["compile_seconds"]),
             run_seconds=float(history["run_seconds"]),
         )

@@ -70,6 +70,17 @@ def take(data: dict[str, jax.Array], axes: dict[str, int], rows: jax.Array) -> B
     return {entry: jnp.take(x, rows, axis=axes[entry]) for entry, x in data.items()}
 
 
+def window(data: dict[str, jax.Array], axes: dict[str, int], start: jax.Array, count: int) -> Batch:
+    """Steps start ... start+count-1 of all sequences; "lengths" count from there."""
+
+    def cut(entry: str, x: jax.Array) -> jax.Array:
+        if axes[entry] == 1:
+            return jax.lax.dynamic_slice_in_dim(x, start, count, 0)
+        return jnp.clip(x - start.astype(x.dtype), 0, count) if entry == "lengths" else x
+
+    return {entry: cut(entry, x) for entry, x in data.items()}
+
+
 def shuffled_rows(key: jax.Array, step: jax.Array, steps: int, N: int, batch_size: int) -> jax.Array:
     """The rows of the minibatches of `steps` steps from `step` on: int [steps, batch_size].
 

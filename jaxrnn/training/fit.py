@@ -16,9 +16,11 @@ import optax
 from tqdm import tqdm
 
 from jaxrnn import checks
+from jaxrnn.gradients.truncated import Truncated
 from jaxrnn.training.block import Best, Progress, Report, Task, make_block
 from jaxrnn.training.checkpoint import RunDirectory
-from jaxrnn.training.data import Batch, checked_data, rows_of, stacked
+from jaxrnn.training.data import Batch, checked_batch, checked_data, rows_of, stacked
+from jaxrnn.training.diagnose import make_diagnose, probe
 from jaxrnn.training.history import History, in_order
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import Loss, Metrics
@@ -64,6 +66,7 @@ def fit(
     patience: int | None = None,
     params: Params = None,
     gradient: Gradient | None = None,
+    diagnose_every: int | None = None,
     run_dir: Any = None,
     progress: bool = True,
 ) -> FitResult:
@@ -77,7 +80,8 @@ def fit(
       data: a dict of arrays that hold all rows: "xs" [T, N, ...], and what the loss needs: sequences [T, N, ...], the
         rest [N, ...]; "lengths" [N] and "resets" [T, N] also go to the model. Minibatches are drawn from it without
         replacement, shuffled anew in each epoch, inside the compiled program. Or an iterable of batches, each such a
-        dict, all of one shape; training ends when it does. A resumed run skips as many batches as it has seen.
+        dict, all of one shape; training ends when it does. A resumed run skips as many batches as it has seen. With
+        `gradient=jr.truncated(k, k)` the rows are streams, see below.
       key: for parameters, order and dropout; the same key gives the same run.
       steps: how many steps the run has in all.
       batch_size: rows in a minibatch; only for a dict.
@@ -87,7 +91,13 @@ def fit(
       block: steps in one compiled call.
       patience: stop after this many validations without a lower loss. None: never.
       params: parameters to start from, instead of freshly drawn ones.
-      gradient: how to differentiate through time; None for what the layers were built with.
+      gradient: how to differentiate through time; None for what the layers were built with. `jr.truncated(k, k)` trains
+        on streams: each optimizer step reads the next k steps of all rows (a dict's, T // k of them a pass; or a batch
+        of k steps), the carry passes on from step to step and from batch to batch, "resets" start episodes, and a new
+        pass through a dict begins with the initial carry. Give truncation to the layers (`jr.stack(cells,
+        gradient=...)`) for shuffled minibatches of whole sequences instead.
+      diagnose_every: look at the gradient after every so many steps, as `gradient_statistics` does, on the first 8 rows
+        of a dict or a batch of an iterable: `History.diagnostics`. A block then has at most so many steps. None: never.
       run_dir: a directory. The run is saved there every half minute, at its end and when it is interrupted (Ctrl-C
         lets the block under way end first). A second call with the same
         arguments goes on where the last save stands, and ends with the parameters of an uninterrupted run; with more
@@ -109,12 +119,17 @@ def fit(
         checks.positive_int("patience", patience)
         if validation is None:
             raise ValueError("validation: expected a dict of arrays with patience, got None")
-    length = min(block, steps)
-    feed, axes = _feed(data, batch_size, length)
+    every = steps if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
+    length = min(block, steps, every)
+    k = _window(gradient)
+    feed, axes, rows = _feed(data, batch_size, length, k)
     held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
-    task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0)
+    task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0, k)
     run = jax.jit(make_block(task, length), donate_argnums=0)
     now, history = _start(model, optimizer, key, params, validation is not None), History()
+    if k is not None:
+        carry = jax.tree.map(lambda x: jnp.array(x, copy=True), model.initial_carry(now.state.params, (rows,)))
+        now = now._replace(state=now.state._replace(carry=carry))
 
     with contextlib.ExitStack() as stack:
         directory = None
@@ -129,9 +144,10 @@ def fit(
         history.stopped = _reason_to_stop(history, patience)
 
         compiled, saved_at = None, time.monotonic()
+        diagnose = make_diagnose(task)
         bar = stack.enter_context(tqdm(total=steps, initial=first, unit="step", disable=not progress))
         while history.steps < steps and history.stopped == "steps":
-            batches, count = feed(min(length, steps - history.steps))
+            batches, count = feed(min(length, steps - history.steps, every - history.steps % every))
             if count == 0:
                 history.stopped = "data"
                 break
@@ -147,6 +163,8 @@ def fit(
             interrupted = _wait(report)
             history.run_seconds += time.perf_counter() - start
             history.extend(report.train, report.validation, count)
+            if diagnose_every is not None and history.steps % every == 0:
+                history.look(diagnose(now.state.params, probe(task, batches)))
             history.stopped = _reason_to_stop(history, patience)
             bar.set_postfix(_shown(report, count), refresh=False)
             bar.update(count)
@@ -213,18 +231,36 @@ def _start(model: Model, optimizer: Any, key: Any, params: Params, validated: bo
     return Progress(state, best)
 
 
-def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int], tuple[Any, int]], Any]:
-    """A function n -> (what n steps read, for how many steps it lasts), and the axes of the rows if data are a dict.
+def _window(gradient: Gradient | None) -> int | None:
+    """How many steps of a stream an optimizer step reads; None if the data are no streams."""
+    if not isinstance(gradient, Truncated):
+        return None
+    if gradient.k1 != gradient.k2:
+        raise ValueError(f"gradient: expected truncated(k1, k2) with k1 = k2 for training on streams, got {gradient}")
+    return gradient.k1
 
-    Called with -n it skips n steps.
+
+def _feed(
+    data: Any, batch_size: int | None, length: int, k: int | None
+) -> tuple[Callable[[int], tuple[Any, int]], Any, int]:
+    """A function n -> (what n steps read, for how many steps it lasts), the rows' axes of a dict, the rows of streams.
+
+    Called with -n the function skips n steps.
     """
     if isinstance(data, dict):
         arrays, axes = checked_data("data", data)
+        if k is not None:
+            T, N = arrays["xs"].shape[:2]
+            if k > T:
+                raise ValueError(f"gradient: expected k1 of at most the T = {T} steps of data, got {k}")
+            if batch_size not in (None, N):
+                raise ValueError(f"batch_size: expected None: all {N} streams go on together, got {batch_size}")
+            return lambda count: (arrays, max(count, 0)), axes, N
         if batch_size is None:
             raise ValueError(f"batch_size: expected how many of the {rows_of(arrays)} rows a minibatch has, got None")
         if checks.positive_int("batch_size", batch_size) > rows_of(arrays):
             raise ValueError(f"batch_size: expected at most the {rows_of(arrays)} rows of data, got {batch_size}")
-        return lambda count: (arrays, max(count, 0)), axes
+        return lambda count: (arrays, max(count, 0)), axes, 0
     if not isinstance(data, Iterable):
         raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
     if isinstance(data, (list, tuple)) and not all(isinstance(batch, dict) for batch in data):
@@ -233,7 +269,14 @@ def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int
         raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")
     if batch_size is not None:
         raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
-    batches = iter(data)
+    batches, rows = iter(data), 0
+    if k is not None:
+        for batch in batches:  # the first one
+            T, rows = checked_batch("data", batch)["xs"].shape[:2]
+            if k != T:
+                raise ValueError(f"gradient: expected k1 = {T}, the steps of a batch, got {k}")
+            batches = itertools.chain([batch], batches)
+            break
 
     first: dict[str, jax.Array] = {}
 
@@ -244,7 +287,7 @@ def _feed(data: Any, batch_size: int | None, length: int) -> tuple[Callable[[int
             return {}, 0
         return stacked(batches, count, length, first)
 
-    return feed, None
+    return feed, None, rows
 
 
 def _shown(report: Report, count: int) -> dict[str, str]:

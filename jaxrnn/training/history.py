@@ -15,6 +15,10 @@ class History:
       train: by name, a value for each step taken, [steps]: "loss", "gradient_norm" and the metrics.
       validation: by name, a value for each validation; empty without validation data.
       validation_steps: int, after how many steps each validation took place.
+      diagnostics: with `diagnose_every`, by name, a value for each look at the gradient: "gradient_norm/0/w_h" and the
+        like, the norm of a parameter's gradient, [looks]; "norm_by_lag/0/0 LSTM", a layer's `gradient_norm_by_lag`,
+        [looks, K+1]; "saturated/0/0 LSTM/f", the saturated share of a gate, mean over time, [looks].
+      diagnostic_steps: int, after how many steps each look took place.
       compile_seconds: what compiling took, in seconds; a resumed run's include those before.
       run_seconds: what running took, in seconds, without compiling.
       stopped: why the run ended: "steps" (all were taken), "patience", "data" (an iterator ended) or "diverged" (a loss
@@ -24,6 +28,8 @@ class History:
     train: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     validation: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     validation_steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    diagnostics: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    diagnostic_steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     compile_seconds: float = 0.0
     run_seconds: float = 0.0
     stopped: str = "steps"
@@ -61,6 +67,13 @@ class History:
             self.validation[name] = np.append(self.validation.get(name, np.zeros(0)), np.asarray(value))
         if validation:
             self.validation_steps = np.append(self.validation_steps, self.steps)
+
+    def look(self, diagnostics: dict[str, np.ndarray]) -> None:
+        """Adds one look at the gradient, after the steps taken so far."""
+        for name, value in diagnostics.items():
+            past = self.diagnostics.get(name, np.zeros((0, *value.shape), value.dtype))
+            self.diagnostics[name] = np.concatenate([past, value[None]])
+        self.diagnostic_steps = np.append(self.diagnostic_steps, self.steps)
 
     def plot(self, path: str | None = None) -> Any:
         """Draws each measurement against the step.

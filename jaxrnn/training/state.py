@@ -8,7 +8,7 @@ import optax
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
-from jaxrnn.types import Model, Params
+from jaxrnn.types import Model, Params, Tree
 
 
 class TrainState(NamedTuple):
@@ -19,12 +19,14 @@ class TrainState(NamedTuple):
       params: the model's parameters.
       opt_state: the optimizer's state.
       key: the random key that all randomness of the run is derived from; it does not change.
+      carry: the model's carry after the last step, for training on streams; None: each batch starts anew.
     """
 
     step: jax.Array
     params: Params
     opt_state: Any
     key: jax.Array
+    carry: Tree = None
 
 
 def train_state(

@@ -9,12 +9,12 @@ import optax
 
 from jaxrnn import checks
 from jaxrnn.training.state import TrainState
-from jaxrnn.types import Gradient, Model
+from jaxrnn.types import Gradient, Model, Params, Tree
 
 Batch = dict[str, Any]
 Loss = Callable[[Any, Batch], jax.Array]
 Metrics = Mapping[str, Loss]
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 
 
 def make_train_step(
@@ -28,6 +28,10 @@ def make_train_step(
     """A pure function (state, batch) -> (state, metrics) that takes one step of gradient descent.
 
     Jit it with the state donated, so that it is updated in place: `jax.jit(train_step, donate_argnums=0)`.
+
+    On streams (`state.carry` is not None) each batch goes on where the one before it ended: the carry is handed over,
+    and no gradient goes back through it. The function then takes a third argument `fresh`, bool: True where a new pass
+    through the stream begins, from the model's initial carry.
 
     Args:
       model: the model.
@@ -46,42 +50,51 @@ def make_train_step(
     checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
     evaluate = objective(model, loss, metrics, gradient)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def train_step(
+        state: TrainState, batch: Batch, fresh: jax.Array | bool = False
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         checks.instance("state", state, TrainState, "make one with jr.train_state")
         key = jax.random.fold_in(state.key, state.step)
-        (_, values), grads = jax.value_and_grad(evaluate, has_aux=True)(state.params, batch, key)
+
+        def start(params: Params) -> Tree:
+            if state.carry is None:
+                return None
+            initial = model.initial_carry(params, jnp.shape(batch["xs"])[1:2])
+            return jax.tree.map(lambda a, b: jnp.where(fresh, a, b), initial, state.carry)
+
+        def objective_of(params: Params) -> tuple[jax.Array, tuple[dict[str, jax.Array], Tree]]:
+            value, values, carry = evaluate(params, batch, key, start(params))
+            return value, (values, carry)
+
+        (_, (values, carry)), grads = jax.value_and_grad(objective_of, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         values["gradient_norm"] = optax.tree.norm(grads)
-        return TrainState(state.step + 1, params, opt_state, state.key), values
+        carry = None if state.carry is None else carry
+        return TrainState(state.step + 1, params, opt_state, state.key, carry), values
 
     return train_step
 
 
 def objective(
     model: Model, loss: Loss, metrics: Metrics | None = None, gradient: Gradient | None = None
-) -> Callable[..., tuple[jax.Array, dict[str, jax.Array]]]:
-    """A function (params, batch, key) -> (loss, {"loss": ..., and the metrics}); its arguments are checked."""
+) -> Callable[..., tuple[jax.Array, dict[str, jax.Array], Tree]]:
+    """A function (params, batch, key, carry) -> (loss, {"loss": ..., and the metrics}, carry), arguments checked."""
     checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
     checks.callable_("loss", loss)
     metrics = checks.metrics(metrics)
     if gradient is not None:
         checks.instance("gradient", gradient, Gradient)
 
-    def evaluate(params: Any, batch: Batch, key: jax.Array | None) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def evaluate(
+        params: Any, batch: Batch, key: jax.Array | None, carry: Tree = None
+    ) -> tuple[jax.Array, dict[str, jax.Array], Tree]:
         if not isinstance(batch, dict) or "xs" not in batch:
             raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.short(batch)}')
         options = {name: batch.get(name) for name in ("lengths", "resets")}
-        _, ys = model.apply(params, batch["xs"], key=key, gradient=gradient, **options)
-        values = {"loss": _scalar("loss", loss(ys, batch))}
-        values |= {name: _scalar(f"metrics[{name!r}]", f(ys, batch)) for name, f in metrics.items()}
-        return values["loss"], values
+        carry, ys = model.apply(params, batch["xs"], carry=carry, key=key, gradient=gradient, **options)
+        values = {"loss": checks.scalar("loss", loss(ys, batch))}
+        values |= {name: checks.scalar(f"metrics[{name!r}]", f(ys, batch)) for name, f in metrics.items()}
+        return values["loss"], values, carry
 
     return evaluate
-
-
-def _scalar(name: str, value: Any) -> jax.Array:
-    value = checks.array(name, value)
-    if value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ValueError(f"{name}: expected a function that returns a floating-point scalar, got {checks.short(value)}")
-    return value

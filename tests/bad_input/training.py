@@ -156,6 +156,7 @@ def _fit():
     yield from sizes("fit", "steps", lambda v: fit(steps=v))
     yield from sizes("fit", "block", lambda v: fit(block=v))
     yield from [c for c in sizes("fit", "batch_size", lambda v: fit(batch_size=v)) if c.got != "None"]
+    yield from [c for c in sizes("fit", "diagnose_every", lambda v: fit(diagnose_every=v)) if c.got != "None"]
     yield from [c for c in sizes("fit", "patience", lambda v: fit(patience=v, validation=DATA)) if c.got != "None"]
     yield from each("fit", "progress", lambda v: fit(progress=v), TypeError, "True or False", 1, "bar", None)
     yield from [
