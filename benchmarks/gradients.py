@@ -31,7 +31,7 @@ class Config:
     """reverse_scan beside autodiff."""
 
     rounds: int = 15
-    """Timed rounds."""
+    """Timed rounds at least; short programs get more."""
     cells: tuple[str, ...] = tuple(CELLS)
     """Which cells."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/gradients.json")

@@ -20,11 +20,18 @@ class Timing(NamedTuple):
     high: float
 
 
-def interleaved(functions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Timing]:
-    """Times each function once a round, in turn, so that a change of the machine's speed meets all of them."""
+def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, seconds: float = 2.0) -> dict[str, Timing]:
+    """Times each function once a round, in turn, so that a change of the machine's speed meets all of them.
+
+    Args:
+      functions: what to time, by name.
+      rounds: at least so many.
+      seconds: and at least for so long: a short program needs more rounds for the same spread.
+    """
     first = {name: _seconds(f) for name, f in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
+    start = time.perf_counter()
+    while len(next(iter(times.values()))) < rounds or time.perf_counter() - start < seconds:
         for name, f in functions.items():
             times[name].append(_seconds(f))
     quartiles = {name: np.quantile(t, [0.5, 0.25, 0.75]).tolist() for name, t in times.items()}

@@ -14,8 +14,15 @@ from jaxrnn import History
 PACKAGES = ("jaxrnn", "jax", "jaxlib", "optax", "numpy")
 
 
-def write(folder: pathlib.Path, config: Any, metrics: dict[str, Any], history: History) -> None:
-    """Writes config.json, metrics.json, history.json and curves.png into a folder, which is made if need be."""
+def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | None = None) -> None:
+    """Writes config.json and metrics.json into a folder, which is made if need be; of a history also its two files.
+
+    Args:
+      folder: where to.
+      config: the experiment's dataclass.
+      metrics: what it found, of what JSON knows.
+      history: of one run: history.json and curves.png.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     about = {
         "config": dataclasses.asdict(config),
@@ -24,12 +31,14 @@ def write(folder: pathlib.Path, config: Any, metrics: dict[str, Any], history: H
         "device": jax.devices()[0].device_kind,
         "platform": platform.platform(),
     }
-    curves = {name: {k: v.tolist() for k, v in getattr(history, name).items()} for name in ("train", "validation")} | {
-        "validation_steps": history.validation_steps.tolist()
-    }
-    for name, content in (("config", about), ("metrics", metrics), ("history", curves)):
+    contents = {"config": about, "metrics": metrics}
+    if history is not None:
+        measured = ("train", "validation")
+        curves = {name: {k: v.tolist() for k, v in getattr(history, name).items()} for name in measured}
+        contents["history"] = curves | {"validation_steps": history.validation_steps.tolist()}
+        history.plot(str(folder / "curves.png"))
+    for name, content in contents.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2, default=str) + "\n")
-    history.plot(str(folder / "curves.png"))
 
 
 def table(rows: dict[str, Any]) -> str:

@@ -10,9 +10,27 @@ from jaxrnn.cells.elman import Elman, elman
 from jaxrnn.cells.gru import GRU, ResetBeforeGRU, gru
 from jaxrnn.cells.lstm import LSTM, LSTMCarry, ProjectedLSTM, lstm
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
+from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
+from jaxrnn.diagnostics.gate_statistics import GateStatistics, gate_statistics
+from jaxrnn.diagnostics.gradient_report import GradientFlow, LayerReport, gradient_report
+from jaxrnn.diagnostics.gradient_statistics import GradientStatistics, LayerStatistics, gradient_statistics
+from jaxrnn.diagnostics.hidden_gradients import hidden_gradients
+from jaxrnn.diagnostics.jacobian_products import product_norms, singular_values, spectral_radius
+from jaxrnn.diagnostics.lyapunov_spectrum import lyapunov_spectrum
+from jaxrnn.diagnostics.plots import (
+    plot_gate_statistics,
+    plot_hidden_gradients,
+    plot_lag_contributions,
+    plot_state_jacobians,
+)
+from jaxrnn.diagnostics.state_jacobians import state_jacobians
+from jaxrnn.diagnostics.weight_contributions import gradient_norm_by_lag, lag_contributions, weight_contributions
 from jaxrnn.gated import GatedCell
 from jaxrnn.gradients.autodiff import autodiff
+from jaxrnn.gradients.checkpointed import checkpointed
+from jaxrnn.gradients.forward import forward
 from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.gradients.truncated import truncated
 from jaxrnn.initializers import torch_uniform
 from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error
 from jaxrnn.models.bidirectional import BidirectionalCarry, bidirectional
@@ -23,6 +41,7 @@ from jaxrnn.models.embed import embed
 from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
 from jaxrnn.models.stack import stack
+from jaxrnn.rtrl import rtrl_start, rtrl_step
 from jaxrnn.training.evaluate import evaluate
 from jaxrnn.training.fit import FitResult, fit
 from jaxrnn.training.history import History
@@ -38,12 +57,18 @@ __all__ = [
     "BidirectionalCarry",
     "Cell",
     "Elman",
+    "FirstNonFinite",
     "FitResult",
+    "GateStatistics",
     "GatedCell",
     "Gradient",
+    "GradientFlow",
     "GradientReport",
+    "GradientStatistics",
     "History",
     "LSTMCarry",
+    "LayerReport",
+    "LayerStatistics",
     "Model",
     "ProjectedLSTM",
     "ResetBeforeGRU",
@@ -55,6 +80,7 @@ __all__ = [
     "cell",
     "chain",
     "check_gradients",
+    "checkpointed",
     "cross_entropy",
     "ctrnn",
     "dense",
@@ -62,18 +88,39 @@ __all__ = [
     "elman",
     "embed",
     "evaluate",
+    "first_non_finite",
     "fit",
+    "forward",
+    "gate_statistics",
     "gated_cell",
+    "gradient_norm_by_lag",
+    "gradient_report",
+    "gradient_statistics",
     "gru",
+    "hidden_gradients",
+    "lag_contributions",
     "last",
     "layer_norm",
     "lstm",
+    "lyapunov_spectrum",
     "make_train_step",
     "mean_squared_error",
+    "plot_gate_statistics",
+    "plot_hidden_gradients",
+    "plot_lag_contributions",
+    "plot_state_jacobians",
+    "product_norms",
     "residual",
     "reverse_scan",
+    "rtrl_start",
+    "rtrl_step",
+    "singular_values",
+    "spectral_radius",
     "stack",
+    "state_jacobians",
     "torch_uniform",
     "train_state",
+    "truncated",
     "unroll",
+    "weight_contributions",
 ]

@@ -4,14 +4,24 @@ import jax
 import pytest
 
 import jaxrnn as jr
-from tests.bad_input import cells, losses, models, sequences, training
+from tests.bad_input import cells, diagnostics, gradients, losses, models, sequences, training
 from tests.bad_input.case import D, H, drawn, ones
 
-CASES = [*cells.CASES, *sequences.CASES, *models.CASES, *losses.CASES, *training.CASES]
+PARTS = (cells, sequences, gradients, models, losses, training, diagnostics)
+CASES = [case for part in PARTS for case in part.CASES]
 
 # The programs that take time: loops over time, and what `fit`, `evaluate` and `check_gradients` jit. Drawing parameters
 # or a carry of zeros compiles small programs of other names.
-LONG = {"jit(scan)", "jit(while)", "jit(block)", "jit(<lambda>)", "jit(loss)", "jit(along)", "jit(_evaluate)"}
+LONG = {
+    "jit(scan)",
+    "jit(while)",
+    "jit(block)",
+    "jit(<lambda>)",
+    "jit(loss)",
+    "jit(along)",
+    "jit(_evaluate)",
+    "jit(measure)",
+}
 
 
 @pytest.fixture
@@ -48,7 +58,7 @@ def test_the_names_of_the_cases_differ():
 
 def test_every_public_function_has_cases():
     functions = {name for name in jr.__all__ if callable(getattr(jr, name)) and name[0].islower()}
-    without_arguments = {"autodiff", "reverse_scan", "last"}
+    without_arguments = {"autodiff", "last"}
     tested = {part for case in CASES for part in (case.name.split("-")[0].split(".")[0],)}
     assert functions - without_arguments <= tested
 

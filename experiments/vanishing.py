@@ -1,0 +1,281 @@
+"""The adding problem: which recurrent networks carry a gradient back over T steps, and which of them learn?
+
+Each sequence has T steps of two features: a number from U(0, 1) and a marker that is 1 at two steps, one in each half
+of the sequence, else 0. The target, at the last step, is the sum of the two marked numbers. Its variance, 1/6, is the
+error of a network that remembers nothing.
+
+References:
+  Hochreiter and Schmidhuber 1997, Long short-term memory, Neural Computation 9(8), experiment 4, in the form of Le,
+  Jaitly and Hinton 2015, arXiv:1504.00941.
+"""
+
+import dataclasses
+import functools
+import itertools
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+import jaxrnn as jr
+from experiments import run_folder
+
+Network = Literal["elman-tanh", "elman-relu", "residual", "gru", "lstm", "lstm-chrono"]
+Training = Literal["clipped", "unclipped", "truncated"]
+LEARNING_RATES = {
+    "elman-tanh": 1e-3,
+    "elman-relu": 1e-3,
+    "residual": 1e-3,
+    "gru": 1e-2,
+    "lstm": 1e-2,
+    "lstm-chrono": 1e-2,
+}
+"""Of a few tried for at most 2,000 steps on T = 50 or 100, with seed 0."""
+FLOOR = 1e-12
+"""What the picture shows of smaller norms, which float32 has no digits for."""
+VARIANCE = 1 / 6
+"""Of the sum of two numbers from U(0, 1): the mean squared error of always saying 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Recurrent networks on the adding problem: gradients by lag, and who solves it."""
+
+    lengths: tuple[int, ...] = (50, 100)
+    """Lengths T of the sequences."""
+    networks: tuple[Network, ...] = get_args(Network)
+    """Which networks."""
+    trainings: tuple[Training, ...] = ("clipped",)
+    """Whole gradients whose norm is clipped, whole gradients as they are, or truncated (and clipped) ones."""
+    hidden: int = 64
+    """Hidden features."""
+    steps: int = 1500
+    """Steps of training at most; a run also ends once it has solved the task."""
+    patience: int = 1000
+    """A run ends after this many steps without a validation error below all those before."""
+    block: int = 100
+    """Steps from one validation to the next."""
+    batch_size: int = 32
+    """Sequences in a minibatch; each is seen once."""
+    learning_rate: float | None = None
+    """Adam's learning rate; None: each network's own, see LEARNING_RATES."""
+    clip_norm: float = 1.0
+    """The gradient's norm is clipped to this, where it is clipped."""
+    k: int = 25
+    """How many steps truncated gradients reach back."""
+    residual_step: float = 0.1
+    """a in the residual recurrence."""
+    solved: float = 0.01
+    """The task is solved when the mean squared error is below this share of the target's variance."""
+    seed: int = 0
+    """Seed of the parameters and the sequences."""
+    seeds: int = 1
+    """How many runs of each kind, with the seeds seed, seed + 1, ..."""
+    progress: bool = True
+    """Show a progress bar."""
+    out: pathlib.Path = pathlib.Path("runs/vanishing")
+    """Folder for the picture, results and configuration."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "steps", "patience", "block", "batch_size", "k", "seeds"):
+            _expect(name, "a positive integer", getattr(self, name) >= 1, getattr(self, name))
+        for name in ("residual_step", "clip_norm", "solved"):
+            _expect(name, "a number above 0", getattr(self, name) > 0, getattr(self, name))
+        if self.learning_rate is not None:
+            _expect("learning_rate", "a number above 0", self.learning_rate > 0, self.learning_rate)
+        for name in ("lengths", "networks", "trainings"):
+            _expect(name, "at least one", bool(getattr(self, name)), "none")
+        _expect("lengths", "at least 2 steps each", min(self.lengths) >= 2, self.lengths)
+        for name in ("steps", "patience"):
+            value = getattr(self, name)
+            _expect(name, f"a multiple of block = {self.block}", value % self.block == 0, value)
+
+
+def _expect(name: str, what: str, met: bool, got: Any) -> None:
+    if not met:
+        raise SystemExit(f"--{name.replace('_', '-')}: expected {what}, got {got}")
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def adding(key: jax.Array, T: int, B: int) -> dict[str, jax.Array]:
+    """B sequences of the adding problem: {"xs": [T, B, 2], "targets": [B, 1]}."""
+    values, first, second = jax.random.split(key, 3)
+    numbers = jax.random.uniform(values, (T, B))
+    at = jnp.stack([jax.random.randint(first, (B,), 0, T // 2), jax.random.randint(second, (B,), T // 2, T)])
+    markers = jax.nn.one_hot(at, T, axis=0).sum(1)
+    return {"xs": jnp.stack([numbers, markers], -1), "targets": (numbers * markers).sum(0)[:, None]}
+
+
+def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
+    """Mean squared error of the sum, at the last step."""
+    return jr.mean_squared_error(ys, batch, at="last")
+
+
+def identity(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """The identity matrix, as an initialiser."""
+    del key
+    return jnp.eye(*shape, dtype=dtype)
+
+
+def residual(params: Any, h: jax.Array, zx: Any, zh: Any, noise: Any, *, a: float) -> jax.Array:
+    """h[t] = h[t-1] + a tanh(x[t] @ w_x + b + h[t-1] @ w_h): a cell of one's own."""
+    del params, noise
+    return h + a * jnp.tanh(zx[0] + zh[0])
+
+
+def build(config: Config, network: Network, training: Training, T: int) -> jr.Model:
+    """One layer of a network, then the output at the last step."""
+    D, H = 2, config.hidden
+    cells: dict[str, Callable[[], jr.Cell]] = {
+        "elman-tanh": lambda: jr.elman(D, H),
+        "elman-relu": lambda: jr.elman(
+            D, H, activation=jax.nn.relu, recurrent_init=identity, input_init=jax.nn.initializers.normal(0.001)
+        ),
+        "residual": lambda: jr.gated_cell(D, H, 1, functools.partial(residual, a=config.residual_step)),
+        "gru": lambda: jr.gru(D, H),
+        "lstm": lambda: jr.lstm(D, H),
+        "lstm-chrono": lambda: jr.lstm(D, H, chrono=T),
+    }
+    gradient = jr.truncated(config.k) if training == "truncated" else jr.reverse_scan()
+    return jr.chain(jr.stack([cells[network]()], gradient=gradient), jr.last(), jr.dense(H, 1))
+
+
+def train(config: Config, network: Network, training: Training, T: int, seed: int) -> dict[str, Any]:
+    """One run, on sequences that are drawn as it goes."""
+    model = build(config, network, training, T)
+    adam = optax.adam(config.learning_rate or LEARNING_RATES[network])
+    optimizer = adam if training == "unclipped" else optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
+    step = jr.make_train_step(model, loss, optimizer)
+    initial, data, validation, test = jax.random.split(jax.random.key(seed), 4)
+    held_out, unseen = adding(validation, T, 1000), adding(test, T, 1000)
+
+    @jax.jit
+    def block(state: jr.TrainState, i: int) -> tuple[jr.TrainState, jax.Array]:
+        keys = jax.random.split(jax.random.fold_in(data, i), config.block)
+        state, measured = jax.lax.scan(lambda s, key: step(s, adding(key, T, config.batch_size)), state, keys)
+        return state, measured["gradient_norm"].max()
+
+    start = time.perf_counter()
+    state = jr.train_state(model, optimizer, key=initial)
+    drawn, errors, largest, ended = state.params, [], 0.0, "steps"
+    for i in range(config.steps // config.block):
+        state, norm = block(state, i)
+        errors.append(jr.evaluate(model, state.params, loss, held_out)["loss"] / VARIANCE)
+        largest = np.maximum(largest, norm)  # NaN stays NaN
+        if not (np.isfinite(errors[-1]) and np.isfinite(norm)):
+            ended = "diverged"
+        elif errors[-1] < config.solved:
+            ended = "solved"
+        elif i - int(np.argmin(errors)) >= config.patience // config.block:
+            ended = "patience"
+        if ended != "steps":
+            break
+    found = {
+        "network": network,
+        "training": training,
+        "T": T,
+        "seed": seed,
+        "ended": ended,
+        "steps": len(errors) * config.block,
+        "validation": errors,
+        "error": jr.evaluate(model, state.params, loss, unseen)["loss"] / VARIANCE,
+        "largest gradient norm": float(largest),
+        "seconds": time.perf_counter() - start,
+    }
+    if drawn_in_picture(config, found):
+        found["by lag"] = {
+            when: by_lag(model, params, unseen) for when, params in (("initial", drawn), ("trained", state.params))
+        }
+    return found
+
+
+def drawn_in_picture(config: Config, run: dict[str, Any]) -> bool:
+    """Whether the picture shows a run: those at the longest T, of the first training and seed."""
+    return (run["T"], run["training"], run["seed"]) == (max(config.lengths), config.trainings[0], config.seed)
+
+
+def by_lag(model: jr.Model, params: Any, batch: dict[str, Any]) -> list[float]:
+    """The norm of the whole gradient k steps before the last, relative to the last, for k = 0 ... T - 1."""
+    flow = jr.gradient_report(model, params, batch, loss, rows=16, max_lag=len(batch["xs"]), jacobians=False)
+    return flow.layers[0].statistics.norm_by_lag.tolist()
+
+
+def main(config: Config) -> list[dict[str, Any]]:
+    """Trains all that the configuration asks for, and reports; returns a dict for each run."""
+    kinds = list(itertools.product(config.lengths, config.networks, config.trainings))
+    runs = []
+    with tqdm(total=len(kinds) * config.seeds, unit="run", disable=not config.progress) as bar:
+        for (T, network, training), i in itertools.product(kinds, range(config.seeds)):
+            bar.set_description(f"T = {T}, {network}, {training}")
+            runs.append(train(config, network, training, T, config.seed + i))
+            tqdm.write(f"T = {T}, {network}, {training}: {_result(runs[-1:], network, training, T)}")
+            bar.update()
+            run_folder.write(config.out, config, runs)
+    plot(config, runs, config.out / "vanishing.png")
+    print(f"\n{table(config, runs)}\n\npicture, results and configuration: {config.out}")
+    return runs
+
+
+def table(config: Config, runs: list[dict[str, Any]]) -> str:
+    """Who solves it: a row for each network and training, a column for each T, as Markdown."""
+    lines = [
+        "| network | gradient | " + " | ".join(f"T = {T}" for T in config.lengths) + " |",
+        "|---|---|" + "---|" * len(config.lengths),
+    ]
+    for network, training in itertools.product(config.networks, config.trainings):
+        cells = [_result(runs, network, training, T) for T in config.lengths]
+        lines.append(f"| {network} | {training} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _result(runs: list[dict[str, Any]], network: str, training: str, T: int) -> str:
+    """After how many steps it was solved, or the error that was left, for each seed."""
+    shown = []
+    for run in runs:
+        if (run["network"], run["training"], run["T"]) == (network, training, T):
+            shown.append(f"**{run['steps']} steps**" if run["ended"] == "solved" else f"no, {_error(run)}")
+    return ", ".join(shown)
+
+
+def _error(run: dict[str, Any]) -> str:
+    return "diverged" if run["ended"] == "diverged" else f"{run['error']:.2f}"
+
+
+def plot(config: Config, runs: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """The gradient's norm by lag, at initialisation and after training, at the longest T."""
+    T, training = max(config.lengths), config.trainings[0]
+    figure = Figure(figsize=(11.0, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    shown = [run for run in runs if drawn_in_picture(config, run)]
+    for axes, (when, title) in zip(
+        panels, (("initial", "at initialisation"), ("trained", "after training")), strict=True
+    ):
+        for i, run in enumerate(shown):
+            solved = run["ended"] == "solved"
+            norms = np.maximum(run["by lag"][when], FLOOR)
+            axes.plot(
+                norms,
+                "-" if solved else "--",
+                color=f"C{i}",
+                label=f"{run['network']}{'' if solved else ' (not solved)'}",
+            )
+        axes.axhline(1.0, color="0.5", linewidth=0.8)
+        axes.set_yscale("log")
+        axes.set(xlabel="lag k (steps back from the output)", title=title, xlim=(0, T - 1))
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("norm of the gradient, relative to lag 0")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.suptitle(f"How much of the gradient is left k steps back (T = {T}, {training})")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
