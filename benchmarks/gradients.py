@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import tyro
 
 import jaxrnn as jr
+from benchmarks.agreement import error
 from benchmarks.timing import interleaved, machine
 
 CELLS = {
@@ -84,9 +84,8 @@ def measure(name: str, shape: tuple[int, int, int, int], vmapped: bool, rounds: 
     gradients = {"autodiff": jr.autodiff(), "reverse_scan": jr.reverse_scan()}
     programs = {k: program(cell, g, vmapped) for k, g in gradients.items()}
     found = {k: f(params, xs)[1] for k, f in programs.items()}
-    for k, reference in found["autodiff"].items():
-        error = np.max(np.abs(found["reverse_scan"][k] - reference)) / np.max(np.abs(reference))
-        assert error < 1e-4, f"{name} {shape}: gradients of {k} differ by {error}"
+    difference = error(found["reverse_scan"], found["autodiff"])
+    assert difference < 1e-4, f"{name} {shape}: the gradients differ by {difference}"
     timings = interleaved({k: lambda f=f: f(params, xs) for k, f in programs.items()}, rounds)
     memory = {k: f.lower(params, xs).compile().memory_analysis().temp_size_in_bytes for k, f in programs.items()}
     return {k: timings[k]._asdict() | {"temporary_bytes": memory[k]} for k in programs}

@@ -17,6 +17,7 @@ import numpy as np
 import tyro
 
 import jaxrnn as jr
+from benchmarks.agreement import error
 from benchmarks.timing import interleaved, machine
 
 Program = Callable[[Any, jax.Array], jax.Array]
@@ -130,8 +131,8 @@ def main(config: Config) -> dict[str, Any]:
     ready = {name: compiled(program, params, config.T, config) for name, program in ways.items()}
     reference = ready["autodiff"](params, xs, dys)
     for name, f in ready.items():
-        error = max(_errors(f(params, xs, dys), reference))
-        assert error < 1e-3 or name.startswith("truncated"), f"{name}: differs from autodiff by {error}"
+        difference = error(f(params, xs, dys), reference)
+        assert difference < 1e-3 or name.startswith("truncated"), f"{name}: differs from autodiff by {difference}"
     timings = interleaved({name: lambda f=f: f(params, xs, dys) for name, f in ready.items()}, config.rounds)
     memory = {name: f.memory_analysis().temp_size_in_bytes for name, f in ready.items()}
     base = timings["autodiff"].median, memory["autodiff"]
@@ -156,11 +157,6 @@ def main(config: Config) -> dict[str, Any]:
     config.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     _plot(result, config)
     return result
-
-
-def _errors(found: Any, reference: Any) -> list[float]:
-    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(reference), strict=True)
-    return [float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in pairs]
 
 
 def _plot(result: dict[str, Any], config: Config) -> None:

@@ -190,6 +190,11 @@ class GatedCell(Cell):
         """[..., G*H] -> G arrays [..., H]."""
         return tuple(z[..., g * self.H : (g + 1) * self.H] for g in range(self.G))
 
+    def pre_activations(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None) -> tuple[Gates, Gates]:
+        """(zx, zh) of one step."""
+        zx, zh = self.input_product(params, x), self.recurrent_product(params, self.read(carry, noise))
+        return self.split(zx), self.split(zh)
+
     def advance(self, own: Params, carry: Tree, zx: Gates, zh: Gates, noise: Noise | None) -> Tree:
         """`update`, then zoneout; parameters of half precision are used in that of the state."""
         new = self.update(in_state_dtype(own), carry, zx, zh, None if noise is None else noise.process)
@@ -209,8 +214,7 @@ class GatedCell(Cell):
 
     def step(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None = None) -> tuple[Tree, jax.Array]:
         """One step, with the products inside."""
-        zx = self.split(self.input_product(params, x))
-        zh = self.split(self.recurrent_product(params, self.read(carry, noise)))
+        zx, zh = self.pre_activations(params, carry, x, noise)
         carry = self.advance(own_params(params), carry, zx, zh, noise)
         return carry, self.hidden(carry)
 

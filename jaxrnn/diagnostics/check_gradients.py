@@ -10,11 +10,12 @@ import numpy as np
 from jaxrnn import checks
 from jaxrnn.arguments import checked_inputs, checked_params
 from jaxrnn.cells.custom import CustomCell
+from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.diagnostics.table import table
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.checkpointed import checkpointed
 from jaxrnn.gradients.forward import Forward, forward
-from jaxrnn.gradients.inexact import floats, with_floats
+from jaxrnn.gradients.inexact import floats, paths, with_floats
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.step_rule import Linearised
 from jaxrnn.types import Cell, Gradient, Model, Params, Tree
@@ -136,9 +137,9 @@ def check_gradients(
                 outputs = unroll(thing, a["params"], a["xs"], a["carry"], **options)
             else:
                 outputs = thing.apply(a["params"], a["xs"], carry=a["carry"], **options)
-            return _random_product(floats(outputs))
+            return random_product(outputs)
 
-        values, names = _nearby(floats(arguments)), _names(arguments)
+        values, names = _nearby(floats(arguments)), paths(arguments)
         reference = jax.jit(jax.grad(lambda v: loss(v, autodiff())))(values)
         rows = []
         for gradient in compared:
@@ -170,12 +171,6 @@ def _nearby(values: list[jax.Array]) -> list[jax.Array]:
     """The values and a little: a carry or bias of exactly zero may stand on a kink, where no difference is a slope."""
     keys = jax.random.split(jax.random.key(1), len(values))
     return [x + SHIFT * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, values, strict=True)]
-
-
-def _random_product(outputs: list[jax.Array]) -> jax.Array:
-    keys = jax.random.split(jax.random.key(0), len(outputs))
-    products = [jnp.vdot(jax.random.normal(k, x.shape, x.dtype), x) for k, x in zip(keys, outputs, strict=True)]
-    return jnp.stack(products).sum()
 
 
 def _relative_error(a: Any, b: Any) -> float:
@@ -234,12 +229,3 @@ def _without_dtypes(thing: Any) -> Any:
 def _batch_shape(thing: Cell | Model, xs: jax.Array) -> tuple[int, ...]:
     features = jnp.issubdtype(xs.dtype, jnp.floating) or isinstance(thing, Cell)
     return xs.shape[1:-1] if features else xs.shape[1:]
-
-
-def _names(tree: Tree) -> list[str]:
-    """A name for each floating-point leaf, such as "params/w_x"."""
-    named = jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), tree
-    )
-    kept = [bool(floats(x)) for x in jax.tree.leaves(tree)]
-    return [name for name, keep in zip(jax.tree.leaves(named), kept, strict=True) if keep]

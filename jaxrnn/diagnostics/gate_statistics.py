@@ -89,8 +89,7 @@ def gates(layer: Layer, margin: float = MARGIN) -> dict[str, GateStatistics]:
 
     def values(before: Tree, step: Step) -> dict[str, jax.Array]:
         carry = enter(before, layer.inputs.initial, step.reset)
-        zx = cell.split(cell.input_product(params, step.x))
-        zh = cell.split(cell.recurrent_product(params, cell.read(carry, step.noise)))
+        zx, zh = cell.pre_activations(params, carry, step.x, step.noise)
         noise = None if step.noise is None else step.noise.process
         return cell.gate_values(in_state_dtype(own_params(params)), carry, zx, zh, noise)
 

@@ -23,6 +23,7 @@ from jaxrnn.diagnostics.layer import Layer
 from jaxrnn.diagnostics.lyapunov_spectrum import exponents, mean_over_rows
 from jaxrnn.diagnostics.state_jacobians import jacobians as jacobians_of
 from jaxrnn.diagnostics.table import table
+from jaxrnn.pictures import new_figure, saved
 from jaxrnn.types import Cell, Model, Params
 
 VANISHING = 1e-3
@@ -143,7 +144,7 @@ class GradientFlow:
         Raises:
           ImportError: matplotlib is not installed.
         """
-        figure, panels = plots.new_figure("GradientFlow.plot", (11.0, 8.0), 2, 2)
+        figure, panels = new_figure("GradientFlow.plot", (11.0, 8.0), 2, 2)
         lags, spectrum, gates, norms = panels
         norms_by_lag = {layer.name: layer.statistics.norm_by_lag for layer in self.layers}
         plots.draw_norm_by_lag(lags, norms_by_lag, VANISHING, EXPLODING)
@@ -153,7 +154,7 @@ class GradientFlow:
         plots.draw_saturation(gates, {layer.name: layer.statistics.gates for layer in self.layers})
         plots.draw_parameter_norms(norms, self.gradient_norms, self.parameter_norms)
         figure.suptitle(str(self.worst), fontweight="bold")
-        return plots.saved(figure, path)
+        return saved(figure, path)
 
 
 def gradient_report(

@@ -12,7 +12,8 @@ from jaxrnn.diagnostics.backward import backward, by_lag
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gates
 from jaxrnn.diagnostics.layer import Layer, record
-from jaxrnn.gradients.inexact import floats
+from jaxrnn.diagnostics.random_product import random_product
+from jaxrnn.gradients.inexact import floats, paths
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Cell, Gradient, Model, Params
 from jaxrnn.unroll import unroll
@@ -104,7 +105,7 @@ def recorded(
     checks.instance("model", model, (Model, Cell), "make one with jr.stack([cell, ...])")
     if not isinstance(batch, dict) or "xs" not in batch:
         raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.short(batch)}')
-    of_batch: BatchLoss = _projection if loss is None else checks.callable_("loss", loss)
+    of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
     checked_params(model, params)
     options: dict[str, Any] = {name: batch.get(name) for name in ("lengths", "resets")} | {"key": key}
 
@@ -116,14 +117,11 @@ def recorded(
     found = record(run, params, lambda ys: of_batch(ys, batch))
     if not found.layers:
         raise ValueError(f"model: expected at least one recurrent layer, got {checks.short(model)}")
-    names = [
-        jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, x in jax.tree_util.tree_leaves_with_path(params)
-        if floats(x)
-    ]
-    gradient_norms = {name: jnp.linalg.norm(x.reshape(-1)) for name, x in zip(names, found.d_params, strict=True)}
-    parameter_norms = {name: jnp.linalg.norm(jnp.reshape(x, -1)) for name, x in zip(names, floats(params), strict=True)}
-    return Recorded(found.loss, gradient_norms, parameter_norms, _named(model, found.layers))
+
+    def norms(values: list[Any]) -> dict[str, jax.Array]:
+        return {name: jnp.linalg.norm(jnp.reshape(x, -1)) for name, x in zip(paths(params), values, strict=True)}
+
+    return Recorded(found.loss, norms(found.d_params), norms(floats(params)), _named(model, found.layers))
 
 
 def statistics(found: Recorded, rows: int, max_lag: int) -> GradientStatistics:
@@ -153,11 +151,3 @@ def _cells(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
     names = part.names if isinstance(part, Composite) else [None] * len(part.parts)
     for name, child in zip(names, part.parts, strict=True):
         yield from _cells(child, path if name is None else (*path, name))
-
-
-def _projection(ys: Any, batch: dict[str, Any]) -> jax.Array:
-    del batch
-    outputs = floats(ys)
-    keys = jax.random.split(jax.random.key(0), len(outputs))
-    products = [jnp.vdot(jax.random.normal(k, y.shape, y.dtype), y) for k, y in zip(keys, outputs, strict=True)]
-    return sum(products[1:], products[0])

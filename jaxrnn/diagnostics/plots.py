@@ -1,4 +1,4 @@
-"""Pictures of the diagnostics. matplotlib is imported where it is used: it is an optional extra."""
+"""Pictures of the diagnostics."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxrnn import checks
 from jaxrnn.diagnostics.gate_statistics import GateStatistics
 from jaxrnn.diagnostics.jacobian_products import running, singular_values
 from jaxrnn.diagnostics.lyapunov_spectrum import exponents, mean_over_rows
+from jaxrnn.pictures import new_figure, saved
 from jaxrnn.types import Tree
 
 
@@ -26,14 +27,8 @@ def plot_hidden_gradients(gradients: Tree, path: str | None = None) -> Any:
       ImportError: matplotlib is not installed.
       ValueError, TypeError: these are no arrays over time.
     """
-    norms = _norms("gradients", gradients)
-    figure, (axes,) = new_figure("plot_hidden_gradients", (5.5, 3.8), 1, 1)
-    for name, values in norms.items():
-        axes.plot(values, label=name or "h")
-    _log_scale(axes, list(norms.values()))
-    axes.set(xlabel="step t", ylabel="norm", title="gradient that reaches each step, |dL/dh[t]|")
-    axes.legend(frameon=False)
-    return saved(figure, path)
+    title = "gradient that reaches each step, |dL/dh[t]|"
+    return _plot_norms("plot_hidden_gradients", _norms("gradients", gradients), "step t", title, path)
 
 
 def plot_lag_contributions(contributions: dict[str, Any], path: str | None = None) -> Any:
@@ -50,14 +45,8 @@ def plot_lag_contributions(contributions: dict[str, Any], path: str | None = Non
       ImportError: matplotlib is not installed.
       ValueError, TypeError: these are no arrays over lags.
     """
-    norms = _norms("contributions", contributions)
-    figure, (axes,) = new_figure("plot_lag_contributions", (5.5, 3.8), 1, 1)
-    for name, values in norms.items():
-        axes.plot(values, label=name)
-    _log_scale(axes, list(norms.values()))
-    axes.set(xlabel="lag k (steps back from the output)", ylabel="norm", title="part of the weights' gradient by lag")
-    axes.legend(frameon=False)
-    return saved(figure, path)
+    norms, title = _norms("contributions", contributions), "part of the weights' gradient by lag"
+    return _plot_norms("plot_lag_contributions", norms, "lag k (steps back from the output)", title, path)
 
 
 def plot_state_jacobians(
@@ -198,21 +187,14 @@ def draw_parameter_norms(axes: Any, gradients: dict[str, float], parameters: dic
     axes.legend(frameon=False, fontsize="small")
 
 
-def new_figure(name: str, size: tuple[float, float], rows: int, columns: int) -> tuple[Any, list[Any]]:
-    """A Figure and its axes; `name` is what needs matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f'{name} needs matplotlib: pip install "jaxrnn[plot]"') from error
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, list(np.ravel(figure.subplots(rows, columns)))
-
-
-def saved(figure: Any, path: str | None) -> Any:
-    """The figure, written to a file if there is a path."""
-    if path is not None:
-        figure.savefig(path, dpi=120)
-    return figure
+def _plot_norms(needed_by: str, norms: dict[str, np.ndarray], xlabel: str, title: str, path: str | None) -> Any:
+    figure, (axes,) = new_figure(needed_by, (5.5, 3.8), 1, 1)
+    for name, values in norms.items():
+        axes.plot(values, label=name or "h")
+    _log_scale(axes, list(norms.values()))
+    axes.set(xlabel=xlabel, ylabel="norm", title=title)
+    axes.legend(frameon=False)
+    return saved(figure, path)
 
 
 def _norms(argument: str, tree: Tree) -> dict[str, np.ndarray]:

@@ -13,6 +13,12 @@ def floats(tree: Tree) -> list[Any]:
     return [x for x in jax.tree.leaves(tree) if _inexact(x)]
 
 
+def paths(tree: Tree) -> list[str]:
+    """The path of each floating-point leaf, such as "params/w_x", in the order of `floats`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, x in leaves if _inexact(x)]
+
+
 def with_floats(tree: Tree, values: list[Any]) -> Tree:
     """The tree with its floating-point leaves replaced, in the order of `floats`."""
     rest = iter(values)

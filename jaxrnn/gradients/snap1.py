@@ -88,7 +88,7 @@ def advance(
     """From the influence on the carry before a step to that on the carry after it."""
     own, carry, H = own_params(params), floats(before), cell.H
     read = cell.read(before, noise)
-    zx, zh = cell.split(cell.input_product(params, x)), cell.split(cell.recurrent_product(params, read))
+    zx, zh = cell.pre_activations(params, before, x, noise)
 
     def after(carry: Arrays, zx: Any, zh: Any, own_: Arrays) -> Arrays:
         return floats(cell.advance(with_floats(own, own_), with_floats(before, carry), zx, zh, noise))

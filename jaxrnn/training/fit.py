@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import hashlib
-import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -16,12 +14,13 @@ import optax
 from tqdm import tqdm
 
 from jaxrnn import checks
-from jaxrnn.gradients.truncated import Truncated
 from jaxrnn.training.block import Best, Progress, Report, Task, make_block
 from jaxrnn.training.checkpoint import RunDirectory
-from jaxrnn.training.data import Batch, checked_batch, checked_data, rows_of, stacked
+from jaxrnn.training.data import Batch, checked_data
 from jaxrnn.training.diagnose import make_diagnose, probe
+from jaxrnn.training.feed import feeding, window
 from jaxrnn.training.history import History, in_order
+from jaxrnn.training.identity import identity
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Params
@@ -121,8 +120,8 @@ def fit(
             raise ValueError("validation: expected a dict of arrays with patience, got None")
     every = steps if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
     length = min(block, steps, every)
-    k = _window(gradient)
-    feed, axes, rows = _feed(data, batch_size, length, k)
+    k = window(gradient)
+    feed, axes, rows = feeding(data, batch_size, length, k)
     held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
     task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0, k)
     run = jax.jit(make_block(task, length), donate_argnums=0)
@@ -134,7 +133,7 @@ def fit(
     with contextlib.ExitStack() as stack:
         directory = None
         if run_dir is not None:
-            about = _identity(task, key, now.state, params, data, held_out)
+            about = identity(task, key, now.state, params, data, held_out)
             directory = stack.enter_context(contextlib.closing(RunDirectory(run_dir, about)))
             now, history = directory.restore(now) or (now, history)
         first = int(now.state.step)
@@ -196,98 +195,12 @@ def _wait(report: Report) -> bool:
     return False
 
 
-def _identity(task: Task, key: Any, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
-    """What a resumed run must share with the one before, as far as it can be told.
-
-    An optimizer is a closure: it is known by its first update on a gradient of ones.
-    """
-    ones = jax.tree.map(jnp.ones_like, state.params)
-    update = optax.tree.norm(task.optimizer.update(ones, state.opt_state, state.params)[0])
-    return {
-        "model": repr(task.model),
-        "loss": getattr(task.loss, "__qualname__", repr(type(task.loss))),
-        "gradient": repr(task.gradient),
-        "optimizer's first update": f"{float(update):.5g}",
-        "batch_size": task.batch_size,
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "params": "drawn" if params is None else _digest(params),
-        "data": _digest(data) if isinstance(data, dict) else "batches",
-        "validation": None if held_out is None else _digest(held_out),
-    }
-
-
-def _digest(tree: Any) -> str:
-    found = hashlib.sha1(usedforsecurity=False)
-    for x in jax.tree.leaves(tree):
-        found.update(np.ascontiguousarray(x).tobytes())
-    return found.hexdigest()
-
-
 def _start(model: Model, optimizer: Any, key: Any, params: Params, validated: bool) -> Progress:
     state = train_state(model, optimizer, key=key, params=params)
     if not validated:
         return Progress(state, None)
     best = Best(jnp.full((), jnp.inf), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, state.params))
     return Progress(state, best)
-
-
-def _window(gradient: Gradient | None) -> int | None:
-    """How many steps of a stream an optimizer step reads; None if the data are no streams."""
-    if not isinstance(gradient, Truncated):
-        return None
-    if gradient.k1 != gradient.k2:
-        raise ValueError(f"gradient: expected truncated(k1, k2) with k1 = k2 for training on streams, got {gradient}")
-    return gradient.k1
-
-
-def _feed(
-    data: Any, batch_size: int | None, length: int, k: int | None
-) -> tuple[Callable[[int], tuple[Any, int]], Any, int]:
-    """A function n -> (what n steps read, for how many steps it lasts), the rows' axes of a dict, the rows of streams.
-
-    Called with -n the function skips n steps.
-    """
-    if isinstance(data, dict):
-        arrays, axes = checked_data("data", data)
-        if k is not None:
-            T, N = arrays["xs"].shape[:2]
-            if k > T:
-                raise ValueError(f"gradient: expected k1 of at most the T = {T} steps of data, got {k}")
-            if batch_size not in (None, N):
-                raise ValueError(f"batch_size: expected None: all {N} streams go on together, got {batch_size}")
-            return lambda count: (arrays, max(count, 0)), axes, N
-        if batch_size is None:
-            raise ValueError(f"batch_size: expected how many of the {rows_of(arrays)} rows a minibatch has, got None")
-        if checks.positive_int("batch_size", batch_size) > rows_of(arrays):
-            raise ValueError(f"batch_size: expected at most the {rows_of(arrays)} rows of data, got {batch_size}")
-        return lambda count: (arrays, max(count, 0)), axes, 0
-    if not isinstance(data, Iterable):
-        raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
-    if isinstance(data, (list, tuple)) and not all(isinstance(batch, dict) for batch in data):
-        raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
-    if isinstance(data, Sized) and not len(data):
-        raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")
-    if batch_size is not None:
-        raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
-    batches, rows = iter(data), 0
-    if k is not None:
-        for batch in batches:  # the first one
-            T, rows = checked_batch("data", batch)["xs"].shape[:2]
-            if k != T:
-                raise ValueError(f"gradient: expected k1 = {T}, the steps of a batch, got {k}")
-            batches = itertools.chain([batch], batches)
-            break
-
-    first: dict[str, jax.Array] = {}
-
-    def feed(count: int) -> tuple[Any, int]:
-        if count <= 0:
-            for _ in itertools.islice(batches, -count):
-                pass
-            return {}, 0
-        return stacked(batches, count, length, first)
-
-    return feed, None, rows
 
 
 def _shown(report: Report, count: int) -> dict[str, str]:

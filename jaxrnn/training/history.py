@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn.pictures import new_figure, saved
+
 
 @dataclasses.dataclass(repr=False)
 class History:
@@ -87,13 +89,9 @@ class History:
         Raises:
           ImportError: matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError('History.plot needs matplotlib: pip install "jaxrnn[plot]"') from error
         names = in_order(self.train)
-        figure = Figure(figsize=(4.2 * len(names), 3.2), layout="constrained")
-        for axes, name in zip(np.ravel(figure.subplots(1, len(names))), names, strict=True):
+        figure, panels = new_figure("History.plot", (4.2 * len(names), 3.2), 1, len(names))
+        for axes, name in zip(panels, names, strict=True):
             steps = np.arange(1, self.steps + 1)
             axes.plot(steps, self.train[name], color="C0", alpha=0.25, linewidth=0.8, label="training, each step")
             axes.plot(steps, _smooth(self.train[name]), color="C0", label="training, running mean")
@@ -114,9 +112,7 @@ class History:
             axes.set(xlabel="step", title=name.replace("_", " ").replace("norm", "norm, before clipping"))
             axes.grid(alpha=0.3)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-        if path is not None:
-            figure.savefig(path, dpi=120)
-        return figure
+        return saved(figure, path)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

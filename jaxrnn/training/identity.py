@@ -1,0 +1,40 @@
+"""What tells a run from another one."""
+
+import hashlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrnn.training.block import Task
+from jaxrnn.training.state import TrainState
+from jaxrnn.types import Params
+
+
+def identity(task: Task, key: Any, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
+    """What a resumed run must share with the one before, as far as it can be told.
+
+    An optimizer is a closure: it is known by its first update on a gradient of ones.
+    """
+    ones = jax.tree.map(jnp.ones_like, state.params)
+    update = optax.tree.norm(task.optimizer.update(ones, state.opt_state, state.params)[0])
+    return {
+        "model": repr(task.model),
+        "loss": getattr(task.loss, "__qualname__", repr(type(task.loss))),
+        "gradient": repr(task.gradient),
+        "optimizer's first update": f"{float(update):.5g}",
+        "batch_size": task.batch_size,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "params": "drawn" if params is None else _digest(params),
+        "data": _digest(data) if isinstance(data, dict) else "batches",
+        "validation": None if held_out is None else _digest(held_out),
+    }
+
+
+def _digest(tree: Any) -> str:
+    found = hashlib.sha1(usedforsecurity=False)
+    for x in jax.tree.leaves(tree):
+        found.update(np.ascontiguousarray(x).tobytes())
+    return found.hexdigest()
