@@ -20,36 +20,50 @@ class Timing(NamedTuple):
     high: float
 
 
-def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, seconds: float = 2.0) -> dict[str, Timing]:
+def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, at_least: float = 2.0) -> dict[str, Timing]:
     """Times each function once a round, in turn, so that a change of the machine's speed meets all of them.
 
     Args:
       functions: what to time, by name.
       rounds: at least so many.
-      seconds: and at least for so long: a short program needs more rounds for the same spread.
+      at_least: and for so many seconds: a short program needs more rounds for the same spread.
     """
-    first = {name: _seconds(f) for name, f in functions.items()}
+    first = {name: seconds(f) for name, f in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
     start = time.perf_counter()
-    while len(next(iter(times.values()))) < rounds or time.perf_counter() - start < seconds:
+    while len(next(iter(times.values()))) < rounds or time.perf_counter() - start < at_least:
         for name, f in functions.items():
-            times[name].append(_seconds(f))
+            times[name].append(seconds(f))
     quartiles = {name: np.quantile(t, [0.5, 0.25, 0.75]).tolist() for name, t in times.items()}
     return {name: Timing(first[name], *quartiles[name]) for name in functions}
 
 
-def _seconds(f: Callable[[], Any]) -> float:
+def seconds(f: Callable[[], Any]) -> float:
+    """How long a call takes, until its results are there."""
     start = time.perf_counter()
     jax.block_until_ready(f())
     return time.perf_counter() - start
 
 
-def machine() -> dict[str, Any]:
-    """Device and versions."""
+def geometric_mean(values: list[float]) -> float:
+    """exp of the mean of logarithms."""
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """Device and versions, those of further packages included if they are installed."""
+    installed = {name: _version(name) for name in ("jax", "jaxlib", *packages)}
     return {
         "device": jax.devices()[0].device_kind,
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib")},
+        **{name: version for name, version in installed.items() if version is not None},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,221 @@
+"""One recurrent layer, or a few: outputs and the gradient of all weights, beside every library that has such a layer.
+
+All get the same weights and data, and what they compute is compared first: a library whose numbers differ is reported,
+not timed. Two rows are references: a bare `lax.scan` of the equations, and the floor, which is the time of the layer's
+matrix products at the rate of one large product, measured in the same rounds.
+"""
+
+import dataclasses
+import functools
+import importlib
+import itertools
+import json
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+import jaxrnn as jr
+from benchmarks.agreement import error
+from benchmarks.case import GATES, Case, Data, data, operations
+from benchmarks.peers import bare_scan, jaxrnn_
+from benchmarks.peers.program import NotOfferedError, Program
+from benchmarks.timing import geometric_mean, interleaved, machine, seconds
+
+HASTE = [(B, 50, H, H) for B, H in itertools.product((1, 32, 128), (128, 512))]
+LAYERS = [*HASTE, (20, 35, 650, 650), (64, 784, 1, 128), (256, 100, 10, 100), (1, 2000, 32, 64)]
+STACKS = [(32, 100, 128, 128, layers) for layers in (2, 4, 8)]
+BIDIRECTIONAL = [(32, 100, 64, 128, 1, 2), (32, 50, 100, 200, 1, 2)]
+SHAPES = [*LAYERS, *STACKS, *BIDIRECTIONAL]
+"""B, T, D, H, layers, directions: Haste's, PTB, pixels, a neuroscience net, a stream, stacks, bidirectional layers."""
+
+PEERS = {
+    "flax nnx": "nnx",
+    "flax linen": "linen",
+    "equinox": "equinox_",
+    "haiku": "haiku_",
+    "keras on jax": "keras_",
+    "torch": "torch_",
+}
+PACKAGES = ("flax", "equinox", "dm-haiku", "keras", "torch")
+OURS, VMAPPED, SCAN, FLOOR = "jaxrnn", "jaxrnn, vmap", "bare scan", "floor"
+OWN: dict[str, Callable[[Case, Data], Program]] = {
+    OURS: functools.partial(jaxrnn_.program, gradient=jr.reverse_scan()),
+    VMAPPED: functools.partial(jaxrnn_.program, gradient=jr.reverse_scan(), vmapped=True),
+    "jaxrnn, autodiff": functools.partial(jaxrnn_.program, gradient=jr.autodiff()),
+    "jaxrnn, checkpointed": functools.partial(jaxrnn_.program, gradient=jr.checkpointed()),
+    SCAN: bare_scan.program,
+}
+TOLERANCE = 1e-3
+"""On the relative error of outputs and gradients, which are sums over up to 2,000 steps in float32."""
+LARGE = 1536
+"""Rows and columns of the large product."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One recurrent layer beside every library that has one."""
+
+    rounds: int = 7
+    """Timed rounds at least; short programs get more."""
+    cells: tuple[str, ...] = tuple(GATES)
+    """Which cells."""
+    shapes: tuple[int, ...] = ()
+    """Which shapes, by their place in SHAPES; none given: all."""
+    peers: tuple[str, ...] = tuple(PEERS)
+    """Which libraries to compare with."""
+    own: tuple[str, ...] = tuple(OWN)
+    """Which ways of our own."""
+    out: pathlib.Path = pathlib.Path("benchmarks/results/layer.json")
+    """Where the figures go; the picture goes beside it."""
+
+
+def available(own: Iterable[str], peers: Iterable[str]) -> dict[str, Callable[[Case, Data], Program]]:
+    """What there is to compare, by name."""
+    found = {name: OWN[name] for name in own}
+    for name in peers:
+        try:
+            found[name] = importlib.import_module(f"benchmarks.peers.{PEERS[name]}").program
+        except ImportError as missing:
+            print(f"{name}: left out, {missing}")
+    return found
+
+
+def measure(case: Case, ways: dict[str, Callable[[Case, Data], Program]], rounds: int) -> dict[str, Any]:
+    """Checks that all compute the same, then times all, in turn."""
+    given, ready, left_out = data(case), {}, {}
+    reference = jaxrnn_.program(case, given, jr.autodiff())
+    expected = reference.read(reference.run())
+    temporaries, first = {"jaxrnn, autodiff": reference.temporary_bytes}, {}
+    for name, make in ways.items():
+        made: list[Program] = []
+        try:
+            first[name] = seconds(lambda make=make, made=made: made.append(make(case, given)) or made[0].run())
+        except NotOfferedError as why:
+            left_out[name] = str(why)
+            continue
+        difference = error(made[0].read(made[0].run()), expected)
+        if not difference < TOLERANCE:
+            left_out[name] = f"its numbers differ by {difference:.1e}"
+            continue
+        ready[name], temporaries[name] = made[0].run, made[0].temporary_bytes
+    square = jax.random.normal(jax.random.key(0), (LARGE, LARGE))
+    large = jax.jit(lambda a: a @ a)
+    timings = interleaved({**ready, "large product": lambda: large(square)}, rounds)
+    rate = 2 * LARGE**3 / timings.pop("large product").median
+    return {
+        "case": case._asdict(),
+        "timings": {name: t._asdict() | {"first": first[name]} for name, t in timings.items()},
+        "temporary_bytes": temporaries,
+        "left_out": left_out,
+        "gflops": rate / 1e9,
+        FLOOR: operations(case) / rate,
+    }
+
+
+def fastest(row: dict[str, Any], names: Iterable[str]) -> float | None:
+    """The least median of some of the ways; None if none of them was timed."""
+    found = [row["timings"][name]["median"] for name in names if name in row["timings"]]
+    return min(found) if found else None
+
+
+def ratios(row: dict[str, Any]) -> dict[str, float]:
+    """How many times as fast jaxrnn is; of vmapped rows: the time relative to native batching."""
+    ours = row["timings"][OURS]["median"]
+    others = {"fastest JAX peer": [name for name in PEERS if name != "torch"], "torch": ["torch"], SCAN: [SCAN]}
+    found = {name: fastest(row, names) for name, names in others.items()}
+    result = {name: time / ours for name, time in found.items() if time is not None} | {FLOOR: row[FLOOR] / ours}
+    if VMAPPED in row["timings"]:
+        result[VMAPPED] = row["timings"][VMAPPED]["median"] / ours
+    return result
+
+
+def table(rows: list[dict[str, Any]], names: list[str]) -> str:
+    """Median milliseconds (quartiles) of each way, as Markdown."""
+    lines = [f"| cell | B, T, D, H | {' | '.join(names)} | floor |", "|---" * (len(names) + 3) + "|"]
+    for row in rows:
+        times = []
+        for name in names:
+            t = row["timings"].get(name)
+            times.append("-" if t is None else " ".join([_ms(t["median"]), f"({_ms(t['low'])} to {_ms(t['high'])})"]))
+        case = Case(**row["case"])
+        lines.append(f"| {case.cell} | {case} | {' | '.join(times)} | {_ms(row[FLOOR])} |")
+    return "\n".join(lines)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g}"
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """Geometric means (and least) over shapes of how many times as fast jaxrnn is, as Markdown."""
+    groups = {"one layer": lambda c: c.layers * c.directions == 1, "stack": lambda c: c.layers > 1}
+    groups["bidirectional"] = lambda c: c.directions > 1
+    names = ["fastest JAX peer", "torch", SCAN, FLOOR, VMAPPED]
+    lines = ["| cell | network | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for cell, (group, chosen) in itertools.product(GATES, groups.items()):
+        found = [ratios(row) for row in rows if row["case"]["cell"] == cell and chosen(Case(**row["case"]))]
+        if not found:
+            continue
+        shown = []
+        for name in names:
+            values = [r[name] for r in found if name in r]
+            worst = max if name == VMAPPED else min
+            shown.append(f"{geometric_mean(values):.2f} ({worst(values):.2f})" if values else "-")
+        lines.append(f"| {cell} | {group} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def main(config: Config) -> list[dict[str, Any]]:
+    """Measures all cells and shapes; prints tables, writes JSON and a picture."""
+    ways = available(config.own, config.peers)
+    rows = []
+    for cell, shape in itertools.product(config.cells, [SHAPES[i] for i in config.shapes] or SHAPES):
+        case = Case(cell, *shape)
+        row = measure(case, ways, config.rounds)
+        rows.append(row)
+        for name, why in row["left_out"].items():
+            print(f"{name}: left out, {why}")
+        shown = ", ".join(f"{name} {_ms(t['median'])}" for name, t in row["timings"].items())
+        times = ", ".join(f"{x:.2f} of {name}" for name, x in ratios(row).items())
+        print(f"{cell} {case}: {shown} ms; {times}", flush=True)
+        config.out.parent.mkdir(parents=True, exist_ok=True)
+        config.out.write_text(json.dumps({"machine": machine(*PACKAGES), "rows": rows}, indent=1) + "\n")
+    print(f"\n{table(rows, list(ways))}\n\n{summary(rows)}")
+    plot(rows, config.out.with_suffix(".png"))
+    return rows
+
+
+def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """Each library's speed relative to the fastest other one, by shape."""
+    from matplotlib.figure import Figure
+
+    cells = list(dict.fromkeys(row["case"]["cell"] for row in rows))
+    figure = Figure(figsize=(5.2 * len(cells), 6.5), layout="constrained")
+    for axes, cell in zip(np.ravel(figure.subplots(1, len(cells))), cells, strict=True):
+        shown = [row for row in rows if row["case"]["cell"] == cell]
+        for i, name in enumerate([*PEERS, OURS]):
+            style = (
+                {"marker": "D", "markersize": 7, "color": "C3"} if name == OURS else {"marker": "o", "color": f"C{i}"}
+            )
+            points = []
+            for y, row in enumerate(shown):
+                others = fastest(row, PEERS)
+                if name in row["timings"] and others is not None:
+                    points.append((others / row["timings"][name]["median"], y))
+            if points:
+                axes.plot(*np.array(points).T, linestyle="none", label=name, **style)
+        axes.axvline(1.0, color="0.5", linewidth=0.8)
+        axes.set_yticks(range(len(shown)), [str(Case(**row["case"])) for row in shown])
+        axes.invert_yaxis()
+        axes.set(title=cell, xlabel="speed, relative to the fastest of the others")
+        axes.grid(alpha=0.3)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
