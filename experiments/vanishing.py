@@ -49,7 +49,7 @@ VARIANCE = 1 / 6
 class Config:
     """Recurrent networks on the adding problem: gradients by lag, and who solves it."""
 
-    lengths: tuple[int, ...] = (50, 100)
+    lengths: tuple[int, ...] = (50, 100, 200, 400)
     """Lengths T of the sequences."""
     networks: tuple[Network, ...] = get_args(Network)
     """Which networks."""
