@@ -106,7 +106,7 @@ def plot_gate_statistics(gates: dict[str, GateStatistics], path: str | None = No
         axes.grid(alpha=0.3)
         if part != "mean":
             axes.set_ylim(-0.03, 1.03)
-    panels[0].legend(title="gate", frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), title="gate", loc="outside right center", frameon=False)
     return saved(figure, path)
 
 

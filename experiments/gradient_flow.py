@@ -1,0 +1,118 @@
+"""What does the gradient do on its way back, before and after training: a page, and a picture of each of its parts.
+
+One recurrent layer learns the adding problem (see `vanishing`). Before and after, `jr.gradient_report` looks at the
+whole model, and its parts are drawn one by one: dL/dh[t], the weights' gradient by lag, dh[t]/dh[t-1], and the gates.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any, Literal, NamedTuple
+
+import jax
+import optax
+import tyro
+
+import jaxrnn as jr
+from experiments import run_folder
+from experiments.vanishing import adding, loss
+
+CELLS = {"elman": jr.elman, "lstm": jr.lstm, "gru": jr.gru}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The gradient of one layer on the adding problem, before and after training."""
+
+    cell: Literal["elman", "lstm", "gru"] = "gru"
+    """The recurrent cell."""
+    T: int = 60
+    """Length of the sequences."""
+    hidden: int = 32
+    """Hidden features."""
+    steps: int = 1500
+    """Steps of training."""
+    batch_size: int = 64
+    """Sequences in a minibatch."""
+    learning_rate: float = 1e-2
+    """Adam's learning rate."""
+    clip_norm: float = 1.0
+    """The gradient's norm is clipped to this."""
+    seed: int = 0
+    """Seed of the parameters and the sequences."""
+    progress: bool = True
+    """Show a progress bar."""
+    out: pathlib.Path = pathlib.Path("runs/gradient_flow")
+    """Folder for the pictures, the pages and the configuration."""
+
+
+class Network(NamedTuple):
+    """A recurrent cell, and what makes an answer of its last output."""
+
+    cell: jr.GatedCell
+    head: jr.Model
+
+    @property
+    def model(self) -> jr.Model:
+        """Both."""
+        return jr.chain(jr.stack([self.cell]), self.head)
+
+
+def build(config: Config) -> Network:
+    """What is trained."""
+    return Network(CELLS[config.cell](2, config.hidden), jr.chain(jr.last(), jr.dense(config.hidden, 1)))
+
+
+def look(network: Network, params: Any, batch: dict[str, Any], folder: pathlib.Path) -> str:
+    """Draws everything into a folder; returns the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    report = jr.gradient_report(network.model, params, batch, loss)
+    report.plot(str(folder / "report.png"))
+    (cell, head), own, xs = network, params["0"]["0"], batch["xs"]
+
+    def of_outputs(ys: jax.Array) -> jax.Array:
+        return loss(head.apply(params["1"], ys)[1], batch)
+
+    @jax.jit
+    def parts() -> Any:
+        hidden = jr.hidden_gradients(cell, own, xs, of_outputs)
+        lags = jr.lag_contributions(cell, own, xs, of_outputs, names=("w_x", "w_h"))
+        return hidden, lags, jr.state_jacobians(cell, own, xs[:, :4]), jr.gate_statistics(cell, own, xs)
+
+    hidden, lags, jacobians, gates = parts()
+    jr.plot_hidden_gradients(hidden, str(folder / "hidden_gradients.png"))
+    jr.plot_lag_contributions(lags, str(folder / "lag_contributions.png"))
+    jr.plot_state_jacobians(jacobians, str(folder / "state_jacobians.png"))
+    jr.plot_gate_statistics(gates, str(folder / "gate_statistics.png"))
+    return str(report)
+
+
+def main(config: Config) -> jr.FitResult:
+    """Looks, trains, and looks again."""
+    network = build(config)
+    model = network.model
+    initial, order, training, unseen = jax.random.split(jax.random.key(config.seed), 4)
+    batch = adding(unseen, config.T, 128)
+    rows = config.steps * config.batch_size  # each is seen once
+    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(config.learning_rate))
+    params = model.init(initial)
+    before = look(network, params, batch, config.out / "before")
+    result = jr.fit(
+        model,
+        loss,
+        optimizer,
+        adding(training, config.T, rows),
+        key=order,
+        params=params,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        progress=config.progress,
+    )
+    after = look(network, result.params, batch, config.out / "after")
+    error = jr.evaluate(model, result.params, loss, batch)
+    run_folder.write(config.out, config, error, result.history)
+    print(f"before training\n\n{before}\n\nafter {config.steps} steps\n\n{after}\n\npictures: {config.out}")
+    return result
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
