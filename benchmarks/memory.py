@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import tyro
 
 import jaxrnn as jr
@@ -37,7 +36,7 @@ class Config:
     T: int = 1000
     """Steps."""
     curve: tuple[int, ...] = (100, 300, 1000, 3000)
-    """Steps of the curve of memory against T."""
+    """Steps of the curves of memory and time against T."""
     rounds: int = 7
     """Timed rounds."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/memory")
@@ -121,67 +120,71 @@ def compiled(program: Program, params: Any, T: int, config: Config) -> Any:
     return jax.jit(both).lower(params, xs, dys).compile()
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Measures all ways; prints a table, writes JSON and a picture."""
+def measure(ways: dict[str, Program], T: int, rounds: int, config: Config) -> dict[str, dict[str, float]]:
+    """Temporary bytes and time of all ways at one T, after a comparison of what they compute."""
     params = jr.lstm(config.D, config.H).init(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1))
-    xs = jax.random.normal(keys[0], (config.T, config.B, config.D))
-    dys = jax.random.normal(keys[1], (config.T, config.B, config.H))
-    ways = programs(config)
-    ready = {name: compiled(program, params, config.T, config) for name, program in ways.items()}
+    xs = jax.random.normal(keys[0], (T, config.B, config.D))
+    dys = jax.random.normal(keys[1], (T, config.B, config.H))
+    ready = {name: compiled(program, params, T, config) for name, program in ways.items()}
     reference = ready["autodiff"](params, xs, dys)
     for name, f in ready.items():
         difference = error(f(params, xs, dys), reference)
         assert difference < 1e-3 or name.startswith("truncated"), f"{name}: differs from autodiff by {difference}"
-    timings = interleaved({name: lambda f=f: f(params, xs, dys) for name, f in ready.items()}, config.rounds)
+    timings = interleaved({name: lambda f=f: f(params, xs, dys) for name, f in ready.items()}, rounds)
     memory = {name: f.memory_analysis().temp_size_in_bytes for name, f in ready.items()}
-    base = timings["autodiff"].median, memory["autodiff"]
+    return {name: t._asdict() | {"temporary_bytes": memory[name]} for name, t in timings.items()}
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Measures all ways; prints a table, writes JSON and a picture."""
+    ways = programs(config)
+    found = {T: measure(ways, T, 3, config) for T in config.curve if T != config.T}
+    found[config.T] = measure(ways, config.T, config.rounds, config)
+    here = found[config.T]
+    base = here["autodiff"]
     print(
         "| gradient | temporaries, MB | of autodiff's | time, ms (quartiles) | of autodiff's |\n|---|---|---|---|---|"
     )
-    for name, t in timings.items():
-        time = f"{1e3 * t.median:.0f} ({1e3 * t.low:.0f} to {1e3 * t.high:.0f}) | {t.median / base[0]:.2f}"
-        print(f"| {name} | {memory[name] / 1e6:.1f} | {100 * memory[name] / base[1]:.2f} % | {time} |")
-    curve = {
-        name: [compiled(program, params, T, config).memory_analysis().temp_size_in_bytes for T in config.curve]
-        for name, program in ways.items()
-    }
+    for name, x in here.items():
+        time = f"{1e3 * x['median']:.0f} ({1e3 * x['low']:.0f} to {1e3 * x['high']:.0f})"
+        size, share = x["temporary_bytes"], x["temporary_bytes"] / base["temporary_bytes"]
+        print(f"| {name} | {size / 1e6:.1f} | {100 * share:.2f} % | {time} | {x['median'] / base['median']:.2f} |")
     result = {
         "machine": machine(),
         "config": dataclasses.asdict(config) | {"out": str(config.out)},
-        "memory": memory,
-        "timings": {name: t._asdict() for name, t in timings.items()},
-        "curve": curve,
+        "by T": {T: found[T] for T in sorted(found)},
     }
     config.out.parent.mkdir(parents=True, exist_ok=True)
     config.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    _plot(result, config)
+    _plot(result["by T"], config)
     return result
 
 
-def _plot(result: dict[str, Any], config: Config) -> None:
+def _plot(found: dict[int, dict[str, dict[str, float]]], config: Config) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for i, (name, sizes) in enumerate(result["curve"].items()):
-        style = {"color": f"C{i}", "marker": "o" if i < 5 else "s"}
-        line = "-" if i < 5 else "--"
-        left.loglog(config.curve, np.array(sizes) / 1e6, line, label=name, **style)
-        time = result["timings"][name]["median"] / result["timings"]["autodiff"]["median"]
-        size = result["memory"][name] / result["memory"]["autodiff"]
-        right.semilogx(size, time, **style)
-    left.set(xlabel="T", ylabel="temporaries, MB", title="Memory against the number of steps")
-    right.set(
+    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    memory, time, both = figure.subplots(1, 3)
+    here = found[config.T]
+    for i, name in enumerate(here):
+        style = {"color": f"C{i}", "marker": "o" if i < 5 else "s", "linestyle": "-" if i < 5 else "--"}
+        memory.loglog(list(found), [x[name]["temporary_bytes"] / 1e6 for x in found.values()], label=name, **style)
+        time.loglog(list(found), [1e3 * x[name]["median"] / T for T, x in found.items()], **style)
+        size, took = (here[name][k] / here["autodiff"][k] for k in ("temporary_bytes", "median"))
+        both.semilogx(size, took, **style)
+    memory.set(xlabel="T", ylabel="temporaries, MB", title="Memory against the number of steps")
+    time.set(xlabel="T", ylabel="ms for each step", title="Time of a step against their number")
+    both.set(
         xlabel="memory, of autodiff's",
         ylabel="time, of autodiff's",
         title=f"T = {config.T}: nearer to the corner is better",
     )
-    right.set_ylim(0, 1.1 * right.dataLim.y1)
-    for axes in (left, right):
+    both.set_ylim(0, 1.1 * both.dataLim.y1)
+    for axes in (memory, time, both):
         axes.grid(alpha=0.3)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(config.out.with_suffix(".png"), dpi=120)
+    figure.legend(*memory.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(config.out.with_suffix(".png"), dpi=110)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ class Config:
         for name in ("T", "hidden", "inputs", "outputs", "k"):
             if getattr(self, name) < 1:
                 raise SystemExit(f"--{name}: expected a positive integer, got {getattr(self, name)}")
+        if self.T < 2:
+            raise SystemExit(f"--T: expected at least 2 steps, got {self.T}: with one, no gradient goes back in time")
 
 
 def example(config: Config) -> tuple[Params, np.ndarray, np.ndarray]:

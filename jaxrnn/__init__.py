@@ -19,9 +19,11 @@ from jaxrnn.diagnostics.jacobian_products import product_norms, singular_values,
 from jaxrnn.diagnostics.lyapunov_spectrum import lyapunov_spectrum
 from jaxrnn.diagnostics.plots import (
     plot_gate_statistics,
+    plot_gradient_norm_by_lag,
     plot_hidden_gradients,
     plot_lag_contributions,
     plot_state_jacobians,
+    plot_weight_contributions,
 )
 from jaxrnn.diagnostics.state_jacobians import state_jacobians
 from jaxrnn.diagnostics.weight_contributions import gradient_norm_by_lag, lag_contributions, weight_contributions
@@ -106,9 +108,11 @@ __all__ = [
     "make_train_step",
     "mean_squared_error",
     "plot_gate_statistics",
+    "plot_gradient_norm_by_lag",
     "plot_hidden_gradients",
     "plot_lag_contributions",
     "plot_state_jacobians",
+    "plot_weight_contributions",
     "product_norms",
     "residual",
     "reverse_scan",

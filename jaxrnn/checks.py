@@ -24,6 +24,16 @@ def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
     return _numbers(name, value, shapes, "in [0, 1)", lambda x: (x >= 0) & (x < 1))
 
 
+def entries(value: Any) -> str:
+    """What a dict's keys are, for a message; else what the value is."""
+    return f"a dict with {sorted(map(str, value))}" if isinstance(value, dict) else short(value)
+
+
+def limit(name: str, value: Any) -> Any:
+    """A number above 0, infinity included."""
+    return _numbers(name, value, ((),), "above 0", lambda x: x > 0)
+
+
 def above(name: str, value: Any, low: float, shapes: Shapes = ((),)) -> Any:
     """A finite number above `low`, or an array of them of one of the `shapes`."""
     return _numbers(name, value, shapes, f"above {low:g}", lambda x: (x > low) & np.isfinite(x))
@@ -57,7 +67,7 @@ def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable
 
 def one_of(name: str, value: Any, options: tuple[Any, ...]) -> Any:
     """One of a few named options."""
-    if value not in options:
+    if not any(value is option or (isinstance(value, str) and value == option) for option in options):
         raise ValueError(f"{name}: expected one of {options}, got {value!r}")
     return value
 

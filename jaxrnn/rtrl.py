@@ -30,6 +30,8 @@ def rtrl_start(
       ValueError, TypeError: an argument does not fit, or the cell does not allow this sparsity.
     """
     rule = _rule(cell, params, sparsity)
+    for size in checks.instance("batch_shape", batch_shape, tuple, "such as (8,), or () for one row"):
+        checks.positive_int("batch_shape", size)
     carry = cell.initial_carry(params, batch_shape)
     rule.check(cell, params, carry)
     return carry, Influence(rule.of_initial(cell, params, batch_shape), [])
@@ -57,7 +59,8 @@ def rtrl_step(
       params: its parameters.
       carry, influence: from `rtrl_start` or the step before.
       x: the input of this step, [*batch_shape, D].
-      loss: y -> scalar, this step's loss; it may close over a target.
+      loss: y -> scalar, this step's loss; it may close over a target, and over the parameters of a readout, whose own
+        gradient is `jax.grad`'s at the y that is returned.
       noise: this step's noise, as `cell.noise` draws it; None in evaluation.
       sparsity: as in `forward`, the same at all steps.
 
@@ -78,15 +81,20 @@ def rtrl_step(
     initial = cell.initial_carry(params, x.shape[:-1])
     carry = checks.array_tree("carry", carry, initial)
     rule.check(cell, params, carry)
-    checks.same_tree(
-        "influence", influence, jax.eval_shape(lambda: rtrl_start(cell, params, x.shape[:-1], sparsity=sparsity)[1])
-    )
+    started = jax.eval_shape(lambda: rtrl_start(cell, params, x.shape[:-1], sparsity=sparsity)[1])
+    try:
+        checks.same_tree("influence", influence, started)
+    except (ValueError, TypeError) as error:
+        made_by = f"rtrl_start(cell, params, {x.shape[:-1]}, sparsity={sparsity!r})"
+        raise type(error)(f"influence: expected what {made_by} makes, got another: {error}") from None
     check_step(cell, params, carry, x, noise)
     after, y = cell.step(params, carry, x, noise)
     influence_after = rule.advance(cell, params, influence, carry, x, noise)
-    d_y = floats(jax.grad(loss, allow_int=True)(y))
+    d_y = floats(jax.grad(lambda y: checks.scalar("loss", loss(y)), allow_int=True)(y))
     found, _ = rule.observe(cell, params, (influence, influence_after), (carry, after), x, noise, d_y)
-    return after, influence_after, y, cotangent(params, found[len(found) - len(floats(params)) :])
+    leaves = floats(params)
+    grads = [g.astype(a.dtype) for g, a in zip(found[len(found) - len(leaves) :], leaves, strict=True)]
+    return after, influence_after, y, cotangent(params, grads)
 
 
 def _rule(cell: Cell, params: Params, sparsity: str | None) -> Any:

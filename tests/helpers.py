@@ -1,5 +1,6 @@
 """What the tests share: the relative error, random examples of a registry entry, one loss and its gradients."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn as jr
-from tests.registry import D, Entry, initial_row
+from tests.registry import BY_NAME, D, Entry, H, initial_row
 
 
 def relative_error(a: Any, b: Any) -> float:
@@ -123,3 +124,25 @@ def gradients(
     found, outputs = jax.grad(loss, has_aux=True)(floats(arguments))
     paths = [path for path, x in jax.tree_util.tree_leaves_with_path(arguments) if is_float(x)]
     return {"outputs": outputs} | {jax.tree_util.keystr(p): g for p, g in zip(paths, found, strict=True)}
+
+
+def assert_padding_changes_nothing(gradient, name, T):
+    """The derivatives of a loss on outputs and final carry do not depend on how much padding follows."""
+    e = example(BY_NAME[name], T=T)
+    weights = jnp.asarray(np.random.default_rng(0).standard_normal((T, *e.xs.shape[1:-1], H)))
+
+    @functools.partial(jax.jit, static_argnums=3)
+    def g(params, xs, carry, lengths):
+        def loss(params, xs, carry):
+            lengths_ = None if lengths is None else np.full(xs.shape[1], lengths)
+            final, ys = jr.unroll(e.cell, params, xs, carry, lengths=lengths_, gradient=gradient)
+            return jnp.sum(weights * ys[:T]) + sum(jnp.sum(jnp.cos(x)) for x in floats(final))
+
+        return jax.grad(loss, (0, 1, 2))(params, xs, carry)
+
+    _, params, xs, carry = e.arguments()
+    padded = jnp.concatenate([xs, jnp.full((3, *xs.shape[1:]), jnp.nan, xs.dtype)])
+    want = g(params, xs, carry, None)
+    d_params, d_xs, d_carry = g(params, padded, carry, T)
+    assert_close((d_params, d_xs[:T], d_carry), want, 1e-12)
+    np.testing.assert_array_equal(d_xs[T:], 0.0)

@@ -79,3 +79,15 @@ def test_memory_does_not_depend_on_the_number_of_steps(sparsity):
         program = jax.jit(total).lower(params, jax.ShapeDtypeStruct((T, 2, D), jnp.float32)).compile()
         sizes.append(program.memory_analysis().temp_size_in_bytes)
     assert sizes[0] == sizes[1] > 0
+
+
+def test_parameters_of_half_precision():
+    cell = jr.gru(D, H, param_dtype=jnp.bfloat16)
+    params = cell.init(jax.random.key(0))
+    xs = jnp.asarray(X, jnp.float32)
+    total, _ = online(cell, params, xs, jnp.asarray(TARGETS, jnp.float32))
+    want = jax.grad(lambda p: jnp.sum((jr.unroll(cell, p, xs)[1] - TARGETS.astype(np.float32)) ** 2))(params)
+    assert {d.dtype for d in total.values()} == {jnp.dtype(jnp.bfloat16)}
+    for name, d in total.items():
+        difference = np.abs(np.asarray(d, np.float32) - np.asarray(want[name], np.float32))
+        assert difference.max() < 0.03 * np.abs(np.asarray(want[name], np.float32)).max()

@@ -5,6 +5,7 @@
 Everything is in the order in which the loop ran. Derivatives are lists: one entry for each floating-point leaf.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -81,6 +82,10 @@ def by_lag(layer: Layer, weights: Params, max_lag: int | None) -> ByLag:
     """
     T = layer.inputs.steps.x.shape[0]
     lags = T if max_lag is None else min(T, max_lag + 1)
+    # Relative to the largest derivative: a loss of another scale is no reason for squares of zero or infinity.
+    peak = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(d), initial=0.0) for d in layer.d_ys])
+    peak = jnp.where((peak > 0) & jnp.isfinite(peak), peak, jnp.ones_like(peak))
+    layer = layer._replace(d_ys=[d / peak.astype(d.dtype) for d in layer.d_ys])
     pull, direct = _pull(layer, weights), _direct(layer)
     check_rows("step: y", jax.tree.map(lambda y: y[0], layer.d_ys), layer.batch_shape)
 
@@ -112,7 +117,8 @@ def by_lag(layer: Layer, weights: Params, max_lag: int | None) -> ByLag:
         jnp.zeros(lags, zeros[0].dtype),
     )
     start = (zeros, jnp.zeros((lags, *layer.batch_shape), dtype), sums)
-    return jax.lax.scan(body, start, everything, reverse=True)[0][2]
+    found = jax.lax.scan(body, start, everything, reverse=True)[0][2]
+    return found._replace(d_weights=jax.tree.map(lambda d: d * peak.astype(d.dtype), found.d_weights))
 
 
 def _all(layer: Layer) -> At:
@@ -146,7 +152,8 @@ def _pull(layer: Layer, weights: Params) -> Callable[[At, Arrays, Arrays], tuple
 def _direct(layer: Layer) -> Callable[[At], Arrays]:
     """What y[t] itself gives to dL/dcarry[t], for an output that is a function of the carry after the step.
 
-    That is `hidden` for a gated cell. For other cells it is known only where the output is a leaf of the carry.
+    That is `hidden` for a gated cell. For other cells it is known only where the output is a leaf of the carry: by the
+    step's program, or else by its values, which are the same at all steps.
     """
     if isinstance(layer.cell, GatedCell):
 
@@ -164,12 +171,27 @@ def _direct(layer: Layer) -> Callable[[At], Arrays]:
     outputs, size = jax.make_jaxpr(step)(one).jaxpr.outvars, len(floats(layer.after))
     same = {v: i for i, v in enumerate(outputs[:size]) if isinstance(v, Var)}
     places = [same.get(v) if isinstance(v, Var) else None for v in outputs[size:]]
+    leaves, valid = floats(layer.after), layer.inputs.steps.valid
+
+    def shares(place: int | None, y: jax.Array) -> list[jax.Array | bool]:
+        """For each leaf, whether y is that leaf."""
+        if place is not None:
+            return [i == place for i in range(size)]
+        found = []
+        for leaf in leaves:
+            fits = leaf.shape == y.shape and leaf.dtype == y.dtype
+            equal = (zero_unless(valid, leaf) == y).all() if fits else False
+            found.append(equal & ~jnp.any(jnp.array(found, bool)))  # the first of several
+        return found
+
+    of_leaf = [shares(place, y) for place, y in zip(places, floats(layer.ys), strict=True)]
 
     def to_leaves(at: At) -> Arrays:
         found = [jnp.zeros_like(x) for x in floats(at.after)]
-        for place, d in zip(places, zero_unless(at.step.valid, at.d_y), strict=True):
-            if place is not None:
-                found[place] = found[place] + d
+        for whether, d in zip(of_leaf, zero_unless(at.step.valid, at.d_y), strict=True):
+            for i, share in enumerate(whether):
+                if share is not False and found[i].shape == d.shape:
+                    found[i] = found[i] + jnp.where(share, d, jnp.zeros_like(d)).astype(found[i].dtype)
         return found
 
     return to_leaves

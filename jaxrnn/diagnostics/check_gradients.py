@@ -119,6 +119,8 @@ def check_gradients(
             checks.instance("gradients", gradient, Gradient)
     checked_params(cell_or_model, params)
     xs = checked_inputs(cell_or_model, xs) if isinstance(cell_or_model, Cell) else checks.array("xs", xs)
+    if cell_or_model.features[0] is not None and not jnp.issubdtype(xs.dtype, jnp.floating):
+        raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
     batch_shape = _batch_shape(cell_or_model, xs)
     compared = _equal_to_autodiff(cell_or_model, params, xs, batch_shape) if gradients is None else gradients
     if carry is not None:

@@ -15,6 +15,7 @@ from jaxrnn.diagnostics.gradient_statistics import (
     BatchLoss,
     GradientStatistics,
     LayerStatistics,
+    cells_outside_of_transformations,
     recorded,
     statistics,
 )
@@ -66,8 +67,10 @@ class LayerReport:
 
     @property
     def factor(self) -> float:
-        """The factor per step that amounts to it; NaN if no gradient goes back in time."""
-        return self.left ** (1.0 / self.lag) if self.lag else float("nan")
+        """The factor per step, up to the last lag with a norm above zero; NaN if no gradient goes back in time."""
+        norms = self.statistics.norm_by_lag
+        seen = np.flatnonzero(np.isfinite(norms) & (norms > 0))
+        return float(norms[seen[-1]]) ** (1.0 / seen[-1]) if len(seen) and seen[-1] else float("nan")
 
     @property
     def verdict(self) -> str:
@@ -105,14 +108,21 @@ class GradientFlow:
 
     @property
     def worst(self) -> LayerReport:
-        """The layer that the verdict is about."""
+        """The layer that the verdict is about; of several with the same, the one with the most extreme factor."""
         order = ("not finite", "exploding", "vanishing", "no gradient", "healthy")
-        return min(self.layers, key=lambda layer: order.index(layer.verdict))
+
+        def rank(layer: LayerReport) -> tuple[int, float]:
+            return order.index(layer.verdict), -abs(float(np.nan_to_num(np.log(layer.factor))))
+
+        return min(self.layers, key=rank)
 
     @property
     def verdict(self) -> str:
         """That of the worst layer."""
         return self.worst.verdict
+
+    def __repr__(self) -> str:
+        return f"GradientFlow({self.verdict!r}, {[str(layer) for layer in self.layers]})"
 
     def __str__(self) -> str:
         layers: list[tuple[str, ...]] = [
@@ -172,7 +182,8 @@ def gradient_report(
 
     The verdict rests on one number: the norm that the gradient has after the longest lag, relative to the outputs that
     it comes from (`gradient_norm_by_lag`). Below 1/1000 it is "vanishing", above 1000 "exploding", else "healthy"; so
-    it depends on how long the sequences are, as does whether the layer can learn from them.
+    it depends on how long the sequences are, as does whether the layer can learn from them. It looks at the whole
+    gradient through time, whatever gradient the model was built with.
 
     Args:
       model: a Model with recurrent layers, or a Cell.
@@ -203,8 +214,9 @@ def gradient_report(
         spectra = {name: _spectra(layer) if jacobians else (None, None) for name, layer in found.layers.items()}
         return statistics(found, rows, max_lag), spectra
 
-    jax.eval_shape(lambda: recorded(model, params, batch, loss, key).loss)  # checks values too: those of jit are traced
-    found, spectra = jax.tree.map(np.asarray, jax.jit(measure)(params, batch, key))
+    with cells_outside_of_transformations():
+        jax.eval_shape(lambda: recorded(model, params, batch, loss, key).loss)  # checks values too: jit's are traced
+        found, spectra = jax.tree.map(np.asarray, jax.jit(measure)(params, batch, key))
     layers = tuple(LayerReport(name, layer, *spectra[name]) for name, layer in found.layers.items())
     d_norms, norms = ({name: float(x) for name, x in d.items()} for d in (found.gradient_norms, found.parameter_norms))
     return GradientFlow(float(found.loss), d_norms, norms, layers)

@@ -1,5 +1,6 @@
 """What the gradient of a whole model does in each of its recurrent layers, in numbers."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -67,7 +68,8 @@ def gradient_statistics(
 ) -> GradientStatistics:
     """The numbers of `gradient_report` that are cheap: pure, to be jitted and called now and then while training.
 
-    Costs two gradients of the batch and, for each layer, `max_lag` backward passes over `rows` rows, run as one batch.
+    It looks at the whole gradient through time, whatever gradient the model was built with. Costs two gradients of the
+    batch and, for each layer, `max_lag` backward passes over `rows` rows, run as one batch.
 
     Args:
       model: a Model with recurrent layers, or a Cell.
@@ -86,7 +88,20 @@ def gradient_statistics(
     """
     checks.positive_int("max_lag", max_lag)
     checks.positive_int("rows", rows)
-    return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
+    with cells_outside_of_transformations():
+        return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
+
+
+@contextlib.contextmanager
+def cells_outside_of_transformations() -> Iterator[None]:
+    """Says what is wrong where a model's loops can't be noted."""
+    try:
+        yield
+    except jax.errors.UnexpectedTracerError as error:
+        raise ValueError(
+            "model: expected one that runs its cells outside of jax.jit, vmap, checkpoint and scan, so that its loops "
+            "can be looked at, got one that runs some within"
+        ) from error
 
 
 class Recorded(NamedTuple):
@@ -104,7 +119,7 @@ def recorded(
     """Runs a model and differentiates its loss; takes what `gradient_statistics` does."""
     checks.instance("model", model, (Model, Cell), "make one with jr.stack([cell, ...])")
     if not isinstance(batch, dict) or "xs" not in batch:
-        raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.short(batch)}')
+        raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.entries(batch)}')
     of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
     checked_params(model, params)
     options: dict[str, Any] = {name: batch.get(name) for name in ("lengths", "resets")} | {"key": key}

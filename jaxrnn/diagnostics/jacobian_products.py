@@ -100,7 +100,7 @@ def running(jacobians: Any, lengths: Any, resets: Any, reverse: bool) -> Running
     T, rows = J.shape[0], J.shape[1:-2]
     counted = jnp.ones((T, *rows), bool) if lengths is None else valid_steps(lengths, T, rows)
     if resets is not None:
-        starts = checked_resets(resets, T, rows)
+        starts = checked_resets(resets, T, rows) & counted  # on padding nothing starts
         if reverse:
             starts = jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
         counted = counted & ~starts

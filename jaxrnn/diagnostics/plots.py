@@ -45,8 +45,52 @@ def plot_lag_contributions(contributions: dict[str, Any], path: str | None = Non
       ImportError: matplotlib is not installed.
       ValueError, TypeError: these are no arrays over lags.
     """
-    norms, title = _norms("contributions", contributions), "part of the weights' gradient by lag"
+    norms = _norms("contributions", checks.instance("contributions", contributions, dict))
+    title = "part of the weights' gradient by lag"
     return _plot_norms("plot_lag_contributions", norms, "lag k (steps back from the output)", title, path)
+
+
+def plot_weight_contributions(contributions: dict[str, Any], path: str | None = None) -> Any:
+    """Draws the norm of each step's part of a weight's gradient.
+
+    Args:
+      contributions: {name: [T, ...]}, as `weight_contributions` returns.
+      path: a file to write the picture to, such as "steps.png"; None: only return it.
+
+    Returns:
+      The matplotlib Figure.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError, TypeError: these are no arrays over time.
+    """
+    norms = _norms("contributions", checks.instance("contributions", contributions, dict))
+    title = "part of the weights' gradient by step"
+    return _plot_norms("plot_weight_contributions", norms, "step t", title, path)
+
+
+def plot_gradient_norm_by_lag(norms: Any, path: str | None = None) -> Any:
+    """Draws the gradient's norm by lag, relative to the outputs that it comes from.
+
+    Args:
+      norms: [K+1], as `gradient_norm_by_lag` returns, or a dict of such arrays by name.
+      path: a file to write the picture to, such as "lags.png"; None: only return it.
+
+    Returns:
+      The matplotlib Figure.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError, TypeError: these are no arrays over lags.
+    """
+    named = norms if isinstance(norms, dict) else {"": norms}
+    for name, values in named.items():
+        if np.ndim(checks.array("norms", values)) != 1:
+            where = f"norms[{name!r}]" if name else "norms"
+            raise ValueError(f"{where}: expected an array [K+1], got {checks.short(values)}")
+    figure, (axes,) = new_figure("plot_gradient_norm_by_lag", (5.5, 3.8), 1, 1)
+    draw_norm_by_lag(axes, {name: np.asarray(values) for name, values in named.items()}, 0.0, np.inf)
+    return saved(figure, path)
 
 
 def plot_state_jacobians(
@@ -116,7 +160,7 @@ def plot_gate_statistics(gates: dict[str, GateStatistics], path: str | None = No
 def draw_norm_by_lag(axes: Any, layers: dict[str, Any], vanishing: float, exploding: float) -> None:
     """The gradient's norm by lag, relative to the outputs that it comes from, for each layer; the limits are shaded."""
     for name, norms in layers.items():
-        axes.plot(norms, label=name)
+        axes.plot(norms, label=name or None)
     _log_scale(axes, list(layers.values()))
     axes.axhline(1.0, color="0.5", linewidth=0.8)
     low, high = axes.get_ylim()
@@ -126,7 +170,8 @@ def draw_norm_by_lag(axes: Any, layers: dict[str, Any], vanishing: float, explod
             axes.annotate(label, (0.99, limit), xycoords=("axes fraction", "data"), color="C3", ha="right", va=side)
     axes.set_ylim(low, high)
     axes.set(xlabel="lag k (steps back from the output)", ylabel="norm, relative", title="gradient k steps back")
-    axes.legend(frameon=False, fontsize="small")
+    if any(layers):
+        axes.legend(frameon=False, fontsize="small")
 
 
 def draw_spectra(axes: Any, layers: dict[str, tuple[Any, Any]]) -> None:

@@ -59,12 +59,13 @@ class Checkpointed(Gradient):
 def checkpointed(*, segments: int | None = None, checkpoints: int | None = None) -> Checkpointed:
     """Backpropagation through time that keeps some carries, and runs the steps between them again on the way back.
 
-    The same gradient as `autodiff()`, second derivatives included, with `reverse_scan()` inside each segment.
+    The same gradient as `autodiff()`, with `reverse_scan()` inside each segment; second derivatives too, in reverse
+    mode over reverse mode (`jax.hessian` and a `jax.jvp` of a gradient need `reverse_scan()` or `autodiff()`).
 
     Args:
-      segments: two levels: the T steps are split into so many segments of equal length (the first may be shorter); the
-        carries between them are kept. Memory: O(segments + T / segments); time: each step runs forward twice. None:
-        about sqrt(T) segments, of a length near sqrt(T) that divides T as evenly as possible.
+      segments: two levels: the T steps are split into at most so many segments of equal length (the first may be
+        shorter); the carries between them are kept. Memory: O(segments + T / segments); time: each step runs forward
+        twice. None: about sqrt(T) segments, of a length near sqrt(T) that divides T as evenly as possible.
       checkpoints: nested levels: at most so many carries are kept at any time, those of the innermost segment's steps
         included. Each segment is split again, as often as it takes: with L levels, about L * T^(1/L) carries are kept
         and each step runs forward L times. The least that T steps can do with is about e * ln(T).

@@ -14,6 +14,7 @@ from jaxrnn.gradients.inexact import cotangent, floats
 from jaxrnn.gradients.influence import Influence
 from jaxrnn.gradients.masks import enter, select, zero_unless
 from jaxrnn.gradients.step_rule import Linearised
+from jaxrnn.linear import state_dtype
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
 RULES = {None: influence, "snap1": snap1}
@@ -103,7 +104,7 @@ def _backward(sparsity: str | None, residuals: Any, cotangents: Any) -> Any:
     if initial:
         of_itself = rule.of_itself(inputs.initial)
         restart = Influence(start.shared, rule.none_of_rows(floats(carry), carry) + of_itself)
-    zeros = [jnp.zeros_like(a) for a in shared], [jnp.zeros(a.size, a.dtype) for a in rows]
+    zeros = [jnp.zeros(a.shape, state_dtype(a.dtype)) for a in shared], [jnp.zeros(a.size, a.dtype) for a in rows]
 
     def body(state: Any, at_t: tuple[Step, Any]) -> tuple[Any, None]:
         carry, seen, d = state
@@ -118,7 +119,8 @@ def _backward(sparsity: str | None, residuals: Any, cotangents: Any) -> Any:
         return (*state, jax.tree.map(jnp.add, d, found)), None
 
     (_, seen, (d_shared, d_rows)), _ = jax.lax.scan(body, (carry, start, zeros), (inputs.steps, d_ys))
-    d_shared = [a + b for a, b in zip(d_shared, rule.apply(seen.shared, d_final, shared), strict=True)]
+    of_final = rule.apply(seen.shared, d_final, shared)
+    d_shared = [(a + b).astype(c.dtype) for a, b, c in zip(d_shared, of_final, shared, strict=True)]
     d_rows = [a + b for a, b in zip(d_rows, rule.apply_to_rows(seen.rows, d_final), strict=True)]
     d_rows = [d.reshape(a.shape) for d, a in zip(d_rows, rows, strict=True)]
     options = floats(cell) if len(shared) > len(floats(params)) else []

@@ -148,8 +148,8 @@ def _attach_backward(groups: GateGroups, residuals: Any, cotangents: Any) -> Any
         _, pull = jax.vjp(read, floats(before))
         (d_before_read,) = pull(affine(jnp.concatenate([d_z.sums, d_z.zh], -1), w_h, dtype=cell.dtype))
         d_before = _add(d_before, d_before_read)
-        d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
         d_before = limits.clip(d_before, path.hs.ndim - 2)
+        d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
         return (d_before, _add(d_cell, d_cell_t), _add(d_own, d_own_t), d_initial), d_z, d_noise
 
     zeros = jax.tree.map(jnp.zeros_like, (floats(cell), floats(own), floats(inputs.initial)))

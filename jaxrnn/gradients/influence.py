@@ -54,8 +54,11 @@ def of_initial(cell: Cell, params: Params, batch_shape: tuple[int, ...]) -> list
         return floats(cell_.initial_carry(params_, batch_shape))
 
     values = arrays(cell, params)
-    leaves = jax.jacrev(initial)(values)
-    return [[_elements_first(leaf[i], a) for leaf in leaves] for i, a in enumerate(values)]
+    carry, leaves = initial(values), jax.jacrev(initial)(values)
+    return [
+        [_elements_first(leaf[i], a).astype(c.dtype) for leaf, c in zip(leaves, carry, strict=True)]
+        for i, a in enumerate(values)
+    ]
 
 
 def _elements_first(jacobian: jax.Array, a: jax.Array) -> jax.Array:
@@ -91,7 +94,7 @@ def advance(cell: Cell, params: Params, influence: Influence, before: Tree, x: j
     shared = []
     for i, (value, entry) in enumerate(zip(values, influence.shared, strict=True)):
         direct = [_elements_first(leaf[i], value) for leaf in at_once]
-        shared.append([a + b for a, b in zip(jax.vmap(through)(entry), direct, strict=True)])
+        shared.append([a + b.astype(a.dtype) for a, b in zip(jax.vmap(through)(entry), direct, strict=True)])
     return Influence(shared, [jax.vmap(through)(entry) for entry in influence.rows])
 
 
@@ -103,9 +106,9 @@ def choose(mask: jax.Array | None, on_true: Influence, on_false: Influence) -> I
 
 
 def apply(influence: list[Arrays], d_carry: Arrays, of: Arrays) -> Arrays:
-    """dL/d array, for each array that steps read, from dL/dcarry."""
+    """dL/d array, for each array that steps read, from dL/dcarry; in the precision of the state."""
     totals = apply_to_rows(influence, d_carry)
-    return [total.reshape(a.shape).astype(a.dtype) for total, a in zip(totals, of, strict=True)]
+    return [total.reshape(a.shape) for total, a in zip(totals, of, strict=True)]
 
 
 def apply_to_rows(influence: list[Arrays], d_carry: Arrays) -> Arrays:
@@ -144,4 +147,5 @@ def observe(
     _, pull = jax.vjp(y, values, floats(before))
     direct, d_before = pull(d_y)
     through = apply(influences[0].shared, d_before, values)
+    direct = [a.astype(b.dtype) for a, b in zip(direct, through, strict=True)]
     return [a + b for a, b in zip(direct, through, strict=True)], apply_to_rows(influences[0].rows, d_before)

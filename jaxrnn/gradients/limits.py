@@ -1,5 +1,6 @@
 """Limits of the derivative on its way back through time."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -24,11 +25,22 @@ class Limits(NamedTuple):
         if self.norm is None or not d_carry:
             return d_carry
         rows = min([batch_axes, *(d.ndim for d in d_carry)])
-        squares = [jnp.sum(d * d, range(rows, d.ndim)) for d in d_carry]
-        square = sum(squares[1:], squares[0])
-        limit = _like(self.norm, square)
-        scale = jnp.where(square > limit**2, limit * jax.lax.rsqrt(jnp.maximum(square, limit**2)), 1.0)
-        return [d * scale.reshape(scale.shape + (1,) * (d.ndim - rows)) for d in d_carry]
+
+        def each_row(x: jax.Array, d: jax.Array) -> jax.Array:
+            return x.reshape(x.shape + (1,) * (d.ndim - rows))
+
+        # Relative to the largest entry: squares of large numbers are infinite.
+        peaks = [jnp.max(jnp.abs(d), range(rows, d.ndim)) for d in d_carry]
+        peak = jax.lax.stop_gradient(functools.reduce(jnp.maximum, peaks))
+        peak = jnp.where(peak > 0, peak, jnp.ones_like(peak))
+        shares = [d / each_row(peak, d) for d in d_carry]
+        squares = [jnp.sum(s * s, range(rows, s.ndim)) for s in shares]
+        norm = jnp.sqrt(jnp.maximum(sum(squares[1:], squares[0]), 1.0))  # at least 1, unless all are zero
+        limit = _like(self.norm, norm)
+        exceeds, scale = peak * norm > limit, limit / norm
+        return [
+            jnp.where(each_row(exceeds, d), s * each_row(scale, d), d) for s, d in zip(shares, d_carry, strict=True)
+        ]
 
 
 def _like(limit: Any, d: jax.Array) -> jax.Array:

@@ -104,8 +104,8 @@ def _attach_backward(rule: Rule, residuals: Any, cotangents: Any) -> Any:
         d_carry = zero_unless(step.valid, d_after)
         _, pull = jax.vjp(local, floats(before))
         (d_before,) = pull((d_carry, d_y))
-        d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
-        return (limits.clip(d_before, inputs.steps.x.ndim - 2), d_initial), d_carry
+        d_before = limits.clip(d_before, inputs.steps.x.ndim - 2)
+        return enter_and_select_transposed(step, d_before, d_after, d_initial), d_carry
 
     d_ys = jax.vmap(zero_unless)(inputs.steps.valid, floats(d_ys))
     zeros = [jnp.zeros_like(x) for x in floats(inputs.initial)]

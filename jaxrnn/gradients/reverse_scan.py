@@ -40,6 +40,7 @@ def reverse_scan(*, clip_norm: Any = None, clip_value: Any = None) -> ReverseSca
     Args:
       clip_norm: the largest norm of dL/dcarry[t] of a row of the batch, over all parts of the carry; None: any.
       clip_value: the largest absolute value of an entry of dL/dcarry[t]; None: any. It is applied before the norm.
+        Limits may be traced, so that they can be swept (`jnp.inf` is no limit); below 0 they are then not noticed.
 
     Returns:
       A Gradient.
@@ -52,6 +53,6 @@ def reverse_scan(*, clip_norm: Any = None, clip_value: Any = None) -> ReverseSca
       2013, arXiv:1308.0850 (clipping derivatives inside the backward pass).
     """
     return ReverseScan(
-        None if clip_norm is None else checks.above("clip_norm", clip_norm, 0.0),
-        None if clip_value is None else checks.above("clip_value", clip_value, 0.0),
+        None if clip_norm is None else checks.limit("clip_norm", clip_norm),
+        None if clip_value is None else checks.limit("clip_value", clip_value),
     )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.gradients.blocks import put, take
-from jaxrnn.gradients.masks import restricted
+from jaxrnn.gradients.masks import restricted, select
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
@@ -35,22 +35,24 @@ class Truncated(Gradient):
         steps = _padded(inputs.steps, (width - 1) * k1, blocks * k1 - T)
 
         @jax.checkpoint
-        def window(carry: Tree, steps: Step, j: jax.Array) -> tuple[Tree, Any]:
+        def window(carry: Tree, steps: Step, j: jax.Array) -> tuple[Tree, Any, Any]:
             seen = take(steps, j * k1, width * k1)
             if idle:
                 carry, _ = run(carry, jax.tree.map(lambda a: a[:idle], seen))
                 known = (j + 1) * k1 <= k2  # the window starts no later than the sequence
                 carry = jax.tree.map(lambda a, b: jnp.where(known, a, b), carry, blocked(carry))
             carry, ys = run(carry, jax.tree.map(lambda a: a[idle:], seen))
-            return carry, jax.tree.map(lambda y: y[-k1:], ys)
+            some = None if seen.valid is None else seen.valid[-k1:].any(0)
+            return carry, some, jax.tree.map(lambda y: y[-k1:], ys)
 
         def body(state: Any, j: jax.Array) -> tuple[Any, None]:
-            starts, _, ys = state  # the carries at the starts of the window's blocks
-            carry, block = window(jax.tree.map(lambda a: a[0], starts), steps, j)
+            starts, final, ys = state  # the carries at the starts of the window's blocks
+            carry, some, block = window(jax.tree.map(lambda a: a[0], starts), steps, j)
             starts = jax.tree.map(lambda a, c: jnp.concatenate([a[1:], c[None]]), starts, blocked(carry))
-            return (starts, carry, put(ys, block, j * k1)), None
+            final = select(some, carry, final)  # a row that has ended keeps the carry of its last block, not cut off
+            return (starts, final, put(ys, block, j * k1)), None
 
-        shapes = jax.eval_shape(lambda carry: window(carry, steps, jnp.int32(0)), carry)[1]
+        shapes = jax.eval_shape(lambda carry: window(carry, steps, jnp.int32(0)), carry)[2]
         ys = jax.tree.map(lambda y: jnp.zeros((blocks * k1, *y.shape[1:]), y.dtype), shapes)
         starts = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *jnp.shape(a))), carry)
         (_, carry, ys), _ = jax.lax.scan(body, (starts, carry, ys), jnp.arange(blocks))
@@ -63,7 +65,8 @@ def truncated(k1: int, k2: int | None = None) -> Truncated:
     The T steps are cut into blocks of k1. The losses of a block, steps j*k1 to (j+1)*k1 - 1, reach back to the last k2
     steps before the block's end, step (j+1)*k1 - k2, and no further: another gradient than BPTT's, on purpose. A loss
     so reaches back over k2 - k1 + 1 to k2 steps, its own included. With k2 = k1 a block is cut off from those before
-    it, the usual case; with k2 >= T the gradient is BPTT's.
+    it, the usual case; with k2 >= T the gradient is BPTT's. Blocks are counted from the first step that the loop reads:
+    under `reverse` with `lengths` that is padding in the shorter rows, whose cuts so lie elsewhere than in a row alone.
 
     Args:
       k1: steps in a block.
@@ -80,10 +83,11 @@ def truncated(k1: int, k2: int | None = None) -> Truncated:
       trajectories, Neural Computation 2(4), BPTT(h; h'), with h = k2 and h' = k1; Sutskever 2013, Training recurrent
       neural networks, section 2.8.6.
     """
-    k2 = k1 if k2 is None else k2
-    if checks.positive_int("k2", k2) < checks.positive_int("k1", k1):
+    k1 = checks.positive_int("k1", k1)
+    k2 = k1 if k2 is None else checks.positive_int("k2", k2)
+    if k2 < k1:
         raise ValueError(f"k2: expected at least k1 = {k1}, got {k2}")
-    return Truncated(int(k1), int(k2))
+    return Truncated(k1, k2)
 
 
 @jax.custom_vjp

@@ -1,5 +1,6 @@
 """Many steps of training, and the validation after them, in one compiled call."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,11 @@ class Best(NamedTuple):
     loss: jax.Array
     step: jax.Array
     params: Params
+
+
+def no_best(params: Params) -> Best:
+    """What there is before the first validation."""
+    return Best(jnp.full((), jnp.inf), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
 
 
 class Progress(NamedTuple):
@@ -56,7 +62,7 @@ class Task(NamedTuple):
     window: int | None
 
 
-Block = Callable[[Progress, Any, Any, jax.Array], tuple[Progress, Report]]
+Block = Callable[[Progress, Any, Any, jax.Array, jax.Array], tuple[Progress, Report]]
 
 
 ORDER = 2**32 - 1
@@ -64,14 +70,16 @@ ORDER = 2**32 - 1
 
 
 def make_block(task: Task, length: int) -> Block:
-    """A pure function (progress, data, validation, stop) -> (progress, report) of `length` steps.
+    """A pure function (progress, data, validation, stop, due) -> (progress, report) of `length` steps.
 
-    `stop` is the step at which the run ends: a block that reaches past it takes no more steps.
+    `stop` is the step at which the block ends at the latest; `due` is whether validation follows.
     """
     train_step = make_train_step(task.model, task.loss, task.optimizer, metrics=task.metrics, gradient=task.gradient)
     names = ("loss", *checks.metrics(task.metrics), "gradient_norm")
 
-    def block(progress: Progress, data: Any, validation: Any, stop: jax.Array) -> tuple[Progress, Report]:
+    def block(
+        progress: Progress, data: Any, validation: Any, stop: jax.Array, due: jax.Array
+    ) -> tuple[Progress, Report]:
         state, best = progress
         number = jnp.result_type(float)
 
@@ -103,7 +111,11 @@ def make_block(task: Task, length: int) -> Block:
         state, train = jax.lax.scan(body, state, batches)
         if best is None or task.validation_axes is None:
             return Progress(state, best), Report(train, {})
-        values = over_rows(task.model, state.params, task.loss, task.metrics, validation, task.validation_axes)
+        validated = functools.partial(
+            over_rows, task.model, state.params, task.loss, task.metrics, validation, task.validation_axes
+        )
+        nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(validated))
+        values = jax.lax.cond(due, validated, lambda: nothing)
         better = values["loss"] < best.loss  # False for NaN
         now = Best(values["loss"], state.step, state.params)
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)

@@ -46,12 +46,17 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
 def checked_batch(name: str, batch: Any) -> dict[str, jax.Array]:
     """A dict of arrays with "xs" [T, N, ...]; entries that are None are left out."""
     if not isinstance(batch, dict) or "xs" not in batch:
-        raise ValueError(f'{name}: expected a dict with the entry "xs", got {checks.short(batch)}')
+        raise ValueError(f'{name}: expected a dict with the entry "xs", got {checks.entries(batch)}')
     values = {entry: value for entry, value in batch.items() if value is not None}
     arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
     xs = arrays["xs"]
     if xs.ndim < 2 or not all(xs.shape[:2]):
         raise ValueError(f'{name}["xs"]: expected an array [T, N, ...] with T, N >= 1, got {checks.short(xs)}')
+    if xs.ndim == 2 and jnp.issubdtype(xs.dtype, jnp.floating):
+        raise ValueError(
+            f'{name}["xs"]: expected an array [T, N, D] of N rows, got {checks.short(xs)}; one sequence [T, D] is '
+            "xs[:, None], a feature [T, N] is xs[..., None]"
+        )
     T, N = xs.shape[:2]
     if "lengths" in arrays:
         valid_steps(np.asarray(arrays["lengths"]), T, (N,))

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxrnn.diagnostics.gradient_statistics import ROWS, gradient_statistics
 from jaxrnn.training.block import Task
@@ -24,8 +23,8 @@ def probe(task: Task, data: Any) -> Batch:
     return batch if task.window is None else window(batch, task.axes, jnp.zeros((), jnp.int32), task.window)
 
 
-def make_diagnose(task: Task) -> Callable[[Params, Batch], dict[str, np.ndarray]]:
-    """A function (params, batch) -> measurements by name, as `History.diagnostics` describes them."""
+def make_diagnose(task: Task) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    """A jitted function (params, batch) -> measurements by name, as `History.diagnostics` describes them."""
 
     @jax.jit
     def measure(params: Params, batch: Batch) -> dict[str, jax.Array]:
@@ -36,4 +35,4 @@ def make_diagnose(task: Task) -> Callable[[Params, Batch], dict[str, np.ndarray]
             named |= {f"saturated/{layer}/{gate}": jnp.nanmean(s.saturated) for gate, s in statistics.gates.items()}
         return named
 
-    return lambda params, batch: jax.tree.map(np.asarray, measure(params, batch))
+    return measure

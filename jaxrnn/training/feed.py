@@ -8,17 +8,30 @@ import jax
 
 from jaxrnn import checks
 from jaxrnn.gradients.truncated import Truncated
+from jaxrnn.models.bidirectional import Bidirectional
 from jaxrnn.training.data import checked_batch, checked_data, rows_of, stacked
 from jaxrnn.types import Gradient
 
 
-def window(gradient: Gradient | None) -> int | None:
+def window(gradient: Gradient | None, model: Any) -> int | None:
     """How many steps of a stream an optimizer step reads; None if the data are no streams."""
     if not isinstance(gradient, Truncated):
         return None
     if gradient.k1 != gradient.k2:
-        raise ValueError(f"gradient: expected truncated(k1, k2) with k1 = k2 for training on streams, got {gradient}")
+        raise ValueError(
+            f"gradient: expected truncated(k1, k2) with k1 = k2 for training on streams, got {gradient}; give it to "
+            "the layers, jr.stack(cells, gradient=...), to train on whole sequences"
+        )
+    if _reads_backward(model):
+        raise ValueError(
+            "model: expected one that reads forward for training on streams, whose end is not known, got "
+            f"{checks.short(model)}"
+        )
     return gradient.k1
+
+
+def _reads_backward(model: Any) -> bool:
+    return isinstance(model, Bidirectional) or any(map(_reads_backward, getattr(model, "parts", ())))
 
 
 def feeding(
@@ -35,7 +48,11 @@ def feeding(
             if k > T:
                 raise ValueError(f"gradient: expected k1 of at most the T = {T} steps of data, got {k}")
             if batch_size not in (None, N):
-                raise ValueError(f"batch_size: expected None: all {N} streams go on together, got {batch_size}")
+                raise ValueError(
+                    f"batch_size: expected None with gradient=truncated(k, k): all {N} rows are streams that go on "
+                    f"together, got {batch_size}; give truncation to the layers, jr.stack(cells, gradient=...), for "
+                    "minibatches of whole sequences"
+                )
             return lambda count: (arrays, max(count, 0)), axes, N
         if batch_size is None:
             raise ValueError(f"batch_size: expected how many of the {rows_of(arrays)} rows a minibatch has, got None")

@@ -14,7 +14,7 @@ import optax
 from tqdm import tqdm
 
 from jaxrnn import checks
-from jaxrnn.training.block import Best, Progress, Report, Task, make_block
+from jaxrnn.training.block import Progress, Report, Task, make_block, no_best
 from jaxrnn.training.checkpoint import RunDirectory
 from jaxrnn.training.data import Batch, checked_data
 from jaxrnn.training.diagnose import make_diagnose, probe
@@ -35,7 +35,7 @@ class FitResult:
 
     Attributes:
       params: the parameters of the lowest validation loss, or the last ones without validation.
-      state: the state after the last step, to go on from.
+      state: the state after the last step, for `make_train_step`.
       history: what was measured.
       best_step: the step at which `params` stood.
     """
@@ -93,10 +93,12 @@ def fit(
       gradient: how to differentiate through time; None for what the layers were built with. `jr.truncated(k, k)` trains
         on streams: each optimizer step reads the next k steps of all rows (a dict's, T // k of them a pass; or a batch
         of k steps), the carry passes on from step to step and from batch to batch, "resets" start episodes, and a new
-        pass through a dict begins with the initial carry. Give truncation to the layers (`jr.stack(cells,
-        gradient=...)`) for shuffled minibatches of whole sequences instead.
-      diagnose_every: look at the gradient after every so many steps, as `gradient_statistics` does, on the first 8 rows
-        of a dict or a batch of an iterable: `History.diagnostics`. A block then has at most so many steps. None: never.
+        pass through a dict begins with the initial carry. A row that has ended (see "lengths") adds nothing to the loss
+        from there on. Give truncation to the layers (`jr.stack(cells, gradient=...)`) for shuffled minibatches of whole
+        sequences instead.
+      diagnose_every: look at the gradient after every so many steps, as `gradient_statistics` does: at all of it,
+        whatever `gradient` is, on the first 8 rows of a dict (of streams on their first k steps, from the initial
+        carry) or on a batch of an iterable: `History.diagnostics`, `History.plot_diagnostics`. None: never.
       run_dir: a directory. The run is saved there every half minute, at its end and when it is interrupted (Ctrl-C
         lets the block under way end first). A second call with the same
         arguments goes on where the last save stands, and ends with the parameters of an uninterrupted run; with more
@@ -120,15 +122,13 @@ def fit(
             raise ValueError("validation: expected a dict of arrays with patience, got None")
     every = steps if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
     length = min(block, steps, every)
-    k = window(gradient)
+    k = window(gradient, model)
     feed, axes, rows = feeding(data, batch_size, length, k)
     held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
     task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0, k)
     run = jax.jit(make_block(task, length), donate_argnums=0)
-    now, history = _start(model, optimizer, key, params, validation is not None), History()
-    if k is not None:
-        carry = jax.tree.map(lambda x: jnp.array(x, copy=True), model.initial_carry(now.state.params, (rows,)))
-        now = now._replace(state=now.state._replace(carry=carry))
+    state = train_state(model, optimizer, key=key, params=params, streams=None if k is None else rows)
+    now, history = Progress(state, None if validation is None else no_best(state.params)), History()
 
     with contextlib.ExitStack() as stack:
         directory = None
@@ -146,12 +146,17 @@ def fit(
         diagnose = make_diagnose(task)
         bar = stack.enter_context(tqdm(total=steps, initial=first, unit="step", disable=not progress))
         while history.steps < steps and history.stopped == "steps":
-            batches, count = feed(min(length, steps - history.steps, every - history.steps % every))
+            asked = min(steps - history.steps, block - history.steps % block, every - history.steps % every)
+            batches, count = feed(asked)
             if count == 0:
                 history.stopped = "data"
                 break
-            arguments = now, batches, held_out, jnp.asarray(history.steps + count, jnp.int32)
+            reached = history.steps + count
+            due = reached % block == 0 or reached == steps or count < asked  # the data have ended
+            arguments = now, batches, held_out, jnp.asarray(reached, jnp.int32), jnp.asarray(due)
             if compiled is None:
+                if diagnose_every is not None:
+                    jax.eval_shape(diagnose, now.state.params, probe(task, batches))  # raises if it can't
                 bar.set_description("compiling")
                 start = time.perf_counter()
                 compiled = run.lower(*arguments).compile()
@@ -161,11 +166,11 @@ def fit(
             now, report = compiled(*arguments)
             interrupted = _wait(report)
             history.run_seconds += time.perf_counter() - start
-            history.extend(report.train, report.validation, count)
+            history.extend(report.train, report.validation if due else {}, count)
             if diagnose_every is not None and history.steps % every == 0:
                 history.look(diagnose(now.state.params, probe(task, batches)))
             history.stopped = _reason_to_stop(history, patience)
-            bar.set_postfix(_shown(report, count), refresh=False)
+            bar.set_postfix(_shown(report.train, count, history), refresh=False)
             bar.update(count)
             if directory is not None and (interrupted or time.monotonic() - saved_at > SAVE_SECONDS):
                 directory.save(history.steps, now, history)
@@ -195,18 +200,10 @@ def _wait(report: Report) -> bool:
     return False
 
 
-def _start(model: Model, optimizer: Any, key: Any, params: Params, validated: bool) -> Progress:
-    state = train_state(model, optimizer, key=key, params=params)
-    if not validated:
-        return Progress(state, None)
-    best = Best(jnp.full((), jnp.inf), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, state.params))
-    return Progress(state, best)
-
-
-def _shown(report: Report, count: int) -> dict[str, str]:
-    """What the progress bar shows: means over the block, then what validation found."""
-    shown = {name: float(np.mean(report.train[name][:count])) for name in in_order(report.train)[:-1]}
-    shown |= {f"validation {name}": float(report.validation[name]) for name in in_order(report.validation)}
+def _shown(train: dict[str, Any], count: int, history: History) -> dict[str, str]:
+    """What the progress bar shows: means over the block, then what the last validation found."""
+    shown = {name: float(np.mean(train[name][:count])) for name in in_order(train)[:-1]}
+    shown |= {f"validation {name}": float(history.validation[name][-1]) for name in in_order(history.validation)}
     return {name: f"{value:.4g}" for name, value in shown.items()}
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxrnn.pictures import new_figure, saved
@@ -70,9 +71,9 @@ class History:
         if validation:
             self.validation_steps = np.append(self.validation_steps, self.steps)
 
-    def look(self, diagnostics: dict[str, np.ndarray]) -> None:
+    def look(self, diagnostics: dict[str, Any]) -> None:
         """Adds one look at the gradient, after the steps taken so far."""
-        for name, value in diagnostics.items():
+        for name, value in jax.tree.map(np.asarray, diagnostics).items():
             past = self.diagnostics.get(name, np.zeros((0, *value.shape), value.dtype))
             self.diagnostics[name] = np.concatenate([past, value[None]])
         self.diagnostic_steps = np.append(self.diagnostic_steps, self.steps)
@@ -112,6 +113,42 @@ class History:
             axes.set(xlabel="step", title=name.replace("_", " ").replace("norm", "norm, before clipping"))
             axes.grid(alpha=0.3)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+        return saved(figure, path)
+
+    def plot_diagnostics(self, path: str | None = None) -> Any:
+        """Draws what `diagnose_every` recorded: each layer's gradient by lag, norms and saturated gates, over the run.
+
+        Args:
+          path: a file to write the picture to, such as "looks.png"; None: only return it.
+
+        Returns:
+          The matplotlib Figure.
+
+        Raises:
+          ImportError: matplotlib is not installed.
+          ValueError: nothing was recorded.
+        """
+        if not self.diagnostics:
+            raise ValueError("diagnostics: expected at least one look, got none: fit(diagnose_every=...) records them")
+        layers, norms, shares = (
+            {name.removeprefix(kind): x for name, x in self.diagnostics.items() if name.startswith(kind)}
+            for kind in ("norm_by_lag/", "gradient_norm/", "saturated/")
+        )
+        figure, panels = new_figure("History.plot_diagnostics", (4.2 * (len(layers) + 2), 3.6), 1, len(layers) + 2)
+        for axes, (name, looks) in zip(panels, layers.items(), strict=False):
+            for i, values in enumerate(looks):
+                late = (i + 1) / len(looks)  # pale at first, dark at the end
+                label = f"step {self.diagnostic_steps[i]}" if i in (0, len(looks) - 1) else None
+                axes.plot(np.where(values > 0, values, np.nan), color="C0", alpha=0.15 + 0.85 * late, label=label)
+            axes.set(xlabel="lag k (steps back from the output)", yscale="log", title=f"gradient k steps back, {name}")
+        for axes, found, title in zip(panels[-2:], (norms, shares), ("gradient norm", "saturated share"), strict=True):
+            for name, values in found.items():
+                axes.plot(self.diagnostic_steps, values, ".-", label=name)
+            axes.set(xlabel="step", title=title, yscale="log" if found is norms else "linear")
+        for axes in panels:
+            axes.grid(alpha=0.3)
+            if axes.lines:
+                axes.legend(frameon=False, fontsize="small")
         return saved(figure, path)
 
 

@@ -30,7 +30,12 @@ class TrainState(NamedTuple):
 
 
 def train_state(
-    model: Model, optimizer: optax.GradientTransformation, *, key: jax.Array, params: Params = None
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    *,
+    key: jax.Array,
+    params: Params = None,
+    streams: int | None = None,
 ) -> TrainState:
     """The state before the first step.
 
@@ -39,6 +44,7 @@ def train_state(
       optimizer: any optax transformation.
       key: one half draws the parameters, the other goes into the state.
       params: parameters to start from, instead of drawn ones; they are copied.
+      streams: how many streams are trained on at once, for a state with a carry; None: sequences, each of its own.
 
     Returns:
       A TrainState that shares no buffer with anything, so it can be donated.
@@ -53,5 +59,8 @@ def train_state(
         params = model.init(init_key)
     else:
         checked_params(model, params)
-    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), run_key)
+    carry = None
+    if streams is not None:
+        carry = model.initial_carry(params, (checks.positive_int("streams", streams),))
+    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), run_key, carry)
     return jax.tree.map(lambda x: jnp.array(x, copy=True), state)

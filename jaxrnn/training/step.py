@@ -29,9 +29,9 @@ def make_train_step(
 
     Jit it with the state donated, so that it is updated in place: `jax.jit(train_step, donate_argnums=0)`.
 
-    On streams (`state.carry` is not None) each batch goes on where the one before it ended: the carry is handed over,
-    and no gradient goes back through it. The function then takes a third argument `fresh`, bool: True where a new pass
-    through the stream begins, from the model's initial carry.
+    On streams (a state of `train_state(streams=B)`) each batch goes on where the one before it ended: the carry is
+    handed over, and no gradient goes back through it. The function then takes a third argument `fresh`, bool: True
+    where a new pass through the stream begins, from the model's initial carry.
 
     Args:
       model: the model.
@@ -60,6 +60,7 @@ def make_train_step(
             if state.carry is None:
                 return None
             initial = model.initial_carry(params, jnp.shape(batch["xs"])[1:2])
+            checks.same_tree("state.carry", state.carry, initial)
             return jax.tree.map(lambda a, b: jnp.where(fresh, a, b), initial, state.carry)
 
         def objective_of(params: Params) -> tuple[jax.Array, tuple[dict[str, jax.Array], Tree]]:
@@ -90,7 +91,7 @@ def objective(
         params: Any, batch: Batch, key: jax.Array | None, carry: Tree = None
     ) -> tuple[jax.Array, dict[str, jax.Array], Tree]:
         if not isinstance(batch, dict) or "xs" not in batch:
-            raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.short(batch)}')
+            raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.entries(batch)}')
         options = {name: batch.get(name) for name in ("lengths", "resets")}
         carry, ys = model.apply(params, batch["xs"], carry=carry, key=key, gradient=gradient, **options)
         values = {"loss": checks.scalar("loss", loss(ys, batch))}

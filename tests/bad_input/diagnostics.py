@@ -125,11 +125,16 @@ def _report(name, f):
 
 
 def _plots():
-    for name, argument in (("plot_hidden_gradients", "gradients"), ("plot_lag_contributions", "contributions")):
+    arguments = {"plot_hidden_gradients": "gradients", "plot_lag_contributions": "contributions"}
+    for name, argument in (arguments | {"plot_weight_contributions": "contributions"}).items():
         f = getattr(jr, name)
         yield Case(f"{name}-number", lambda f=f: f({"h": ones()}), ValueError, argument, "[T, ...]", "float32")
         yield Case(f"{name}-empty", lambda f=f: f({}), ValueError, argument, "at least one", "{}")
-        yield Case(f"{name}-string", lambda f=f: f("h"), TypeError, argument, "an array", "'h'")
+        kind = "an array" if argument == "gradients" else "a dict"
+        yield Case(f"{name}-string", lambda f=f: f("h"), TypeError, argument, kind, "'h'")
+    lags, name = jr.plot_gradient_norm_by_lag, "plot_gradient_norm_by_lag"
+    yield Case(f"{name}-string", lambda: lags("h"), TypeError, "norms", "an array", "'h'")
+    yield Case(f"{name}-matrix", lambda: lags({"a": ones(T, 2)}), ValueError, "norms['a']", "[K+1]", "float32[5, 2]")
     gates = {"i": ones(T)}
     plot = jr.plot_gate_statistics
     yield Case(

@@ -52,7 +52,7 @@ def start(cell=CELL, params=PARAMS, **options):
 
 CASES = [
     *each(
-        "reverse_scan", "clip_norm", lambda v: jr.reverse_scan(clip_norm=v), ValueError, "above 0", 0.0, -1.0, np.inf
+        "reverse_scan", "clip_norm", lambda v: jr.reverse_scan(clip_norm=v), ValueError, "above 0", 0.0, -1.0, np.nan
     ),
     *each("reverse_scan", "clip_value", lambda v: jr.reverse_scan(clip_value=v), ValueError, "above 0", 0, "1"),
     *[c for c in sizes("checkpointed", "segments", lambda v: jr.checkpointed(segments=v)) if "None" not in c.name],
@@ -94,6 +94,9 @@ CASES = [
     Case("rtrl_step-x-features", lambda: step(x=ones(B, D + 1)), ValueError, "x", f"[..., {D}]", "float32[2, 4]"),
     Case("rtrl_step-x-integers", lambda: step(x=np.ones((B, D), int)), TypeError, "x", "floating-point", "int32[2, 3]"),
     Case("rtrl_step-carry", lambda: step(carry=ones(B, H + 1)), ValueError, "carry", f"{(B, H)}", "float32[2, 5]"),
+    Case("rtrl_step-loss-vector", lambda: step(loss=lambda y: y[0]), ValueError, "loss", "scalar", f"float32[{H}]"),
+    Case("rtrl_start-rows", lambda: jr.rtrl_start(CELL, PARAMS, 2), TypeError, "batch_shape", "tuple", "2"),
+    Case("rtrl_start-size", lambda: jr.rtrl_start(CELL, PARAMS, (-2,)), ValueError, "batch_shape", "positive", "-2"),
     Case("rtrl_step-loss", lambda: step(loss=1.0), TypeError, "loss", "function", "float 1.0"),
     Case(
         "rtrl_step-influence-rows",

@@ -17,7 +17,7 @@ def _of_all(name, loss, targets):
         return Case(f"{name}-{what}", lambda: loss(ys, batch), error, argument, expected, got)
 
     yield case("batch-array", ValueError, "batch", 'entry "targets"', "float32", batch=YS)
-    yield case("batch-empty", ValueError, "batch", 'entry "targets"', "{}", batch={})
+    yield case("batch-empty", ValueError, "batch", 'entry "targets"', "a dict with []", batch={})
     yield case("batch-list", ValueError, "batch", 'entry "targets"', "list []", batch=[])
     yield case("targets-none", TypeError, TARGETS, "array", "None", targets=None)
     yield case("targets-string", TypeError, TARGETS, "array", "'cat'", targets="cat")

@@ -63,8 +63,10 @@ def _data(name, run, whose):
         return case(what, error, f"{whose}[{key}]", expected, got, DATA | {key.strip("'\""): value})
 
     yield case("without-xs", ValueError, whose, 'entry "xs"', "targets", changed(DATA, xs=None))
-    yield case("empty", ValueError, whose, 'entry "xs"', "{}", {})
+    yield case("empty", ValueError, whose, 'entry "xs"', "a dict with []", {})
     yield case("without-targets", ValueError, "batch", 'entry "targets"', "xs", changed(DATA, targets=None))
+    one = {"xs": ones(T, D), "targets": ones(T, O)}
+    yield case("xs-one-row", ValueError, f'{whose}["xs"]', "[T, N, D] of N rows", f"float32[{T}, {D}]", one)
     yield entry("xs-vector", ValueError, '"xs"', "[T, N, ...]", "float32[6]", ones(6))
     yield entry("xs-no-rows", ValueError, '"xs"', "T, N >= 1", f"[{T}, 0, {D}]", ones(T, 0, D))
     yield entry("xs-no-steps", ValueError, '"xs"', "T, N >= 1", f"[0, {N}, {D}]", ones(0, N, D))
@@ -233,6 +235,7 @@ def _others():
     yield from _optimizer("train_state", state)
     yield from _params("train_state", state)
     yield from not_keys("train_state", lambda v: state(key=v))
+    yield from [c for c in sizes("train_state", "streams", lambda n: state(streams=n)) if "None" not in c.name]
 
     yield from _functions("make_train_step", step)
     yield from _gradient_steps("make_train_step", step)

@@ -170,3 +170,38 @@ def test_a_loss_that_reads_the_first_step_alone_has_no_gradient_through_time():
     report = jr.gradient_report(cell, cell.init(jax.random.key(0)), BATCH, lambda ys, _: ys[0].sum(), jacobians=False)
     assert report.verdict == "no gradient"
     assert "no gradient goes back in time" in str(report)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_norms_by_lag_do_not_depend_on_the_scale_of_the_loss(scale):
+    cell = jr.elman(D, H)
+    params, square = cell.init(jax.random.key(0)), lambda ys: jnp.sum(ys**2)
+    found = jr.gradient_norm_by_lag(cell, params, XS, lambda ys: scale * square(ys))
+    assert_close(found, jr.gradient_norm_by_lag(cell, params, XS, square), 1e-4)
+    parts = jr.lag_contributions(cell, params, XS, lambda ys: 1e-6 * square(ys))["w_h"]
+    assert_close(parts.sum(0), jax.grad(lambda p: 1e-6 * square(jr.unroll(cell, p, XS)[1]))(params)["w_h"], 1e-4)
+
+
+def test_of_several_layers_the_worst_one_is_named_and_a_factor_survives_underflow():
+    cells = [jr.elman(D, H), jr.elman(H, H)]
+    model = jr.stack(cells)
+    params = model.init(jax.random.key(0))
+    for layer, gain in (("0", 0.7), ("1", 0.1)):
+        params[layer]["w_h"] = gain * params[layer]["w_h"]
+    xs = np.concatenate([XS] * 3)
+    report = jr.gradient_report(model, params, {"xs": xs}, lambda ys, _: jnp.sum(ys[-1] ** 2), jacobians=False)
+    assert [layer.verdict for layer in report.layers] == ["vanishing", "vanishing"]
+    assert report.worst.name == "1 Elman"
+    assert 0.02 < report.worst.factor < 0.1
+    assert repr(report).startswith("GradientFlow('vanishing', ['0 Elman: vanishing")
+
+
+def test_a_model_that_runs_its_cells_inside_a_transformation_is_refused_with_a_reason():
+    model = jr.stack([jr.elman(D, H)])
+
+    class Jitted(type(model)):
+        def run(self, params, carry, xs, call):
+            return jax.jit(lambda params, xs: model.run(params, carry, xs, call))(params, xs)
+
+    with pytest.raises(ValueError, match=r"^model: expected one that runs its cells outside of jax.jit"):
+        jr.gradient_report(Jitted(model.cells, None), model.init(jax.random.key(0)), {"xs": XS}, jacobians=False)

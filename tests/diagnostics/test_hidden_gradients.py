@@ -77,3 +77,14 @@ def test_it_can_be_vmapped():
     each = jax.vmap(f, in_axes=1, out_axes=1)(jnp.asarray(e.xs))
     for row in range(e.xs.shape[1]):
         assert_close(jax.tree.map(lambda x, row=row: x[:, row], each), f(jnp.asarray(e.xs[:, row])), 1e-12)
+
+
+@pytest.mark.parametrize("change", [jax.jit, lambda step: lambda *a: (step(*a)[0], 1.0 * step(*a)[1])])
+def test_an_output_that_equals_the_carry_counts_whatever_the_program_looks_like(change):
+    step = jr.elman(2, 3).step
+    cells = [jr.cell(jr.elman(2, 3).init, jr.elman(2, 3).initial_carry, f) for f in (step, change(step))]
+    params, xs = cells[0].init(jax.random.key(0)), jnp.asarray(np.random.default_rng(0).standard_normal((4, 2, 2)))
+    params = jax.tree.map(lambda p: p.astype(jnp.float64), params)
+    plain, changed = (jr.hidden_gradients(cell, params, xs, quadratic) for cell in cells)
+    assert_close(changed, plain, 1e-12)
+    assert_close(plain, jr.hidden_gradients(jr.elman(2, 3), params, xs, quadratic), 1e-12)

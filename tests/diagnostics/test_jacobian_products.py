@@ -145,3 +145,12 @@ def test_steps_that_do_not_count_change_no_exponent():
     zeroed[2] = 0.0
     without = np.delete(J, 2, axis=0)
     assert_close(jr.lyapunov_spectrum(zeroed, resets=resets), jr.lyapunov_spectrum(without), 1e-12)
+
+
+def test_a_reset_on_padding_is_none():
+    J, lengths = random_jacobians(T=5), np.array([3, 5, 0])
+    resets = np.zeros((5, 3), bool)
+    resets[3:, 0] = resets[1:, 2] = True
+    for reverse in (False, True):
+        with_resets = jr.product_norms(J, lengths=lengths, resets=resets, reverse=reverse)
+        np.testing.assert_allclose(with_resets, jr.product_norms(J, lengths=lengths, reverse=reverse), rtol=1e-12)

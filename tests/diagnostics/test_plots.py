@@ -45,6 +45,21 @@ def test_lag_contributions(params):
     assert set(shown) == {"w_h", "b"}
 
 
+def test_weight_contributions(params):
+    found = jr.weight_contributions(CELL, params, XS, square, names=("w_h", "b"))
+    shown = lines(jr.plot_weight_contributions(found).axes[0])
+    np.testing.assert_allclose(shown["b"], np.linalg.norm(found["b"], axis=1), rtol=1e-5)
+    assert set(shown) == {"w_h", "b"}
+
+
+def test_gradient_norm_by_lag(params):
+    found = jr.gradient_norm_by_lag(CELL, params, XS, square)
+    (axes,) = jr.plot_gradient_norm_by_lag(found).axes
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), found)
+    (axes,) = jr.plot_gradient_norm_by_lag({"one": found, "two": 0.5 * found}).axes
+    np.testing.assert_array_equal(lines(axes)["two"], 0.5 * found)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_state_jacobians(params, reverse):
     lengths = np.array([T, 2, 0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as jr
-from tests.helpers import assert_close, example, gradients
+from tests.helpers import assert_close, assert_padding_changes_nothing, example, gradients
 from tests.registry import BY_NAME
 
 LIMITS = {"norm": {"clip_norm": 0.3}, "value": {"clip_value": 0.1}, "both": {"clip_norm": 0.25, "clip_value": 0.15}}
@@ -86,6 +86,27 @@ def test_rows_are_limited_each_by_itself(x64):
     assert full.shape == weights.shape == jnp.stack(rows, 1).shape
     vmapped = jax.vmap(g, (1, 0), 1)(xs, carry)
     assert_close(vmapped, jnp.stack(rows, 1), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["elman", "gru_before"])
+def test_padding_is_not_clipped(name, x64):
+    """What a loss on the final carry gives is limited where a step hands it back, not on the padding after it."""
+    assert_padding_changes_nothing(jr.reverse_scan(clip_norm=0.1, clip_value=0.08), name, 4)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e25, 1e36])
+def test_the_norm_of_any_size_is_clipped_to_the_limit(size):
+    cell = jr.elman(2, 3, activation=lambda z: z)
+    params = cell.init(jax.random.key(0))
+
+    def d_carry(gradient):
+        loss = lambda carry: jnp.sum(size * jr.unroll(cell, params, jnp.zeros((1, 2)), carry, gradient=gradient)[0])  # noqa: E731
+        return jax.grad(loss)(jnp.ones(3))
+
+    norm = np.linalg.norm(np.asarray(d_carry(jr.reverse_scan()), np.float64))
+    found = np.asarray(d_carry(jr.reverse_scan(clip_norm=0.5)), np.float64)
+    np.testing.assert_allclose(np.linalg.norm(found), min(norm, 0.5), rtol=1e-5)
+    np.testing.assert_array_equal(d_carry(jr.reverse_scan(clip_norm=jnp.inf)), d_carry(jr.reverse_scan()))
 
 
 def test_an_exploding_gradient_stays_finite():

@@ -8,7 +8,7 @@ import pytest
 import jaxrnn as jr
 from tests.gradients.agreement import assert_equals_autodiff
 from tests.gradients.transforms import TRANSFORMED, assert_equals_rows_of_autodiff, case_name
-from tests.helpers import assert_close, cotangents, example, floats, gradients
+from tests.helpers import assert_close, assert_padding_changes_nothing, cotangents, example, floats, gradients
 from tests.registry import BY_NAME, D, H
 
 CUTS = [(1, 1), (2, 2), (3, 3), (7, 7), (2, 4), (2, 3), (3, 7), (1, 5), (4, 6), (5, 9), (20, 20)]
@@ -76,8 +76,11 @@ def block_by_block(e, k1, k2, options):
         before = before if first == 0 else jax.lax.stop_gradient(before)
         final, ys = run(params, xs, before, first, end)
         total = jnp.sum(y_weights[start:end] * ys[start - first :])
-        if end == T:
-            total += sum(jnp.sum(w * c) for w, c in zip(carry_weights, floats(final), strict=True))
+        last = np.full(xs.shape[1], T) if lengths is None else np.maximum(lengths, 1)  # a row's own last step
+        here = (start < last) & (last <= end)
+        total += sum(
+            jnp.sum(jnp.where(here[:, None], w * c, 0.0)) for w, c in zip(carry_weights, floats(final), strict=True)
+        )
         return total
 
     parts = [jax.grad(loss)((params, xs, carry), start) for start in range(0, T, k1)]
@@ -95,6 +98,27 @@ def test_equals_full_bptt_of_each_blocks_losses(name, k1, k2, masked, x64):
     named = jax.tree_util.tree_leaves_with_path({"params": d_params, "xs": d_xs, "carry": d_carry})
     want = {jax.tree_util.keystr(path): d for path, d in named}
     assert_close({name: found[name] for name in want}, want, 1e-10)
+
+
+def test_padding_changes_nothing(x64):
+    """A loss on the final carry reaches a row's own last block, however much padding follows."""
+    assert_padding_changes_nothing(jr.truncated(3), "gru", 5)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru_before"])
+def test_in_reverse_it_is_the_truncation_of_the_reversed_sequence(name, x64):
+    cell, params, xs, carry = example(BY_NAME[name], T=7).arguments()
+    weights = jnp.asarray(np.random.default_rng(0).standard_normal((7, xs.shape[1], H)))
+
+    def g(xs, weights, reverse):
+        def loss(params, xs):
+            ys = jr.unroll(cell, params, xs, carry, reverse=reverse, gradient=jr.truncated(2, 3))[1]
+            return jnp.sum(weights[..., : ys.shape[-1]] * ys)
+
+        return jax.jit(jax.grad(loss, (0, 1)))(params, xs)
+
+    (d_params, d_xs), (want, want_xs) = g(xs, weights, True), g(xs[::-1], weights[::-1], False)
+    assert_close((d_params, d_xs), (want, want_xs[::-1]), 1e-12)
 
 
 @pytest.mark.parametrize("name", ["lstm_dropout_zoneout", "custom_plain"])

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 import jaxrnn as jr
 from tests.helpers import assert_close
@@ -36,3 +37,24 @@ def test_on_batches_of_an_iterable_and_on_streams():
     assert fit(batches, steps=4, diagnose_every=2).history.diagnostic_steps.tolist() == [2, 4]
     streams = fit(steps=4, diagnose_every=4, batch_size=None, gradient=jr.truncated(2, 2))
     assert streams.history.diagnostics["norm_by_lag/0/0 Elman"].shape == (1, 2)
+
+
+def test_looks_change_neither_the_validations_nor_the_end_of_a_run():
+    options = {"steps": 12, "block": 4, "validation": data_set(1), "patience": 2}
+    assert_same_run(fit(diagnose_every=3, **options), fit(**options))
+
+
+def test_a_model_without_recurrence_is_refused_before_anything_runs():
+    with pytest.raises(ValueError, match=r"^model: expected at least one recurrent layer"):
+        fit(model=jr.chain(jr.dense(2, 2), jr.dense(2, 2)), steps=4, diagnose_every=2)
+
+
+def test_plot_of_the_looks():
+    history = fit(steps=6, diagnose_every=2).history
+    lags, norms, shares = history.plot_diagnostics().axes
+    assert len(lags.lines) == 3
+    found = {line.get_label(): line.get_ydata() for line in norms.lines}
+    np.testing.assert_array_equal(found["0/0/w_h"], history.diagnostics["gradient_norm/0/0/w_h"])
+    assert len(shares.lines) == 1
+    with pytest.raises(ValueError, match=r"^diagnostics: expected at least one look"):
+        fit(steps=2).history.plot_diagnostics()

@@ -98,7 +98,10 @@ def test_a_learned_initial_carry_learns_at_the_start_of_each_pass():
     [
         ({"gradient": jr.truncated(2, 4)}, r"^gradient: expected truncated\(k1, k2\) with k1 = k2.*got truncated"),
         ({"gradient": jr.truncated(15, 15)}, "^gradient: expected k1 of at most the T = 14 steps of data, got 15"),
-        ({"batch_size": 2}, "^batch_size: expected None: all 3 streams go on together, got 2"),
+        (
+            {"batch_size": 2},
+            r"^batch_size: expected None with gradient=truncated\(k, k\): all 3 rows are streams.*got 2",
+        ),
     ],
     ids=["k1 below k2", "k1 above T", "batch size"],
 )
@@ -107,6 +110,24 @@ def test_bad_input(options, message):
         run(DATA, 3, **options)
 
 
+def test_a_model_that_reads_backward_is_refused():
+    both = jr.chain(jr.residual(jr.bidirectional(jr.gru(D, D), jr.gru(D, D), merge="sum")), jr.dense(D, O))
+    with pytest.raises(ValueError, match=r"^model: expected one that reads forward for training on streams.*got Chain"):
+        jr.fit(both, loss, SGD, DATA, key=jax.random.key(0), steps=1, gradient=jr.truncated(4), progress=False)
+
+
 def test_batches_must_have_k_steps():
     with pytest.raises(ValueError, match=r"^gradient: expected k1 = 14, the steps of a batch, got 4"):
         run([DATA], 3)
+
+
+def test_a_loop_of_ones_own():
+    step = jax.jit(jr.make_train_step(MODEL, loss, SGD))
+    state = jr.train_state(MODEL, SGD, key=jax.random.key(0), streams=N)
+    for i in range(6):
+        start = i % 3 * 4
+        batch = {name: jnp.asarray(x[start : start + 4]) for name, x in DATA.items()}
+        state, _ = step(state, batch, start == 0)
+    assert_close(state.params, by_hand(DATA, 6)[0], 1e-5)
+    with pytest.raises(ValueError, match=r"^state\.carry"):
+        step(state._replace(carry=(jnp.zeros((N + 1, H)), ())), batch)
