@@ -7,7 +7,7 @@ import pytest
 
 import jaxrnn as jr
 from jaxrnn.gradients.step_rule import Linearised, Recomputed, step_rule
-from tests.gradients.agreement import assert_equals_autodiff
+from tests.gradients.agreement import assert_equal_to_autodiff
 from tests.helpers import assert_close
 from tests.registry import BY_NAME, D, Entry
 
@@ -39,7 +39,7 @@ SPIKING = Entry("spiking", jr.cell, spiking, None, gated=False)
 
 
 def test_equals_autodiff(precision):
-    assert_equals_autodiff(jr.reverse_scan(), SPIKING, precision)
+    assert_equal_to_autodiff([(jr.reverse_scan(), ())], SPIKING, precision)
 
 
 def test_vmapped_with_shared_weights(x64):

@@ -31,16 +31,20 @@ def by_hand(data, steps, k=4):
     """The same in a Python loop; T mod k steps at the end of a pass are left out."""
     state = jr.train_state(MODEL, SGD, key=jax.random.key(0))
     params, opt_state, carry, losses = state.params, state.opt_state, None, []
+
+    @jax.jit
+    def differentiated(params, batch, carry):
+        def window_loss(params):
+            after, ys = MODEL.apply(params, batch["xs"], carry=carry, resets=batch.get("resets"))
+            return loss(ys, batch), after
+
+        return jax.value_and_grad(window_loss, has_aux=True)(params)
+
     for step in range(steps):
         start = step % (T // k) * k
         batch = {name: jnp.asarray(x[start : start + k]) for name, x in data.items()}
         carry = None if start == 0 else carry
-
-        def window_loss(params, batch=batch, carry=carry):
-            after, ys = MODEL.apply(params, batch["xs"], carry=carry, resets=batch.get("resets"))
-            return loss(ys, batch), after
-
-        (value, carry), grads = jax.value_and_grad(window_loss, has_aux=True)(params)
+        (value, carry), grads = differentiated(params, batch, carry)
         updates, opt_state = SGD.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         losses.append(value)
