@@ -170,7 +170,7 @@ def _plot(found: dict[int, dict[str, dict[str, float]]], config: Config) -> None
     for i, name in enumerate(here):
         style = {"color": f"C{i}", "marker": "o" if i < 5 else "s", "linestyle": "-" if i < 5 else "--"}
         memory.loglog(list(found), [x[name]["temporary_bytes"] / 1e6 for x in found.values()], label=name, **style)
-        time.loglog(list(found), [1e3 * x[name]["median"] / T for T, x in found.items()], **style)
+        time.semilogx(list(found), [1e3 * x[name]["median"] / T for T, x in found.items()], **style)
         size, took = (here[name][k] / here["autodiff"][k] for k in ("temporary_bytes", "median"))
         both.semilogx(size, took, **style)
     memory.set(xlabel="T", ylabel="temporaries, MB", title="Memory against the number of steps")
@@ -180,7 +180,8 @@ def _plot(found: dict[int, dict[str, dict[str, float]]], config: Config) -> None
         ylabel="time, of autodiff's",
         title=f"T = {config.T}: nearer to the corner is better",
     )
-    both.set_ylim(0, 1.1 * both.dataLim.y1)
+    for axes in (time, both):
+        axes.set_ylim(0, 1.1 * axes.dataLim.y1)
     for axes in (memory, time, both):
         axes.grid(alpha=0.3)
     figure.legend(*memory.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)

@@ -21,7 +21,10 @@ class Timing(NamedTuple):
 
 
 def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, at_least: float = 2.0) -> dict[str, Timing]:
-    """Times each function once a round, in turn, so that a change of the machine's speed meets all of them.
+    """Times each function once a round, so that a change of the machine's speed meets all of them.
+
+    The order is another one in each round: what runs before a function, and leaves its data in the caches or its threads
+    waiting, is not always the same.
 
     Args:
       functions: what to time, by name.
@@ -30,10 +33,10 @@ def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, at_least: 
     """
     first = {name: seconds(f) for name, f in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
-    start = time.perf_counter()
+    names, order, start = list(functions), np.random.default_rng(0), time.perf_counter()
     while len(next(iter(times.values()))) < rounds or time.perf_counter() - start < at_least:
-        for name, f in functions.items():
-            times[name].append(seconds(f))
+        for i in order.permutation(len(names)):
+            times[names[i]].append(seconds(functions[names[i]]))
     quartiles = {name: np.quantile(t, [0.5, 0.25, 0.75]).tolist() for name, t in times.items()}
     return {name: Timing(first[name], *quartiles[name]) for name in functions}
 
