@@ -23,8 +23,8 @@ class Timing(NamedTuple):
 def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, at_least: float = 2.0) -> dict[str, Timing]:
     """Times each function once a round, so that a change of the machine's speed meets all of them.
 
-    The order is another one in each round: what runs before a function, and leaves its data in the caches or its threads
-    waiting, is not always the same.
+    The order is another one in each round: what runs before a function, and leaves its data in the caches or its
+    threads waiting, is not always the same.
 
     Args:
       functions: what to time, by name.

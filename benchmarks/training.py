@@ -168,12 +168,15 @@ def of_torch(job: Job) -> Runner:
         with torch.no_grad():
             for parameter, value in zip(network.parameters(), initial, strict=True):
                 parameter.copy_(value)
-        optimizer = torch.optim.Adam(network.parameters(), lr=RATE, eps=EPSILON)
+        for name, parameter in network.named_parameters():  # the other libraries' LSTMs have one bias
+            parameter.requires_grad_(case.cell == "gru" or "bias_hh" not in name)
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=RATE, eps=EPSILON)
         for rows in batches:
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(network(xs[:, rows]), targets[rows])
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            torch.nn.utils.clip_grad_norm_(trained, CLIP)
             optimizer.step()
             losses.append(loss.detach())
         return [float(loss) for loss in losses], 0.0

@@ -73,16 +73,19 @@ def look(network: Network, params: Any, batch: dict[str, Any], folder: pathlib.P
         return loss(head.apply(params["1"], ys)[1], batch)
 
     @jax.jit
-    def parts() -> Any:
-        hidden = jr.hidden_gradients(cell, own, xs, of_outputs)
-        lags = jr.lag_contributions(cell, own, xs, of_outputs, names=("w_x", "w_h"))
-        return hidden, lags, jr.state_jacobians(cell, own, xs[:, :4]), jr.gate_statistics(cell, own, xs)
+    def parts() -> dict[str, Any]:
+        loss, weights = of_outputs, ("w_x", "w_h")
+        return {
+            "hidden_gradients": jr.hidden_gradients(cell, own, xs, loss),
+            "weight_contributions": jr.weight_contributions(cell, own, xs, loss, names=weights),
+            "lag_contributions": jr.lag_contributions(cell, own, xs, loss, names=weights),
+            "gradient_norm_by_lag": jr.gradient_norm_by_lag(cell, own, xs, loss),
+            "state_jacobians": jr.state_jacobians(cell, own, xs[:, :4]),
+            "gate_statistics": jr.gate_statistics(cell, own, xs),
+        }
 
-    hidden, lags, jacobians, gates = parts()
-    jr.plot_hidden_gradients(hidden, str(folder / "hidden_gradients.png"))
-    jr.plot_lag_contributions(lags, str(folder / "lag_contributions.png"))
-    jr.plot_state_jacobians(jacobians, str(folder / "state_jacobians.png"))
-    jr.plot_gate_statistics(gates, str(folder / "gate_statistics.png"))
+    for name, found in parts().items():
+        getattr(jr, f"plot_{name}")(found, str(folder / f"{name}.png"))
     return str(report)
 
 
@@ -105,8 +108,10 @@ def main(config: Config) -> jr.FitResult:
         params=params,
         steps=config.steps,
         batch_size=config.batch_size,
+        diagnose_every=max(1, config.steps // 10),
         progress=config.progress,
     )
+    result.history.plot_diagnostics(str(config.out / "looks.png"))
     after = look(network, result.params, batch, config.out / "after")
     error = jr.evaluate(model, result.params, loss, batch)
     run_folder.write(config.out, config, error, result.history)

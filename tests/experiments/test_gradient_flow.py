@@ -4,7 +4,8 @@ import jax
 
 from experiments import gradient_flow
 
-PICTURES = {"report", "hidden_gradients", "lag_contributions", "state_jacobians", "gate_statistics"}
+PARTS = ("hidden_gradients", "weight_contributions", "lag_contributions", "gradient_norm_by_lag", "state_jacobians")
+PICTURES = {"report", *PARTS, "gate_statistics"}
 
 
 def test_a_small_run(tmp_path, capsys):
@@ -16,4 +17,5 @@ def test_a_small_run(tmp_path, capsys):
     assert result.state.step == 2
     for when in ("before", "after"):
         assert {path.stem for path in (tmp_path / when).glob("*.png")} == PICTURES
+    assert (tmp_path / "looks.png").exists()
     assert capsys.readouterr().out.count("steps back the gradient is") == 2
