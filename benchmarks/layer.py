@@ -198,9 +198,7 @@ def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     for axes, cell in zip(np.ravel(figure.subplots(1, len(cells))), cells, strict=True):
         shown = [row for row in rows if row["case"]["cell"] == cell]
         for i, name in enumerate([*PEERS, OURS]):
-            style = (
-                {"marker": "D", "markersize": 7, "color": "C3"} if name == OURS else {"marker": "o", "color": f"C{i}"}
-            )
+            style = {"marker": "D", "color": "k"} if name == OURS else {"marker": "o", "color": f"C{i}"}
             points = []
             for y, row in enumerate(shown):
                 others = fastest(row, PEERS)
@@ -213,7 +211,8 @@ def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
         axes.invert_yaxis()
         axes.set(title=cell, xlabel="speed, relative to the fastest of the others")
         axes.grid(alpha=0.3)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, frameon=False)
+    shown = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=7, frameon=False)
     figure.savefig(path, dpi=110)
 
 
