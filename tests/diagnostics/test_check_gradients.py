@@ -40,6 +40,14 @@ def test_lstm_is_right_with_every_option():
     assert {row.parameter for row in finite_differences(report)} == names
 
 
+def test_any_gradient_can_be_checked_and_truncation_is_told_apart():
+    e = example(BY_NAME["elman"], np.float32, T=9, batch=(2,))
+    right = (jr.checkpointed(checkpoints=6), jr.truncated(9))
+    report = jr.check_gradients(e.cell, e.params, e.xs, gradients=(*right, jr.truncated(3)), directions=1)
+    assert {row.gradient for row in report.rows if not row.ok} == {str(jr.truncated(3))}
+    assert {str(gradient) for gradient in right} < {row.gradient for row in report.rows}
+
+
 def test_a_derivative_that_is_wrong_by_a_hundredth_is_found_by_the_finite_differences_alone():
     """All gradients go through the wrong rule and agree with each other."""
     e = small("elman")
