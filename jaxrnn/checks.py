@@ -24,9 +24,11 @@ def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
     return _numbers(name, value, shapes, "in [0, 1)", lambda x: (x >= 0) & (x < 1))
 
 
-def entries(value: Any) -> str:
-    """What a dict's keys are, for a message; else what the value is."""
-    return f"a dict with {sorted(map(str, value))}" if isinstance(value, dict) else short(value)
+def entry(name: str, value: Any, key: str) -> None:
+    """Raises ValueError unless `value` is a dict that has the entry."""
+    if not isinstance(value, dict) or key not in value:
+        got = f"a dict with {sorted(map(str, value))}" if isinstance(value, dict) else short(value)
+        raise ValueError(f'{name}: expected a dict with the entry "{key}", got {got}')
 
 
 def limit(name: str, value: Any) -> Any:

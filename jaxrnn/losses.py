@@ -119,8 +119,7 @@ def _loss(
     """The reduction that all losses share; `classes`: targets are integers and have no feature axis."""
     checks.one_of("at", at, ("steps", "last"))
     checks.one_of("over_time", over_time, ("mean", "sum"))
-    if not isinstance(batch, dict) or "targets" not in batch:
-        raise ValueError(f'batch: expected a dict with the entry "targets", got {checks.entries(batch)}')
+    checks.entry("batch", batch, "targets")
     ys, targets = checks.array("ys", ys), checks.array('batch["targets"]', batch["targets"])
     lengths = batch.get("lengths")
     if not jnp.issubdtype(ys.dtype, jnp.floating):

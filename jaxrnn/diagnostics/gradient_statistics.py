@@ -118,8 +118,7 @@ def recorded(
 ) -> Recorded:
     """Runs a model and differentiates its loss; takes what `gradient_statistics` does."""
     checks.instance("model", model, (Model, Cell), "make one with jr.stack([cell, ...])")
-    if not isinstance(batch, dict) or "xs" not in batch:
-        raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.entries(batch)}')
+    checks.entry("batch", batch, "xs")
     of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
     checked_params(model, params)
     options: dict[str, Any] = {name: batch.get(name) for name in ("lengths", "resets")} | {"key": key}

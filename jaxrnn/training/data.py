@@ -45,8 +45,7 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
 
 def checked_batch(name: str, batch: Any) -> dict[str, jax.Array]:
     """A dict of arrays with "xs" [T, N, ...]; entries that are None are left out."""
-    if not isinstance(batch, dict) or "xs" not in batch:
-        raise ValueError(f'{name}: expected a dict with the entry "xs", got {checks.entries(batch)}')
+    checks.entry(name, batch, "xs")
     values = {entry: value for entry, value in batch.items() if value is not None}
     arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
     xs = arrays["xs"]

@@ -90,8 +90,7 @@ def objective(
     def evaluate(
         params: Any, batch: Batch, key: jax.Array | None, carry: Tree = None
     ) -> tuple[jax.Array, dict[str, jax.Array], Tree]:
-        if not isinstance(batch, dict) or "xs" not in batch:
-            raise ValueError(f'batch: expected a dict with the entry "xs", got {checks.entries(batch)}')
+        checks.entry("batch", batch, "xs")
         options = {name: batch.get(name) for name in ("lengths", "resets")}
         carry, ys = model.apply(params, batch["xs"], carry=carry, key=key, gradient=gradient, **options)
         values = {"loss": checks.scalar("loss", loss(ys, batch))}
