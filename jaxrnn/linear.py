@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.product import product
+from jaxrnn.product import Part, columns, products
 
 FLOAT32 = np.dtype(np.float32)
 """The default dtype of parameters."""
@@ -31,10 +31,21 @@ def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any
     Returns:
       [..., K], in the dtype of `w`, float32 at least.
     """
+    (out,) = affine_parts(x, w, b, (((0, w.shape[-1]),),), dtype=dtype)
+    return out
+
+
+def affine_parts(
+    x: jax.Array, w: jax.Array, b: jax.Array | None, parts: tuple[Part, ...], *, dtype: Any = None
+) -> list[jax.Array]:
+    """The columns of `affine` in parts, each column in one of them."""
     accumulated = state_dtype(w.dtype)
     factors = w.dtype if dtype is None else dtype
-    out = product(x.astype(factors), w.astype(factors), accumulated)
-    return out if b is None else out + over_rows(b.astype(accumulated), out)
+    found = products(x.astype(factors), w.astype(factors), parts, accumulated)
+    if b is None:
+        return found
+    b = b.astype(accumulated)
+    return [out + over_rows(columns(b, part), out) for out, part in zip(found, parts, strict=True)]
 
 
 def over_rows(v: jax.Array, like: jax.Array) -> jax.Array:

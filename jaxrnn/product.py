@@ -1,11 +1,15 @@
-"""x @ w as a primitive that stays one plain matrix product under `jax.vmap`, and so does the gradient of w.
+"""x @ w as a primitive that stays plain matrix products under `jax.vmap`, and so does the gradient of w.
 
 Where a `dot_general` is vmapped over x and then differentiated, the gradient of w contracts two axes: rows and the
 mapped one. For that XLA's CPU compiler copies the cotangent, the largest array of a training step, into another layout:
 up to a quarter of the step's time. Here the mapped axis is one more axis of rows, and rows are flattened.
+
+The columns of the product can be asked for in parts. A part is made by a copy of the columns of w, or of those of the
+product, whichever is the smaller array; that is known only once all `vmap`s are done.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -13,49 +17,107 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+Part = tuple[tuple[int, int], ...]
+"""Columns: from the first to before the second, for each pair."""
+
 
 def product(x: jax.Array, w: jax.Array, dtype: Any) -> jax.Array:
     """x [..., D] @ w [D, K] -> [..., K], accumulated in `dtype`."""
+    (out,) = products(x, w, (((0, w.shape[-1]),),), dtype)
+    return out
+
+
+def products(x: jax.Array, w: jax.Array, parts: tuple[Part, ...], dtype: Any) -> list[jax.Array]:
+    """The columns of x [..., D] @ w [D, K] in parts, each column in one of them; accumulated in `dtype`."""
     if (
         jax.sharding.get_abstract_mesh().manual_axes
     ):  # in shard_map, where JAX's own rules track what varies over devices
-        return _flat(x, w, dtype=dtype)
-    return _product.bind(x, w, dtype=dtype)
+        return _flat(x, w, parts=parts, dtype=dtype)
+    return _products.bind(x, w, parts=parts, dtype=dtype)
 
 
-def _flat(x: jax.Array, w: jax.Array, *, dtype: Any) -> jax.Array:
-    out = jnp.matmul(_rows(x), w, preferred_element_type=dtype)
-    return out.reshape(*x.shape[:-1], w.shape[-1])
+def columns(x: jax.Array, part: Part) -> jax.Array:
+    """Those columns of x [..., K]."""
+    pieces = [x[..., start:stop] for start, stop in part]
+    if not pieces:
+        return x[..., :0]
+    return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces, -1)
+
+
+def _flat(x: jax.Array, w: jax.Array, *, parts: tuple[Part, ...], dtype: Any) -> list[jax.Array]:
+    rows = _rows(x)
+    if len(rows) <= len(w):
+        whole = jnp.matmul(rows, w, preferred_element_type=dtype)
+        found = [columns(whole, part) for part in parts]
+    else:
+        found = [jnp.matmul(rows, columns(w, part), preferred_element_type=dtype) for part in parts]
+    return [out.reshape(*x.shape[:-1], out.shape[-1]) for out in found]
 
 
 def _rows(x: jax.Array) -> jax.Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def _abstract(x: Any, w: Any, *, dtype: Any) -> Any:
-    return jax.make_jaxpr(lambda x, w: _flat(x, w, dtype=dtype))(x, w).out_avals[0]
+def _abstract(x: Any, w: Any, **params: Any) -> Any:
+    return jax.make_jaxpr(lambda x, w: _flat(x, w, **params))(x, w).out_avals
 
 
-def _batch(args: Any, axes: Any, *, dtype: Any) -> tuple[jax.Array, int]:
+def _batch(args: Any, axes: Any, **params: Any) -> tuple[list[jax.Array], list[int]]:
     (x, w), (x_axis, w_axis) = args, axes
     if w_axis is not None:
-        return jax.vmap(lambda x, w: _flat(x, w, dtype=dtype), axes)(x, w), 0
+        found = jax.vmap(lambda x, w: _flat(x, w, **params), axes)(x, w)
+        return found, [0] * len(found)
     if x_axis == x.ndim - 1:
         x, x_axis = jnp.moveaxis(x, x_axis, 0), 0
-    return product(x, w, dtype), x_axis
+    found = products(x, w, **params)
+    return found, [x_axis] * len(found)
 
 
-def _transpose_x(d_out: jax.Array, x: Any, w: jax.Array, *, dtype: Any) -> jax.Array:
-    return product(d_out, w.T, dtype).astype(x.aval.dtype)
+def _jvp(primals: Any, tangents: Any, **params: Any) -> Any:
+    (x, w), (d_x, d_w) = primals, tangents
+    found = products(x, w, **params)
+    terms = [] if type(d_x) is ad.Zero else [products(d_x, w, **params)]
+    terms += [] if type(d_w) is ad.Zero else [products(x, d_w, **params)]
+    return found, [sum(each[1:], each[0]) for each in zip(*terms, strict=True)]
 
 
-def _transpose_w(d_out: jax.Array, x: jax.Array, w: Any, *, dtype: Any) -> jax.Array:
-    return jnp.matmul(_rows(x).T, _rows(d_out), preferred_element_type=dtype).astype(w.aval.dtype)
+def _transpose(d_outs: Any, x: Any, w: Any, *, parts: tuple[Part, ...], dtype: Any) -> Any:
+    given = [(part, d) for part, d in zip(parts, d_outs, strict=True) if type(d) is not ad.Zero]
+    if ad.is_undefined_primal(x):
+        terms = [product(d, columns(w, part).T, dtype) for part, d in given]
+        return [sum(terms[1:], terms[0]).astype(x.aval.dtype) if terms else None, None]
+    D, K = w.aval.shape
+    rows = _rows(x)
+    if len(rows) <= D:  # as in `_flat`: cotangents or gradients are joined, whichever are smaller
+        d_out = _in_place(((part, _rows(d)) for part, d in given), len(rows), K, dtype)
+        d_w = jnp.matmul(rows.T, d_out, preferred_element_type=dtype)
+    else:
+        d_parts = ((part, jnp.matmul(rows.T, _rows(d), preferred_element_type=dtype)) for part, d in given)
+        d_w = _in_place(d_parts, D, K, dtype)
+    return [None, d_w.astype(w.aval.dtype)]
 
 
-_product = Primitive("rows_product")
-_product.def_impl(jax.jit(_flat, static_argnames="dtype"))
-_product.def_abstract_eval(_abstract)
-batching.primitive_batchers[_product] = _batch
-ad.defbilinear(_product, _transpose_x, _transpose_w)
-mlir.register_lowering(_product, mlir.lower_fun(_flat, multiple_results=False))
+def _in_place(given: Iterable[tuple[Part, jax.Array]], rows: int, K: int, dtype: Any) -> jax.Array:
+    """[rows, K] with the given columns, zero elsewhere."""
+    pieces = {}
+    for part, x in given:
+        at = 0
+        for start, stop in part:
+            pieces[start, stop] = x[:, at : at + stop - start]
+            at += stop - start
+    found, at = [], 0
+    for start, stop in sorted(pieces):
+        found += [jnp.zeros((rows, start - at), dtype)] * (start > at) + [pieces[start, stop]]
+        at = stop
+    found += [jnp.zeros((rows, K - at), dtype)] * (at < K)
+    return found[0] if len(found) == 1 else jnp.concatenate(found, -1)
+
+
+_products = Primitive("rows_product")
+_products.multiple_results = True
+_products.def_impl(lambda x, w, **params: jax.jit(_flat, static_argnames=("parts", "dtype"))(x, w, **params))
+_products.def_abstract_eval(_abstract)
+batching.primitive_batchers[_products] = _batch
+ad.primitive_jvps[_products] = _jvp
+ad.primitive_transposes[_products] = _transpose
+mlir.register_lowering(_products, mlir.lower_fun(_flat, multiple_results=True))

@@ -21,7 +21,12 @@ def inner_jaxprs(equation):
 
 
 def scans(jaxpr):
-    return [e for e in equations(jaxpr) if e.primitive.name == "scan"]
+    """The loops over time: JAX's own scans, and those that overwrite arrays as they go."""
+    return [e for e in equations(jaxpr) if e.primitive.name in ("scan", "scan_in_place")]
+
+
+def body(scan):
+    return scan.params["jaxpr" if scan.primitive.name == "scan" else "body"]
 
 
 def products(jaxpr):
@@ -34,12 +39,15 @@ def shapes(equation):
 
 
 def products_in_loops(jaxpr):
-    return [p for s in scans(jaxpr) for p in products(s.params["jaxpr"])]
+    return [p for s in scans(jaxpr) for p in products(body(s))]
 
 
 def carry_shapes(scan):
-    first = scan.params["num_consts"]
-    return [v.aval.shape for v in scan.invars[first : first + scan.params["num_carry"]]]
+    if scan.primitive.name == "scan":
+        first, count = scan.params["num_consts"], scan.params["num_carry"]
+    else:
+        first, count, *_ = scan.params["counts"]
+    return [v.aval.shape for v in scan.invars[first : first + count]]
 
 
 def arrays_containing(jaxpr, sizes):

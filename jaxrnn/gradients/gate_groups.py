@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.gated import GatedCell, Gates, own_params
+from jaxrnn.product import Part, columns
 from jaxrnn.types import Params, Tree
 
 
@@ -35,16 +36,27 @@ class GateGroups(NamedTuple):
     summed: tuple[int, ...]
     apart: tuple[int, ...]
 
+    @property
+    def parts(self) -> tuple[Part, Part]:
+        """The columns of the summed gates and those of the others, of an array [..., G*H]."""
+        return self._columns(self.summed), self._columns(self.apart)
+
+    def _columns(self, gates: tuple[int, ...]) -> Part:
+        if gates and gates == tuple(range(gates[0], gates[0] + len(gates))):
+            return ((gates[0] * self.H, (gates[-1] + 1) * self.H),)
+        return tuple((g * self.H, (g + 1) * self.H) for g in gates)
+
     def split(self, x: jax.Array | None) -> tuple[Any, Any]:
         """[..., G*H] -> the columns of the summed gates and those of the others; None -> a pair of None."""
         if x is None:
             return None, None
-        if not self.apart:
-            return x, x[..., :0]
-        return self._columns(x, self.summed), self._columns(x, self.apart)
+        summed, apart = self.parts
+        return columns(x, summed), columns(x, apart)
 
-    def _columns(self, x: jax.Array, gates: tuple[int, ...]) -> jax.Array:
-        return _joined([x[..., g * self.H : (g + 1) * self.H] for g in gates], x)
+    def in_order(self, x: jax.Array) -> jax.Array:
+        """[..., G*H] with the columns of the summed gates first."""
+        order = self.summed + self.apart
+        return x if order == tuple(sorted(order)) else jnp.concatenate(self.split(x), -1)
 
     def gates(self, z: Z) -> Z:
         """Arrays to tuples."""

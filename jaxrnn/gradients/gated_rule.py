@@ -32,7 +32,7 @@ from jaxrnn.gradients.in_place import scan_in_place
 from jaxrnn.gradients.inexact import cotangent, floats, with_floats
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.masks import enter, enter_and_select_transposed, select, zero_unless
-from jaxrnn.linear import affine, over_rows
+from jaxrnn.linear import affine, affine_parts, over_rows
 from jaxrnn.types import Inputs, Params, Step, Tree
 
 
@@ -57,16 +57,15 @@ def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Li
     """As `Gradient.run`; dL/dcarry is kept within the limits."""
     steps = inputs.steps
     groups = gate_groups(cell, params, carry, *steps.at_0)
-    w_x, w_h, b, b_h = (groups.split(params.get(name)) for name in ("w_x", "w_h", "b", "b_h"))
     # The loop adds b: arrays of all zx beside those of all products would be the largest of the program.
-    products = tuple(affine(steps.x, w, dtype=cell.dtype) for w in w_x)
+    products = tuple(affine_parts(steps.x, params["w_x"], None, groups.parts, dtype=cell.dtype))
     inputs = inputs._replace(steps=steps._replace(x=products))  # pyright: ignore[reportArgumentType]
     loop_params = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
     path = _path(groups, cell, loop_params, carry, inputs)
 
-    zx = _with_bias(products, b)
+    zx = _with_bias(products, groups.split(params.get("b")))
     hs = jax.vmap(cell.read)(path.carries, steps.noise)
-    zh = [affine(hs, w, bias, dtype=cell.dtype) for w, bias in zip(w_h, b_h, strict=True)]
+    zh = affine_parts(hs, params["w_h"], params.get("b_h"), groups.parts, dtype=cell.dtype)
     return _attach(groups, cell, loop_params, carry, inputs, limits, Z(zx[0] + zh[0], zx[1], zh[1]), path)
 
 
@@ -123,7 +122,7 @@ def _attach_backward(groups: GateGroups, residuals: Any, cotangents: Any) -> Any
     cell, params, carry, inputs, limits, path = residuals
     d_final, d_hs = cotangents
     own, b = in_state_dtype(own_params(params)), groups.split(params.get("b"))
-    w_h = jnp.concatenate(groups.split(params["w_h"]), -1).T
+    w_h = groups.in_order(params["w_h"])
 
     def body(adjoint: Any, z: Z, at_t: Any) -> Any:
         d_after, d_cell, d_own, d_initial = adjoint
@@ -146,7 +145,7 @@ def _attach_backward(groups: GateGroups, residuals: Any, cotangents: Any) -> Any
         d_z = groups.arrays(d_z, like=z.sums)
 
         _, pull = jax.vjp(read, floats(before))
-        (d_before_read,) = pull(affine(jnp.concatenate([d_z.sums, d_z.zh], -1), w_h, dtype=cell.dtype))
+        (d_before_read,) = pull(affine(jnp.concatenate([d_z.sums, d_z.zh], -1), w_h.T, dtype=cell.dtype))
         d_before = _add(d_before, d_before_read)
         d_before = limits.clip(d_before, path.hs.ndim - 2)
         d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
