@@ -30,7 +30,7 @@ from jaxrnn.training.data import shuffled_rows
 CLASSES = 10
 RATE, EPSILON, CLIP = 1e-3, 1e-7, 1.0
 """Of Adam and of the gradient's norm."""
-TASKS = {"small": (Case("gru", 64, 8, 8, 128), 1440, 600), "medium": (Case("lstm", 64, 100, 32, 256, 2), 1024, 32)}
+TASKS = {"small": (Case("gru", 64, 8, 8, 128), 1440, 2000), "medium": (Case("lstm", 64, 100, 32, 256, 2), 1024, 32)}
 """A network and its minibatch, rows of data, steps of a run."""
 TOLERANCE = 1e-3
 """On the difference of the losses of the first steps."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.product import product
+from jaxrnn.product import product, products
 from tests.helpers import assert_close
 from tests.jaxprs import equations
 
@@ -81,3 +81,31 @@ def test_in_shard_map(x64):
 
     x, w = arrays(5, 2, 3)
     compare(lambda f: lambda x, w: mapped(f)(w, x), x, w)
+
+
+PARTS = (((3, 4), (0, 1)), ((1, 3),), ())
+"""Of the four columns: the last and the first, the middle ones, none."""
+
+
+@pytest.mark.parametrize("rows", [2, 5], ids=["copies of the product", "copies of the factor"])
+@pytest.mark.parametrize("axes", [None, (1, None), (None, 0), (0, 0)], ids=str)
+def test_parts(rows, axes, x64):
+    x, w = arrays(rows, 3, 3)
+    x, w = (x, w) if axes is not None else (x[:, 0], w)
+    w = w if axes is None or axes[1] is None else jnp.stack([w] * x.shape[axes[0] or 0])
+
+    def ours(x, w):
+        return tuple(products(x, w, PARTS, jnp.float64))
+
+    def plain(x, w):
+        out = jnp.matmul(x, w)
+        return out[..., jnp.array([3, 0])], out[..., 1:3], out[..., :0]
+
+    def run(f):
+        f = f if axes is None else jax.vmap(f, axes)
+        loss = lambda x, w: sum(jnp.sum(jnp.sin(part)) for part in f(x, w))
+        one_part = lambda x, w: jnp.sum(jnp.sin(f(x, w)[1]))
+        gradients = jax.grad(loss, (0, 1))(x, w), jax.grad(one_part, (0, 1))(x, w), jax.hessian(loss, (0, 1))(x, w)
+        return f(x, w), gradients, jax.jvp(loss, (x, w), (2 * x, w + 1))
+
+    assert_close(jax.jit(run, static_argnums=0)(ours), jax.jit(run, static_argnums=0)(plain), 1e-12)

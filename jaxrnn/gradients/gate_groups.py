@@ -1,5 +1,6 @@
 """The gates of a cell by what its equations see of their pre-activations: the sum zx + zh alone, or each of them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +36,15 @@ class GateGroups(NamedTuple):
     H: int
     summed: tuple[int, ...]
     apart: tuple[int, ...]
+
+    def listed(self, z: Z) -> list[jax.Array]:
+        """Tuples to one list."""
+        return [*z.sums, *z.zx, *z.zh]
+
+    def grouped(self, listed: Sequence[jax.Array]) -> Z:
+        """One list to tuples."""
+        summed, apart = len(self.summed), len(self.summed) + len(self.apart)
+        return Z(tuple(listed[:summed]), tuple(listed[summed:apart]), tuple(listed[apart:]))
 
     @property
     def parts(self) -> tuple[Part, Part]:

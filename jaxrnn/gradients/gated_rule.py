@@ -21,6 +21,7 @@ path depends on everything.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -30,10 +31,18 @@ from jaxrnn.gated import GatedCell, in_state_dtype, own_params
 from jaxrnn.gradients.gate_groups import GateGroups, Z, gate_groups
 from jaxrnn.gradients.in_place import scan_in_place
 from jaxrnn.gradients.inexact import cotangent, floats, with_floats
+from jaxrnn.gradients.known_outputs import Kept, choose, with_found, with_known
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.masks import enter, enter_and_select_transposed, select, zero_unless
 from jaxrnn.linear import affine, affine_parts, over_rows
 from jaxrnn.types import Inputs, Params, Step, Tree
+
+
+class Rule(NamedTuple):
+    """What is known of a cell once it is traced."""
+
+    groups: GateGroups
+    kept: Kept
 
 
 class Path(NamedTuple):
@@ -41,14 +50,13 @@ class Path(NamedTuple):
 
     Attributes:
       carries: the carry that each step read, [T, ...].
-      sums, zh: its pre-activations, [T, ...], as in `Z`; zx is at hand outside the loop.
+      kept: its pre-activations, arrays [T, ...], some of them overwritten by activations, as `Kept` says.
       final: the carry after the last step.
       hs: the outputs, [T, ..., H].
     """
 
     carries: Tree
-    sums: jax.Array
-    zh: jax.Array
+    kept: Z
     final: Tree
     hs: jax.Array
 
@@ -57,16 +65,17 @@ def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Li
     """As `Gradient.run`; dL/dcarry is kept within the limits."""
     steps = inputs.steps
     groups = gate_groups(cell, params, carry, *steps.at_0)
+    rule = Rule(groups, _kept(groups, cell, params, carry, *steps.at_0))
     # The loop adds b: arrays of all zx beside those of all products would be the largest of the program.
     products = tuple(affine_parts(steps.x, params["w_x"], None, groups.parts, dtype=cell.dtype))
     inputs = inputs._replace(steps=steps._replace(x=products))  # pyright: ignore[reportArgumentType]
     loop_params = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
-    path = _path(groups, cell, loop_params, carry, inputs)
+    path = _path(rule, cell, loop_params, carry, inputs)
 
     zx = _with_bias(products, groups.split(params.get("b")))
     hs = jax.vmap(cell.read)(path.carries, steps.noise)
     zh = affine_parts(hs, params["w_h"], params.get("b_h"), groups.parts, dtype=cell.dtype)
-    return _attach(groups, cell, loop_params, carry, inputs, limits, Z(zx[0] + zh[0], zx[1], zh[1]), path)
+    return _attach(rule, cell, loop_params, carry, inputs, limits, Z(zx[0] + zh[0], zx[1], zh[1]), path)
 
 
 def _with_bias(products: tuple[jax.Array, ...], b: tuple[Any, ...]) -> tuple[jax.Array, ...]:
@@ -74,22 +83,54 @@ def _with_bias(products: tuple[jax.Array, ...], b: tuple[Any, ...]) -> tuple[jax
     return tuple(x if bias is None else x + over_rows(bias.astype(x.dtype), x) for x, bias in pairs)
 
 
-def _walk(groups: GateGroups, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
-    own, b = own_params(params), groups.split(params.get("b"))
+class Local:
+    """One step after its products, as a function of what has a derivative: lists of arrays."""
 
-    def body(carry: Tree, summed: jax.Array, step: Step) -> tuple[Tree, jax.Array, Any]:
+    def __init__(self, groups: GateGroups, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> None:
+        self._groups, self._given = groups, (cell, own, before, noise)
+
+    @property
+    def point(self) -> tuple[list[jax.Array], ...]:
+        """The arguments but for the pre-activations."""
+        return tuple(floats(tree) for tree in self._given)
+
+    def __call__(self, z: Sequence[jax.Array], *values: list[jax.Array]) -> tuple[list[jax.Array], jax.Array]:
+        """(dL/d of which is carried back: the next carry, and h)."""
+        given = [with_floats(tree, new) for tree, new in zip(self._given, values, strict=True)]
+        after, h = _tick(self._groups, z, *given)
+        return floats(after), h
+
+
+def _tick(
+    groups: GateGroups, z: Sequence[jax.Array], cell: GatedCell, own: Params, before: Tree, noise: Tree
+) -> tuple[Tree, jax.Array]:
+    after = cell.advance(own, before, *groups.equations(groups.grouped(z)), noise)
+    return after, cell.hidden(after)
+
+
+def _kept(groups: GateGroups, cell: GatedCell, params: Params, carry: Tree, x: jax.Array, noise: Tree) -> Kept:
+    zx, zh = (groups.split(jnp.concatenate(z, -1)) for z in cell.pre_activations(params, carry, x, noise))
+    z = groups.listed(groups.gates(Z(zx[0] + zh[0], zx[1], zh[1])))
+    local = Local(groups, cell, in_state_dtype(own_params(params)), carry, noise)
+    return choose(local, z, *local.point)
+
+
+def _walk(rule: Rule, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
+    groups, own = rule.groups, own_params(params)
+    b = groups.split(params.get("b"))
+
+    def body(carry: Tree, products: tuple[jax.Array, ...], step: Step) -> tuple[Tree, Any, Any]:
         before = enter(carry, inputs.initial, step.reset)
-        zx = _with_bias((summed, step.x), b)
+        zx = _with_bias(products, b)
         zh = groups.split(cell.recurrent_product(params, cell.read(before, step.noise)))
-        z = Z(zx[0] + zh[0], zx[1], zh[1])
-        after = cell.advance(own, before, *groups.equations(groups.gates(z)), step.noise)
-        h = zero_unless(step.valid, cell.hidden(after))
-        return select(step.valid, after, before), z.sums, (before, z.zh, h)
+        z = groups.listed(groups.gates(Z(zx[0] + zh[0], zx[1], zh[1])))
+        (after, h), outputs = with_found(lambda z: _tick(groups, z, cell, own, before, step.noise), z)
+        kept = groups.arrays(groups.grouped(rule.kept.store(z, outputs)), like=zx[0])
+        return select(step.valid, after, before), (kept.sums, kept.zx), (before, kept.zh, zero_unless(step.valid, h))
 
-    summed, apart = inputs.steps.x
-    steps = inputs.steps._replace(x=apart)
-    final, sums, (carries, zh, hs) = scan_in_place(body, carry, summed, steps)
-    return Path(carries, sums, zh, final, hs)
+    steps = inputs.steps._replace(x=None)  # pyright: ignore[reportArgumentType]
+    final, (sums, zx), (carries, zh, hs) = scan_in_place(body, carry, inputs.steps.x, steps)
+    return Path(carries, Z(sums, zx, zh), final, hs)
 
 
 _path = jax.custom_vjp(_walk, nondiff_argnums=(0,))
@@ -98,7 +139,7 @@ _path.defvjp(lambda *args: (_walk(*args), None), lambda *_: (None, None, None, N
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attach(
-    groups: GateGroups,
+    rule: Rule,
     cell: GatedCell,
     params: Params,
     carry: Tree,
@@ -107,44 +148,33 @@ def _attach(
     z: Z,
     path: Path,
 ) -> tuple[Tree, jax.Array]:
-    del groups, cell, params, carry, inputs, limits, z
+    del rule, cell, params, carry, inputs, limits, z
     return path.final, path.hs
 
 
-def _attach_forward(groups: GateGroups, *args: Any) -> Any:
-    del groups
+def _attach_forward(rule: Rule, *args: Any) -> Any:
+    del rule
     cell, params, carry, inputs, limits, _, path = args
-    inputs = inputs._replace(steps=inputs.steps._replace(x=inputs.steps.x[1]))  # the sums' products are not read again
+    inputs = inputs._replace(steps=inputs.steps._replace(x=None))  # the products are not read again
     return (path.final, path.hs), (cell, params, carry, inputs, limits, path)
 
 
-def _attach_backward(groups: GateGroups, residuals: Any, cotangents: Any) -> Any:
+def _attach_backward(rule: Rule, residuals: Any, cotangents: Any) -> Any:
+    groups = rule.groups
     cell, params, carry, inputs, limits, path = residuals
     d_final, d_hs = cotangents
-    own, b = in_state_dtype(own_params(params)), groups.split(params.get("b"))
-    w_h = groups.in_order(params["w_h"])
+    own, w_h = in_state_dtype(own_params(params)), groups.in_order(params["w_h"])
 
-    def body(adjoint: Any, z: Z, at_t: Any) -> Any:
+    def body(adjoint: Any, kept: Z, at_t: Any) -> Any:
         d_after, d_cell, d_own, d_initial = adjoint
         step, before, d_h = at_t
+        z = groups.listed(groups.gates(kept))
+        local = Local(groups, cell, own, before, step.noise)
+        _, pull = jax.vjp(with_known(local, rule.kept.known(z)), z, *local.point)
+        d_z, d_cell_t, d_own_t, d_before, d_noise = pull(zero_unless(step.valid, (d_after, d_h)))
+        d_z = groups.arrays(groups.grouped(d_z), like=kept.sums)
 
-        def local(cell_: Any, own_: Any, before_: Any, z: Z, noise_: Any) -> Any:
-            tick = with_floats(cell, cell_)
-            noise = with_floats(step.noise, noise_)
-            zs = groups.equations(z)
-            after = tick.advance(with_floats(own, own_), with_floats(before, before_), *zs, noise)
-            return floats(after), tick.hidden(after)
-
-        def read(before_: list[jax.Array]) -> jax.Array:
-            return cell.read(with_floats(before, before_), step.noise)
-
-        (zx,) = _with_bias((z.zx,), b[1:])
-        gates = groups.gates(z._replace(zx=zx))
-        _, pull = jax.vjp(local, floats(cell), floats(own), floats(before), gates, floats(step.noise))
-        d_cell_t, d_own_t, d_before, d_z, d_noise = pull(zero_unless(step.valid, (d_after, d_h)))
-        d_z = groups.arrays(d_z, like=z.sums)
-
-        _, pull = jax.vjp(read, floats(before))
+        _, pull = jax.vjp(lambda before_: cell.read(with_floats(before, before_), step.noise), floats(before))
         (d_before_read,) = pull(affine(jnp.concatenate([d_z.sums, d_z.zh], -1), w_h.T, dtype=cell.dtype))
         d_before = _add(d_before, d_before_read)
         d_before = limits.clip(d_before, path.hs.ndim - 2)
@@ -152,9 +182,8 @@ def _attach_backward(groups: GateGroups, residuals: Any, cotangents: Any) -> Any
         return (d_before, _add(d_cell, d_cell_t), _add(d_own, d_own_t), d_initial), d_z, d_noise
 
     zeros = jax.tree.map(jnp.zeros_like, (floats(cell), floats(own), floats(inputs.initial)))
-    z, steps = Z(path.sums, inputs.steps.x, path.zh), inputs.steps._replace(x=None)
     (d_carry, d_cell, d_own, d_initial), d_z, d_noise = scan_in_place(
-        body, (floats(d_final), *zeros), z, (steps, path.carries, d_hs), reverse=True
+        body, (floats(d_final), *zeros), path.kept, (inputs.steps, path.carries, d_hs), reverse=True
     )
     d_own = [d.astype(x.dtype) for d, x in zip(d_own, floats(own_params(params)), strict=True)]
     d_params = dict.fromkeys(params) | cotangent(own, d_own)

@@ -1,0 +1,1 @@
+"""Bounded experiments: what would a part gain that the library does not have?"""

@@ -1,0 +1,150 @@
+"""The scan that overwrites arrays against `jax.lax.scan`, under every transformation, and how it is compiled."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from jaxrnn.gradients.in_place import scan_in_place
+from jaxrnn.gradients.one_kernel import LARGEST
+from tests.helpers import assert_close
+from tests.jaxprs import equations
+
+T, B, H = 4, 3, 2
+
+
+def arguments():
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.standard_normal(shape))
+    return draw(H, H), (draw(B, H), jnp.arange(B)), [draw(T, B, H), draw(T, B)], draw(T, B, H)
+
+
+def step(w, carry, entry, x):
+    """A carry with an integer part, two arrays, and something stacked."""
+    (h, count), (a, b) = carry, entry
+    h = jnp.tanh(h @ w + a * x)
+    return (h, count + 1), [a + h, b * count], (h.sum(), x - a)
+
+
+def in_place(w, carry, arrays, xs, reverse):
+    return scan_in_place(lambda *args: step(w, *args), carry, arrays, xs, reverse)
+
+
+def plain(w, carry, arrays, xs, reverse):
+    def body(carry, at_t):
+        carry, entry, y = step(w, carry, *at_t)
+        return carry, (entry, y)
+
+    carry, (arrays, ys) = jax.lax.scan(body, carry, (arrays, xs), reverse=reverse)
+    return carry, arrays, ys
+
+
+def loss(f, reverse):
+    def run(w, h, arrays, xs):
+        carry, arrays, ys = f(w, (h, jnp.arange(B)), arrays, xs, reverse)
+        return sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves((carry, arrays, ys)))
+
+    return run
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_values_and_derivatives(reverse, x64):
+    w, (h, count), arrays, xs = arguments()
+
+    def run(f):
+        point = w, h, arrays, xs
+        values = f(w, (h, count), arrays, xs, reverse)
+        gradient = jax.grad(loss(f, reverse), (0, 1, 2, 3))
+        forward = jax.jvp(loss(f, reverse), point, jax.tree.map(jnp.cos, point))
+        return values, gradient(*point), forward, jax.hessian(loss(f, reverse))(*point)
+
+    assert_close(jax.jit(run, static_argnums=0)(in_place), jax.jit(run, static_argnums=0)(plain), 1e-12)
+
+
+AXES = [(None, None, 0, None), (0, None, None, None), (None, 1, None, None), (1, None, 2, 1), (0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("axes", AXES, ids=str)
+def test_vmap(axes, x64):
+    w, (h, _), arrays, xs = arguments()
+
+    def mapped(tree, axis):
+        return tree if axis is None else jax.tree.map(lambda x: jnp.stack([x, 2 * x], min(axis, x.ndim)), tree)
+
+    places = [
+        a if a is None else jax.tree.map(lambda x, a=a: min(a, x.ndim), t) for t, a in zip((w, h, arrays, xs), axes)
+    ]
+    point = [mapped(*each) for each in zip((w, h, arrays, xs), axes, strict=True)]
+
+    def run(f):
+        one = loss(f, False)
+        both = jax.vmap(one, places)
+        return (
+            both(*point),
+            jax.grad(lambda *p: both(*p).sum(), (0, 1, 2, 3))(*point),
+            jax.vmap(jax.grad(one), places)(*point),
+        )
+
+    assert_close(jax.jit(run, static_argnums=0)(in_place), jax.jit(run, static_argnums=0)(plain), 1e-12)
+
+
+def test_eager_calls(x64):
+    w, carry, arrays, xs = arguments()
+    assert_close(in_place(w, carry, arrays, xs, False), plain(w, carry, arrays, xs, False), 1e-12)
+
+
+def gradient_program(batch, H=5, vmapped=False):
+    """The compiled gradient of an LSTM, as text."""
+    cell = jr.lstm(H, H)
+    params = cell.init(jax.random.key(0))
+
+    def total(params, xs):
+        run = lambda xs: jr.unroll(cell, params, xs)[1]
+        return jnp.sum(jax.vmap(run, 1, 1)(xs) if vmapped else run(xs))
+
+    return jax.jit(jax.grad(total)).lower(params, jnp.ones((7, *batch, H))).compile()
+
+
+def test_the_mapped_axis_stays_behind_time():
+    """`grad(vmap(unroll))` is the program of a batch: as many bytes, and no array with rows before time."""
+    native, vmapped = gradient_program((11,)), gradient_program((11,), vmapped=True)
+    assert vmapped.memory_analysis().temp_size_in_bytes == native.memory_analysis().temp_size_in_bytes
+    assert "[7,11,20]" in vmapped.as_text()
+    assert "[11,7," not in vmapped.as_text()
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the CPU backend's own attribute")
+class TestOneKernel:
+    def calls(self, program):
+        return program.as_text().count('xla_cpu_small_call="true"')
+
+    def test_a_loop_of_one_row_is_one_kernel(self):
+        assert self.calls(gradient_program((1,)))
+        assert self.calls(gradient_program(()))
+
+    def test_a_loop_of_more_rows_is_not(self):
+        assert not self.calls(gradient_program((2,)))
+        assert not self.calls(gradient_program((2,), vmapped=True))  # known only once it is vmapped
+
+    def test_a_large_matrix_is_not(self):
+        H = int((LARGEST / 4) ** 0.5)
+        assert self.calls(gradient_program((1,), H))
+        assert not self.calls(gradient_program((1,), H + 1))
+
+
+def test_what_is_the_same_at_all_steps_is_computed_once():
+    """The transpose of w_h is no part of the reverse loop."""
+    text = gradient_program((11,), 6).as_text()
+    bodies = [part for part in text.split("\n\n") if "get-tuple-element" in part and "ENTRY" not in part]
+    assert bodies
+    assert not any("f32[24,6]{1,0} transpose(" in body or "f32[24,6]{0,1} transpose(" in body for body in bodies)
+
+
+def test_scans_hold_no_other_scan():
+    """One primitive a loop in the traced program, so that a later `vmap` sees it whole."""
+    cell = jr.gru(3, 4)
+    jaxpr = jax.make_jaxpr(lambda p, xs: jr.unroll(cell, p, xs)[1])(cell.init(jax.random.key(0)), jnp.ones((5, 2, 3)))
+    names = [e.primitive.name for e in equations(jaxpr)]
+    assert names.count("scan_in_place") == 1
+    assert "scan" not in names
