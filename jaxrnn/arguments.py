@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxrnn import checks
 from jaxrnn.gated import GatedCell
 from jaxrnn.gradients.autodiff import Autodiff
+from jaxrnn.shapes import once_by_shapes
 from jaxrnn.types import Cell, Gradient, Params, Step, Tree
 
 
@@ -42,12 +43,17 @@ def checked_step_input(cell: Cell, x: Any) -> jax.Array:
 
 def checked_params(owner: Any, params: Params) -> None:
     """Raises unless `params` have the structure and shapes that `owner.init` makes."""
-    expected = jax.eval_shape(owner.init, jax.random.key(0))
+    expected = _expected_params(owner)
     checks.same_tree("params", params, expected)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(expected), strict=True):
         if jnp.issubdtype(y.dtype, jnp.floating) and not jnp.issubdtype(jnp.result_type(x), jnp.floating):
             name = f"params{jax.tree_util.keystr(path)}"
             raise TypeError(f"{name}: expected floating-point numbers, got {checks.short(jnp.asarray(x))}")
+
+
+@once_by_shapes
+def _expected_params(owner: Any) -> Params:
+    return jax.eval_shape(lambda owner, key: owner.init(key), owner, jax.random.key(0))
 
 
 def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxrnn.shapes import array_type, placed
+
 Part = tuple[tuple[int, int], ...]
 """Columns: from the first to before the second, for each pair."""
 
@@ -58,8 +60,11 @@ def _rows(x: jax.Array) -> jax.Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def _abstract(x: Any, w: Any, **params: Any) -> Any:
-    return jax.make_jaxpr(lambda x, w: _flat(x, w, **params))(x, w).out_avals
+def _abstract(x: Any, w: Any, *, parts: tuple[Part, ...], dtype: Any) -> Any:
+    if placed():
+        return jax.make_jaxpr(lambda x, w: _flat(x, w, parts=parts, dtype=dtype))(x, w).out_avals
+    widths = [sum(stop - start for start, stop in part) for part in parts]
+    return [array_type((*x.shape[:-1], width), jnp.dtype(dtype)) for width in widths]
 
 
 def _batch(args: Any, axes: Any, **params: Any) -> tuple[list[jax.Array], list[int]]:

@@ -13,7 +13,8 @@ import jaxrnn
 ROOT = Path(jaxrnn.__file__).parent
 # Each part may import the parts of lower levels, and its own files.
 LEVELS = (
-    ("checks", "pictures", "product"),
+    ("checks", "pictures", "shapes"),
+    ("product",),
     ("linear", "initializers"),
     ("types",),
     ("gated",),

@@ -103,8 +103,13 @@ def test_parts(rows, axes, x64):
 
     def run(f):
         f = f if axes is None else jax.vmap(f, axes)
-        loss = lambda x, w: sum(jnp.sum(jnp.sin(part)) for part in f(x, w))
-        one_part = lambda x, w: jnp.sum(jnp.sin(f(x, w)[1]))
+
+        def loss(x, w):
+            return sum(jnp.sum(jnp.sin(part)) for part in f(x, w))
+
+        def one_part(x, w):
+            return jnp.sum(jnp.sin(f(x, w)[1]))
+
         gradients = jax.grad(loss, (0, 1))(x, w), jax.grad(one_part, (0, 1))(x, w), jax.hessian(loss, (0, 1))(x, w)
         return f(x, w), gradients, jax.jvp(loss, (x, w), (2 * x, w + 1))
 

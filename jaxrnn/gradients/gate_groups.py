@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.gated import GatedCell, Gates, own_params
+from jaxrnn.gated import GatedCell, Gates
 from jaxrnn.product import Part, columns
 from jaxrnn.types import Params, Tree
 
@@ -87,11 +87,10 @@ def _joined(gates: list[jax.Array], like: jax.Array) -> jax.Array:
     return jnp.concatenate(gates, -1) if gates else like[..., :0]
 
 
-def gate_groups(cell: GatedCell, params: Params, carry: Tree, x: jax.Array, noise: Tree) -> GateGroups:
-    """Traces one step to see how its equations use their pre-activations; takes what `Cell.step` takes."""
-    own = own_params(params)
-    z = jax.eval_shape(lambda: cell.split(cell.input_product(params, x)))
-    jaxpr = jax.make_jaxpr(type(cell).advance)(cell, own, carry, z, z, noise).jaxpr
+def gate_groups(cell: GatedCell, own: Params, carry: Tree, z: jax.Array, noise: Tree) -> GateGroups:
+    """Traces one step to see how its equations use their pre-activations, each of which is like z [..., H]."""
+    zs = (z,) * cell.G
+    jaxpr = jax.make_jaxpr(type(cell).advance)(cell, own, carry, zs, zs, noise).jaxpr
     first, G = len(jax.tree.leaves((cell, own, carry))), cell.G
 
     def is_summed(gate: int) -> bool:

@@ -30,11 +30,12 @@ import jax.numpy as jnp
 from jaxrnn.gated import GatedCell, in_state_dtype, own_params
 from jaxrnn.gradients.gate_groups import GateGroups, Z, gate_groups
 from jaxrnn.gradients.in_place import scan_in_place
-from jaxrnn.gradients.inexact import cotangent, floats, with_floats
+from jaxrnn.gradients.inexact import cotangent, floats, on_floats, with_floats
 from jaxrnn.gradients.known_outputs import Kept, choose, with_found, with_known
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.masks import enter, enter_and_select_transposed, select, zero_unless
-from jaxrnn.linear import affine, affine_parts, over_rows
+from jaxrnn.linear import affine, affine_parts, over_rows, state_dtype
+from jaxrnn.shapes import once_by_shapes
 from jaxrnn.types import Inputs, Params, Step, Tree
 
 
@@ -64,8 +65,10 @@ class Path(NamedTuple):
 def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, jax.Array]:
     """As `Gradient.run`; dL/dcarry is kept within the limits."""
     steps = inputs.steps
-    groups = gate_groups(cell, params, carry, *steps.at_0)
-    rule = Rule(groups, _kept(groups, cell, params, carry, *steps.at_0))
+    z = jax.ShapeDtypeStruct((*steps.x.shape[1:-1], cell.H), state_dtype(params["w_h"].dtype))
+    noise = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), steps.noise)
+    rule = _rule(cell, own_params(params), carry, z, noise)
+    groups = rule.groups
     # The loop adds b: arrays of all zx beside those of all products would be the largest of the program.
     products = tuple(affine_parts(steps.x, params["w_x"], None, groups.parts, dtype=cell.dtype))
     inputs = inputs._replace(steps=steps._replace(x=products))  # pyright: ignore[reportArgumentType]
@@ -83,24 +86,6 @@ def _with_bias(products: tuple[jax.Array, ...], b: tuple[Any, ...]) -> tuple[jax
     return tuple(x if bias is None else x + over_rows(bias.astype(x.dtype), x) for x, bias in pairs)
 
 
-class Local:
-    """One step after its products, as a function of what has a derivative: lists of arrays."""
-
-    def __init__(self, groups: GateGroups, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> None:
-        self._groups, self._given = groups, (cell, own, before, noise)
-
-    @property
-    def point(self) -> tuple[list[jax.Array], ...]:
-        """The arguments but for the pre-activations."""
-        return tuple(floats(tree) for tree in self._given)
-
-    def __call__(self, z: Sequence[jax.Array], *values: list[jax.Array]) -> tuple[list[jax.Array], jax.Array]:
-        """(dL/d of which is carried back: the next carry, and h)."""
-        given = [with_floats(tree, new) for tree, new in zip(self._given, values, strict=True)]
-        after, h = _tick(self._groups, z, *given)
-        return floats(after), h
-
-
 def _tick(
     groups: GateGroups, z: Sequence[jax.Array], cell: GatedCell, own: Params, before: Tree, noise: Tree
 ) -> tuple[Tree, jax.Array]:
@@ -108,11 +93,11 @@ def _tick(
     return after, cell.hidden(after)
 
 
-def _kept(groups: GateGroups, cell: GatedCell, params: Params, carry: Tree, x: jax.Array, noise: Tree) -> Kept:
-    zx, zh = (groups.split(jnp.concatenate(z, -1)) for z in cell.pre_activations(params, carry, x, noise))
-    z = groups.listed(groups.gates(Z(zx[0] + zh[0], zx[1], zh[1])))
-    local = Local(groups, cell, in_state_dtype(own_params(params)), carry, noise)
-    return choose(local, z, *local.point)
+@once_by_shapes
+def _rule(cell: GatedCell, own: Params, carry: Tree, z: jax.Array, noise: Tree) -> Rule:
+    groups = gate_groups(cell, own, carry, z, noise)
+    listed = [z] * (len(groups.summed) + 2 * len(groups.apart))
+    return Rule(groups, choose(functools.partial(_tick, groups), listed, cell, in_state_dtype(own), carry, noise))
 
 
 def _walk(rule: Rule, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
@@ -169,9 +154,9 @@ def _attach_backward(rule: Rule, residuals: Any, cotangents: Any) -> Any:
         d_after, d_cell, d_own, d_initial = adjoint
         step, before, d_h = at_t
         z = groups.listed(groups.gates(kept))
-        local = Local(groups, cell, own, before, step.noise)
-        _, pull = jax.vjp(with_known(local, rule.kept.known(z)), z, *local.point)
-        d_z, d_cell_t, d_own_t, d_before, d_noise = pull(zero_unless(step.valid, (d_after, d_h)))
+        local, point = on_floats(functools.partial(_tick, groups), cell, own, before, step.noise)
+        _, pull = jax.vjp(with_known(local, rule.kept.known(z)), z, *point)
+        d_z, d_cell_t, d_own_t, d_before, d_noise = pull(zero_unless(step.valid, [*d_after, d_h]))
         d_z = groups.arrays(groups.grouped(d_z), like=kept.sums)
 
         _, pull = jax.vjp(lambda before_: cell.read(with_floats(before, before_), step.noise), floats(before))

@@ -1,5 +1,6 @@
 """A scan that overwrites arrays as it goes, as a primitive that knows how to be vmapped and compiled."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from jax.extend.core import ClosedJaxpr, Literal, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
 from jaxrnn.gradients.one_kernel import one_kernel
+from jaxrnn.shapes import array_type, placed
 from jaxrnn.types import Tree
 
 
@@ -66,15 +68,23 @@ class Counts(NamedTuple):
 def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> list[Any]:
     consts, carry, arrays, xs = counts.parts(operands)
     T, f = len(arrays[0]), jaxpr_as_fun(body)
-    index, update = jax.lax.dynamic_index_in_dim, jax.lax.dynamic_update_index_in_dim
+
+    def at(t: Any, a: jax.Array) -> dict[str, Any]:
+        return {"start_indices": (t, *[0] * (a.ndim - 1)), "allow_negative_indices": False}
+
+    def read(a: jax.Array, t: Any) -> jax.Array:
+        return jax.lax.dynamic_slice(a, slice_sizes=(1, *a.shape[1:]), **at(t, a))[0]
+
+    def write(a: jax.Array, entry: jax.Array, t: Any) -> jax.Array:
+        return jax.lax.dynamic_update_slice(a, entry[None], **at(t, a))
 
     def step(state: Any, at_t: Any) -> Any:
         carry, entries, arrays = state
         t, x = at_t
         results = iter(f(*consts, *carry, *entries, *x))
         carry, entries = [next(results) for _ in carry], [next(results) for _ in entries]
-        arrays = [update(a, e, t, 0) for a, e in zip(arrays, entries, strict=True)]
-        following = [index(a, t - 1 if reverse else t + 1, 0, keepdims=False) for a in arrays]
+        arrays = [write(a, e, t) for a, e in zip(arrays, entries, strict=True)]
+        following = [read(a, t - 1 if reverse else t + 1) for a in arrays]  # past the end: any
         return (carry, following, arrays), list(results)
 
     first = [a[-1 if reverse else 0] for a in arrays]
@@ -101,8 +111,14 @@ def _hoisted(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -
     return _loop(*computed, *others, body=ClosedJaxpr(rest, ()), counts=counts, reverse=reverse)
 
 
-def _abstract(*operands: Any, **params: Any) -> Any:
-    return jax.make_jaxpr(lambda *operands: _loop(*operands, **params))(*operands).out_avals
+def _abstract(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> Any:
+    if placed():
+        loop = functools.partial(_loop, body=body, counts=counts, reverse=reverse)
+        return jax.make_jaxpr(loop)(*operands).out_avals
+    _, carry, arrays, _ = counts.parts(operands)
+    T, ys = arrays[0].shape[0], body.out_avals[counts.carry + counts.arrays :]
+    stacked = [((T, *y.shape), y.dtype) for y in ys]  # pyright: ignore[reportAttributeAccessIssue]
+    return [array_type(*each) for each in [*((x.shape, x.dtype) for x in (*carry, *arrays)), *stacked]]
 
 
 def _batch(operands: Any, axes: Any, *, body: ClosedJaxpr, counts: Counts, reverse: bool) -> Any:

@@ -1,5 +1,6 @@
 """The leaves of a tree that have a derivative: not integers, booleans or random keys."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,6 +24,18 @@ def with_floats(tree: Tree, values: list[Any]) -> Tree:
     """The tree with its floating-point leaves replaced, in the order of `floats`."""
     rest = iter(values)
     return jax.tree.map(lambda x: next(rest) if _inexact(x) else x, tree)
+
+
+def on_floats(f: Callable[..., Tree], *trees: Tree) -> tuple[Callable[..., list[Any]], list[list[Any]]]:
+    """(f(first, *trees) as a function of its first argument and of the trees' floating-point leaves, those leaves).
+
+    Its results are floating-point leaves, too.
+    """
+
+    def run(first: Any, *values: list[Any]) -> list[Any]:
+        return floats(f(first, *map(with_floats, trees, values)))
+
+    return run, [floats(tree) for tree in trees]
 
 
 def cotangent(tree: Tree, values: list[Any]) -> Tree:

@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
+
+from jaxrnn.gradients.inexact import on_floats
 
 SLOPES: dict[str, Callable[[jax.Array], jax.Array]] = {
     "logistic": lambda y: y * (1.0 - y),
@@ -38,26 +41,31 @@ class Kept(NamedTuple):
         return [kept[slot] for slot in self.slots]
 
 
-def choose(f: Callable[..., Any], z: Arrays, *others: Any) -> Kept:
-    """As many outputs of f(z, *others) as there are pre-activations whose values its derivative then needs no more."""
-    _, found = jax.eval_shape(lambda *arguments: with_found(f, *arguments), z, *others)
-    alike = itertools.takewhile(lambda y: (y.shape, y.dtype) == (z[0].shape, z[0].dtype), found)
-    for count in range(min(len(list(alike)), len(z)), 0, -1):
-        needed = _needed(f, z, found[:count], others)
+def choose(f: Callable[..., Any], z: Arrays, *trees: Any) -> Kept:
+    """As many outputs of f(z, *trees) as there are pre-activations whose values its derivative then needs no more."""
+
+    def found(z: Arrays, *trees: Any) -> list[jax.Array]:
+        return with_found(f, z, *trees)[1]
+
+    outputs = jax.eval_shape(found, z, *trees)
+    alike = list(itertools.takewhile(lambda y: (y.shape, y.dtype) == (z[0].shape, z[0].dtype), outputs))
+    for count in range(min(len(alike), len(z)), 0, -1):
+        needed = _needed(f, z, alike[:count], trees)
         free = [slot for slot in range(len(z)) if slot not in needed]
         if count <= len(free):
             return Kept(tuple(free[:count]))
     return Kept()
 
 
-def _needed(f: Callable[..., Any], z: Arrays, known: Arrays, others: Any) -> list[int]:
+def _needed(f: Callable[..., Any], z: Arrays, known: Arrays, trees: Any) -> list[int]:
     """Whose values the derivatives of f depend on, the first outputs being known."""
 
-    def derivatives(z: Arrays, known: Arrays, others: Any, cotangents: Any) -> Any:
-        return jax.vjp(with_known(f, known), z, *others)[1](cotangents)
+    def derivatives(z: Arrays, known: Arrays, trees: Any) -> Any:
+        local, point = on_floats(f, *trees)
+        values, pull = jax.vjp(with_known(local, known), z, *point)
+        return pull([jnp.ones_like(x) for x in values])
 
-    cotangents = jax.eval_shape(f, z, *others)
-    jaxpr = jax.make_jaxpr(derivatives)(z, known, others, cotangents).jaxpr
+    jaxpr = jax.make_jaxpr(derivatives)(z, known, trees).jaxpr
     live = _live(jaxpr)
     return [i for i, v in enumerate(jaxpr.invars[: len(z)]) if v in live]
 

@@ -16,7 +16,10 @@ T, B, H = 4, 3, 2
 
 def arguments():
     rng = np.random.default_rng(0)
-    draw = lambda *shape: jnp.asarray(rng.standard_normal(shape))
+
+    def draw(*shape):
+        return jnp.asarray(rng.standard_normal(shape))
+
     return draw(H, H), (draw(B, H), jnp.arange(B)), [draw(T, B, H), draw(T, B)], draw(T, B, H)
 
 
@@ -68,23 +71,16 @@ AXES = [(None, None, 0, None), (0, None, None, None), (None, 1, None, None), (1,
 @pytest.mark.parametrize("axes", AXES, ids=str)
 def test_vmap(axes, x64):
     w, (h, _), arrays, xs = arguments()
-
-    def mapped(tree, axis):
-        return tree if axis is None else jax.tree.map(lambda x: jnp.stack([x, 2 * x], min(axis, x.ndim)), tree)
-
-    places = [
-        a if a is None else jax.tree.map(lambda x, a=a: min(a, x.ndim), t) for t, a in zip((w, h, arrays, xs), axes)
+    point = [
+        tree if axis is None else jax.tree.map(lambda x, axis=axis: jnp.stack([x, 2 * x], axis), tree)
+        for tree, axis in zip((w, h, arrays, xs), axes, strict=True)
     ]
-    point = [mapped(*each) for each in zip((w, h, arrays, xs), axes, strict=True)]
 
     def run(f):
         one = loss(f, False)
-        both = jax.vmap(one, places)
-        return (
-            both(*point),
-            jax.grad(lambda *p: both(*p).sum(), (0, 1, 2, 3))(*point),
-            jax.vmap(jax.grad(one), places)(*point),
-        )
+        both = jax.vmap(one, axes)
+        shared = jax.grad(lambda *p: both(*p).sum(), (0, 1, 2, 3))(*point)
+        return both(*point), shared, jax.vmap(jax.grad(one, (0, 1, 2, 3)), axes)(*point)
 
     assert_close(jax.jit(run, static_argnums=0)(in_place), jax.jit(run, static_argnums=0)(plain), 1e-12)
 
@@ -100,7 +96,9 @@ def gradient_program(batch, H=5, vmapped=False):
     params = cell.init(jax.random.key(0))
 
     def total(params, xs):
-        run = lambda xs: jr.unroll(cell, params, xs)[1]
+        def run(xs):
+            return jr.unroll(cell, params, xs)[1]
+
         return jnp.sum(jax.vmap(run, 1, 1)(xs) if vmapped else run(xs))
 
     return jax.jit(jax.grad(total)).lower(params, jnp.ones((7, *batch, H))).compile()

@@ -66,7 +66,10 @@ def test_derivatives_from_outputs_alone(f, count, x64):
         return values, pull(jax.tree.map(jnp.cos, values))
 
     assert_close(from_kept(z, h)[1], reference(z, h)[1], 1e-12)
-    total = lambda g: lambda z, h: sum(jnp.sum(x * x) for x in jax.tree.leaves(g(z, h)[1]))
+
+    def total(g):
+        return lambda z, h: sum(jnp.sum(x * x) for x in jax.tree.leaves(g(z, h)[1]))
+
     assert_close(jax.grad(total(from_kept), (0, 1))(z, h), jax.grad(total(reference), (0, 1))(z, h), 1e-12)
 
 
