@@ -97,7 +97,8 @@ def _tick(
 def _rule(cell: GatedCell, own: Params, carry: Tree, z: jax.Array, noise: Tree) -> Rule:
     groups = gate_groups(cell, own, carry, z, noise)
     listed = [z] * (len(groups.summed) + 2 * len(groups.apart))
-    return Rule(groups, choose(functools.partial(_tick, groups), listed, cell, in_state_dtype(own), carry, noise))
+    own = jax.eval_shape(in_state_dtype, own)
+    return Rule(groups, choose(functools.partial(_tick, groups), listed, cell, own, carry, noise))
 
 
 def _walk(rule: Rule, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:

@@ -70,7 +70,7 @@ def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> l
     T, f = len(arrays[0]), jaxpr_as_fun(body)
 
     def at(t: Any, a: jax.Array) -> dict[str, Any]:
-        return {"start_indices": (t, *[0] * (a.ndim - 1)), "allow_negative_indices": False}
+        return {"start_indices": (t, *[jnp.zeros_like(t)] * (a.ndim - 1)), "allow_negative_indices": False}
 
     def read(a: jax.Array, t: Any) -> jax.Array:
         return jax.lax.dynamic_slice(a, slice_sizes=(1, *a.shape[1:]), **at(t, a))[0]
@@ -78,17 +78,17 @@ def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> l
     def write(a: jax.Array, entry: jax.Array, t: Any) -> jax.Array:
         return jax.lax.dynamic_update_slice(a, entry[None], **at(t, a))
 
-    def step(state: Any, at_t: Any) -> Any:
-        carry, entries, arrays = state
-        t, x = at_t
+    def step(state: Any, x: Any) -> Any:
+        t, carry, entries, arrays = state
         results = iter(f(*consts, *carry, *entries, *x))
         carry, entries = [next(results) for _ in carry], [next(results) for _ in entries]
         arrays = [write(a, e, t) for a, e in zip(arrays, entries, strict=True)]
         following = [read(a, t - 1 if reverse else t + 1) for a in arrays]  # past the end: any
-        return (carry, following, arrays), list(results)
+        return (t - 1 if reverse else t + 1, carry, following, arrays), list(results)
 
     first = [a[-1 if reverse else 0] for a in arrays]
-    (carry, _, arrays), ys = jax.lax.scan(step, (carry, first, arrays), (jnp.arange(T), xs), reverse=reverse)
+    start = jnp.asarray(T - 1 if reverse else 0, jnp.int32)
+    (_, carry, _, arrays), ys = jax.lax.scan(step, (start, carry, first, arrays), xs, T, reverse)
     return [*carry, *arrays, *ys]
 
 
@@ -153,9 +153,12 @@ def _jvp(primals: Any, tangents: Any, **params: Any) -> Any:
         return _loop(*operands, **params)
 
     results, d_results = jax.jvp(run, [primals[i] for i in moving], [tangents[i] for i in moving])
-    zero: Any = ad.Zero
     pairs = zip(results, d_results, strict=True)
-    return results, [zero.from_primal_value(x) if d.dtype == jax.dtypes.float0 else d for x, d in pairs]
+    return results, [_no_tangent(x) if d.dtype == jax.dtypes.float0 else d for x, d in pairs]
+
+
+def _no_tangent(x: Any) -> Any:
+    return ad.Zero(jax.typeof(x).to_tangent_aval())
 
 
 _scan = Primitive("scan_in_place")

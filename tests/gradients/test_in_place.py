@@ -27,7 +27,7 @@ def step(w, carry, entry, x):
     """A carry with an integer part, two arrays, and something stacked."""
     (h, count), (a, b) = carry, entry
     h = jnp.tanh(h @ w + a * x)
-    return (h, count + 1), [a + h, b * count], (h.sum(), x - a)
+    return (h, count + 1), [a + h, b * count.astype(b.dtype)], (h.sum(), x - a)
 
 
 def in_place(w, carry, arrays, xs, reverse):
