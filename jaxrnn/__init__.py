@@ -1,7 +1,7 @@
 """Recurrent networks in JAX, with compiled backpropagation through time.
 
 Reading order: `types` (what a cell, a model and a gradient are), `gated` (cells declared by their equations), `cells`,
-`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `training`, `diagnostics`.
+`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `training`, `sweeps`, `diagnostics`.
 """
 
 from jaxrnn.cells.ctrnn import CTRNN, ctrnn
@@ -44,6 +44,15 @@ from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
 from jaxrnn.models.stack import stack
 from jaxrnn.rtrl import rtrl_start, rtrl_step
+from jaxrnn.sweeps.distributions import choice, log_uniform, uniform
+from jaxrnn.sweeps.hyper import Hyper
+from jaxrnn.sweeps.plan import plan
+from jaxrnn.sweeps.plots import plot_curves, plot_rungs, plot_sweep
+from jaxrnn.sweeps.pruning import halving
+from jaxrnn.sweeps.results import Results
+from jaxrnn.sweeps.space import grid, random, table, zipped
+from jaxrnn.sweeps.sweep import sweep
+from jaxrnn.sweeps.task import ModelTask, Task, task
 from jaxrnn.training.evaluate import evaluate
 from jaxrnn.training.fit import FitResult, fit
 from jaxrnn.training.history import History
@@ -68,12 +77,16 @@ __all__ = [
     "GradientReport",
     "GradientStatistics",
     "History",
+    "Hyper",
     "LSTMCarry",
     "LayerReport",
     "LayerStatistics",
     "Model",
+    "ModelTask",
     "ProjectedLSTM",
     "ResetBeforeGRU",
+    "Results",
+    "Task",
     "TrainState",
     "accuracy",
     "autodiff",
@@ -83,6 +96,7 @@ __all__ = [
     "chain",
     "check_gradients",
     "checkpointed",
+    "choice",
     "cross_entropy",
     "ctrnn",
     "dense",
@@ -98,22 +112,30 @@ __all__ = [
     "gradient_norm_by_lag",
     "gradient_report",
     "gradient_statistics",
+    "grid",
     "gru",
+    "halving",
     "hidden_gradients",
     "lag_contributions",
     "last",
     "layer_norm",
+    "log_uniform",
     "lstm",
     "lyapunov_spectrum",
     "make_train_step",
     "mean_squared_error",
+    "plan",
+    "plot_curves",
     "plot_gate_statistics",
     "plot_gradient_norm_by_lag",
     "plot_hidden_gradients",
     "plot_lag_contributions",
+    "plot_rungs",
     "plot_state_jacobians",
+    "plot_sweep",
     "plot_weight_contributions",
     "product_norms",
+    "random",
     "residual",
     "reverse_scan",
     "rtrl_start",
@@ -122,9 +144,14 @@ __all__ = [
     "spectral_radius",
     "stack",
     "state_jacobians",
+    "sweep",
+    "table",
+    "task",
     "torch_uniform",
     "train_state",
     "truncated",
+    "uniform",
     "unroll",
     "weight_contributions",
+    "zipped",
 ]

@@ -1,15 +1,17 @@
 """What random spaces draw from."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 from jaxrnn import checks
 
 
-class Distribution(NamedTuple):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Distribution:
     """What `uniform`, `log_uniform` and `choice` make: numbers between two ends, or one of a few values."""
 
     kind: str

@@ -30,10 +30,18 @@ def no_best(params: Params) -> Best:
 
 
 class Progress(NamedTuple):
-    """All that a run carries from block to block; `best` is None without validation."""
+    """All that a run carries from block to block.
+
+    Attributes:
+      state: as after the last step.
+      best: None without validation.
+      first_bad: int32, the first step whose loss or gradient was not finite; 0: none so far. From that step on the
+        state stands still as it was before it, and what is measured is NaN. None: training goes on whatever happens.
+    """
 
     state: TrainState
     best: Best | None
+    first_bad: jax.Array | None = None
 
 
 class Report(NamedTuple):
@@ -80,7 +88,7 @@ def make_block(task: Task, length: int) -> Block:
     def block(
         progress: Progress, data: Any, validation: Any, stop: jax.Array, due: jax.Array
     ) -> tuple[Progress, Report]:
-        state, best = progress
+        state, best, first_bad = progress
         number = jnp.result_type(float)
 
         def take_step(state: TrainState, rows_or_batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -95,11 +103,24 @@ def make_block(task: Task, length: int) -> Block:
             state, values = train_step(state, batch, fresh)
             return state, {name: values[name].astype(number) for name in names}
 
-        def skip(state: TrainState, _: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-            return state, dict.fromkeys(names, jnp.full((), jnp.nan, number))
+        def guarded(state: TrainState, first_bad: Any, rows_or_batch: Any) -> Any:
+            after, values = take_step(state, rows_or_batch)
+            if first_bad is None:
+                return after, first_bad, values
+            alive, finite = first_bad == 0, jnp.isfinite(values["loss"]) & jnp.isfinite(values["gradient_norm"])
+            first_bad = jnp.where(alive & ~finite, after.step, first_bad)
+            moved, still = (s._replace(step=None, key=None) for s in (after, state))
+            held = jax.tree.map(lambda a, b: jnp.where(alive & finite, a, b), moved, still)
+            values = {name: jnp.where(alive, value, jnp.nan) for name, value in values.items()}
+            return held._replace(step=after.step, key=state.key), first_bad, values
 
-        def body(state: TrainState, rows_or_batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-            return jax.lax.cond(state.step < stop, take_step, skip, state, rows_or_batch)
+        def skip(state: TrainState, first_bad: Any, _: Any) -> Any:
+            return state, first_bad, dict.fromkeys(names, jnp.full((), jnp.nan, number))
+
+        def body(carried: Any, rows_or_batch: Any) -> tuple[Any, dict[str, jax.Array]]:
+            state, first_bad = carried
+            state, first_bad, values = jax.lax.cond(state.step < stop, guarded, skip, state, first_bad, rows_or_batch)
+            return (state, first_bad), values
 
         if task.axes is None:
             batches = data
@@ -108,17 +129,19 @@ def make_block(task: Task, length: int) -> Block:
         else:
             key = jax.random.fold_in(state.key, ORDER)
             batches = shuffled_rows(key, state.step, length, rows_of(data), task.batch_size)
-        state, train = jax.lax.scan(body, state, batches)
+        (state, first_bad), train = jax.lax.scan(body, (state, first_bad), batches)
         if best is None or task.validation_axes is None:
-            return Progress(state, best), Report(train, {})
+            return Progress(state, best, first_bad), Report(train, {})
         validated = functools.partial(
             over_rows, task.model, state.params, task.loss, task.metrics, validation, task.validation_axes
         )
         nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(validated))
         values = jax.lax.cond(due, validated, lambda: nothing)
+        if first_bad is not None:
+            values = {name: jnp.where(first_bad == 0, value, jnp.nan) for name, value in values.items()}
         better = values["loss"] < best.loss  # False for NaN
         now = Best(values["loss"], state.step, state.params)
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)
-        return Progress(state, best), Report(train, values)
+        return Progress(state, best, first_bad), Report(train, values)
 
     return block

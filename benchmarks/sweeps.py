@@ -1,0 +1,211 @@
+"""Sweeps of small networks: members per second, by how many there are, beside loops over single runs.
+
+Each member is a GRU on 8 x 8 digits (T = 8, D = 8, B = 64), 100 steps of Adam with its own learning rate, clip norm and
+seed. Ways: `jr.sweep` on one device, and on one virtual device for each core; a Python loop over one jitted run
+(compiled once, numbers handed in); the same loop as most people write it, which compiles for each learning rate; a
+PyTorch loop. Each way gets processes of its own, in turn; compiling is apart, but for the loop that is about it.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tyro
+
+STEPS, BATCH = 100, 64
+SWEEP, SPREAD, LOOP, RECOMPILED, TORCH = "sweep", "sweep, a device a core", "compiled loop", "recompiling loop", "torch"
+WAYS = (SWEEP, SPREAD, LOOP, RECOMPILED, TORCH)
+FEW = {LOOP: 16, RECOMPILED: 4, TORCH: 4}
+"""How many members of a loop are timed: they take as long each, however many there are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sweeps beside loops."""
+
+    hidden: tuple[int, ...] = (8, 16, 32, 64, 128)
+    """Hidden features."""
+    members: tuple[int, ...] = (1, 16, 128, 1024)
+    """How many members a sweep has."""
+    rounds: int = 3
+    """Processes of each way."""
+    ways: tuple[str, ...] = WAYS
+    """Which ways."""
+    here: str = ""
+    """Time this way in this process, and print the figures as JSON."""
+    out: pathlib.Path = pathlib.Path("benchmarks/results/sweeps.json")
+    """Where the figures go."""
+
+
+def digits() -> dict[str, np.ndarray]:
+    """The training part of the digits."""
+    from experiments.digits import Config as Digits
+    from experiments.digits import load
+
+    return load(Digits())["train"]
+
+
+def space(count: int) -> list[dict[str, Any]]:
+    """16 learning rates, clip norms, seeds: the first `count` combinations, the rates changing fastest."""
+    rates, clips = np.geomspace(1e-4, 1e-1, 16), np.geomspace(0.1, 10.0, 8)
+    return [{"lr": float(rates[i % 16]), "clip": float(clips[i // 16 % 8]), "seed": i // 128} for i in range(count)]
+
+
+def build(hidden: int) -> Callable[[Any], Any]:
+    """A member's model, loss and optimizer."""
+    import optax
+
+    import jaxrnn as jr
+    from experiments.digits import loss
+
+    model = jr.chain(jr.stack([jr.gru(8, hidden)]), jr.last(), jr.dense(hidden, 10))
+    return lambda hyper: (model, loss, optax.chain(optax.clip_by_global_norm(hyper.clip), optax.adam(hyper.lr)))
+
+
+def of_sweep(hidden: int, members: int, devices: int) -> dict[str, Any]:
+    """Seconds a member of `jr.sweep`."""
+    import jax
+
+    import jaxrnn as jr
+    from jaxrnn.sweeps.plan import make_plan
+    from jaxrnn.sweeps.strategy import choose_size
+
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("members",)) if devices > 1 else None
+    task = jr.task(build(hidden), digits(), batch_size=BATCH)
+    plan = make_plan(task, space(members), jax.random.key(0), STEPS, None, STEPS, "auto", None, mesh, None)
+    (runner,) = plan.runners
+    size, why = choose_size(runner, "auto", plan.memory)
+    start = time.perf_counter()
+    for _ in runner.run(np.arange(members), size, 0, STEPS, STEPS):
+        pass
+    return {"seconds": (time.perf_counter() - start) / members, "size": size, "why": why, "compiles": runner.compiles}
+
+
+def of_loop(hidden: int, recompile: bool) -> dict[str, Any]:
+    """Seconds a member of a loop over jitted runs."""
+    import functools
+
+    import jax
+
+    import jaxrnn as jr
+    from jaxrnn.training.block import Progress, Task, make_block
+
+    data = {name: jax.numpy.asarray(x) for name, x in digits().items()}
+    make, compiles = build(hidden), 0
+
+    def train(lr: Any, clip: Any, key: Any) -> Any:
+        nonlocal compiles
+        compiles += 1
+        model, loss, optimizer = make(jr.Hyper({"lr": lr, "clip": clip}))
+        task = Task(model, loss, optimizer, None, None, {"xs": 1, "targets": 0}, None, BATCH, None)
+        state = jr.train_state(model, optimizer, key=key)
+        stop = jax.numpy.asarray(STEPS, jax.numpy.int32)
+        return make_block(task, STEPS)(Progress(state, None), data, None, stop, jax.numpy.asarray(False))
+
+    count = FEW[RECOMPILED if recompile else LOOP]
+    compiled = jax.jit(train)
+    run = compiled
+    if not recompile:
+        jax.block_until_ready(compiled(1e-3, 1.0, jax.random.key(0)))
+    start = time.perf_counter()
+    for member in space(count):
+        key = jax.random.fold_in(jax.random.key(0), member["seed"])
+        if recompile:
+            run = jax.jit(functools.partial(train, member["lr"], member["clip"]))
+            jax.block_until_ready(run(key))
+        else:
+            jax.block_until_ready(run(member["lr"], member["clip"], key))
+    return {"seconds": (time.perf_counter() - start) / count, "compiles": compiles}
+
+
+def of_torch(hidden: int) -> dict[str, Any]:
+    """Seconds a member of a PyTorch loop."""
+    import torch
+
+    data = digits()
+    xs, targets = torch.tensor(data["xs"]), torch.tensor(data["targets"]).long()
+
+    def train(lr: float, clip: float, seed: int) -> float:
+        generator = torch.Generator().manual_seed(seed)
+        layer, dense = torch.nn.GRU(8, hidden), torch.nn.Linear(hidden, 10)
+        params = [*layer.parameters(), *dense.parameters()]
+        optimizer = torch.optim.Adam(params, lr=lr)
+        for rows in torch.randint(len(targets), (STEPS, BATCH), generator=generator):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(dense(layer(xs[:, rows])[0][-1]), targets[rows])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(params, clip)
+            optimizer.step()
+        return float(loss)  # pyright: ignore[reportPossiblyUnboundVariable]
+
+    train(1e-3, 1.0, 0)
+    start = time.perf_counter()
+    for member in space(FEW[TORCH]):
+        train(**member)
+    return {"seconds": (time.perf_counter() - start) / FEW[TORCH], "compiles": 0}
+
+
+def here(config: Config) -> list[dict[str, Any]]:
+    """One way's figures."""
+    rows = []
+    for hidden in config.hidden:
+        if config.here in (SWEEP, SPREAD):
+            devices = 1 if config.here == SWEEP else os.cpu_count() or 1
+            found = [of_sweep(hidden, members, devices) | {"members": members} for members in config.members]
+        elif config.here == TORCH:
+            found = [of_torch(hidden)]
+        else:
+            found = [of_loop(hidden, config.here == RECOMPILED)]
+        rows += [{"hidden": hidden} | each for each in found]
+    return rows
+
+
+def main(config: Config) -> None:
+    """Prints a table and writes it as JSON."""
+    if config.here:
+        print(json.dumps(here(config)))
+        return
+    found: dict[str, list[Any]] = {way: [] for way in config.ways}
+    for _ in range(config.rounds):
+        for way, rounds in found.items():
+            command = [sys.executable, "-m", "benchmarks.sweeps", "--here", way]
+            command += ["--hidden", *map(str, config.hidden), "--members", *map(str, config.members)]
+            spread = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+            env = os.environ | ({"XLA_FLAGS": spread} if way == SPREAD else {})
+            done = subprocess.run(command, env=env, capture_output=True, text=True)
+            if done.returncode:
+                print(f"{way}: left out, {done.stderr.splitlines()[-1]}")
+                continue
+            rounds.append(json.loads(done.stdout.splitlines()[-1]))
+    rows = []
+    for way, rounds in found.items():
+        for i, row in enumerate(rounds[0] if rounds else ()):
+            each = [one[i]["seconds"] for one in rounds]
+            rows.append(row | {"way": way, "seconds": float(np.median(each)), "each": each})
+    print("| H | way | members | members a second (lowest to highest) | of the compiled loop's | at once | compiles |")
+    print("|---|---|---|---|---|---|---|")
+    for hidden in config.hidden:
+        base = next((row["seconds"] for row in rows if row["way"] == LOOP and row["hidden"] == hidden), np.nan)
+        for row in (row for row in rows if row["hidden"] == hidden):
+            low, high = 1 / max(row["each"]), 1 / min(row["each"])
+            rate = f"{1 / row['seconds']:.1f} ({low:.1f} to {high:.1f}) | {base / row['seconds']:.2f}"
+            first, last = (
+                f"{hidden} | {row['way']} | {row.get('members', '-')}",
+                f"{row.get('size', 1)} | {row['compiles']}",
+            )
+            print(f"| {first} | {rate} | {last} |")
+    from benchmarks.timing import machine
+
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    config.out.write_text(json.dumps({"machine": machine("torch"), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

@@ -1,0 +1,150 @@
+"""A sweep over a task of this folder: which hyperparameters does it like?
+
+    python -m experiments.sweep digits --lr 1e-4:1e-1:16:log --hidden 32,64,128 --seeds 8
+
+Numbers are one value, a list a,b,c or first:last:count, evenly spaced, with :log by factors. Members that differ in
+floating-point numbers and seeds alone run through one compiled program.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+if "XLA_FLAGS" not in os.environ and os.environ.get("JAX_PLATFORMS", "cpu") == "cpu":
+    # Before JAX starts: one device for each core, each of which runs members of its own.
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+
+import jax
+import optax
+
+import jaxrnn as jr
+from experiments import digits, vanishing
+
+CELLS = {"gru": jr.gru, "lstm": jr.lstm, "elman": jr.elman}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A sweep over hyperparameters."""
+
+    task: tyro.conf.Positional[Literal["digits", "adding"]]
+    """What is learnt: handwritten digits, or the sum of two marked numbers of 100."""
+    lr: str = "1e-3:1e-1:8:log"
+    """Learning rates, of Adam."""
+    clip: str = "1"
+    """The gradient's norm is clipped to these."""
+    dropout: str = "0"
+    """Dropout rates before the output layer."""
+    hidden: str = "32"
+    """Hidden features; each is a program of its own."""
+    cell: str = "gru"
+    """Cells: gru, lstm, elman; each is a program of its own."""
+    seeds: int = 1
+    """Each configuration runs with so many seeds."""
+    steps: int = 1000
+    """Steps of training."""
+    batch_size: int = 64
+    """Rows in a minibatch."""
+    strategy: Literal["auto", "vmap", "map", "loop"] = "auto"
+    """How members run: see `jr.sweep`."""
+    halving: int = 0
+    """Successive halving: steps of the first rung, after which one member in three goes on, and so on; 0: none."""
+    devices: int = 0
+    """Over how many devices the members are spread; 0: all."""
+    dry_run: bool = False
+    """Only say what would be run: members, programs, memory and time, from one compile and a few steps of each."""
+    resume: bool = False
+    """Go on with what is in the folder."""
+    progress: bool = True
+    """Show a progress bar."""
+    key: int = 0
+    """Seed of all randomness."""
+    out: pathlib.Path = pathlib.Path("runs/sweep")
+    """Folder for the table and the pictures; each task gets a folder of its own in it."""
+
+
+def numbers(name: str, text: str, kind: Callable[[str], Any] = float) -> list[Any]:
+    """A list of numbers from "a,b,c" or "first:last:count" or "first:last:count:log"."""
+    try:
+        if ":" not in text:
+            return [kind(part) for part in text.split(",")]
+        first, last, count, *log = text.split(":")
+        if log not in ([], ["log"]):
+            raise ValueError
+        return [kind(x) for x in (np.geomspace if log else np.linspace)(float(first), float(last), int(count)).tolist()]
+    except ValueError:
+        raise SystemExit(f"--{name}: expected a,b,c or first:last:count or first:last:count:log, got {text}") from None
+
+
+def space(config: Config) -> Any:
+    """All combinations."""
+    cells = config.cell.split(",")
+    for cell in cells:
+        if cell not in CELLS:
+            raise SystemExit(f"--cell: expected some of {','.join(CELLS)}, got {cell}")
+    return jr.grid(
+        cell=cells,
+        hidden=numbers("hidden", config.hidden, int),
+        lr=numbers("lr", config.lr),
+        clip=numbers("clip", config.clip),
+        dropout=numbers("dropout", config.dropout),
+        seed=list(range(config.seeds)),
+    )
+
+
+def task(config: Config) -> jr.ModelTask:
+    """Data, and what is built of a member's hyperparameters."""
+    if config.task == "digits":
+        parts = digits.load(digits.Config(seed=config.key))
+        data, held_out, D, O, loss = parts["train"], parts["validation"], 8, 10, digits.loss
+    else:
+        data, held_out = (vanishing.adding(jax.random.key(i), 100, rows) for i, rows in ((1, 20000), (2, 1000)))
+        D, O, loss = 2, 1, vanishing.loss
+
+    def build(hyper: Any) -> tuple[jr.Model, Any, optax.GradientTransformation]:
+        layer = jr.stack([CELLS[hyper.cell](D, hyper.hidden)])
+        model = jr.chain(layer, jr.last(), jr.dropout(hyper.dropout), jr.dense(hyper.hidden, O))
+        return model, loss, optax.chain(optax.clip_by_global_norm(hyper.clip), optax.adam(hyper.lr))
+
+    metrics = {"accuracy": digits.accuracy} if config.task == "digits" else None
+    return jr.task(build, data, batch_size=config.batch_size, validation=held_out, metrics=metrics)
+
+
+def main(config: Config) -> jr.Results | None:
+    """Runs the sweep; prints a table, writes it and the pictures."""
+    devices = jax.devices()[: config.devices or None]
+    mesh = jax.sharding.Mesh(np.array(devices), ("members",)) if len(devices) > 1 else None
+    what, members = task(config), space(config)
+    pruning = jr.halving(first=config.halving) if config.halving else None
+    options: Any = {"key": jax.random.key(config.key), "steps": config.steps, "strategy": config.strategy}
+    options |= {"mesh": mesh, "pruning": pruning}
+    if config.dry_run:
+        print(jr.plan(what, members, **options))
+        return None
+    folder = config.out / config.task
+    folder.mkdir(parents=True, exist_ok=True)
+    if not config.resume:
+        (folder / "sweep.npz").unlink(missing_ok=True)
+    results = jr.sweep(what, members, run_dir=folder, progress=config.progress, **options)
+    results.to_csv(folder / "table.csv")
+    results.to_json(folder / "results.json")
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), default=str, indent=1) + "\n")
+    jr.plot_sweep(results, "lr", hue="hidden", path=str(folder / "lr.png"))
+    jr.plot_curves(results, path=str(folder / "curves.png"))
+    if pruning is not None:
+        jr.plot_rungs(results, path=str(folder / "rungs.png"))
+    print(f"\n{results.show(10)}\n")
+    for note in results.notes:
+        print(note)
+    print(f"{len(results)} members, {results.compiles} programs compiled; table and pictures: {folder}")
+    return results
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

@@ -1,0 +1,78 @@
+"""The members of a sweep by their static hyperparameters, each set of which is one program."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.sweeps.hyper import Hyper
+from jaxrnn.sweeps.program import SEED, is_traced
+from jaxrnn.sweeps.space import Member
+from jaxrnn.sweeps.task import ModelTask
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Members of one program.
+
+    Attributes:
+      static: the hyperparameters that they share.
+      traced: the others, float32 (the seed: int32) arrays [n] by name.
+      members: their numbers, [n].
+    """
+
+    static: Member
+    traced: dict[str, np.ndarray]
+    members: np.ndarray
+
+
+def grouped(members: list[Member]) -> list[Group]:
+    """The groups, in the order of their first members."""
+    found: list[tuple[Member, list[int]]] = []
+    for number, member in enumerate(members):
+        static = {name: value for name, value in member.items() if not is_traced(name, value)}
+        for known, numbers in found:
+            if known.keys() == static.keys() and all(_same(known[name], static[name]) for name in static):
+                numbers.append(number)
+                break
+        else:
+            found.append((static, [number]))
+    return [
+        Group(static, _columns([members[i] for i in numbers], static), np.asarray(numbers)) for static, numbers in found
+    ]
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a is b or a == b)
+
+
+def _columns(members: list[Member], static: Member) -> dict[str, np.ndarray]:
+    names = [name for name in members[0] if name not in static]
+    kinds = {name: np.int32 if name == SEED else np.float32 for name in names}
+    return {name: np.asarray([member[name] for member in members], kinds[name]) for name in names}
+
+
+def check_members(task: Any, members: list[Member]) -> None:
+    """Builds every member with its own numbers, so that a bad one is found before anything is compiled.
+
+    Raises:
+      ValueError, TypeError: a member can't be built, and which; or a hyperparameter is read by no build.
+    """
+    if not isinstance(task, ModelTask):
+        return
+    read = {SEED, "batch_size"}
+    for number, member in enumerate(members):
+        hyper = Hyper(member)
+        try:
+            built = task.build(hyper)
+        except Exception as error:
+            error.add_note(f"in build of member {number}: {hyper}")
+            raise
+        if not isinstance(built, tuple) or len(built) != 3:
+            raise TypeError(f"build: expected it to return (model, loss, optimizer), got {checks.short(built)}")
+        read |= hyper.read
+    unread = sorted({name for member in members for name in member} - read)
+    if unread:
+        known = sorted(read - {SEED, "batch_size"})
+        raise ValueError(f"space: expected hyperparameters that build reads, {known}, got {unread}")

@@ -1,0 +1,130 @@
+"""What a sweep will run, worked out before anything is compiled."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxrnn import checks
+from jaxrnn.sweeps.groups import Group, check_members, grouped
+from jaxrnn.sweeps.program import of_function, program
+from jaxrnn.sweeps.pruning import Halving
+from jaxrnn.sweeps.runner import Runner
+from jaxrnn.sweeps.space import Member, as_space
+from jaxrnn.sweeps.strategy import STRATEGIES, check_memory, choose_size, default_memory
+from jaxrnn.sweeps.task import ModelTask, Task
+
+SPACE = 2**32 - 2
+"""Folded into the sweep's key for what a random space draws."""
+
+AnyTask = ModelTask | Task | Callable[..., dict[str, Any]]
+
+
+class Plan(NamedTuple):
+    """A checked sweep.
+
+    Attributes:
+      members: their hyperparameters.
+      steps, block: steps of a member, and of one compiled call at most.
+      rungs: (the step at which a rung ends, how many members run up to it).
+      runners: one for each program.
+      memory: bytes that a program may take.
+    """
+
+    members: list[Member]
+    steps: int
+    block: int
+    rungs: list[tuple[int, int]]
+    runners: list[Runner]
+    memory: int
+
+    @property
+    def member_steps(self) -> int:
+        """Steps of all members."""
+        starts = [0, *(end for end, _ in self.rungs)]
+        return sum((end - start) * count for (end, count), start in zip(self.rungs, starts, strict=False))
+
+
+def make_plan(
+    task: AnyTask,
+    space: Any,
+    key: jax.Array,
+    steps: int | None,
+    data: Any,
+    block: int,
+    strategy: str,
+    memory: int | None,
+    mesh: jax.sharding.Mesh | None,
+    pruning: Halving | None,
+) -> Plan:
+    """Checks the arguments of `sweep`."""
+    checks.key("key", key)
+    checks.one_of("strategy", strategy, STRATEGIES)
+    members = as_space(space).members(jax.random.fold_in(key, SPACE))
+    if mesh is not None and len(checks.instance("mesh", mesh, jax.sharding.Mesh).axis_names) != 1:
+        raise ValueError(f"mesh: expected a mesh of one axis, got {mesh}")
+    if pruning is not None:
+        checks.instance("pruning", pruning, Halving, "such as jr.halving(first=100)")
+    memory = default_memory() if memory is None else checks.positive_int("memory", memory)
+    if isinstance(task, (ModelTask, Task)):
+        steps, block = checks.positive_int("steps", steps), checks.positive_int("block", block)
+    else:
+        checks.callable_("task", task)
+        for name, value in (("steps", steps), ("pruning", pruning)):
+            if value is not None:
+                raise ValueError(f"{name}: expected None with a plain function, got {value!r}; see jr.task and jr.Task")
+        steps = block = 1
+    check_members(task, members)
+    rungs = [(steps, len(members))] if pruning is None else pruning.rungs(steps, len(members))
+    length, ends = min(block, rungs[0][0]), [end for end, _ in rungs]
+    if isinstance(task, Task) and any(end % length for end in ends):
+        raise ValueError(f"steps: expected rungs of whole blocks of {length} for a Task, got {ends}")
+    runners = [_runner(task, group, length, data, key, mesh) for group in grouped(members)]
+    for runner in runners:
+        check_memory(runner, memory)
+    return Plan(members, steps, block, rungs, runners, memory)
+
+
+def _runner(task: Any, group: Group, length: int, data: Any, key: Any, mesh: Any) -> Runner:
+    what = program(task, group.static, length) if isinstance(task, (ModelTask, Task)) else of_function(task, data)
+    try:
+        return Runner(group, what, key, mesh)
+    except Exception as error:
+        error.add_note(
+            f"while tracing {sorted(group.traced)} with {group.static}: hyperparameters that decide shapes or Python "
+            "branches must be Python integers, strings or booleans; floating-point ones are traced"
+        )
+        raise
+
+
+def plan(
+    task: AnyTask,
+    space: Any,
+    *,
+    key: jax.Array,
+    steps: int | None = None,
+    data: Any = None,
+    block: int = 100,
+    strategy: str = "auto",
+    memory: int | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    pruning: Halving | None = None,
+) -> str:
+    """What `sweep` would run with these arguments: members, programs, memory and an estimate of the time, as text.
+
+    Each program is compiled, and a few steps are timed.
+    """
+    what = make_plan(task, space, key, steps, data, block, strategy, memory, mesh, pruning)
+    lines, seconds = [f"{len(what.members)} members of {what.steps} steps, {what.member_steps:,} steps in all"], 0.0
+    if len(what.rungs) > 1:
+        lines.append("rungs: " + ", ".join(f"{count} members up to step {end}" for end, count in what.rungs))
+    for runner in what.runners:
+        size, why = choose_size(runner, strategy, what.memory)
+        each = runner.seconds(size)
+        count = len(runner.group.members)
+        seconds += each * what.member_steps * count / len(what.members)
+        static = runner.group.static or "no static hyperparameters"
+        lines.append(f"{static}: {count} members, {size} at once, {runner.bytes(size):,} bytes; {why}")
+    compiles = sum(runner.compiles for runner in what.runners)
+    lines.append(f"{len(what.runners)} programs ({compiles} compiled to find out); about {seconds:.0f} s of training")
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""Pictures of a sweep."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.pictures import new_figure, saved
+from jaxrnn.sweeps.results import Results
+
+
+def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | None = None) -> Any:
+    """Score against one hyperparameter, with its spread over all the others (seeds, for instance).
+
+    Args:
+      results: of a sweep.
+      x: a hyperparameter of numbers; drawn on a logarithmic axis if its values span more than a factor of 20.
+      hue: a hyperparameter that has a line for each of its values; None: one line.
+      path: a file to write the picture to; None: only return it.
+
+    Returns:
+      The matplotlib Figure.
+
+    Raises:
+      ValueError: there is no such hyperparameter.
+      ImportError: matplotlib is not installed.
+    """
+    for name in (x, *([hue] if hue else [])):
+        if name not in results.members[0]:
+            raise ValueError(f"x: expected one of {sorted(results.members[0])}, got {name!r}")
+    figure, (axes,) = new_figure("plot_sweep", (6.0, 4.0), 1, 1)
+    at = np.asarray([member[x] for member in results.members], float)
+    lines = np.asarray([repr(member[hue]) if hue else "" for member in results.members])
+    score = results.columns["score"]
+    for i, line in enumerate(dict.fromkeys(lines)):
+        places = np.unique(at[lines == line])
+        found = [score[(lines == line) & (at == place)] for place in places]
+        finite = [values[np.isfinite(values)] for values in found]
+        shown = [(place, np.quantile(v, [0.5, 0.25, 0.75])) for place, v in zip(places, finite, strict=True) if len(v)]
+        if shown:
+            middle, low, high = np.array([quartiles for _, quartiles in shown]).T
+            where = [place for place, _ in shown]
+            axes.plot(where, middle, ".-", color=f"C{i}", label=f"{hue} = {line}" if hue else "median")
+            axes.fill_between(where, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
+        lost = [(place, np.isnan(v).mean()) for place, v in zip(places, found, strict=True) if np.isnan(v).any()]
+        if lost:
+            label, top = "some diverged" if i == 0 else None, axes.get_xaxis_transform()
+            axes.plot([place for place, _ in lost], [0.97] * len(lost), "kx", transform=top, label=label)
+    if (at > 0).all() and at.max() > 20 * at.min():
+        axes.set_xscale("log")
+    if np.nanmin(score) > 0:
+        axes.set_yscale("log")
+    axes.set(xlabel=x, ylabel="score", title="median and quartiles over all else")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+    return saved(figure, path)
+
+
+def plot_curves(results: Results, *, path: str | None = None) -> Any:
+    """The loss of all members against the step: validation if there is any, with the best member in black.
+
+    Args, Returns, Raises: as for `plot_sweep`.
+    """
+    figure, (axes,) = new_figure("plot_curves", (6.0, 4.0), 1, 1)
+    if results.validation:
+        steps, curves, kind = results.validation_steps, results.validation["loss"], "validation loss"
+    else:
+        curves = results.train["loss"]
+        steps, kind = np.arange(1, curves.shape[1] + 1), "training loss"
+    for curve in curves:
+        axes.plot(steps, curve, color="C0", alpha=max(0.02, min(0.5, 10 / len(curves))), linewidth=0.8)
+    order = results.order
+    axes.plot(steps, curves[order[0]], "k", label=f"member {order[0]}, the best")
+    positive = curves[np.isfinite(curves)]
+    if len(positive) and positive.min() > 0:
+        axes.set_yscale("log")
+    axes.set(xlabel="step", ylabel=kind, title=f"{len(results)} members")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+    return saved(figure, path)
+
+
+def plot_rungs(results: Results, *, path: str | None = None) -> Any:
+    """The scores of the members at each rung: those that went on, and those that stopped there.
+
+    Args, Returns, Raises: as for `plot_sweep`.
+    """
+    figure, (axes,) = new_figure("plot_rungs", (6.0, 4.0), 1, 1)
+    last = results.columns["rung"]
+    ends = [end for end, _ in results.rungs]
+    for member in range(len(results)):
+        scores = [scores[member] for _, scores in results.rungs][: last[member] + 1]
+        on = last[member] == len(ends) - 1
+        style = {"color": "C1", "alpha": 0.9} if on else {"color": "0.7", "alpha": 0.4}
+        axes.plot(ends[: len(scores)], scores, ".-", linewidth=0.8, **style)
+    counts = ", ".join(str((last >= i).sum()) for i in range(len(ends)))
+    axes.set(xlabel="step", ylabel="score", title=f"members at each rung: {counts}")
+    axes.set_xscale("log")
+    if np.nanmin(results.rungs[0][1]) > 0:
+        axes.set_yscale("log")
+    axes.set_xticks(ends, [str(end) for end in ends])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    return saved(figure, path)

@@ -1,0 +1,156 @@
+"""The program of the members that share their static hyperparameters."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.sweeps.hyper import Hyper
+from jaxrnn.sweeps.space import Member
+from jaxrnn.sweeps.task import ModelTask, Task
+from jaxrnn.training.block import Progress, Report, make_block, no_best
+from jaxrnn.training.block import Task as BlockTask
+from jaxrnn.training.data import checked_data, rows_of
+from jaxrnn.training.feed import window
+from jaxrnn.training.state import TrainState, train_state
+from jaxrnn.types import Tree
+
+SEED = "seed"
+"""The integer hyperparameter that is traced: it is folded into the sweep's key."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What one member runs.
+
+    Attributes:
+      start: (hyper, key) -> state.
+      block: (hyper, state, data, stop, due) -> (state, Report): the next `length` steps, but not past `stop`.
+      data: what all members read.
+      length: steps of a block.
+      exact: whether `stop` must be a multiple of the length.
+      axes: of a state, for `jax.vmap`: 0 for the members' own parts.
+    """
+
+    start: Callable[[Hyper, jax.Array], Tree]
+    block: Callable[..., tuple[Tree, Report]]
+    data: Any
+    length: int
+    exact: bool
+    axes: Any
+
+
+def is_traced(name: str, value: Any) -> bool:
+    """Whether a hyperparameter is a number that all members of one program may have different values of."""
+    return isinstance(value, float) or (name == SEED and isinstance(value, int))
+
+
+def program(task: ModelTask | Task, static: Member, length: int) -> Program:
+    """The program of the members with these static hyperparameters; their traced ones are handed to it."""
+    if isinstance(task, Task):
+        return _of_loop(task, length)
+    arrays, axes = checked_data("data", task.data)
+    held_out, held_out_axes = (None, None) if task.validation is None else checked_data("validation", task.validation)
+    rows = rows_of(arrays)
+    batch_size = static.get("batch_size", task.batch_size)
+
+    def build(hyper: Hyper) -> BlockTask:
+        model, loss, optimizer = task.build(hyper)
+        k = window(task.gradient, model)
+        size = rows if k is not None else batch_size
+        return BlockTask(model, loss, optimizer, task.metrics, task.gradient, axes, held_out_axes, size, k)
+
+    def start(hyper: Hyper, key: jax.Array) -> Progress:
+        block = build(hyper)
+        streams = None if block.window is None else rows
+        state = train_state(block.model, block.optimizer, key=key, streams=streams)
+        best = None if held_out is None else no_best(state.params)
+        return Progress(state, best, jnp.zeros((), jnp.int32))
+
+    def block(hyper: Hyper, state: Progress, data: Any, stop: jax.Array, due: jax.Array) -> tuple[Progress, Report]:
+        return make_block(build(hyper), length)(state, data[0], data[1], stop, due)
+
+    if window(task.gradient, None) is None:
+        if batch_size is None:
+            raise ValueError(f"batch_size: expected how many of the {rows} rows a minibatch has, got None")
+        if checks.positive_int("batch_size", batch_size) > rows:
+            raise ValueError(f"batch_size: expected at most the {rows} rows of data, got {batch_size}")
+    step_is_shared = Progress(TrainState(None, 0, 0, 0, 0), 0, 0)  # pyright: ignore[reportArgumentType]
+    return Program(start, block, (arrays, held_out), length, False, step_is_shared)
+
+
+def _of_loop(task: Task, length: int) -> Program:
+    def start(hyper: Hyper, key: jax.Array) -> Tree:
+        return {"state": task.init(hyper, key), "first_bad": jnp.zeros((), jnp.int32), "step": jnp.zeros((), jnp.int32)}
+
+    def block(hyper: Hyper, state: Tree, data: Any, stop: jax.Array, due: jax.Array) -> tuple[Tree, Report]:
+        del data, stop, due
+        after, values = task.advance(hyper, state["state"], length)
+        checks.entry("advance: values", values, "loss")
+        for name, value in values.items():
+            if jnp.shape(value) != (length,):
+                raise ValueError(f"advance: values[{name!r}]: expected shape ({length},), got {checks.short(value)}")
+        bad, alive = ~jnp.isfinite(values["loss"]), state["first_bad"] == 0
+        first_bad = jnp.where(
+            alive & bad.any(), state["step"] + 1 + jnp.argmax(bad).astype(jnp.int32), state["first_bad"]
+        )
+        held = jax.tree.map(lambda a, b: jnp.where(first_bad == 0, a, b), after, state["state"])
+        values = {name: jnp.where(alive, value, jnp.nan) for name, value in values.items()}
+        return {"state": held, "first_bad": first_bad, "step": state["step"] + length}, Report(values, {})
+
+    return Program(start, block, (), length, True, {"state": 0, "first_bad": 0, "step": None})
+
+
+def of_function(train: Callable[..., dict[str, Any]], data: Any) -> Program:
+    """A plain function as a task of one step."""
+
+    def start(hyper: Hyper, key: jax.Array) -> Tree:
+        del hyper
+        return {"state": key, "first_bad": jnp.zeros((), jnp.int32), "step": jnp.zeros((), jnp.int32)}
+
+    def block(hyper: Hyper, state: Tree, data: Any, stop: jax.Array, due: jax.Array) -> tuple[Tree, Report]:
+        del stop, due
+        metrics = train(hyper, state["state"], data)
+        checks.entry("train: metrics", metrics, "loss")
+        values = {name: checks.scalar(f"train: metrics[{name!r}]", value)[None] for name, value in metrics.items()}
+        bad = jnp.where(jnp.isfinite(values["loss"][0]), 0, 1).astype(jnp.int32)
+        return state | {"first_bad": bad, "step": state["step"] + 1}, Report(values, {})
+
+    return Program(start, block, data, 1, True, {"state": 0, "first_bad": 0, "step": None})
+
+
+def first_bad(state: Tree) -> Any:
+    """The first bad step of each member, 0 for none."""
+    return state.first_bad if isinstance(state, Progress) else state["first_bad"]
+
+
+def with_step(state: Tree, step: jax.Array) -> Tree:
+    """A state after so many steps: the one part that members share."""
+    if isinstance(state, Progress):
+        return state._replace(state=state.state._replace(step=step))
+    return state | {"step": step}
+
+
+def params(state: Tree) -> Tree:
+    """What a member has learnt: its best parameters, or the last ones; of a loop of your own, its whole state."""
+    if isinstance(state, Progress):
+        return state.state.params if state.best is None else state.best.params
+    return state["state"]
+
+
+def chunk(program: Program, static: Member) -> Callable[..., tuple[Tree, Report]]:
+    """(traced, keys, states, fresh, data, stop, due) -> (states, reports) of many members at once."""
+
+    def run(traced: Any, keys: Any, states: Any, fresh: Any, data: Any, stop: Any, due: Any) -> tuple[Tree, Report]:
+        def member(traced: Any, key: Any, state: Any) -> tuple[Tree, Report]:
+            hyper = Hyper(static | traced)
+            state = jax.lax.cond(fresh, lambda: program.start(hyper, key), lambda: state)
+            return program.block(hyper, state, data, stop, due)
+
+        in_axes = (0, 0, program.axes)
+        return jax.vmap(member, in_axes, (program.axes, 0))(traced, keys, states)
+
+    return run

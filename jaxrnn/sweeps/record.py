@@ -1,0 +1,191 @@
+"""What a sweep has measured so far, and its copy on disk."""
+
+import hashlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.sweeps.results import Results
+from jaxrnn.sweeps.runner import Part, Runner
+from jaxrnn.sweeps.space import Member
+from jaxrnn.training.fit import SAVE_SECONDS
+
+
+class Record:
+    """Curves, scores and how far each member is; saved to `run_dir` now and then, and read from there at the start."""
+
+    def __init__(
+        self,
+        count: int,
+        steps: int,
+        members: list[Member],
+        key: jax.Array,
+        runners: list[Runner],
+        run_dir: Any,
+    ) -> None:
+        self._steps, self._members, self._runners, self._key = steps, members, runners, key
+        self.taken, self.rung = np.zeros(count, int), np.zeros(count, int)
+        self.first_bad, self.best_step = np.zeros(count, int), np.zeros(count, int)
+        self.score = np.full(count, np.nan)
+        self.train: dict[str, np.ndarray] = {}
+        self.validation: dict[str, np.ndarray] = {}
+        self.validation_steps: list[int] = []
+        self.rungs: list[tuple[int, np.ndarray]] = []
+        self._path = None if run_dir is None else _file(run_dir)
+        self._about = {} if run_dir is None else _about(members, steps, key, runners)
+        self._saved = time.monotonic()
+        if self._path is not None and self._path.exists():
+            self._restore(self._path)
+
+    def extend(self, group: int, part: Part) -> None:
+        """Adds what some members of a group did in one block."""
+        numbers, count = self._runners[group].group.members[part.places], part.end - part.start
+        for name, values in part.report.train.items():
+            curve = self.train.setdefault(name, np.full((len(self._members), self._steps), np.nan, np.float32))
+            curve[numbers, part.start : part.end] = values[:, :count]
+        validation = part.report.validation
+        measured = validation["loss"] if validation else part.report.train["loss"][:, :count].mean(1)
+        if validation and not np.isnan(measured).all():
+            if part.end not in self.validation_steps:
+                self._add_column(part.end)
+            for name, values in validation.items():
+                curve = self.validation.setdefault(
+                    name, np.full((len(self._members), len(self.validation_steps)), np.nan, np.float32)
+                )
+                curve[numbers, self.validation_steps.index(part.end)] = values
+            better = measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
+            self.score[numbers] = np.where(better, measured, self.score[numbers])
+            self.best_step[numbers] = np.where(better, part.end, self.best_step[numbers])
+        elif not validation:
+            self.score[numbers], self.best_step[numbers] = measured, part.end
+        self.taken[numbers] = part.end
+        if self._path is not None and time.monotonic() - self._saved > SAVE_SECONDS:
+            part.store()
+            self.save()
+
+    def _add_column(self, step: int) -> None:
+        order = np.argsort([*self.validation_steps, step])
+        self.validation_steps = sorted([*self.validation_steps, step])
+        for name, curve in self.validation.items():
+            wider = np.concatenate([curve, np.full((len(curve), 1), np.nan, curve.dtype)], axis=1)
+            self.validation[name] = wider[:, order]
+
+    def finish(self, group: int, first_bad: np.ndarray) -> None:
+        """What a group's states say at the end of a rung."""
+        numbers = self._runners[group].group.members
+        self.first_bad[numbers] = first_bad
+        self.score[numbers[first_bad > 0]] = np.nan
+
+    def close_rung(self, number: int, end: int, alive: np.ndarray) -> None:
+        """Notes the scores at the end of a rung."""
+        if number == len(self.rungs):
+            scores = np.full(len(self._members), np.nan)
+            scores[alive] = self.score[alive]
+            self.rungs.append((end, scores))
+
+    def scores_at(self, rung: int) -> np.ndarray:
+        """The scores [M] at the end of a rung, NaN for those that were not in it or diverged."""
+        return self.rungs[rung][1]
+
+    def best_score(self) -> float:
+        """The lowest score so far."""
+        return float(np.nanmin(self.score)) if not np.isnan(self.score).all() else float("nan")
+
+    def results(self, notes: tuple[str, ...], compiles: int, params: Callable[[Any], Any]) -> Results:
+        """All of it."""
+        place = {int(n): (r, i) for r in self._runners for i, n in enumerate(r.group.members)}
+        columns = {name: getattr(self, name) for name in ("score", "taken", "best_step", "first_bad", "rung")}
+        columns["steps"] = columns.pop("taken")
+
+        def params_of(member: int) -> Any:
+            runner, at = place[member]
+            return jax.tree.map(lambda x: np.asarray(x[at]), params(runner.states))
+
+        def key_of(member: int) -> jax.Array:
+            runner, at = place[member]
+            return runner.keys[at]
+
+        return Results(
+            tuple(self._members),
+            columns,
+            self.train,
+            self.validation,
+            np.asarray(self.validation_steps, int),
+            tuple(self.rungs),
+            notes,
+            compiles,
+            params_of,
+            key_of,
+        )
+
+    def save(self) -> None:
+        """Writes everything to the directory; a save that is cut off leaves the one before it."""
+        if self._path is None:
+            return
+        arrays = {name: getattr(self, name) for name in ("taken", "rung", "first_bad", "best_step", "score")}
+        arrays |= {f"train/{name}": x for name, x in self.train.items()}
+        arrays |= {f"validation/{name}": x for name, x in self.validation.items()}
+        arrays["validation_steps"] = np.asarray(self.validation_steps, int)
+        arrays["rung_ends"] = np.asarray([end for end, _ in self.rungs], int)
+        arrays |= {f"rungs/{i}": scores for i, (_, scores) in enumerate(self.rungs)}
+        for i, runner in enumerate(self._runners):
+            arrays |= {f"states/{i}/{j}": x for j, x in enumerate(jax.tree.leaves(runner.states))}
+        about = np.frombuffer(json.dumps(self._about).encode(), np.uint8)
+        partial = self._path.with_suffix(".partial.npz")
+        with partial.open("wb") as file:
+            np.savez(file, about=about, **arrays)
+        os.replace(partial, self._path)
+        self._saved = time.monotonic()
+
+    def _restore(self, path: pathlib.Path) -> None:
+        with np.load(path) as saved:
+            theirs = json.loads(saved["about"].tobytes())
+            for name in dict.fromkeys([*self._about, *theirs]):
+                if theirs.get(name) != self._about.get(name):
+                    want, got = self._about.get(name), theirs.get(name)
+                    raise ValueError(f"run_dir: expected a sweep with {name} = {want}, got one with {got} in {path}")
+            for name in ("taken", "rung", "first_bad", "best_step", "score"):
+                setattr(self, name, saved[name])
+            for kind in ("train", "validation"):
+                found = {
+                    name.removeprefix(f"{kind}/"): saved[name] for name in saved.files if name.startswith(f"{kind}/")
+                }
+                setattr(self, kind, found)
+            self.validation_steps = saved["validation_steps"].tolist()
+            self.rungs = [(int(end), saved[f"rungs/{i}"]) for i, end in enumerate(saved["rung_ends"])]
+            for i, runner in enumerate(self._runners):
+                leaves, structure = jax.tree.flatten(runner.states)
+                runner.states = jax.tree.unflatten(structure, [saved[f"states/{i}/{j}"] for j in range(len(leaves))])
+
+
+def _file(run_dir: Any) -> pathlib.Path:
+    if not isinstance(run_dir, (str, os.PathLike)):
+        raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(run_dir)}")
+    folder = pathlib.Path(run_dir)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"run_dir: expected a directory, got the file {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "sweep.npz"
+
+
+def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runner]) -> dict[str, Any]:
+    """What tells a sweep from another one, as far as it can be told."""
+    found = hashlib.sha1(usedforsecurity=False)
+    for x in jax.tree.leaves(tuple(runner.program.data for runner in runners[:1])):
+        found.update(np.ascontiguousarray(x).tobytes())
+    shapes = [[checks.short(x) for x in jax.tree.leaves(runner.states)] for runner in runners]
+    return {
+        "members": [repr(member) for member in members],
+        "steps": steps,
+        "block": runners[0].program.length,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "data": found.hexdigest(),
+        "states": shapes,
+    }

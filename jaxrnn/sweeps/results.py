@@ -1,0 +1,139 @@
+"""What a sweep found: a table of its members."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.sweeps.space import Member
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Results:
+    """The members of a sweep, in the order of its space.
+
+    Attributes:
+      members: the hyperparameters of each.
+      columns: NumPy arrays [M] by name: "score" (what members are ranked by, the lower the better: the lowest
+        validation loss, or without validation the mean training loss of the last block), "steps" taken, "best_step",
+        "first_bad" (the first step whose loss or gradient was not finite; 0: none), "rung" (the last one reached).
+      train, validation: curves [M, steps] and [M, validations] by name; NaN where a member did not run.
+      validation_steps: after how many steps the validations stood.
+      rungs: for each rung its last step and the score [M] of each member there.
+      notes: what was chosen, and why.
+      compiles: how many programs were compiled.
+    """
+
+    members: tuple[Member, ...]
+    columns: dict[str, np.ndarray]
+    train: dict[str, np.ndarray]
+    validation: dict[str, np.ndarray]
+    validation_steps: np.ndarray
+    rungs: tuple[tuple[int, np.ndarray], ...]
+    notes: tuple[str, ...]
+    compiles: int
+    _params: Callable[[int], Any]
+    _keys: Callable[[int], jax.Array]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Member numbers, the best score first; those that diverged or have no score come last."""
+        score = np.where(self.columns["first_bad"] > 0, np.nan, self.columns["score"])
+        return np.lexsort((np.where(np.isnan(score), np.inf, score), np.isnan(score), -self.columns["rung"]))
+
+    @property
+    def best(self) -> int:
+        """The number of the best member.
+
+        Raises:
+          ValueError: all members diverged.
+        """
+        first = int(self.order[0])
+        if self.columns["first_bad"][first] > 0 or np.isnan(self.columns["score"][first]):
+            raise ValueError("results: expected a member that did not diverge, got none")
+        return first
+
+    def params(self, member: int) -> Any:
+        """The parameters of a member: those of its lowest validation loss, or its last ones without validation."""
+        return self._params(self._checked(member))
+
+    def key(self, member: int) -> jax.Array:
+        """The key with which `jr.fit` trains a member alone."""
+        return self._keys(self._checked(member))
+
+    def _checked(self, member: int) -> int:
+        if not isinstance(member, (int, np.integer)) or not 0 <= member < len(self):
+            raise ValueError(f"member: expected an integer from 0 to {len(self) - 1}, got {member!r}")
+        return int(member)
+
+    @property
+    def table(self) -> dict[str, np.ndarray]:
+        """All columns, hyperparameters first, sorted by `order`."""
+        names = dict.fromkeys(name for member in self.members for name in member)
+        rows = {"member": np.arange(len(self))}
+        rows |= {name: _column([member.get(name) for member in self.members]) for name in names}
+        return {name: column[self.order] for name, column in (rows | self.columns).items()}
+
+    def to_pandas(self) -> Any:
+        """`table` as a pandas DataFrame."""
+        try:
+            import pandas  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas: pip install pandas") from error
+        return pandas.DataFrame(self.table)
+
+    def to_csv(self, path: Any) -> None:
+        """Writes `table`."""
+        table = self.table
+        with pathlib.Path(path).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(table)
+            writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+
+    def to_json(self, path: Any) -> None:
+        """Writes `table`, the curves and the notes; NaN as null."""
+        found = {"table": self.table, "train": self.train, "validation": self.validation}
+        found |= {"validation_steps": self.validation_steps, "notes": self.notes, "compiles": self.compiles}
+        pathlib.Path(path).write_text(json.dumps(_plain(found), indent=1) + "\n")
+
+    def __repr__(self) -> str:
+        return f"Results of {len(self)} members\n{self.show(10)}"
+
+    def show(self, rows: int = 10) -> str:
+        """The first rows of the table, as text."""
+        table = {name: column[:rows].tolist() for name, column in self.table.items()}
+        cells = [[name, *(_shown(x) for x in column)] for name, column in table.items()]
+        widths = [max(map(len, column)) for column in cells]
+        lines = ["  ".join(x.rjust(w) for x, w in zip(line, widths, strict=True)) for line in zip(*cells, strict=True)]
+        return "\n".join(lines)
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    if all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in values):
+        return np.asarray(values)
+    column = np.empty(len(values), object)
+    column[:] = [x if isinstance(x, (int, float, str)) else getattr(x, "__name__", checks.short(x)) for x in values]
+    return column
+
+
+def _shown(x: Any) -> str:
+    return f"{x:.4g}" if isinstance(x, float) else str(x)
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {name: _plain(value) for name, value in x.items()}
+    if isinstance(x, np.ndarray):
+        return _plain(x.tolist())
+    if isinstance(x, (list, tuple)):
+        return [_plain(value) for value in x]
+    return None if isinstance(x, float) and not np.isfinite(x) else x

@@ -1,0 +1,161 @@
+"""The members of a group, some at a time, through one compiled program."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.sweeps.groups import Group
+from jaxrnn.sweeps.hyper import Hyper
+from jaxrnn.sweeps.program import SEED, Program, chunk, with_step
+from jaxrnn.training.block import Report
+from jaxrnn.types import Tree
+
+
+class Runner:
+    """Runs members of a group, `size` at once.
+
+    Their states stay on the host between calls, so that members that stop free their memory.
+
+    Args:
+      group, program: what is run.
+      key: the sweep's key.
+      mesh: the member axis is spread over its devices; None: the default device.
+    """
+
+    def __init__(self, group: Group, program: Program, key: jax.Array, mesh: jax.sharding.Mesh | None = None) -> None:
+        self.group, self.program, self._key, self._mesh = group, program, key, mesh
+        self.devices = 1 if mesh is None else mesh.size
+        self._compiled: dict[int, Any] = {}
+        count, seeds = len(group.members), group.traced.get(SEED)
+        self.keys = jnp.stack([key] * count) if seeds is None else jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
+        traced = {name: jax.ShapeDtypeStruct((), x.dtype) for name, x in group.traced.items()}
+        self._state = jax.eval_shape(lambda traced: program.start(Hyper(group.static | traced), key), traced)
+        self.states = jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), _plain(self._state))
+
+    @property
+    def compiles(self) -> int:
+        """How many programs were compiled so far."""
+        return len(self._compiled)
+
+    @property
+    def member_bytes(self) -> int:
+        """Bytes of one member's state."""
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_plain(self._state)))
+
+    def compile(self, size: int) -> Any:
+        """The program of `size` members."""
+        if size not in self._compiled:
+            places = np.zeros(size, int)
+            run = jax.jit(chunk(self.program, self.group.static), donate_argnums=2)
+            lowered = run.lower(*self._inputs(places), self._load(places, 0), *self._bounds(0, 0, False))
+            self._compiled[size] = lowered.compile()
+        return self._compiled[size]
+
+    def bytes(self, size: int) -> int:
+        """What the program of `size` members needs on each device, by XLA's own analysis."""
+        memory = self.compile(size).memory_analysis()
+        return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+
+    def seconds(self, size: int, steps: int = 3) -> float:
+        """How long a step of one member takes, where so many run at once."""
+        compiled, took, places = self.compile(size), [], np.arange(size) % len(self.group.members)
+        for _ in range(3):
+            arguments = *self._inputs(places), self._load(places, 0), *self._bounds(0, steps, False)
+            start = time.perf_counter()
+            jax.block_until_ready(compiled(*arguments))
+            took.append((time.perf_counter() - start) / (steps * size))
+        return min(took[1:])
+
+    def run(self, places: np.ndarray, size: int, start: int, stop: int, due_every: int) -> Iterator["Part"]:
+        """Runs members from one step to another; yields after each block of each chunk.
+
+        Args:
+          places: which, by their places in the group; all have taken `start` steps.
+          size: how many at once; the last ones are filled up with copies, which are thrown away.
+          start, stop: steps.
+          due_every: validation follows after multiples of so many steps, and at `stop`.
+        """
+        compiled = self.compile(size)
+        for first in range(0, len(places), size):
+            chosen = places[first : first + size]
+            padded, at = np.resize(chosen, size), start
+            inputs, states = self._inputs(padded), self._load(padded, start)
+            while at < stop:
+                end = min(at + self.program.length, stop, at + due_every - at % due_every)
+                states, report = compiled(*inputs, states, *self._bounds(at, end, end % due_every == 0 or end == stop))
+                report = jax.tree.map(lambda x, n=chosen.size: np.asarray(x)[:n], report)
+                yield Part(chosen, at, end, report, lambda states=states, chosen=chosen: self._store(states, chosen))
+                at = end
+            self._store(states, chosen)
+
+    def _inputs(self, places: np.ndarray) -> tuple[Any, Any]:
+        """The members' traced hyperparameters and keys."""
+        return self._split(({name: x[places] for name, x in self.group.traced.items()}, self.keys[places]))
+
+    def _bounds(self, at: int, end: int, due: bool) -> tuple[Any, ...]:
+        """What is the same for all: whether they begin, the data, where they end, whether validation follows."""
+        return self._same((jnp.asarray(at == 0), self.program.data, jnp.asarray(end, jnp.int32), jnp.asarray(due)))
+
+    def _load(self, places: np.ndarray, step: int) -> Tree:
+        def one(x: np.ndarray, like: Any) -> jax.Array:
+            values = jnp.asarray(x[places])
+            if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(values, impl=jax.random.key_impl(self.keys))
+            return values
+
+        states = self._split(jax.tree.map(one, self.states, self._state))
+        return with_step(states, self._same(jnp.asarray(step, jnp.int32)))
+
+    def _store(self, states: Tree, places: np.ndarray) -> None:
+        def one(kept: np.ndarray, x: Any) -> None:
+            kept[places] = np.asarray(x)[: len(places)] if np.ndim(x) == kept.ndim else np.asarray(x)
+
+        jax.tree.map(one, self.states, _plain(states))
+
+    def _split(self, tree: Tree) -> Tree:
+        """Arrays [size, ...], spread over the devices."""
+        return self._placed(tree, "members")
+
+    def _same(self, tree: Tree) -> Tree:
+        """Arrays that all devices have."""
+        return self._placed(tree, "nothing")
+
+    def _placed(self, tree: Tree, axis: str) -> Tree:
+        if self._mesh is None:
+            return tree
+        spec = jax.sharding.PartitionSpec(*self._mesh.axis_names[: axis == "members"])
+        return jax.device_put(tree, jax.sharding.NamedSharding(self._mesh, spec))
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What a chunk of members did in one block.
+
+    Attributes:
+      places: which members.
+      start, end: steps.
+      report: what was measured, arrays [n, ...].
+      store: puts the members' states where `Runner.states` are.
+    """
+
+    places: np.ndarray
+    start: int
+    end: int
+    report: Report
+    store: Callable[[], None]
+
+
+def _plain(tree: Tree) -> Tree:
+    """Random keys as the integers in them."""
+
+    def one(x: Any) -> Any:
+        if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return x
+        return jax.eval_shape(jax.random.key_data, x) if isinstance(x, jax.ShapeDtypeStruct) else jax.random.key_data(x)
+
+    return jax.tree.map(one, tree)

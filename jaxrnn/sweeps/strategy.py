@@ -1,0 +1,72 @@
+"""How many members run at once."""
+
+import os
+from typing import Any
+
+import jax
+
+from jaxrnn import checks
+from jaxrnn.sweeps.runner import Runner
+
+STRATEGIES = ("auto", "vmap", "map", "loop")
+
+
+def default_memory() -> int:
+    """Bytes that a sweep may take: four fifths of the device's free memory, or half of the machine's."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(0.8 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def check_memory(runner: Runner, memory: int) -> None:
+    """Raises before anything is compiled if not even the state of one member fits."""
+    if runner.member_bytes > memory:
+        raise ValueError(
+            f"memory: expected at least the {runner.member_bytes} bytes of one member's state, got {memory}"
+        )
+
+
+def choose_size(runner: Runner, strategy: str, memory: int) -> tuple[int, str]:
+    """(how many members run at once, why); what is compiled on the way is kept."""
+    count, devices = len(runner.group.members), runner.devices
+    checks.one_of("strategy", strategy, STRATEGIES)
+    everything = -(-count // devices) * devices
+    if strategy == "loop":
+        return devices, f"loop: {devices} at once, one a device"
+    if strategy == "vmap":
+        return everything, f"vmap: all {count} at once"
+    if strategy == "map":
+        size = _fitting(runner, everything, memory)
+        return size, f"map: {size} at once, whose {runner.bytes(size):,} bytes fit into {memory:,}"
+    return _fastest(runner, everything, memory)
+
+
+def _fitting(runner: Runner, size: int, memory: int) -> int:
+    """The largest size, halving from the top, whose program fits."""
+    devices = runner.devices
+    while runner.bytes(size) > memory:
+        if size <= devices:
+            raise ValueError(f"memory: expected at least the {runner.bytes(size)} bytes of one member, got {memory}")
+        share = memory / runner.bytes(size)
+        size = max(devices, int(size * min(share, 0.5)) // devices * devices)
+    return size
+
+
+def _fastest(runner: Runner, everything: int, memory: int) -> tuple[int, str]:
+    """Measures a few steps of 1, 4, 16, ... members at once, until more are no faster."""
+    found: dict[int, float] = {}
+    size = runner.devices
+    while True:
+        if runner.bytes(size) > memory:
+            break
+        found[size] = runner.seconds(size)
+        best = min(found, key=lambda size: found[size])
+        if size >= everything or (size > best and found[size] > 1.1 * found[best]):
+            break
+        size = min(everything, 4 * size)
+    if not found:
+        raise ValueError(f"memory: expected at least the {runner.bytes(size)} bytes of one member, got {memory}")
+    best = min(found, key=lambda size: found[size])
+    measured: list[Any] = [f"{size}: {1e6 * seconds:.0f}" for size, seconds in found.items()]
+    return best, f"auto: {best} at once; microseconds of a member's step by members at once: {', '.join(measured)}"

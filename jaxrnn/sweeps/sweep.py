@@ -1,0 +1,97 @@
+"""Many training runs in few programs."""
+
+import itertools
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxrnn import checks
+from jaxrnn.sweeps.plan import AnyTask, make_plan
+from jaxrnn.sweeps.program import first_bad, params
+from jaxrnn.sweeps.pruning import Halving, survivors
+from jaxrnn.sweeps.record import Record
+from jaxrnn.sweeps.results import Results
+from jaxrnn.sweeps.strategy import choose_size
+from jaxrnn.sweeps.task import ModelTask, Task
+
+
+def sweep(
+    task: AnyTask,
+    space: Any,
+    *,
+    key: jax.Array,
+    steps: int | None = None,
+    data: Any = None,
+    block: int = 100,
+    strategy: str = "auto",
+    memory: int | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    pruning: Halving | None = None,
+    run_dir: Any = None,
+    progress: bool = True,
+) -> Results:
+    """Trains all members of a space.
+
+    Floating-point hyperparameters are traced: members that differ in them alone run through one compiled program,
+    together. Each combination of the others (integers, strings, functions) is compiled once. A member whose loss or
+    gradient is not finite stands still from that step on and is never the best; no other member is touched.
+
+    Args:
+      task: what `jr.task` makes; a `jr.Task`, for a training loop of your own; or a plain function
+        train(hyper, key, data) -> metrics, a dict of scalars with at least "loss", without pruning and run_dir.
+      space: what `jr.grid`, `jr.zipped`, `jr.random` and `jr.table` make, or a list of dicts.
+      key: all members have this key, so that they start from the same parameters and read the same minibatches; with a
+        hyperparameter "seed" a member has `jax.random.fold_in(key, seed)`.
+      steps: how many steps each member takes; not for a plain function.
+      data: what a plain function gets.
+      block: steps in one compiled call; validation follows each.
+      strategy: "vmap": all members of a program at once; "loop": one after the other; "map": as many at once as fit
+        into `memory`; "auto": a few steps of some sizes are measured, and the fastest is taken (`Results.notes` says
+        why; each size compiles a program).
+      memory: bytes that a program may take on a device; None: most of what there is.
+      mesh: a `jax.sharding.Mesh` of one axis, over whose devices the members are spread; None: one device.
+      pruning: `jr.halving(...)`, or None: all members take all steps.
+      run_dir: a directory. The sweep is saved there between blocks; a second call with the same arguments goes on
+        where it stands, and no member that has finished runs again.
+      progress: show a progress bar.
+
+    Returns:
+      A Results.
+
+    Raises:
+      ValueError, TypeError: an argument or a member does not fit, and which, before anything is compiled.
+    """
+    checks.flag("progress", progress)
+    if run_dir is not None and not isinstance(task, (ModelTask, Task)):
+        raise ValueError(f"run_dir: expected None with a plain function, got {run_dir!r}; see jr.task and jr.Task")
+    members, steps, block, rungs, runners, memory = what = make_plan(
+        task, space, key, steps, data, block, strategy, memory, mesh, pruning
+    )
+    record = Record(len(members), steps, members, key, runners, run_dir)
+    notes, sizes = [], {}
+    with tqdm(
+        total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=not progress
+    ) as bar:
+        for number, (end, count) in enumerate(rungs):
+            alive = np.arange(len(members)) if number == 0 else survivors(record.scores_at(number - 1), count)
+            record.rung[alive] = number
+            for index, runner in enumerate(runners):
+                mine = np.flatnonzero(np.isin(runner.group.members, alive))
+                taken = record.taken[runner.group.members]
+                pending = mine[taken[mine] < end]
+                if len(pending) and index not in sizes:
+                    bar.set_description("compiling")
+                    sizes[index], why = choose_size(runner, strategy, memory)
+                    notes.append(f"{runner.group.static or 'all members'}: {why}")
+                    bar.set_description("training")
+                for start, places in itertools.groupby(sorted(pending, key=lambda p: taken[p]), key=lambda p: taken[p]):
+                    for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
+                        record.extend(index, part)
+                        bar.update(len(part.places) * (part.end - part.start))
+                        bar.set_postfix(best=f"{record.best_score():.4g}", refresh=False)
+                record.finish(index, first_bad(runner.states))
+            record.close_rung(number, end, alive)
+    record.save()
+    return record.results(tuple(notes), sum(runner.compiles for runner in runners), params)

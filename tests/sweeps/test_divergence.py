@@ -1,0 +1,38 @@
+"""A member that diverges stands still, and touches nobody."""
+
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from tests.sweeps.setup import sweep
+
+RATES = np.linspace(0.01, 0.1, 6)
+
+
+@pytest.mark.parametrize("poisoned", [(), (0,), (2, 5), tuple(range(6))])
+def test_the_others_are_bitwise_the_same(poisoned):
+    clean = sweep(jr.grid(lr=RATES))
+    rates = np.where(np.isin(np.arange(6), poisoned), 1e30, RATES)
+    results = sweep(jr.grid(lr=rates))
+    for member in range(6):
+        bad = results.columns["first_bad"][member]
+        assert (bad > 0) == (member in poisoned)
+        if member not in poisoned:
+            for got, want in zip(*(map(np.asarray, _leaves(r.params(member))) for r in (results, clean)), strict=True):
+                np.testing.assert_array_equal(got, want)
+            continue
+        curve = results.train["loss"][member]
+        assert not np.isfinite(curve[bad - 1]) or not np.isfinite(results.train["gradient_norm"][member, bad - 1])
+        assert np.isfinite(curve[: bad - 1]).all()
+        assert np.isnan(curve[bad:]).all()
+        assert np.isnan(results.columns["score"][member])
+        assert all(np.isfinite(x).all() for x in _leaves(results.params(member)))
+    if len(poisoned) == 6:
+        with pytest.raises(ValueError, match="did not diverge"):
+            _ = results.best
+    else:
+        assert results.best not in poisoned
+
+
+def _leaves(params):
+    return [x for part in params.values() for x in (part.values() if "0" not in part else part["0"].values())]

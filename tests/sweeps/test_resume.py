@@ -1,0 +1,71 @@
+"""An interrupted sweep goes on where it stands."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from jaxrnn.sweeps import record
+from jaxrnn.sweeps.runner import Runner
+from tests.sweeps.setup import KEY, sweep
+
+SPACE = jr.grid(lr=np.geomspace(1e-3, 0.1, 5), hidden=[2, 3])
+OPTIONS = {"steps": 9, "block": 3, "strategy": "loop"}
+
+
+class CutError(Exception):
+    pass
+
+
+def interrupted(monkeypatch, folder, after, **options):
+    """Cuts a sweep after so many blocks; it saves after each."""
+    monkeypatch.setattr(record, "SAVE_SECONDS", -1.0)
+    extend, count = record.Record.extend, iter(range(10**6))
+
+    def cut(self, group, part):
+        extend(self, group, part)
+        if next(count) == after:
+            raise CutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record.Record, "extend", cut)
+        with pytest.raises(CutError):
+            sweep(SPACE, run_dir=folder, **OPTIONS, **options)
+
+
+def same(a, b):
+    for name in a.columns:
+        np.testing.assert_array_equal(a.columns[name], b.columns[name])
+    for kind in ("train", "validation"):
+        for name, curve in getattr(a, kind).items():
+            np.testing.assert_array_equal(curve, getattr(b, kind)[name])
+    for member in range(len(a)):
+        for x, y in zip(jax.tree.leaves(a.params(member)), jax.tree.leaves(b.params(member)), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("pruning", [None, jr.halving(first=3)], ids=["full", "halving"])
+def test_a_cut_sweep_ends_as_an_uncut_one(tmp_path, monkeypatch, pruning):
+    whole = sweep(SPACE, **OPTIONS, pruning=pruning)
+    interrupted(monkeypatch, tmp_path, 7, pruning=pruning)
+    ran, run = [], Runner.run
+
+    def counted(self, *args):
+        for part in run(self, *args):
+            ran.append(len(part.places))
+            yield part
+
+    monkeypatch.setattr(Runner, "run", counted)
+    same(sweep(SPACE, run_dir=tmp_path, **OPTIONS, pruning=pruning), whole)
+    assert sum(ran) == whole.columns["steps"].sum() // 3 - 8
+    ran.clear()
+    same(sweep(SPACE, run_dir=tmp_path, **OPTIONS, pruning=pruning), whole)
+    assert not ran
+
+
+def test_another_sweep_is_an_error(tmp_path):
+    sweep(jr.grid(lr=[0.1]), run_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"run_dir: expected a sweep with members = "):
+        sweep(jr.grid(lr=[0.2]), run_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"run_dir: expected a sweep with key = "):
+        sweep(jr.grid(lr=[0.1]), run_dir=tmp_path, key=jax.random.fold_in(KEY, 1))
