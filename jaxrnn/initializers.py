@@ -15,8 +15,20 @@ from jaxrnn import checks
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
 GLOROT = jax.nn.initializers.glorot_uniform()
-ORTHOGONAL = jax.nn.initializers.orthogonal()
 ZEROS = jax.nn.initializers.zeros
+
+
+def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """`jax.nn.initializers.orthogonal()`, one after the other under `jax.vmap`.
+
+    On a CPU, QR decompositions of several batches that run at once wait for each other for ever: each holds one of the
+    threads that all of their parts need (jaxlib 0.10).
+    """
+    draw = jax.nn.initializers.orthogonal()
+    return jax.custom_batching.sequential_vmap(lambda key: draw(key, shape, dtype))(key)
+
+
+ORTHOGONAL = orthogonal
 
 
 @functools.cache

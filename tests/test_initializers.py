@@ -125,3 +125,15 @@ def test_keys_decide_what_is_drawn():
         jax.tree.map(np.testing.assert_array_equal, a, b)
         name = "w" if entry.builder is jr.cell else "w_x"
         assert np.all(a[name] != c[name]), entry.name
+
+
+def test_many_orthogonal_matrices_are_drawn_one_after_the_other():
+    """Several batched decompositions in one program wait for each other for ever; see `initializers.orthogonal`."""
+    keys = jax.random.split(KEY, 4)
+    cell = jr.gru(8, 3)
+    program = jax.jit(jax.vmap(cell.init)).lower(keys).as_text()
+    assert "tensor<3x3xf32>" in program
+    assert "tensor<4x3x3xf32>" not in "".join(line for line in program.splitlines() if "geqrf" in line)
+    assert any("geqrf" in line for line in program.splitlines())
+    for member, w_h in enumerate(jax.vmap(cell.init)(keys)["w_h"]):
+        np.testing.assert_allclose(w_h, cell.init(keys[member])["w_h"], atol=1e-6)

@@ -1,0 +1,36 @@
+"""The member axis over 8 virtual devices: the same results, and no word between the devices once they train."""
+
+import os
+import subprocess
+import sys
+
+PROGRAM = """
+import re, sys
+import jax, numpy as np
+import jaxrnn as jr
+from tests.helpers import assert_close
+from tests.sweeps.setup import KEY, sweep, task
+from jaxrnn.sweeps.plan import make_plan
+
+assert len(jax.devices()) == 8
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("members",))
+space = jr.zipped(lr=np.linspace(0.01, 0.1, 11), seed=list(range(11)))
+for strategy in ("vmap", "loop"):
+    one, eight = sweep(space, strategy=strategy), sweep(space, strategy=strategy, mesh=mesh)
+    assert eight.compiles == 1
+    for member in range(11):
+        assert_close(eight.params(member), one.params(member), 1e-5)
+    np.testing.assert_allclose(eight.columns["score"], one.columns["score"], rtol=1e-5)
+runner = make_plan(task(), space, KEY, 6, None, 3, "vmap", None, mesh, None).runners[0]
+text = runner.compile(16).as_text()
+talk = [line for line in text.splitlines() if re.search(r" (all-|collective-permute|reduce-scatter)[-a-z]*[(]", line)]
+assert all("jit(run)/vmap()/cond/branch_1_fun" in line for line in talk), talk  # drawing the first parameters
+assert "f32[2," in text and "f32[16," not in text
+print("equal")
+"""
+
+
+def test_members_are_spread_over_devices():
+    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=110)
+    assert done.stdout.split() == ["equal"], done.stderr
