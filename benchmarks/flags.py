@@ -68,11 +68,13 @@ def main(config: Config) -> None:
     if config.here:
         print(json.dumps(here()))
         return
-    found: dict[str, list[Any]] = {name: [] for name in config.settings}
+    found: dict[str, list[Any]] = {name: [] for name in dict.fromkeys(["none", *config.settings])}
     for _ in range(config.rounds):
         for name, times in found.items():
             command = [sys.executable, "-m", "benchmarks.flags", "--here"]
-            done = subprocess.run(command, env=os.environ | SETTINGS[name], check=True, capture_output=True, text=True)
+            ours = {variable for setting in SETTINGS.values() for variable in setting}
+            env = {variable: value for variable, value in os.environ.items() if variable not in ours}
+            done = subprocess.run(command, env=env | SETTINGS[name], check=True, capture_output=True, text=True)
             times.append(json.loads(done.stdout.splitlines()[-1]))
     base = np.median(found["none"], axis=0)
     print(f"| setting | {' | '.join(f'{case.cell} {case}' for case in CASES)} |\n|{'---|' * (len(CASES) + 1)}")

@@ -5,23 +5,29 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.core import ShapedArray
 
 
 def once_by_shapes(f: Callable[..., Any]) -> Callable[..., Any]:
     """f(*trees), called once for trees of the same structure and shapes, with `jax.ShapeDtypeStruct`s for arrays."""
 
-    @functools.lru_cache(maxsize=1024)
-    def by_shapes(structure: Any, shapes: tuple[tuple[tuple[int, ...], Any], ...]) -> Any:
-        return f(*jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*each) for each in shapes]))
+    @functools.lru_cache(maxsize=256)
+    def by_shapes(structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...], default: Any) -> Any:
+        del default  # a part of what it depends on
+        return f(*jax.tree.unflatten(structure, leaves))
 
     @functools.wraps(f)
     def run(*trees: Any) -> Any:
         leaves, structure = jax.tree.flatten(trees)
-        avals = [jax.typeof(x) if not isinstance(x, jax.ShapeDtypeStruct) else x for x in leaves]
-        return by_shapes(structure, tuple((x.shape, x.dtype) for x in avals))
+        return by_shapes(structure, tuple(map(_shape, leaves)), jnp.result_type(float))
 
     return run
+
+
+def _shape(x: Any) -> jax.ShapeDtypeStruct:
+    x = x if isinstance(x, jax.ShapeDtypeStruct) else jax.typeof(x)
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=x.weak_type)
 
 
 def array_type(shape: tuple[int, ...], dtype: Any) -> Any:

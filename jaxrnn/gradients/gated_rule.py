@@ -35,7 +35,6 @@ from jaxrnn.gradients.known_outputs import Kept, choose, with_found, with_known
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.masks import enter, enter_and_select_transposed, select, zero_unless
 from jaxrnn.linear import affine, affine_parts, over_rows, state_dtype
-from jaxrnn.shapes import once_by_shapes
 from jaxrnn.types import Inputs, Params, Step, Tree
 
 
@@ -93,12 +92,20 @@ def _tick(
     return after, cell.hidden(after)
 
 
-@once_by_shapes
-def _rule(cell: GatedCell, own: Params, carry: Tree, z: jax.Array, noise: Tree) -> Rule:
+def _rule(cell: GatedCell, own: Params, carry: Tree, z: Any, noise: Tree) -> Rule:
+    """Traced anew each time, since a cell's equations may read what has changed; chosen once for equal programs."""
     groups = gate_groups(cell, own, carry, z, noise)
-    listed = [z] * (len(groups.summed) + 2 * len(groups.apart))
-    own = jax.eval_shape(in_state_dtype, own)
-    return Rule(groups, choose(functools.partial(_tick, groups), listed, cell, own, carry, noise))
+    tick, listed = functools.partial(_tick, groups), [z] * (len(groups.summed) + 2 * len(groups.apart))
+    trees = cell, jax.eval_shape(in_state_dtype, own), carry, noise
+    program = groups, str(jax.make_jaxpr(tick)(listed, *trees))
+    if program not in _CHOSEN:
+        if len(_CHOSEN) > 1000:
+            _CHOSEN.clear()
+        _CHOSEN[program] = choose(tick, listed, *trees)
+    return Rule(groups, _CHOSEN[program])
+
+
+_CHOSEN: dict[tuple[GateGroups, str], Kept] = {}
 
 
 def _walk(rule: Rule, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:

@@ -43,12 +43,17 @@ def scan_in_place(
     """
     trees = carry, arrays, xs
     program, shapes = jax.make_jaxpr(f, return_shape=True)(carry, *jax.tree.map(lambda a: a[0], (arrays, xs)))
-    jaxpr = program.jaxpr
-    body = ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars]), ())
+    body = _without_consts(program)
     counts = Counts(len(program.consts), *(len(jax.tree.leaves(tree)) for tree in trees))
     bind = _loop if jax.sharding.get_abstract_mesh().manual_axes else _scan.bind  # as in `jaxrnn.product`
     results = bind(*program.consts, *jax.tree.leaves(trees), body=body, counts=counts, reverse=reverse)
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+
+def _without_consts(program: ClosedJaxpr) -> ClosedJaxpr:
+    """The program with its consts as its first arguments."""
+    jaxpr = program.jaxpr
+    return ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars]), ())
 
 
 class Counts(NamedTuple):
@@ -138,8 +143,9 @@ def _batch(operands: Any, axes: Any, *, body: ClosedJaxpr, counts: Counts, rever
     operands = [moved(*each) for each in zip(operands, axes, places, always, strict=True)]
     mapped = [0 if axis is not None or a else None for axis, a in zip(axes, always, strict=True)]
     entries = map(entry, operands, places)
-    body = jax.make_jaxpr(jax.vmap(jaxpr_as_fun(body), mapped))(*entries)
-    results = _scan.bind(*operands, body=body, counts=counts, reverse=reverse)
+    program = jax.make_jaxpr(jax.vmap(jaxpr_as_fun(body), mapped))(*entries)
+    counts = counts._replace(consts=len(program.consts) + counts.consts)
+    results = _scan.bind(*program.consts, *operands, body=_without_consts(program), counts=counts, reverse=reverse)
     return results, [0] * counts.carry + [1] * (len(results) - counts.carry)
 
 

@@ -32,7 +32,7 @@ class Kept(NamedTuple):
     def store(self, z: Arrays, outputs: Arrays) -> list[jax.Array]:
         """What to keep of a step's pre-activations and outputs."""
         kept = list(z)
-        for slot, output in zip(self.slots, outputs, strict=False):
+        for slot, output in zip(self.slots, outputs[: len(self.slots)], strict=True):
             kept[slot] = output
         return kept
 

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -11,6 +11,19 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, subjaxprs
 
 LARGEST = 2**18
 """Entries of the largest weight matrix of a loop that is compiled into one kernel."""
+PRODUCTS = ("dot_general", "rows_product")
+CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
+# fmt: off
+PLAIN = (
+    "abs", "add", "add_any", "and", "broadcast_in_dim", "ceil", "clamp", "concatenate", "convert_element_type",
+    "copy", "cos", "div", "dynamic_slice", "dynamic_update_slice", "eq", "exp", "expm1", "floor", "ge", "gt",
+    "integer_pow", "iota", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg",
+    "not", "or", "pad", "pow", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_sum", "reshape",
+    "round", "rsqrt", "select_n", "sign", "sin", "slice", "sqrt", "square", "squeeze", "stop_gradient", "sub", "tanh",
+    "transpose", "xor",
+)
+# fmt: on
+"""Operations of which XLA can make one kernel. Others it fails to compile: sort, FFT, callbacks, library calls."""
 
 
 def one_kernel(loop: Callable[..., list[Any]], otherwise: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
@@ -19,8 +32,9 @@ def one_kernel(loop: Callable[..., list[Any]], otherwise: Callable[..., list[Any
     XLA's CPU backend runs each operation of a loop's body as a kernel of its own, which costs about 0.2 us: with one
     row and 64 units that is more than half of the time. Its own remedy, `xla_cpu_small_while_loop_byte_threshold`, is
     a flag of the process; the attributes below ask for the same for one loop. A compiler that does not know them
-    compiles the loop as any other. Inside one kernel a product of matrices is a plain loop, so this is for products of
-    one row, as measured in benchmarks/README.md.
+    compiles the loop as any other; one that does needs operations that it can put into one kernel (`PLAIN`). Inside
+    one kernel a product of matrices is a plain loop, so this is for products of one row, as measured in
+    benchmarks/README.md.
     """
 
     def run(*operands: Any, body: ClosedJaxpr, **params: Any) -> list[Any]:
@@ -34,10 +48,23 @@ def one_kernel(loop: Callable[..., list[Any]], otherwise: Callable[..., list[Any
 
 
 def _is_small(jaxpr: Jaxpr) -> bool:
-    """Whether all products are of one row, and of small matrices."""
+    """Whether all products are of one row and of small matrices, there is one, and all else is known to compile so."""
+    found = list(_operations(jaxpr))
+    products = [equation for equation in found if equation.primitive.name in PRODUCTS]
+    if not products or not all(equation.primitive.name in PRODUCTS + PLAIN for equation in found):
+        return False
+    return all(_is_one_row(*(v.aval.shape for v in equation.invars)) for equation in products)
+
+
+def _is_one_row(x: tuple[int, ...], w: tuple[int, ...]) -> bool:
+    return math.prod(x) == x[-1] and math.prod(w) <= LARGEST
+
+
+def _operations(jaxpr: Jaxpr) -> Iterator[Any]:
+    """All operations; those of inner functions in the place of their calls."""
     for equation in jaxpr.eqns:
-        if equation.primitive.name in ("dot_general", "rows_product"):
-            x, w = (v.aval.shape for v in equation.invars)  # pyright: ignore[reportAttributeAccessIssue]
-            if math.prod(x) != x[-1] or math.prod(w) > LARGEST:
-                return False
-    return all(_is_small(inner) for inner in subjaxprs(jaxpr))
+        inner = list(subjaxprs(jaxpr.replace(eqns=[equation]))) if equation.primitive.name in CALLS else []
+        if not inner:
+            yield equation
+        for each in inner:
+            yield from _operations(each)

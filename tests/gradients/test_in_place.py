@@ -1,15 +1,17 @@
 """The scan that overwrites arrays against `jax.lax.scan`, under every transformation, and how it is compiled."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxrnn as jr
-from jaxrnn.gradients.in_place import scan_in_place
+from jaxrnn.gradients.in_place import _hoisted, _loop, scan_in_place
 from jaxrnn.gradients.one_kernel import LARGEST
 from tests.helpers import assert_close
-from tests.jaxprs import equations
+from tests.jaxprs import body, equations, scans
 
 T, B, H = 4, 3, 2
 
@@ -131,12 +133,38 @@ class TestOneKernel:
         assert not self.calls(gradient_program((1,), H + 1))
 
 
-def test_what_is_the_same_at_all_steps_is_computed_once():
+@pytest.mark.parametrize(("lowering", "inside"), [(_loop, True), (_hoisted, False)], ids=["as traced", "hoisted"])
+def test_what_is_the_same_at_all_steps_is_computed_before_the_loop(lowering, inside):
     """The transpose of w_h is no part of the reverse loop."""
-    text = gradient_program((11,), 6).as_text()
-    bodies = [part for part in text.split("\n\n") if "get-tuple-element" in part and "ENTRY" not in part]
-    assert bodies
-    assert not any("f32[24,6]{1,0} transpose(" in body or "f32[24,6]{0,1} transpose(" in body for body in bodies)
+    cell = jr.lstm(5, 5)
+    params = cell.init(jax.random.key(0))
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jr.unroll(cell, p, jnp.ones((7, 11, 5)))[1].sum()))(params)
+    reverse = scans(jaxpr)[-1]
+    lowered = jax.make_jaxpr(functools.partial(lowering, **reverse.params))(*(v.aval for v in reverse.invars))
+    (loop,) = scans(lowered)
+    assert any(e.primitive.name == "transpose" for e in equations(body(loop))) == inside
+    assert any(e.primitive.name == "transpose" for e in equations(lowered))
+
+
+USES = {
+    "sort": lambda h: jnp.sort(h, -1),
+    "top_k": lambda h: jax.lax.top_k(h, 4)[0],
+    "fft": lambda h: jnp.fft.fft(h).real,
+    "callback": lambda h: (jax.debug.callback(lambda x: None, h), h)[1],
+    "cond": lambda h: jax.lax.cond(h.sum() > 0, jnp.tanh, jnp.sin, h),
+    "cumsum": lambda h: jnp.cumsum(h, -1),
+}
+
+
+@pytest.mark.parametrize("batch", [(), (1,)], ids=str)
+@pytest.mark.parametrize("name", USES)
+def test_one_row_of_any_equations(name, batch):
+    """XLA can't make one kernel of all of them."""
+    cell = jr.gated_cell(3, 4, 1, lambda params, h, zx, zh, noise: jnp.tanh(zx[0] + zh[0]) + 0.1 * USES[name](h))
+    params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (5, *batch, 3))
+    run = jax.jit(jax.grad(lambda p, g: jnp.sum(jr.unroll(cell, p, xs, gradient=g)[1] ** 2)), static_argnums=1)
+    found = [run(params, gradient) for gradient in (jr.reverse_scan(), jr.autodiff())]
+    assert_close(*found, 1e-5)
 
 
 def test_scans_hold_no_other_scan():

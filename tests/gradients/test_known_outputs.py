@@ -84,3 +84,34 @@ def test_the_reverse_loop_takes_no_activation_again(cell, expected):
     found = [name for name in ("tanh", "logistic", "exponential") for _ in range(live.count(f" {name}("))]
     assert found == expected
     assert any(e.primitive.name == "tanh" for e in equations(body(scans(jaxpr)[0])))
+
+
+def test_equations_that_have_changed_are_traced_anew():
+    """What is kept is chosen for the program at hand, not for an older one of the same cell."""
+    activation = [jnp.tanh]
+    cell = jr.gated_cell(3, 4, 1, lambda params, h, zx, zh, noise: activation[0](zx[0] + zh[0]) + 0.1 * jnp.tanh(h))
+    params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (5, 2, 3))
+    for activation[0] in (jnp.tanh, jnp.sin, jax.nn.relu, jax.nn.sigmoid):
+        found = [
+            jax.grad(lambda p, g=gradient: jnp.sum(jr.unroll(cell, p, xs, gradient=g)[1] ** 2))(params)
+            for gradient in (jr.reverse_scan(), jr.autodiff())
+        ]
+        assert_close(*found, 1e-4)
+
+
+def nested(params, h, zx, zh, noise):
+    """Activations inside a jitted function, a custom rule and a branch."""
+    gate = jax.jit(lambda x: jax.nn.sigmoid(x) * jnp.exp(-x))(zx[0] + zh[0])
+    return jax.nn.silu(zx[1] + zh[1]) * jnp.tanh(gate) + jax.lax.cond(True, jnp.tanh, jnp.sin, 0.5 * h)
+
+
+def test_nested_activations_and_second_derivatives(x64):
+    cell = jr.gated_cell(2, 2, 2, nested, param_dtype=jnp.float64)
+    params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (3, 2, 2), jnp.float64)
+
+    def loss(params, gradient):
+        return jnp.sum(jr.unroll(cell, params, xs, gradient=gradient)[1] ** 2)
+
+    for derivative in (jax.grad, jax.hessian):
+        found = [jax.jit(derivative(loss), static_argnums=1)(params, g) for g in (jr.reverse_scan(), jr.autodiff())]
+        assert_close(*found, 1e-10)
