@@ -43,7 +43,8 @@ def checked_step_input(cell: Cell, x: Any) -> jax.Array:
 
 def checked_params(owner: Any, params: Params) -> None:
     """Raises unless `params` have the structure and shapes that `owner.init` makes."""
-    expected = _expected_params(owner)
+    known = jax.tree.leaves(owner) != [owner]  # a user's model may be no pytree
+    expected = _expected_params(owner) if known else jax.eval_shape(owner.init, jax.random.key(0))
     checks.same_tree("params", params, expected)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(expected), strict=True):
         if jnp.issubdtype(y.dtype, jnp.floating) and not jnp.issubdtype(jnp.result_type(x), jnp.floating):

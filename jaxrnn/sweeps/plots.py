@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn import checks
 from jaxrnn.pictures import new_figure, saved
 from jaxrnn.sweeps.results import Results
 
@@ -60,6 +61,7 @@ def plot_curves(results: Results, *, path: str | None = None) -> Any:
 
     Args, Returns, Raises: as for `plot_sweep`.
     """
+    checks.instance("results", results, Results)
     figure, (axes,) = new_figure("plot_curves", (6.0, 4.0), 1, 1)
     if results.validation:
         steps, curves, kind = results.validation_steps, results.validation["loss"], "validation loss"
@@ -84,6 +86,7 @@ def plot_rungs(results: Results, *, path: str | None = None) -> Any:
 
     Args, Returns, Raises: as for `plot_sweep`.
     """
+    checks.instance("results", results, Results)
     figure, (axes,) = new_figure("plot_rungs", (6.0, 4.0), 1, 1)
     last = results.columns["rung"]
     ends = [end for end, _ in results.rungs]
