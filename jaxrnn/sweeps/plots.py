@@ -50,7 +50,7 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
         axes.set_xscale("log")
     if np.nanmin(score) > 0:
         axes.set_yscale("log")
-    axes.set(xlabel=x, ylabel="score", title="median and quartiles over all else")
+    axes.set(xlabel=x, ylabel=_score(results), title="median and quartiles over all else")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small")
     return saved(figure, path)
@@ -96,7 +96,7 @@ def plot_rungs(results: Results, *, path: str | None = None) -> Any:
         style = {"color": "C1", "alpha": 0.9} if on else {"color": "0.7", "alpha": 0.4}
         axes.plot(ends[: len(scores)], scores, ".-", linewidth=0.8, **style)
     counts = ", ".join(str((last >= i).sum()) for i in range(len(ends)))
-    axes.set(xlabel="step", ylabel="score", title=f"members at each rung: {counts}")
+    axes.set(xlabel="step", ylabel=_score(results), title=f"members at each rung: {counts}")
     axes.set_xscale("log")
     if np.nanmin(results.rungs[0][1]) > 0:
         axes.set_yscale("log")
@@ -104,3 +104,8 @@ def plot_rungs(results: Results, *, path: str | None = None) -> Any:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     return saved(figure, path)
+
+
+def _score(results: Results) -> str:
+    """What members are ranked by."""
+    return "lowest validation loss" if results.validation else "training loss of the last block"

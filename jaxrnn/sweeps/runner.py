@@ -61,9 +61,10 @@ class Runner:
         memory = self.compile(size).memory_analysis()
         return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
 
-    def seconds(self, size: int, steps: int = 3) -> float:
+    def seconds(self, size: int, most: int = 20) -> float:
         """How long a step of one member takes, where so many run at once."""
         compiled, took, places = self.compile(size), [], np.arange(size) % len(self.group.members)
+        steps = min(most, self.program.length)
         for _ in range(3):
             arguments = *self._inputs(places), self._load(places, 0), *self._bounds(0, steps, False)
             start = time.perf_counter()
