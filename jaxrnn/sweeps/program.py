@@ -31,7 +31,6 @@ class Program:
       block: (hyper, state, data, stop, due) -> (state, Report): the next `length` steps, but not past `stop`.
       data: what all members read.
       length: steps of a block.
-      exact: whether `stop` must be a multiple of the length.
       axes: of a state, for `jax.vmap`: 0 for the members' own parts.
     """
 
@@ -39,7 +38,6 @@ class Program:
     block: Callable[..., tuple[Tree, Report]]
     data: Any
     length: int
-    exact: bool
     axes: Any
 
 
@@ -79,7 +77,7 @@ def program(task: ModelTask | Task, static: Member, length: int) -> Program:
         if checks.positive_int("batch_size", batch_size) > rows:
             raise ValueError(f"batch_size: expected at most the {rows} rows of data, got {batch_size}")
     step_is_shared = Progress(TrainState(None, 0, 0, 0, 0), 0, 0)  # pyright: ignore[reportArgumentType]
-    return Program(start, block, (arrays, held_out), length, False, step_is_shared)
+    return Program(start, block, (arrays, held_out), length, step_is_shared)
 
 
 def _of_loop(task: Task, length: int) -> Program:
@@ -101,7 +99,7 @@ def _of_loop(task: Task, length: int) -> Program:
         values = {name: jnp.where(alive, value, jnp.nan) for name, value in values.items()}
         return {"state": held, "first_bad": first_bad, "step": state["step"] + length}, Report(values, {})
 
-    return Program(start, block, (), length, True, {"state": 0, "first_bad": 0, "step": None})
+    return Program(start, block, (), length, {"state": 0, "first_bad": 0, "step": None})
 
 
 def of_function(train: Callable[..., dict[str, Any]], data: Any) -> Program:
@@ -119,7 +117,7 @@ def of_function(train: Callable[..., dict[str, Any]], data: Any) -> Program:
         bad = jnp.where(jnp.isfinite(values["loss"][0]), 0, 1).astype(jnp.int32)
         return state | {"first_bad": bad, "step": state["step"] + 1}, Report(values, {})
 
-    return Program(start, block, data, 1, True, {"state": 0, "first_bad": 0, "step": None})
+    return Program(start, block, data, 1, {"state": 0, "first_bad": 0, "step": None})
 
 
 def first_bad(state: Tree) -> Any:

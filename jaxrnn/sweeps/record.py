@@ -21,16 +21,9 @@ from jaxrnn.training.fit import SAVE_SECONDS
 class Record:
     """Curves, scores and how far each member is; saved to `run_dir` now and then, and read from there at the start."""
 
-    def __init__(
-        self,
-        count: int,
-        steps: int,
-        members: list[Member],
-        key: jax.Array,
-        runners: list[Runner],
-        run_dir: Any,
-    ) -> None:
-        self._steps, self._members, self._runners, self._key = steps, members, runners, key
+    def __init__(self, steps: int, members: list[Member], key: jax.Array, runners: list[Runner], run_dir: Any) -> None:
+        count = len(members)
+        self._steps, self._members, self._runners = steps, members, runners
         self.taken, self.rung = np.zeros(count, int), np.zeros(count, int)
         self.first_bad, self.best_step = np.zeros(count, int), np.zeros(count, int)
         self.score = np.full(count, np.nan)

@@ -13,6 +13,7 @@ from jaxrnn.sweeps.groups import Group
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.program import SEED, Program, chunk, with_step
 from jaxrnn.training.block import Report
+from jaxrnn.training.checkpoint import is_key, plain
 from jaxrnn.types import Tree
 
 
@@ -28,14 +29,16 @@ class Runner:
     """
 
     def __init__(self, group: Group, program: Program, key: jax.Array, mesh: jax.sharding.Mesh | None = None) -> None:
-        self.group, self.program, self._key, self._mesh = group, program, key, mesh
+        self.group, self.program, self._mesh = group, program, mesh
         self.devices = 1 if mesh is None else mesh.size
         self._compiled: dict[int, Any] = {}
         count, seeds = len(group.members), group.traced.get(SEED)
         self.keys = jnp.stack([key] * count) if seeds is None else jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
         traced = {name: jax.ShapeDtypeStruct((), x.dtype) for name, x in group.traced.items()}
         self._state = jax.eval_shape(lambda traced: program.start(Hyper(group.static | traced), key), traced)
-        self.states = jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), _plain(self._state))
+        self._plain = jax.eval_shape(plain, self._state)
+        self.states = jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), self._plain)
+        self._data = self._same(program.data)
 
     @property
     def compiles(self) -> int:
@@ -45,7 +48,7 @@ class Runner:
     @property
     def member_bytes(self) -> int:
         """Bytes of one member's state."""
-        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_plain(self._state)))
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self._plain))
 
     def compile(self, size: int) -> Any:
         """The program of `size` members."""
@@ -100,12 +103,13 @@ class Runner:
 
     def _bounds(self, at: int, end: int, due: bool) -> tuple[Any, ...]:
         """What is the same for all: whether they begin, the data, where they end, whether validation follows."""
-        return self._same((jnp.asarray(at == 0), self.program.data, jnp.asarray(end, jnp.int32), jnp.asarray(due)))
+        fresh, end_, due_ = self._same((jnp.asarray(at == 0), jnp.asarray(end, jnp.int32), jnp.asarray(due)))
+        return fresh, self._data, end_, due_
 
     def _load(self, places: np.ndarray, step: int) -> Tree:
         def one(x: np.ndarray, like: Any) -> jax.Array:
             values = jnp.asarray(x[places])
-            if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+            if is_key(like):
                 return jax.random.wrap_key_data(values, impl=jax.random.key_impl(self.keys))
             return values
 
@@ -116,7 +120,7 @@ class Runner:
         def one(kept: np.ndarray, x: Any) -> None:
             kept[places] = np.asarray(x)[: len(places)] if np.ndim(x) == kept.ndim else np.asarray(x)
 
-        jax.tree.map(one, self.states, _plain(states))
+        jax.tree.map(one, self.states, plain(states))
 
     def _split(self, tree: Tree) -> Tree:
         """Arrays [size, ...], spread over the devices."""
@@ -149,14 +153,3 @@ class Part:
     end: int
     report: Report
     store: Callable[[], None]
-
-
-def _plain(tree: Tree) -> Tree:
-    """Random keys as the integers in them."""
-
-    def one(x: Any) -> Any:
-        if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return x
-        return jax.eval_shape(jax.random.key_data, x) if isinstance(x, jax.ShapeDtypeStruct) else jax.random.key_data(x)
-
-    return jax.tree.map(one, tree)

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 
-from jaxrnn import checks
 from jaxrnn.sweeps.runner import Runner
 
 STRATEGIES = ("auto", "vmap", "map", "loop")
@@ -30,7 +29,6 @@ def check_memory(runner: Runner, memory: int) -> None:
 def choose_size(runner: Runner, strategy: str, memory: int) -> tuple[int, str]:
     """(how many members run at once, why); what is compiled on the way is kept."""
     count, devices = len(runner.group.members), runner.devices
-    checks.one_of("strategy", strategy, STRATEGIES)
     everything = -(-count // devices) * devices
     if strategy == "loop":
         return devices, f"loop: {devices} at once, one a device"

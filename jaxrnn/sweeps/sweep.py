@@ -69,7 +69,7 @@ def sweep(
     members, steps, block, rungs, runners, memory = what = make_plan(
         task, space, key, steps, data, block, strategy, memory, mesh, pruning
     )
-    record = Record(len(members), steps, members, key, runners, run_dir)
+    record = Record(steps, members, key, runners, run_dir)
     notes, sizes = [], {}
     with tqdm(
         total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=not progress

@@ -9,6 +9,7 @@ import optax
 
 from jaxrnn import checks
 from jaxrnn.sweeps.hyper import Hyper
+from jaxrnn.training.data import checked_data
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Tree
 
@@ -54,6 +55,9 @@ def task(
     checks.callable_("build", build)
     if not isinstance(data, dict):
         raise TypeError(f"data: expected a dict of arrays that hold all rows, got {checks.short(data)}")
+    data, _ = checked_data("data", data)  # arrays on the device, which all programs share
+    if validation is not None:
+        validation, _ = checked_data("validation", validation)
     return ModelTask(build, data, batch_size, validation, checks.metrics(metrics) or None, gradient)
 
 

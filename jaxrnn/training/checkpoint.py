@@ -50,7 +50,7 @@ class RunDirectory:
             if theirs.get(name) != ours.get(name):
                 want, got = ours.get(name), theirs.get(name)
                 raise ValueError(f"run_dir: expected a run with {name} = {want}, got one with {got} in {self.path}")
-        target = args.StandardRestore(jax.tree.map(_abstract, _plain(like)))
+        target = args.StandardRestore(jax.tree.map(_abstract, plain(like)))
         items = args.Composite(state=target, history=args.StandardRestore())
         saved = self._manager.restore(step, args=items)
         history = saved["history"]
@@ -74,7 +74,7 @@ class RunDirectory:
         }  # orbax saves no empty ones
         args = self._ocp.args
         items = args.Composite(
-            state=args.StandardSave(_plain(state)),
+            state=args.StandardSave(plain(state)),
             history=args.StandardSave(fields),
             about=args.JsonSave(self._identity(state)),
         )
@@ -83,7 +83,7 @@ class RunDirectory:
 
     def _identity(self, state: Tree) -> dict[str, Any]:
         """What a run must share with the one that it goes on from: what the caller named, and the state's shapes."""
-        leaves = jax.tree_util.tree_leaves_with_path(_plain(state))
+        leaves = jax.tree_util.tree_leaves_with_path(plain(state))
         names = {path: jax.tree_util.keystr(path).replace("opt_state", "optimizer") for path, _ in leaves}
         return self._about | {names[path]: checks.short(x) for path, x in leaves}
 
@@ -92,20 +92,21 @@ class RunDirectory:
         self._manager.close()
 
 
-def _is_key(x: Any) -> bool:
+def is_key(x: Any) -> bool:
+    """Whether it is a typed random key, or several."""
     return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _plain(tree: Tree) -> Tree:
+def plain(tree: Tree) -> Tree:
     """Random keys as the integers in them."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
 
 
 def _typed(tree: Tree, like: Tree) -> Tree:
-    """The inverse of `_plain`."""
+    """The inverse of `plain`."""
 
     def typed(x: Any, y: Any) -> Any:
-        return jax.random.wrap_key_data(x, impl=jax.random.key_impl(y)) if _is_key(y) else x
+        return jax.random.wrap_key_data(x, impl=jax.random.key_impl(y)) if is_key(y) else x
 
     return jax.tree.map(typed, tree, like)
 
