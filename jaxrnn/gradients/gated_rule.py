@@ -31,10 +31,11 @@ from jaxrnn.gated import GatedCell, in_state_dtype, own_params
 from jaxrnn.gradients.gate_groups import GateGroups, Z, gate_groups
 from jaxrnn.gradients.in_place import scan_in_place
 from jaxrnn.gradients.inexact import cotangent, floats, on_floats, with_floats
+from jaxrnn.gradients.joined_product import joined_product
 from jaxrnn.gradients.known_outputs import Kept, choose, with_found, with_known
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.masks import enter, enter_and_select_transposed, select, zero_unless
-from jaxrnn.linear import affine, affine_parts, over_rows, state_dtype
+from jaxrnn.linear import affine_parts, over_rows, state_dtype
 from jaxrnn.types import Inputs, Params, Step, Tree
 
 
@@ -165,13 +166,14 @@ def _attach_backward(rule: Rule, residuals: Any, cotangents: Any) -> Any:
         local, point = on_floats(functools.partial(_tick, groups), cell, own, before, step.noise)
         _, pull = jax.vjp(with_known(local, rule.kept.known(z)), z, *point)
         d_z, d_cell_t, d_own_t, d_before, d_noise = pull(zero_unless(step.valid, [*d_after, d_h]))
-        d_z = groups.arrays(groups.grouped(d_z), like=kept.sums)
+        d_z = groups.grouped(d_z)
 
         _, pull = jax.vjp(lambda before_: cell.read(with_floats(before, before_), step.noise), floats(before))
-        (d_before_read,) = pull(affine(jnp.concatenate([d_z.sums, d_z.zh], -1), w_h.T, dtype=cell.dtype))
+        (d_before_read,) = pull(joined_product([*d_z.sums, *d_z.zh], w_h.T, dtype=cell.dtype))
         d_before = _add(d_before, d_before_read)
         d_before = limits.clip(d_before, path.hs.ndim - 2)
         d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
+        d_z = groups.arrays(d_z, like=kept.sums)
         return (d_before, _add(d_cell, d_cell_t), _add(d_own, d_own_t), d_initial), d_z, d_noise
 
     zeros = jax.tree.map(jnp.zeros_like, (floats(cell), floats(own), floats(inputs.initial)))

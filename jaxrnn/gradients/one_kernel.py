@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, subjaxprs
 
 LARGEST = 2**18
 """Entries of the largest weight matrix of a loop that is compiled into one kernel."""
-PRODUCTS = ("dot_general", "rows_product")
+PRODUCTS = ("dot_general", "rows_product", "joined_product")
 CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
 # fmt: off
 PLAIN = (
@@ -56,8 +56,8 @@ def _is_small(jaxpr: Jaxpr) -> bool:
     return all(_is_one_row(*(v.aval.shape for v in equation.invars)) for equation in products)
 
 
-def _is_one_row(x: tuple[int, ...], w: tuple[int, ...]) -> bool:
-    return math.prod(x) == x[-1] and math.prod(w) <= LARGEST
+def _is_one_row(x: tuple[int, ...], *others: tuple[int, ...]) -> bool:
+    return math.prod(x) == x[-1] and math.prod(others[-1]) <= LARGEST
 
 
 def _operations(jaxpr: Jaxpr) -> Iterator[Any]:
