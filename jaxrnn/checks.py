@@ -90,6 +90,15 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def mesh(name: str, value: Any) -> jax.sharding.Mesh | None:
+    """A mesh of one axis over which XLA may spread arrays as it likes, or None."""
+    if value is None:
+        return None
+    if len(instance(name, value, jax.sharding.Mesh).axis_names) != 1:
+        raise ValueError(f"{name}: expected a mesh of one axis, got {value}")
+    return jax.sharding.Mesh(value.devices, value.axis_names, axis_types=(jax.sharding.AxisType.Auto,))
+
+
 def float_dtype(name: str, value: Any) -> np.dtype:
     """A floating-point dtype, by name or type."""
     try:

@@ -2,7 +2,7 @@
 
 Where a `dot_general` is vmapped over x and then differentiated, the gradient of w contracts two axes: rows and the
 mapped one. For that XLA's CPU compiler copies the cotangent, the largest array of a training step, into another layout:
-up to a quarter of the step's time. Here the mapped axis is one more axis of rows, and rows are flattened.
+up to a quarter of the step's time. Here the mapped axis is one more axis of rows, and rows are flattened for it.
 
 The columns of the product can be asked for in parts. A part is made by a copy of the columns of w, or of those of the
 product, whichever is the smaller array; that is known only once all `vmap`s are done.
@@ -34,7 +34,7 @@ def products(x: jax.Array, w: jax.Array, parts: tuple[Part, ...], dtype: Any) ->
     if (
         jax.sharding.get_abstract_mesh().manual_axes
     ):  # in shard_map, where JAX's own rules track what varies over devices
-        return _flat(x, w, parts=parts, dtype=dtype)
+        return _plain(x, w, parts=parts, dtype=dtype)
     return _products.bind(x, w, parts=parts, dtype=dtype)
 
 
@@ -46,23 +46,25 @@ def columns(x: jax.Array, part: Part) -> jax.Array:
     return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces, -1)
 
 
-def _flat(x: jax.Array, w: jax.Array, *, parts: tuple[Part, ...], dtype: Any) -> list[jax.Array]:
-    rows = _rows(x)
-    if len(rows) <= len(w):
-        whole = jnp.matmul(rows, w, preferred_element_type=dtype)
-        found = [columns(whole, part) for part in parts]
-    else:
-        found = [jnp.matmul(rows, columns(w, part), preferred_element_type=dtype) for part in parts]
-    return [out.reshape(*x.shape[:-1], out.shape[-1]) for out in found]
+def _plain(x: jax.Array, w: jax.Array, *, parts: tuple[Part, ...], dtype: Any) -> list[jax.Array]:
+    if _rows(x) <= len(w):
+        whole = jnp.matmul(x, w, preferred_element_type=dtype)
+        return [columns(whole, part) for part in parts]
+    return [jnp.matmul(x, columns(w, part), preferred_element_type=dtype) for part in parts]
 
 
-def _rows(x: jax.Array) -> jax.Array:
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+def _rows(x: jax.Array) -> int:
+    return math.prod(x.shape[:-1])
+
+
+def _flat(x: jax.Array) -> jax.Array:
+    """[..., K] to [rows, K], but not where it may be spread over the devices of a mesh: it would be gathered first."""
+    return x if placed() else x.reshape(_rows(x), x.shape[-1])
 
 
 def _abstract(x: Any, w: Any, *, parts: tuple[Part, ...], dtype: Any) -> Any:
     if placed():
-        return jax.make_jaxpr(lambda x, w: _flat(x, w, parts=parts, dtype=dtype))(x, w).out_avals
+        return jax.make_jaxpr(lambda x, w: _plain(x, w, parts=parts, dtype=dtype))(x, w).out_avals
     widths = [sum(stop - start for start, stop in part) for part in parts]
     return [array_type((*x.shape[:-1], width), jnp.dtype(dtype)) for width in widths]
 
@@ -70,7 +72,7 @@ def _abstract(x: Any, w: Any, *, parts: tuple[Part, ...], dtype: Any) -> Any:
 def _batch(args: Any, axes: Any, **params: Any) -> tuple[list[jax.Array], list[int]]:
     (x, w), (x_axis, w_axis) = args, axes
     if w_axis is not None:
-        found = jax.vmap(lambda x, w: _flat(x, w, **params), axes)(x, w)
+        found = jax.vmap(lambda x, w: _plain(x, w, **params), axes)(x, w)
         return found, [0] * len(found)
     if x_axis == x.ndim - 1:
         x, x_axis = jnp.moveaxis(x, x_axis, 0), 0
@@ -92,37 +94,39 @@ def _transpose(d_outs: Any, x: Any, w: Any, *, parts: tuple[Part, ...], dtype: A
         terms = [product(d, columns(w, part).T, dtype) for part, d in given]
         return [sum(terms[1:], terms[0]).astype(x.aval.dtype) if terms else None, None]
     D, K = w.aval.shape
-    rows = _rows(x)
-    if len(rows) <= D:  # as in `_flat`: cotangents or gradients are joined, whichever are smaller
-        d_out = _in_place(((part, _rows(d)) for part, d in given), len(rows), K, dtype)
-        d_w = jnp.matmul(rows.T, d_out, preferred_element_type=dtype)
+
+    def of_columns(d: jax.Array) -> jax.Array:
+        rows, d_rows = _flat(x), _flat(d)
+        return jnp.tensordot(rows, d_rows, (list(range(rows.ndim - 1)),) * 2, preferred_element_type=dtype)
+
+    if _rows(x) <= D:  # as in `_plain`: cotangents or gradients are joined, whichever are smaller
+        d_w = of_columns(_in_place(given, x.shape[:-1], K, dtype))
     else:
-        d_parts = ((part, jnp.matmul(rows.T, _rows(d), preferred_element_type=dtype)) for part, d in given)
-        d_w = _in_place(d_parts, D, K, dtype)
+        d_w = _in_place(((part, of_columns(d)) for part, d in given), (D,), K, dtype)
     return [None, d_w.astype(w.aval.dtype)]
 
 
-def _in_place(given: Iterable[tuple[Part, jax.Array]], rows: int, K: int, dtype: Any) -> jax.Array:
-    """[rows, K] with the given columns, zero elsewhere."""
+def _in_place(given: Iterable[tuple[Part, jax.Array]], rows: tuple[int, ...], K: int, dtype: Any) -> jax.Array:
+    """[*rows, K] with the given columns, zero elsewhere."""
     pieces = {}
     for part, x in given:
         at = 0
         for start, stop in part:
-            pieces[start, stop] = x[:, at : at + stop - start]
+            pieces[start, stop] = x[..., at : at + stop - start]
             at += stop - start
     found, at = [], 0
     for start, stop in sorted(pieces):
-        found += [jnp.zeros((rows, start - at), dtype)] * (start > at) + [pieces[start, stop]]
+        found += [jnp.zeros((*rows, start - at), dtype)] * (start > at) + [pieces[start, stop]]
         at = stop
-    found += [jnp.zeros((rows, K - at), dtype)] * (at < K)
+    found += [jnp.zeros((*rows, K - at), dtype)] * (at < K)
     return found[0] if len(found) == 1 else jnp.concatenate(found, -1)
 
 
 _products = Primitive("rows_product")
 _products.multiple_results = True
-_products.def_impl(lambda x, w, **params: jax.jit(_flat, static_argnames=("parts", "dtype"))(x, w, **params))
+_products.def_impl(lambda x, w, **params: jax.jit(_plain, static_argnames=("parts", "dtype"))(x, w, **params))
 _products.def_abstract_eval(_abstract)
 batching.primitive_batchers[_products] = _batch
 ad.primitive_jvps[_products] = _jvp
 ad.primitive_transposes[_products] = _transpose
-mlir.register_lowering(_products, mlir.lower_fun(_flat, multiple_results=True))
+mlir.register_lowering(_products, mlir.lower_fun(_plain, multiple_results=True))

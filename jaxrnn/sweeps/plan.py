@@ -61,8 +61,7 @@ def make_plan(
     checks.key("key", key)
     checks.one_of("strategy", strategy, STRATEGIES)
     members = as_space(space).members(jax.random.fold_in(key, SPACE))
-    if mesh is not None and len(checks.instance("mesh", mesh, jax.sharding.Mesh).axis_names) != 1:
-        raise ValueError(f"mesh: expected a mesh of one axis, got {mesh}")
+    mesh = checks.mesh("mesh", mesh)
     if pruning is not None:
         checks.instance("pruning", pruning, Halving, "such as jr.halving(first=100)")
     memory = default_memory() if memory is None else checks.positive_int("memory", memory)

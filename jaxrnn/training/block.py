@@ -11,6 +11,7 @@ import optax
 from jaxrnn import checks
 from jaxrnn.training.data import rows_of, shuffled_rows, take, window
 from jaxrnn.training.evaluate import over_rows
+from jaxrnn.training.placement import spread
 from jaxrnn.training.state import TrainState
 from jaxrnn.training.step import Loss, Metrics, make_train_step
 from jaxrnn.types import Gradient, Model, Params
@@ -56,7 +57,7 @@ class Task(NamedTuple):
 
     `axes`, `validation_axes` say where each array of the data has its rows (see `training.data`); `axes` is None if the
     data are batches, one for each step. `window` is how many steps of time an optimizer step reads of a stream; None if
-    the data are no streams.
+    the data are no streams. `mesh`: the rows of each batch are spread over its devices.
     """
 
     model: Model
@@ -68,6 +69,7 @@ class Task(NamedTuple):
     validation_axes: dict[str, int] | None
     batch_size: int
     window: int | None
+    mesh: jax.sharding.Mesh | None = None
 
 
 Block = Callable[[Progress, Any, Any, jax.Array, jax.Array], tuple[Progress, Report]]
@@ -100,7 +102,7 @@ def make_block(task: Task, length: int) -> Block:
             else:
                 i = state.step % (len(data["xs"]) // task.window)
                 batch, fresh = window(data, task.axes, i * task.window, task.window), i == 0
-            state, values = train_step(state, batch, fresh)
+            state, values = train_step(state, spread(batch, task.axes, task.mesh), fresh)
             return state, {name: values[name].astype(number) for name in names}
 
         def guarded(state: TrainState, first_bad: Any, rows_or_batch: Any) -> Any:

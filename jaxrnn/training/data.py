@@ -23,6 +23,11 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
       ValueError, TypeError: there are no "xs", no row, an array without rows, or lengths or resets that do not fit.
     """
     arrays = checked_batch(name, data)
+    return arrays, row_axes(name, arrays)
+
+
+def row_axes(name: str, arrays: Batch) -> dict[str, int]:
+    """Which of each array's axes counts the rows."""
     T, N = arrays["xs"].shape[:2]
     axes = {}
     for entry, x in arrays.items():
@@ -40,7 +45,7 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
                 f"{name}[{entry!r}]: expected N = {N} rows as in xs, shape [T, {N}, ...] or [{N}, ...], "
                 f"got {checks.short(x)}"
             )
-    return arrays, axes
+    return axes
 
 
 def checked_batch(name: str, batch: Any) -> dict[str, jax.Array]:

@@ -10,6 +10,7 @@ from jaxrnn import checks
 from jaxrnn.gradients.truncated import Truncated
 from jaxrnn.models.bidirectional import Bidirectional
 from jaxrnn.training.data import checked_batch, checked_data, rows_of, stacked
+from jaxrnn.training.placement import check_rows, everywhere
 from jaxrnn.types import Gradient
 
 
@@ -35,11 +36,11 @@ def _reads_backward(model: Any) -> bool:
 
 
 def feeding(
-    data: Any, batch_size: int | None, length: int, k: int | None
+    data: Any, batch_size: int | None, length: int, k: int | None, mesh: jax.sharding.Mesh | None = None
 ) -> tuple[Callable[[int], tuple[Any, int]], Any, int]:
     """A function n -> (what n steps read, for how many steps it lasts), the rows' axes of a dict, the rows of streams.
 
-    Called with -n the function skips n steps.
+    Called with -n the function skips n steps. With a mesh all of it is on each of its devices.
     """
     if isinstance(data, dict):
         arrays, axes = checked_data("data", data)
@@ -53,11 +54,15 @@ def feeding(
                     f"together, got {batch_size}; give truncation to the layers, jr.stack(cells, gradient=...), for "
                     "minibatches of whole sequences"
                 )
+            check_rows("data", N, mesh)
+            arrays = everywhere(arrays, mesh)
             return lambda count: (arrays, max(count, 0)), axes, N
         if batch_size is None:
             raise ValueError(f"batch_size: expected how many of the {rows_of(arrays)} rows a minibatch has, got None")
         if checks.positive_int("batch_size", batch_size) > rows_of(arrays):
             raise ValueError(f"batch_size: expected at most the {rows_of(arrays)} rows of data, got {batch_size}")
+        check_rows("batch_size", batch_size, mesh)
+        arrays = everywhere(arrays, mesh)
         return lambda count: (arrays, max(count, 0)), axes, 0
     if not isinstance(data, Iterable):
         raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
@@ -82,6 +87,7 @@ def feeding(
             for _ in itertools.islice(batches, -count):
                 pass
             return {}, 0
-        return stacked(batches, count, length, first)
+        found, count = stacked(batches, count, length, first)
+        return everywhere(found, mesh), count
 
     return feed, None, rows

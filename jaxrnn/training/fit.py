@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jaxrnn import checks
@@ -21,6 +22,7 @@ from jaxrnn.training.diagnose import make_diagnose, probe
 from jaxrnn.training.feed import feeding, window
 from jaxrnn.training.history import History, in_order
 from jaxrnn.training.identity import identity
+from jaxrnn.training.placement import everywhere
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Params
@@ -66,6 +68,7 @@ def fit(
     params: Params = None,
     gradient: Gradient | None = None,
     diagnose_every: int | None = None,
+    mesh: jax.sharding.Mesh | None = None,
     run_dir: Any = None,
     progress: bool = True,
 ) -> FitResult:
@@ -99,6 +102,9 @@ def fit(
       diagnose_every: look at the gradient after every so many steps, as `gradient_statistics` does: at all of it,
         whatever `gradient` is, on the first 8 rows of a dict (of streams on their first k steps, from the initial
         carry) or on a batch of an iterable: `History.diagnostics`, `History.plot_diagnostics`. None: never.
+      mesh: a `jax.sharding.Mesh` of one axis: data-parallel training. Each device has the parameters and reads its
+        share of each minibatch's rows; the gradient is that of all rows. With several processes (`jax.distributed`) the
+        mesh may have the devices of all; each then makes the same call with the same data. None: one device.
       run_dir: a directory. The run is saved there every half minute, at its end and when it is interrupted (Ctrl-C
         lets the block under way end first). A second call with the same
         arguments goes on where the last save stands, and ends with the parameters of an uninterrupted run; with more
@@ -122,15 +128,18 @@ def fit(
             raise ValueError("validation: expected a dict of arrays with patience, got None")
     every = steps if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
     length = min(block, steps, every)
-    k = window(gradient, model)
-    feed, axes, rows = feeding(data, batch_size, length, k)
+    k, mesh = window(gradient, model), checks.mesh("mesh", mesh)
+    feed, axes, rows = feeding(data, batch_size, length, k, mesh)
     held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
-    task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0, k)
-    run = jax.jit(make_block(task, length), donate_argnums=0)
+    task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0, k, mesh)
+    same = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    run = jax.jit(make_block(task, length), donate_argnums=0, out_shardings=same)
     state = train_state(model, optimizer, key=key, params=params, streams=None if k is None else rows)
     now, history = Progress(state, None if validation is None else no_best(state.params)), History()
 
     with contextlib.ExitStack() as stack:
+        if mesh is not None:
+            stack.enter_context(jax.set_mesh(mesh))
         directory = None
         if run_dir is not None:
             about = identity(task, key, now.state, params, data, held_out)
@@ -140,6 +149,7 @@ def fit(
         if first > steps:
             raise ValueError(f"steps: expected at least the {first} that the run in run_dir has taken, got {steps}")
         feed(-first)
+        now, held_out = everywhere((now, held_out), mesh)
         history.stopped = _reason_to_stop(history, patience)
 
         compiled, saved_at = None, time.monotonic()
@@ -153,7 +163,8 @@ def fit(
                 break
             reached = history.steps + count
             due = reached % block == 0 or reached == steps or count < asked  # the data have ended
-            arguments = now, batches, held_out, jnp.asarray(reached, jnp.int32), jnp.asarray(due)
+            bounds = everywhere((jnp.asarray(reached, jnp.int32), jnp.asarray(due)), mesh)
+            arguments = now, batches, held_out, *bounds
             if compiled is None:
                 if diagnose_every is not None:
                     jax.eval_shape(diagnose, now.state.params, probe(task, batches))  # raises if it can't

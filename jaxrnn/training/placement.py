@@ -1,0 +1,37 @@
+"""Data-parallel training: each device of a mesh reads some rows of a minibatch, and has all else."""
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxrnn.training.data import Batch, row_axes, rows_of
+from jaxrnn.types import Tree
+
+
+def everywhere(tree: Tree, mesh: Mesh | None) -> Tree:
+    """The tree's arrays on each device; as they are if there is no mesh.
+
+    With several processes all hand in the same values.
+    """
+    if mesh is None:
+        return tree
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def spread(batch: Batch, axes: dict[str, int] | None, mesh: Mesh | None) -> Batch:
+    """To be traced: each device reads its own rows. `axes` says where each array has them; None: to be found out."""
+    if mesh is None:
+        return batch
+    check_rows("data: a batch", rows_of(batch), mesh)
+    axes = row_axes("data: a batch", batch) if axes is None else axes
+
+    def constrained(entry: str, x: jax.Array) -> jax.Array:
+        spec = PartitionSpec(*[None] * axes[entry], *mesh.axis_names)
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+    return {entry: constrained(entry, x) for entry, x in batch.items()}
+
+
+def check_rows(name: str, rows: int, mesh: Mesh | None) -> None:
+    """Raises ValueError if the devices can't have the same number of rows each."""
+    if mesh is not None and rows % mesh.size:
+        raise ValueError(f"{name}: expected rows by a multiple of the mesh's {mesh.size} devices, got {rows}")

@@ -1,0 +1,70 @@
+"""Data-parallel training over 8 virtual devices: the numbers of one device, and each device does its share."""
+
+import os
+import subprocess
+import sys
+
+PROGRAM = """
+import jax, numpy as np
+import jaxrnn as jr
+from tests.helpers import assert_close
+from tests.training.setup import D, H, MODEL, NOISY, O, data_set, fit
+
+assert len(jax.devices()) == 8
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",))
+data, held_out = data_set(rows=16), data_set(1, rows=11)
+lengths = data | {"lengths": np.arange(16) % 4 + 1}
+gated = jr.chain(jr.stack([jr.lstm(D, H), jr.gru(H, H)]), jr.dropout(0.3), jr.dense(H, O))
+cases = {
+    "minibatches": (MODEL, data, {"batch_size": 8, "validation": held_out}),
+    "dropout": (NOISY, data, {"batch_size": 16, "diagnose_every": 2}),
+    "gated, lengths": (gated, lengths, {"batch_size": 8}),
+    "streams": (MODEL, data, {"batch_size": None, "gradient": jr.truncated(2, 2)}),
+    "batches": (gated, [data_set(i, rows=8) for i in range(5)], {}),
+}
+for name, (model, data_, options) in cases.items():
+    one, eight = (fit(data_, model=model, steps=5, block=2, mesh=m, **options) for m in (None, mesh))
+    assert_close(eight.params, one.params, 1e-6)
+    assert_close(eight.history.train, one.history.train, 1e-6)
+    assert_close(eight.history.validation | {"": 0.0}, one.history.validation | {"": 0.0}, 1e-6)
+    assert len(jax.tree.leaves(eight.params)[0].sharding.device_set) == 8
+    jr.evaluate(model, eight.params, jr.mean_squared_error, held_out)
+    print(name)
+"""
+
+SHARE = """
+import jax, jax.numpy as jnp, numpy as np
+from jaxrnn.training.block import Progress, Task, make_block
+from jaxrnn.training.placement import everywhere
+from tests.training.setup import D, H, KEY, MODEL, O, OPTIMIZER, data_set
+import jaxrnn as jr
+
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",))
+data, axes = everywhere(data_set(rows=48), mesh), {"xs": 1, "targets": 1}
+bounds = everywhere((jnp.int32(2), jnp.asarray(False)), mesh)
+plain = jr.stack([jr.gru(D, H, reset_after=False)])
+for model in (MODEL, jr.chain(jr.stack([jr.lstm(D, H), jr.gru(H, H)]), jr.dense(H, O)), jr.chain(plain, jr.dense(H, O))):
+    task = Task(model, jr.mean_squared_error, OPTIMIZER, None, None, axes, None, 40, None, mesh)
+    state = everywhere(Progress(jr.train_state(model, OPTIMIZER, key=KEY), None), mesh)
+    with jax.set_mesh(mesh):
+        text = jax.jit(make_block(task, 2)).lower(state, data, None, *bounds).compile().as_text()
+    assert "all-reduce" in text
+    assert "f32[4,5,2]" in text  # 5 of a batch's 40 rows,
+    assert "f32[4,40," not in text and "[160," not in text  # never all of them
+print("shared")
+"""
+
+
+def run(program):
+    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_training_on_a_mesh_equals_training_on_one_device():
+    assert run(PROGRAM) == ["minibatches", "dropout", "gated, lengths", "streams", "batches"]
+
+
+def test_each_device_computes_its_own_rows():
+    assert run(SHARE) == ["shared"]
