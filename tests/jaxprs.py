@@ -5,6 +5,8 @@ from collections import Counter
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from jaxrnn.gradients.one_kernel import PRODUCTS
+
 
 def equations(jaxpr):
     """All equations, those of inner programs included."""
@@ -30,7 +32,7 @@ def body(scan):
 
 
 def products(jaxpr):
-    return [e for e in equations(jaxpr) if e.primitive.name in ("dot_general", "rows_product")]
+    return [e for e in equations(jaxpr) if e.primitive.name in PRODUCTS]
 
 
 def shapes(equation):

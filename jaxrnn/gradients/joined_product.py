@@ -56,8 +56,7 @@ def _batch(operands: Any, axes: Any, **params: Any) -> tuple[jax.Array, int]:
 
 
 def _jvp(primals: Any, tangents: Any, **params: Any) -> Any:
-    moving = [ad.instantiate_zeros(tangent) for tangent in tangents]
-    return jax.jvp(functools.partial(_together, **params), primals, moving)
+    return jax.jvp(functools.partial(_together, **params), tuple(primals), tuple(map(ad.instantiate_zeros, tangents)))
 
 
 _joined = Primitive("joined_product")

@@ -62,6 +62,8 @@ def make_plan(
     checks.one_of("strategy", strategy, STRATEGIES)
     members = as_space(space).members(jax.random.fold_in(key, SPACE))
     mesh = checks.mesh("mesh", mesh)
+    if mesh is not None and jax.process_count() > 1:
+        mesh = mesh.local_mesh  # members never need each other
     if pruning is not None:
         checks.instance("pruning", pruning, Halving, "such as jr.halving(first=100)")
     memory = default_memory() if memory is None else checks.positive_int("memory", memory)

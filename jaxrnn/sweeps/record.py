@@ -12,10 +12,14 @@ import jax
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.sweeps.processes import check_same, gathered
 from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.runner import Part, Runner
 from jaxrnn.sweeps.space import Member
 from jaxrnn.training.fit import SAVE_SECONDS
+
+COLUMNS = ("taken", "rung", "first_bad", "best_step", "score")
+"""What is known of each member, arrays [M]."""
 
 
 class Record:
@@ -36,6 +40,7 @@ class Record:
         self._saved = time.monotonic()
         if self._path is not None and self._path.exists():
             self._restore(self._path)
+        check_same("run_dir", self.taken.tolist())
 
     def extend(self, group: int, part: Part) -> None:
         """Adds what some members of a group did in one block."""
@@ -44,8 +49,7 @@ class Record:
             curve = self.train.setdefault(name, np.full((len(self._members), self._steps), np.nan, np.float32))
             curve[numbers, part.start : part.end] = values[:, :count]
         validation = part.report.validation
-        measured = validation["loss"] if validation else part.report.train["loss"][:, :count].mean(1)
-        if validation and not np.isnan(measured).all():
+        if validation:
             if part.end not in self.validation_steps:
                 self._add_column(part.end)
             for name, values in validation.items():
@@ -53,15 +57,39 @@ class Record:
                     name, np.full((len(self._members), len(self.validation_steps)), np.nan, np.float32)
                 )
                 curve[numbers, self.validation_steps.index(part.end)] = values
+            measured = validation["loss"]
             better = measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
             self.score[numbers] = np.where(better, measured, self.score[numbers])
             self.best_step[numbers] = np.where(better, part.end, self.best_step[numbers])
-        elif not validation:
-            self.score[numbers], self.best_step[numbers] = measured, part.end
+        elif not self._runners[group].validates:
+            self.score[numbers] = part.report.train["loss"][:, :count].mean(1)
+            self.best_step[numbers] = part.end
         self.taken[numbers] = part.end
-        if self._path is not None and time.monotonic() - self._saved > SAVE_SECONDS:
+        if jax.process_count() == 1 and self._is_due():
             part.store()
             self.save()
+
+    def exchange(self, group: int, places: np.ndarray) -> None:
+        """Adds what the other processes have found of their members of a group, and gives them what this one has."""
+        if jax.process_count() == 1:
+            return
+        runner = self._runners[group]
+        arrays = {name: getattr(self, name) for name in COLUMNS}, self.train, self.validation
+        mine = jax.tree.map(lambda x: x[runner.group.members[places]], arrays)
+        states = jax.tree.map(lambda x: x[places], runner.states)
+
+        def put(x: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+            x[rows] = values
+
+        for theirs, their_places, their_states in gathered((mine, places, states)):
+            rows = runner.group.members[their_places]
+            jax.tree.map(lambda x, values, rows=rows: put(x, rows, values), arrays, theirs)
+            jax.tree.map(lambda x, values, at=their_places: put(x, at, values), runner.states, their_states)
+        if self._is_due():
+            self.save()
+
+    def _is_due(self) -> bool:
+        return self._path is not None and time.monotonic() - self._saved > SAVE_SECONDS
 
     def _add_column(self, step: int) -> None:
         order = np.argsort([*self.validation_steps, step])
@@ -120,9 +148,9 @@ class Record:
 
     def save(self) -> None:
         """Writes everything to the directory; a save that is cut off leaves the one before it."""
-        if self._path is None:
+        if self._path is None or jax.process_index() > 0:
             return
-        arrays = {name: getattr(self, name) for name in ("taken", "rung", "first_bad", "best_step", "score")}
+        arrays = {name: getattr(self, name) for name in COLUMNS}
         arrays |= {f"train/{name}": x for name, x in self.train.items()}
         arrays |= {f"validation/{name}": x for name, x in self.validation.items()}
         arrays["validation_steps"] = np.asarray(self.validation_steps, int)
@@ -144,7 +172,7 @@ class Record:
                 if theirs.get(name) != self._about.get(name):
                     want, got = self._about.get(name), theirs.get(name)
                     raise ValueError(f"run_dir: expected a sweep with {name} = {want}, got one with {got} in {path}")
-            for name in ("taken", "rung", "first_bad", "best_step", "score"):
+            for name in COLUMNS:
                 setattr(self, name, saved[name])
             for kind in ("train", "validation"):
                 found = {

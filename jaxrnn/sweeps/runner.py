@@ -12,7 +12,7 @@ import numpy as np
 from jaxrnn.sweeps.groups import Group
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.program import SEED, Program, chunk, with_step
-from jaxrnn.training.block import Report
+from jaxrnn.training.block import Progress, Report
 from jaxrnn.training.checkpoint import is_key, plain
 from jaxrnn.types import Tree
 
@@ -44,6 +44,11 @@ class Runner:
     def compiles(self) -> int:
         """How many programs were compiled so far."""
         return len(self._compiled)
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are validations."""
+        return isinstance(self._state, Progress) and self._state.best is not None
 
     @property
     def member_bytes(self) -> int:
@@ -91,8 +96,11 @@ class Runner:
             inputs, states = self._inputs(padded), self._load(padded, start)
             while at < stop:
                 end = min(at + self.program.length, stop, at + due_every - at % due_every)
-                states, report = compiled(*inputs, states, *self._bounds(at, end, end % due_every == 0 or end == stop))
+                due = end % due_every == 0 or end == stop
+                states, report = compiled(*inputs, states, *self._bounds(at, end, due))
                 report = jax.tree.map(lambda x, n=chosen.size: np.asarray(x)[:n], report)
+                if not due:
+                    report = report._replace(validation={})
                 yield Part(chosen, at, end, report, lambda states=states, chosen=chosen: self._store(states, chosen))
                 at = end
             self._store(states, chosen)
@@ -144,7 +152,7 @@ class Part:
     Attributes:
       places: which members.
       start, end: steps.
-      report: what was measured, arrays [n, ...].
+      report: what was measured, arrays [n, ...]; no validation where none was due.
       store: puts the members' states where `Runner.states` are.
     """
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from jaxrnn import checks
 from jaxrnn.sweeps.plan import AnyTask, make_plan
+from jaxrnn.sweeps.processes import check_same, share
 from jaxrnn.sweeps.program import first_bad, params
 from jaxrnn.sweeps.pruning import Halving, survivors
 from jaxrnn.sweeps.record import Record
@@ -51,10 +52,13 @@ def sweep(
         into `memory`; "auto": a few steps of some sizes are measured, and the fastest is taken (`Results.notes` says
         why; each size compiles a program).
       memory: bytes that a program may take on a device; None: most of what there is.
-      mesh: a `jax.sharding.Mesh` of one axis, over whose devices the members are spread; None: one device.
+      mesh: a `jax.sharding.Mesh` of one axis, over whose devices the members are spread; None: one device. With several
+        processes (after `jax.distributed.initialize`) all make the same call: each runs its share of the members on its
+        own devices, and all return all results. A process that stops is an error in the others.
       pruning: `jr.halving(...)`, or None: all members take all steps.
       run_dir: a directory. The sweep is saved there between blocks; a second call with the same arguments goes on
-        where it stands, and no member that has finished runs again.
+        where it stands, and no member that has finished runs again. With several processes all must see it; it is saved
+        when the members that run together have reached the end of a rung.
       progress: show a progress bar.
 
     Returns:
@@ -69,11 +73,11 @@ def sweep(
     members, steps, block, rungs, runners, memory = what = make_plan(
         task, space, key, steps, data, block, strategy, memory, mesh, pruning
     )
+    check_same("sweep's arguments", (members, steps, block, rungs, jax.random.key_data(key).tolist()))
     record = Record(steps, members, key, runners, run_dir)
     notes, sizes = [], {}
-    with tqdm(
-        total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=not progress
-    ) as bar:
+    hidden = not progress or jax.process_index() > 0
+    with tqdm(total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=hidden) as bar:
         for number, (end, count) in enumerate(rungs):
             alive = np.arange(len(members)) if number == 0 else survivors(record.scores_at(number - 1), count)
             record.rung[alive] = number
@@ -81,16 +85,21 @@ def sweep(
                 mine = np.flatnonzero(np.isin(runner.group.members, alive))
                 taken = record.taken[runner.group.members]
                 pending = mine[taken[mine] < end]
-                if len(pending) and index not in sizes:
+                if not len(pending):
+                    continue
+                if index not in sizes:
                     bar.set_description("compiling")
                     sizes[index], why = choose_size(runner, strategy, memory)
                     notes.append(f"{runner.group.static or 'all members'}: {why}")
                     bar.set_description("training")
-                for start, places in itertools.groupby(sorted(pending, key=lambda p: taken[p]), key=lambda p: taken[p]):
+                mine = share(pending)
+                for start, places in itertools.groupby(sorted(mine, key=lambda p: taken[p]), key=lambda p: taken[p]):
                     for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
                         record.extend(index, part)
                         bar.update(len(part.places) * (part.end - part.start))
                         bar.set_postfix(best=f"{record.best_score():.4g}", refresh=False)
+                record.exchange(index, mine)
+                bar.update(int(record.taken.sum()) - bar.n)
                 record.finish(index, first_bad(runner.states))
             record.close_rung(number, end, alive)
     record.save()

@@ -1,8 +1,10 @@
 """Data-parallel training: each device of a mesh reads some rows of a minibatch, and has all else."""
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrnn.training.checkpoint import is_key
 from jaxrnn.training.data import Batch, row_axes, rows_of
 from jaxrnn.types import Tree
 
@@ -14,7 +16,19 @@ def everywhere(tree: Tree, mesh: Mesh | None) -> Tree:
     """
     if mesh is None:
         return tree
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    sharding = NamedSharding(mesh, PartitionSpec())
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def put(x: jax.Array) -> jax.Array:
+        if getattr(x, "sharding", None) == sharding:
+            return x
+        if is_key(x):
+            return jax.random.wrap_key_data(put(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+        values = np.asarray(x)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+    return jax.tree.map(put, tree)
 
 
 def spread(batch: Batch, axes: dict[str, int] | None, mesh: Mesh | None) -> Batch:

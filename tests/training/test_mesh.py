@@ -43,7 +43,8 @@ mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",))
 data, axes = everywhere(data_set(rows=48), mesh), {"xs": 1, "targets": 1}
 bounds = everywhere((jnp.int32(2), jnp.asarray(False)), mesh)
 plain = jr.stack([jr.gru(D, H, reset_after=False)])
-for model in (MODEL, jr.chain(jr.stack([jr.lstm(D, H), jr.gru(H, H)]), jr.dense(H, O)), jr.chain(plain, jr.dense(H, O))):
+gated = jr.stack([jr.lstm(D, H), jr.gru(H, H)])
+for model in (MODEL, jr.chain(gated, jr.dense(H, O)), jr.chain(plain, jr.dense(H, O))):
     task = Task(model, jr.mean_squared_error, OPTIMIZER, None, None, axes, None, 40, None, mesh)
     state = everywhere(Progress(jr.train_state(model, OPTIMIZER, key=KEY), None), mesh)
     with jax.set_mesh(mesh):
