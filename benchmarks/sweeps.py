@@ -7,6 +7,7 @@ PyTorch loop. Each way gets processes of its own, in turn; compiling is apart, b
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -22,7 +23,7 @@ import tyro
 STEPS, BATCH = 100, 64
 SWEEP, SPREAD, LOOP, RECOMPILED, TORCH = "sweep", "sweep, a device a core", "compiled loop", "recompiling loop", "torch"
 WAYS = (SWEEP, SPREAD, LOOP, RECOMPILED, TORCH)
-FEW = {LOOP: 16, RECOMPILED: 4, TORCH: 4}
+FEW = {LOOP: 48, RECOMPILED: 4, TORCH: 4}
 """How many members of a loop are timed: they take as long each, however many there are."""
 
 
@@ -34,7 +35,7 @@ class Config:
     """Hidden features."""
     members: tuple[int, ...] = (1, 16, 128, 1024)
     """How many members a sweep has."""
-    rounds: int = 3
+    rounds: int = 2
     """Processes of each way."""
     ways: tuple[str, ...] = WAYS
     """Which ways."""
@@ -69,8 +70,8 @@ def build(hidden: int) -> Callable[[Any], Any]:
     return lambda hyper: (model, loss, optax.chain(optax.clip_by_global_norm(hyper.clip), optax.adam(hyper.lr)))
 
 
-def of_sweep(hidden: int, members: int, devices: int) -> dict[str, Any]:
-    """Seconds a member of `jr.sweep`."""
+def of_sweep(hidden: int, sizes: tuple[int, ...], devices: int) -> list[dict[str, Any]]:
+    """Seconds a member of `jr.sweep`, by the number of members; "auto" looks once how many should run together."""
     import jax
 
     import jaxrnn as jr
@@ -79,19 +80,30 @@ def of_sweep(hidden: int, members: int, devices: int) -> dict[str, Any]:
 
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("members",)) if devices > 1 else None
     task = jr.task(build(hidden), digits(), batch_size=BATCH)
-    plan = make_plan(task, space(members), jax.random.key(0), STEPS, None, STEPS, "auto", None, mesh, None)
-    (runner,) = plan.runners
-    size, why = choose_size(runner, "auto", plan.memory)
-    start = time.perf_counter()
-    for _ in runner.run(np.arange(members), size, 0, STEPS, STEPS):
-        pass
-    return {"seconds": (time.perf_counter() - start) / members, "size": size, "why": why, "compiles": runner.compiles}
+
+    def runner_of(members: int) -> Any:
+        plan = make_plan(task, space(members), jax.random.key(0), STEPS, None, STEPS, "auto", 2**30, mesh, None)
+        return plan.runners[0]
+
+    found, why = choose_size(runner_of(max(sizes)), "auto", 2**30)
+    rows = []
+    for members in sizes:
+        runner = runner_of(members)
+        size, _ = choose_size(runner, found, 2**30)
+        runner.compile(size)
+
+        def run(runner: Any = runner, members: int = members, size: int = size) -> None:
+            for _ in runner.run(np.arange(members), size, 0, STEPS, STEPS):
+                pass
+
+        run()
+        seconds = median_seconds([run] * max(1, 64 // members)) / members
+        rows.append({"members": members, "seconds": seconds, "size": size, "why": why, "compiles": runner.compiles})
+    return rows
 
 
 def of_loop(hidden: int, recompile: bool) -> dict[str, Any]:
     """Seconds a member of a loop over jitted runs."""
-    import functools
-
     import jax
 
     import jaxrnn as jr
@@ -111,18 +123,28 @@ def of_loop(hidden: int, recompile: bool) -> dict[str, Any]:
 
     count = FEW[RECOMPILED if recompile else LOOP]
     compiled = jax.jit(train)
-    run = compiled
     if not recompile:
         jax.block_until_ready(compiled(1e-3, 1.0, jax.random.key(0)))
-    start = time.perf_counter()
-    for member in space(count):
+
+    def one(member: dict[str, Any]) -> None:
         key = jax.random.fold_in(jax.random.key(0), member["seed"])
         if recompile:
             run = jax.jit(functools.partial(train, member["lr"], member["clip"]))
             jax.block_until_ready(run(key))
         else:
-            jax.block_until_ready(run(member["lr"], member["clip"], key))
-    return {"seconds": (time.perf_counter() - start) / count, "compiles": compiles}
+            jax.block_until_ready(compiled(member["lr"], member["clip"], key))
+
+    return {"seconds": median_seconds([functools.partial(one, m) for m in space(count)]), "compiles": compiles}
+
+
+def median_seconds(runs: list[Callable[[], Any]]) -> float:
+    """Of one run."""
+    took = []
+    for run in runs:
+        start = time.perf_counter()
+        run()
+        took.append(time.perf_counter() - start)
+    return float(np.median(took))
 
 
 def of_torch(hidden: int) -> dict[str, Any]:
@@ -146,10 +168,7 @@ def of_torch(hidden: int) -> dict[str, Any]:
         return float(loss)  # pyright: ignore[reportPossiblyUnboundVariable]
 
     train(1e-3, 1.0, 0)
-    start = time.perf_counter()
-    for member in space(FEW[TORCH]):
-        train(**member)
-    return {"seconds": (time.perf_counter() - start) / FEW[TORCH], "compiles": 0}
+    return {"seconds": median_seconds([lambda m=m: train(**m) for m in space(FEW[TORCH])]), "compiles": 0}
 
 
 def here(config: Config) -> list[dict[str, Any]]:
@@ -158,7 +177,7 @@ def here(config: Config) -> list[dict[str, Any]]:
     for hidden in config.hidden:
         if config.here in (SWEEP, SPREAD):
             devices = 1 if config.here == SWEEP else os.cpu_count() or 1
-            found = [of_sweep(hidden, members, devices) | {"members": members} for members in config.members]
+            found = of_sweep(hidden, config.members, devices)
         elif config.here == TORCH:
             found = [of_torch(hidden)]
         else:

@@ -22,10 +22,13 @@ if "XLA_FLAGS" not in os.environ and os.environ.get("JAX_PLATFORMS", "cpu") == "
 
 import jax
 import optax
+from jax.experimental import multihost_utils
 
 import jaxrnn as jr
 from experiments import digits, vanishing
 
+HEARTBEAT = 30
+"""Seconds without a word after which a process is taken to be dead."""
 CELLS = {"gru": jr.gru, "lstm": jr.lstm, "elman": jr.elman}
 
 
@@ -34,7 +37,9 @@ class Config:
     """A sweep over hyperparameters."""
 
     task: tyro.conf.Positional[Literal["digits", "adding"]]
-    """What is learnt: handwritten digits, or the sum of two marked numbers of 100."""
+    """What is learnt: handwritten digits, or the sum of two marked numbers of many."""
+    length: int = 100
+    """How many numbers, for the sum."""
     lr: str = "1e-3:1e-1:8:log"
     """Learning rates, of Adam."""
     clip: str = "1"
@@ -51,12 +56,20 @@ class Config:
     """Steps of training."""
     batch_size: int = 64
     """Rows in a minibatch."""
-    strategy: Literal["auto", "vmap", "map", "loop"] = "auto"
-    """How members run: see `jr.sweep`."""
+    strategy: Literal["auto", "vmap", "map", "loop"] | int = "auto"
+    """How members run, or how many at once: see `jr.sweep`."""
     halving: int = 0
     """Successive halving: steps of the first rung, after which one member in three goes on, and so on; 0: none."""
     devices: int = 0
-    """Over how many devices the members are spread; 0: all."""
+    """Over how many devices the members are spread; 0: all that this process has."""
+    coordinator: str = ""
+    """host:port of process 0, where several processes share the members; each is started with the same command."""
+    processes: int = 1
+    """How many processes there are, with --coordinator."""
+    process: int = 0
+    """Which of them this is, from 0."""
+    cluster: bool = False
+    """Several processes, started by a cluster (Slurm, MPI, Kubernetes) whose environment says all of that."""
     dry_run: bool = False
     """Only say what would be run: members, programs, memory and time, from one compile and a few steps of each."""
     resume: bool = False
@@ -104,7 +117,8 @@ def task(config: Config) -> jr.ModelTask:
         parts = digits.load(digits.Config(seed=config.key))
         data, held_out, D, O, loss = parts["train"], parts["validation"], 8, 10, digits.loss
     else:
-        data, held_out = (vanishing.adding(jax.random.key(i), 100, rows) for i, rows in ((1, 20000), (2, 1000)))
+        data = vanishing.adding(jax.random.key(1), config.length, 20000)
+        held_out = vanishing.adding(jax.random.key(2), config.length, 1000)
         D, O, loss = 2, 1, vanishing.loss
 
     def build(hyper: Any) -> tuple[jr.Model, Any, optax.GradientTransformation]:
@@ -112,13 +126,26 @@ def task(config: Config) -> jr.ModelTask:
         model = jr.chain(layer, jr.last(), jr.dropout(hyper.dropout), jr.dense(hyper.hidden, O))
         return model, loss, optax.chain(optax.clip_by_global_norm(hyper.clip), optax.adam(hyper.lr))
 
-    metrics = {"accuracy": digits.accuracy} if config.task == "digits" else None
+    metrics = {"accuracy": digits.accuracy if config.task == "digits" else vanishing.accuracy}
     return jr.task(build, data, batch_size=config.batch_size, validation=held_out, metrics=metrics)
+
+
+def start_processes(config: Config) -> None:
+    """Before anything else of JAX: lets the processes know each other; one that dies stops the others in 30 s."""
+    if config.coordinator:
+        jax.distributed.initialize(
+            config.coordinator, config.processes, config.process, heartbeat_timeout_seconds=HEARTBEAT
+        )
+    elif config.cluster:
+        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT)
+    elif config.processes != 1:
+        raise SystemExit(f"--coordinator: expected host:port with --processes {config.processes}, got none")
 
 
 def main(config: Config) -> jr.Results | None:
     """Runs the sweep; prints a table, writes it and the pictures."""
-    devices = jax.devices()[: config.devices or None]
+    start_processes(config)
+    devices = jax.local_devices()[: config.devices or None]
     mesh = jax.sharding.Mesh(np.array(devices), ("members",)) if len(devices) > 1 else None
     what, members = task(config), space(config)
     pruning = jr.halving(first=config.halving) if config.halving else None
@@ -129,9 +156,14 @@ def main(config: Config) -> jr.Results | None:
         return None
     folder = config.out / config.task
     folder.mkdir(parents=True, exist_ok=True)
-    if not config.resume:
+    first = jax.process_index() == 0
+    if not config.resume and first:
         (folder / "sweep.npz").unlink(missing_ok=True)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("the folder is ready")
     results = jr.sweep(what, members, run_dir=folder, progress=config.progress, **options)
+    if not first:
+        return results
     results.to_csv(folder / "table.csv")
     results.to_json(folder / "results.json")
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), default=str, indent=1) + "\n")

@@ -11,7 +11,7 @@ from jaxrnn.sweeps.program import of_function, program
 from jaxrnn.sweeps.pruning import Halving
 from jaxrnn.sweeps.runner import Runner
 from jaxrnn.sweeps.space import Member, as_space
-from jaxrnn.sweeps.strategy import STRATEGIES, check_memory, choose_size, default_memory
+from jaxrnn.sweeps.strategy import check_memory, checked_strategy, choose_size, default_memory
 from jaxrnn.sweeps.task import ModelTask, Task
 
 SPACE = 2**32 - 2
@@ -52,14 +52,14 @@ def make_plan(
     steps: int | None,
     data: Any,
     block: int,
-    strategy: str,
+    strategy: str | int,
     memory: int | None,
     mesh: jax.sharding.Mesh | None,
     pruning: Halving | None,
 ) -> Plan:
     """Checks the arguments of `sweep`."""
     checks.key("key", key)
-    checks.one_of("strategy", strategy, STRATEGIES)
+    checked_strategy(strategy)
     members = as_space(space).members(jax.random.fold_in(key, SPACE))
     mesh = checks.mesh("mesh", mesh)
     if mesh is not None and jax.process_count() > 1:
@@ -106,7 +106,7 @@ def plan(
     steps: int | None = None,
     data: Any = None,
     block: int = 100,
-    strategy: str = "auto",
+    strategy: str | int = "auto",
     memory: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     pruning: Halving | None = None,

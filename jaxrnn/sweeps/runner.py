@@ -32,6 +32,8 @@ class Runner:
         self.group, self.program, self._mesh = group, program, mesh
         self.devices = 1 if mesh is None else mesh.size
         self._compiled: dict[int, Any] = {}
+        self.compile_seconds = 0.0  # of the last program
+        self._step_seconds: dict[int, float] = {}  # of so many members together
         count, seeds = len(group.members), group.traced.get(SEED)
         self.keys = jnp.stack([key] * count) if seeds is None else jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
         traced = {name: jax.ShapeDtypeStruct((), x.dtype) for name, x in group.traced.items()}
@@ -59,9 +61,11 @@ class Runner:
         """The program of `size` members."""
         if size not in self._compiled:
             places = np.zeros(size, int)
+            start = time.perf_counter()
             run = jax.jit(chunk(self.program, self.group.static), donate_argnums=2)
             lowered = run.lower(*self._inputs(places), self._load(places, 0), *self._bounds(0, 0, False))
             self._compiled[size] = lowered.compile()
+            self.compile_seconds = time.perf_counter() - start
         return self._compiled[size]
 
     def bytes(self, size: int) -> int:
@@ -85,25 +89,35 @@ class Runner:
 
         Args:
           places: which, by their places in the group; all have taken `start` steps.
-          size: how many at once; the last ones are filled up with copies, which are thrown away.
+          size: how many at once. Where fewer are left, they are filled up with copies, which are thrown away, or have a
+            program of their own, if what that saves takes longer than compiling one.
           start, stop: steps.
           due_every: validation follows after multiples of so many steps, and at `stop`.
         """
-        compiled = self.compile(size)
         for first in range(0, len(places), size):
             chosen = places[first : first + size]
-            padded, at = np.resize(chosen, size), start
+            at_once = self._at_once(len(chosen), size, stop - start)
+            compiled, padded, at = self.compile(at_once), np.resize(chosen, at_once), start
             inputs, states = self._inputs(padded), self._load(padded, start)
             while at < stop:
                 end = min(at + self.program.length, stop, at + due_every - at % due_every)
-                due = end % due_every == 0 or end == stop
+                due, began = end % due_every == 0 or end == stop, time.perf_counter()
                 states, report = compiled(*inputs, states, *self._bounds(at, end, due))
                 report = jax.tree.map(lambda x, n=chosen.size: np.asarray(x)[:n], report)
+                self._step_seconds[at_once] = (time.perf_counter() - began) / (end - at)
                 if not due:
                     report = report._replace(validation={})
                 yield Part(chosen, at, end, report, lambda states=states, chosen=chosen: self._store(states, chosen))
                 at = end
             self._store(states, chosen)
+
+    def _at_once(self, count: int, size: int, steps: int) -> int:
+        """How many members run together where `count` are left."""
+        fewer = -(-count // self.devices) * self.devices
+        if fewer >= size or fewer in self._compiled:
+            return min(fewer, size)
+        saved = steps * self._step_seconds.get(size, 0.0) * (1 - fewer / size)
+        return fewer if saved > self.compile_seconds else size
 
     def _inputs(self, places: np.ndarray) -> tuple[Any, Any]:
         """The members' traced hyperparameters and keys."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from jaxrnn import checks
 from jaxrnn.sweeps.runner import Runner
 
 STRATEGIES = ("auto", "vmap", "map", "loop")
@@ -26,10 +27,20 @@ def check_memory(runner: Runner, memory: int) -> None:
         )
 
 
-def choose_size(runner: Runner, strategy: str, memory: int) -> tuple[int, str]:
+def checked_strategy(strategy: Any) -> str | int:
+    """One of `STRATEGIES`, or how many members run at once."""
+    if isinstance(strategy, int):
+        return checks.positive_int("strategy", strategy)
+    return checks.one_of("strategy", strategy, STRATEGIES)
+
+
+def choose_size(runner: Runner, strategy: str | int, memory: int) -> tuple[int, str]:
     """(how many members run at once, why); what is compiled on the way is kept."""
     count, devices = len(runner.group.members), runner.devices
     everything = -(-count // devices) * devices
+    if isinstance(strategy, int):
+        size = min(-(-strategy // devices) * devices, everything)
+        return size, f"{size} at once, as asked for"
     if strategy == "loop":
         return devices, f"loop: {devices} at once, one a device"
     if strategy == "vmap":

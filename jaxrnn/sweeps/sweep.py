@@ -26,7 +26,7 @@ def sweep(
     steps: int | None = None,
     data: Any = None,
     block: int = 100,
-    strategy: str = "auto",
+    strategy: str | int = "auto",
     memory: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     pruning: Halving | None = None,
@@ -50,7 +50,7 @@ def sweep(
       block: steps in one compiled call; validation follows each.
       strategy: "vmap": all members of a program at once; "loop": one after the other; "map": as many at once as fit
         into `memory`; "auto": a few steps of some sizes are measured, and the fastest is taken (`Results.notes` says
-        why; each size compiles a program).
+        why; each size compiles a program); a number: so many at once, for instance what "auto" has found.
       memory: bytes that a program may take on a device; None: most of what there is.
       mesh: a `jax.sharding.Mesh` of one axis, over whose devices the members are spread; None: one device. With several
         processes (after `jax.distributed.initialize`) all make the same call: each runs its share of the members on its

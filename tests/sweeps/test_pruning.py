@@ -5,6 +5,7 @@ import pytest
 
 import jaxrnn as jr
 from jaxrnn.sweeps.pruning import survivors
+from jaxrnn.sweeps.runner import Runner
 from tests.helpers import assert_close
 from tests.sweeps.setup import alone, sweep
 
@@ -42,6 +43,24 @@ def test_members_that_go_on_are_those_of_the_full_sweep(strategy):
     assert pruned.best == alive[0]
     assert_close(pruned.params(pruned.best), alone(pruned, pruned.best, steps=18, block=2).params, 1e-5)
     assert np.isnan(pruned.train["loss"][stopped][:, 6:]).all()
+
+
+@pytest.mark.parametrize(("compile_seconds", "sizes"), [(0.0, [9, 3, 1]), (1e9, [9])], ids=["shrinks", "stays"])
+def test_the_batch_shrinks_where_that_saves_more_than_compiling_takes(monkeypatch, compile_seconds, sizes):
+    compiled, compile_ = [], Runner.compile
+
+    def recorded(runner, size):
+        if size not in compiled:
+            compiled.append(size)
+        return compile_(runner, size)
+
+    expected = sweep(SPACE, steps=18, block=2, pruning=jr.halving(first=2))
+    monkeypatch.setattr(Runner, "compile", recorded)
+    monkeypatch.setattr(Runner, "compile_seconds", property(lambda _: compile_seconds, lambda *_: None), raising=False)
+    found = sweep(SPACE, steps=18, block=2, pruning=jr.halving(first=2))
+    assert compiled == sizes
+    assert found.compiles == len(sizes)
+    np.testing.assert_allclose(found.columns["score"], expected.columns["score"], rtol=1e-5)
 
 
 def test_diverged_members_do_not_go_on():
