@@ -159,6 +159,9 @@ def _fit():
     yield from sizes("fit", "block", lambda v: fit(block=v))
     yield from [c for c in sizes("fit", "batch_size", lambda v: fit(batch_size=v)) if c.got != "None"]
     yield from [c for c in sizes("fit", "diagnose_every", lambda v: fit(diagnose_every=v)) if c.got != "None"]
+    yield Case("fit-mesh-number", lambda: fit(mesh=2), TypeError, "mesh", "a Mesh", "int 2")
+    two = jax.sharding.Mesh(np.array(jax.devices()[:1])[:, None], ("a", "b"))
+    yield Case("fit-mesh-of-two-axes", lambda: fit(mesh=two), ValueError, "mesh", "one axis", "'b': 1")
     yield from [c for c in sizes("fit", "patience", lambda v: fit(patience=v, validation=DATA)) if c.got != "None"]
     yield from each("fit", "progress", lambda v: fit(progress=v), TypeError, "True or False", 1, "bar", None)
     yield from [

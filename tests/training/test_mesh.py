@@ -32,6 +32,20 @@ for name, (model, data_, options) in cases.items():
     print(name)
 """
 
+UNEVEN = """
+import jax
+from tests.training.setup import MODEL, OPTIMIZER, data_set, fit
+import jaxrnn as jr
+
+mesh = jax.make_mesh((8,), ("rows",))
+streams = {"gradient": jr.truncated(2, 2), "batch_size": None}
+for data, options in ((data_set(rows=16), {"batch_size": 12}), (data_set(), streams), ([data_set()], {})):
+    try:
+        fit(data, steps=2, mesh=mesh, **options)
+    except ValueError as error:
+        print(error)
+"""
+
 SHARE = """
 import jax, jax.numpy as jnp, numpy as np
 from jaxrnn.training.block import Progress, Task, make_block
@@ -65,6 +79,11 @@ def run(program):
 
 def test_training_on_a_mesh_equals_training_on_one_device():
     assert run(PROGRAM) == ["minibatches", "dropout", "gated, lengths", "streams", "batches"]
+
+
+def test_rows_that_can_not_be_shared_out_are_named():
+    expected = "expected rows by a multiple of the mesh's 8 devices, got"
+    assert run(UNEVEN) == [f"batch_size: {expected} 12", f"data: {expected} 10", f"data: a batch: {expected} 10"]
 
 
 def test_each_device_computes_its_own_rows():
