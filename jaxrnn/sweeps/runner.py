@@ -16,6 +16,9 @@ from jaxrnn.training.block import Progress, Report
 from jaxrnn.training.checkpoint import is_key, plain
 from jaxrnn.types import Tree
 
+LOOK = 0.3
+"""Seconds for which a size is measured."""
+
 
 class Runner:
     """Runs members of a group, `size` at once.
@@ -74,10 +77,10 @@ class Runner:
         return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
 
     def seconds(self, size: int, most: int = 20) -> float:
-        """How long a step of one member takes, where so many run at once."""
+        """How long a step of one member takes, where so many run at once: the least of what `LOOK` seconds show."""
         compiled, took, places = self.compile(size), [], np.arange(size) % len(self.group.members)
         steps = min(most, self.program.length)
-        for _ in range(3):
+        while len(took) < 3 or sum(took) * steps * size < LOOK:
             arguments = *self._inputs(places), self._load(places, 0), *self._bounds(0, steps, False)
             start = time.perf_counter()
             jax.block_until_ready(compiled(*arguments))

@@ -71,7 +71,7 @@ def _fastest(runner: Runner, everything: int, memory: int) -> tuple[int, str]:
             break
         found[size] = runner.seconds(size)
         best = min(found, key=lambda size: found[size])
-        if size >= everything or (size > best and found[size] > 1.1 * found[best]):
+        if size >= everything or (size > best and found[size] > 1.25 * found[best]):
             break
         size = min(everything, 4 * size)
     if not found:
