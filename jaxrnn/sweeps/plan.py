@@ -68,6 +68,8 @@ def make_plan(
         checks.instance("pruning", pruning, Halving, "such as jr.halving(first=100)")
     memory = default_memory() if memory is None else checks.positive_int("memory", memory)
     if isinstance(task, (ModelTask, Task)):
+        if data is not None:
+            raise ValueError(f"data: expected None with a task, which has its own, got {checks.short(data)}")
         steps, block = checks.positive_int("steps", steps), checks.positive_int("block", block)
     else:
         checks.callable_("task", task)

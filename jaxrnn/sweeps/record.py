@@ -25,7 +25,16 @@ COLUMNS = ("taken", "rung", "first_bad", "best_step", "score")
 class Record:
     """Curves, scores and how far each member is; saved to `run_dir` now and then, and read from there at the start."""
 
-    def __init__(self, steps: int, members: list[Member], key: jax.Array, runners: list[Runner], run_dir: Any) -> None:
+    def __init__(
+        self,
+        steps: int,
+        members: list[Member],
+        key: jax.Array,
+        runners: list[Runner],
+        run_dir: Any,
+        block: int,
+        rungs: list[tuple[int, int]],
+    ) -> None:
         count = len(members)
         self._steps, self._members, self._runners = steps, members, runners
         self.taken, self.rung = np.zeros(count, int), np.zeros(count, int)
@@ -37,6 +46,7 @@ class Record:
         self.rungs: list[tuple[int, np.ndarray]] = []
         self._path = None if run_dir is None else _file(run_dir)
         self._about = {} if run_dir is None else _about(members, steps, key, runners)
+        self._about |= {"block": block, "rungs": [list(rung) for rung in rungs]}
         self._saved = time.monotonic()
         if self._path is not None and self._path.exists():
             self._restore(self._path)
@@ -205,7 +215,6 @@ def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runn
     return {
         "members": [repr(member) for member in members],
         "steps": steps,
-        "block": runners[0].program.length,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "data": found.hexdigest(),
         "states": shapes,

@@ -79,7 +79,8 @@ class Runner:
     def seconds(self, size: int, most: int = 20) -> float:
         """How long a step of one member takes, where so many run at once: the least of what `LOOK` seconds show."""
         compiled, took, places = self.compile(size), [], np.arange(size) % len(self.group.members)
-        steps = min(most, self.program.length)
+        stops = isinstance(self._state, Progress)  # a loop of one's own takes whole blocks
+        steps = min(most, self.program.length) if stops else self.program.length
         while len(took) < 3 or sum(took) * steps * size < LOOK:
             arguments = *self._inputs(places), self._load(places, 0), *self._bounds(0, steps, False)
             start = time.perf_counter()
@@ -103,7 +104,9 @@ class Runner:
             compiled, padded, at = self.compile(at_once), np.resize(chosen, at_once), start
             inputs, states = self._inputs(padded), self._load(padded, start)
             while at < stop:
-                end = min(at + self.program.length, stop, at + due_every - at % due_every)
+                end = min(at + self.program.length, stop)
+                if self.validates:
+                    end = min(end, at + due_every - at % due_every)
                 due, began = end % due_every == 0 or end == stop, time.perf_counter()
                 states, report = compiled(*inputs, states, *self._bounds(at, end, due))
                 report = jax.tree.map(lambda x, n=chosen.size: np.asarray(x)[:n], report)
@@ -117,7 +120,7 @@ class Runner:
     def _at_once(self, count: int, size: int, steps: int) -> int:
         """How many members run together where `count` are left."""
         fewer = -(-count // self.devices) * self.devices
-        if fewer >= size or fewer in self._compiled:
+        if fewer >= size or fewer in self._compiled or size not in self._compiled:
             return min(fewer, size)
         saved = steps * self._step_seconds.get(size, 0.0) * (1 - fewer / size)
         return fewer if saved > self.compile_seconds else size

@@ -36,7 +36,7 @@ def checked_strategy(strategy: Any) -> str | int:
 
 def choose_size(runner: Runner, strategy: str | int, memory: int) -> tuple[int, str]:
     """(how many members run at once, why); what is compiled on the way is kept."""
-    count, devices = len(runner.group.members), runner.devices
+    count, devices = -(-len(runner.group.members) // jax.process_count()), runner.devices
     everything = -(-count // devices) * devices
     if isinstance(strategy, int):
         size = min(-(-strategy // devices) * devices, everything)

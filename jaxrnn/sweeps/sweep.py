@@ -56,9 +56,9 @@ def sweep(
         processes (after `jax.distributed.initialize`) all make the same call: each runs its share of the members on its
         own devices, and all return all results. A process that stops is an error in the others.
       pruning: `jr.halving(...)`, or None: all members take all steps.
-      run_dir: a directory. The sweep is saved there between blocks; a second call with the same arguments goes on
-        where it stands, and no member that has finished runs again. With several processes all must see it; it is saved
-        when the members that run together have reached the end of a rung.
+      run_dir: a directory. The sweep is saved there every half minute; a second call with the same arguments goes on
+        where the last save stands, and no member that has finished by then runs again. With several processes all must
+        see it; it is saved when the members that run together have reached the end of a rung.
       progress: show a progress bar.
 
     Returns:
@@ -74,7 +74,7 @@ def sweep(
         task, space, key, steps, data, block, strategy, memory, mesh, pruning
     )
     check_same("sweep's arguments", (members, steps, block, rungs, jax.random.key_data(key).tolist()))
-    record = Record(steps, members, key, runners, run_dir)
+    record = Record(steps, members, key, runners, run_dir, block, rungs)
     notes, sizes = [], {}
     hidden = not progress or jax.process_index() > 0
     with tqdm(total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=hidden) as bar:
@@ -86,6 +86,7 @@ def sweep(
                 taken = record.taken[runner.group.members]
                 pending = mine[taken[mine] < end]
                 if not len(pending):
+                    record.finish(index, first_bad(runner.states))
                     continue
                 if index not in sizes:
                     bar.set_description("compiling")

@@ -22,7 +22,7 @@ from jaxrnn.training.diagnose import make_diagnose, probe
 from jaxrnn.training.feed import feeding, window
 from jaxrnn.training.history import History, in_order
 from jaxrnn.training.identity import identity
-from jaxrnn.training.placement import everywhere
+from jaxrnn.training.placement import anywhere, everywhere
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Params
@@ -175,7 +175,7 @@ def fit(
                 bar.set_description("training")
             start = time.perf_counter()
             now, report = compiled(*arguments)
-            interrupted = _wait(report)
+            interrupted = anywhere(_wait(report), mesh)
             history.run_seconds += time.perf_counter() - start
             history.extend(report.train, report.validation if due else {}, count)
             if diagnose_every is not None and history.steps % every == 0:
@@ -183,7 +183,8 @@ def fit(
             history.stopped = _reason_to_stop(history, patience)
             bar.set_postfix(_shown(report.train, count, history), refresh=False)
             bar.update(count)
-            if directory is not None and (interrupted or time.monotonic() - saved_at > SAVE_SECONDS):
+            to_save = interrupted or time.monotonic() - saved_at > SAVE_SECONDS
+            if directory is not None and anywhere(to_save, mesh):
                 directory.save(history.steps, now, history)
                 saved_at = time.monotonic()
             if interrupted:

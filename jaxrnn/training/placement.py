@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.training.checkpoint import is_key
@@ -29,6 +30,13 @@ def everywhere(tree: Tree, mesh: Mesh | None) -> Tree:
         return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
     return jax.tree.map(put, tree)
+
+
+def anywhere(flag: bool, mesh: Mesh | None) -> bool:
+    """Whether it is true in any of the processes that share the mesh."""
+    if mesh is None or len({device.process_index for device in mesh.devices.flat}) == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
 def spread(batch: Batch, axes: dict[str, int] | None, mesh: Mesh | None) -> Batch:

@@ -39,6 +39,7 @@ def _of_both(name, call):
     yield case("static-float", ValueError, "H", "positive integer", "3.0", space=jr.grid(lr=0.1, hidden=[3.0]))
     yield case("memory", ValueError, "memory", "one member's state", "10", memory=10)
     yield case("strategy", ValueError, "strategy", "'auto'", "'fast'", strategy="fast")
+    yield case("data beside a task's own", ValueError, "data", "None", "dict {'xs'", data={"xs": 0.0})
     yield case("no members at once", ValueError, "strategy", "positive", "0", strategy=0)
     yield case("pruning", TypeError, "pruning", "a Halving", "int 3", pruning=3)
     yield case("first-rung", ValueError, "pruning", "2 steps", "2", pruning=jr.halving(first=2))

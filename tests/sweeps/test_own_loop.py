@@ -73,3 +73,14 @@ def test_a_plain_function():
 def test_a_plain_function_has_no_steps(option):
     with pytest.raises(ValueError, match=f"{next(iter(option))}: expected None with a plain function"):
         jr.sweep(train, jr.grid(scale=[1.0]), key=KEY, data=np.ones(2, np.float32), progress=False, **option)
+
+
+def test_a_task_takes_the_steps_of_its_rungs_whatever_the_block():
+    def count(hyper, state, steps):
+        return state + steps, {"loss": hyper.lr + jnp.zeros(steps)}
+
+    counter = jr.Task(lambda hyper, key: jnp.zeros((), jnp.int32), count)
+    space = jr.grid(lr=[0.1 * i for i in range(1, 10)])
+    results = sweep(space, of=counter, steps=27, block=10, pruning=jr.halving(first=3))
+    assert results.columns["steps"].tolist() == [27] + [9] * 2 + [3] * 6
+    assert [int(results.params(i)) for i in range(9)] == [27] + [9] * 2 + [3] * 6

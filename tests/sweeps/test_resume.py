@@ -69,3 +69,22 @@ def test_another_sweep_is_an_error(tmp_path):
         sweep(jr.grid(lr=[0.2]), run_dir=tmp_path)
     with pytest.raises(ValueError, match=r"run_dir: expected a sweep with key = "):
         sweep(jr.grid(lr=[0.1]), run_dir=tmp_path, key=jax.random.fold_in(KEY, 1))
+    pruning = jr.halving(first=2)
+    with pytest.raises(ValueError, match=r"run_dir: expected a sweep with rungs = "):
+        sweep(jr.grid(lr=[0.1]), run_dir=tmp_path, pruning=pruning)
+
+
+def test_a_sweep_cut_at_the_end_of_a_rung_knows_who_diverged(tmp_path, monkeypatch):
+    space = jr.grid(lr=[0.01, 1e30, 0.02])
+    whole = sweep(space)
+    assert (whole.columns["first_bad"] > 0).tolist() == [False, True, False]
+    monkeypatch.setattr(record, "SAVE_SECONDS", -1.0)
+
+    def cut(self, *_):
+        raise CutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record.Record, "finish", cut)
+        with pytest.raises(CutError):
+            sweep(space, run_dir=tmp_path)
+    same(sweep(space, run_dir=tmp_path), whole)
