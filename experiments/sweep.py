@@ -138,8 +138,8 @@ def start_processes(config: Config) -> None:
         )
     elif config.cluster:
         jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT)
-    elif config.processes != 1:
-        raise SystemExit(f"--coordinator: expected host:port with --processes {config.processes}, got none")
+    elif config.processes != 1 or config.process:
+        raise SystemExit("--coordinator: expected host:port with --processes and --process, got none")
 
 
 def main(config: Config) -> jr.Results | None:

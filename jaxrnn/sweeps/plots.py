@@ -12,6 +12,8 @@ from jaxrnn.sweeps.results import Results
 def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | None = None) -> Any:
     """Score against one hyperparameter, with its spread over all the others (seeds, for instance).
 
+    Of a sweep with pruning the scores are those at the end of the first rung, which all members have reached.
+
     Args:
       results: of a sweep.
       x: a hyperparameter of numbers; drawn on a logarithmic axis if its values span more than a factor of 20.
@@ -31,7 +33,10 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
     figure, (axes,) = new_figure("plot_sweep", (6.0, 4.0), 1, 1)
     at = np.asarray([member[x] for member in results.members], float)
     lines = np.asarray([repr(member[hue]) if hue else "" for member in results.members])
-    score = results.columns["score"]
+    score, when = results.columns["score"], ""
+    if len(results.rungs) > 1:
+        end, score = results.rungs[0]
+        when = f" at step {end}, the first rung"
     for i, line in enumerate(dict.fromkeys(lines)):
         places = np.unique(at[lines == line])
         found = [score[(lines == line) & (at == place)] for place in places]
@@ -50,7 +55,7 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
         axes.set_xscale("log")
     if np.nanmin(score) > 0:
         axes.set_yscale("log")
-    axes.set(xlabel=x, ylabel=_score(results), title="median and quartiles over all else")
+    axes.set(xlabel=x, ylabel=_score(results) + when, title="median and quartiles over all else")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small")
     return saved(figure, path)
@@ -68,10 +73,11 @@ def plot_curves(results: Results, *, path: str | None = None) -> Any:
     else:
         curves = results.train["loss"]
         steps, kind = np.arange(1, curves.shape[1] + 1), "training loss"
+    dots = ".-" if len(steps) < 20 else "-"
     for curve in curves:
-        axes.plot(steps, curve, color="C0", alpha=max(0.02, min(0.5, 10 / len(curves))), linewidth=0.8)
+        axes.plot(steps, curve, dots, color="C0", alpha=max(0.02, min(0.5, 10 / len(curves))), linewidth=0.8)
     order = results.order
-    axes.plot(steps, curves[order[0]], "k", label=f"member {order[0]}, the best")
+    axes.plot(steps, curves[order[0]], dots, color="k", label=f"member {order[0]}, the best")
     positive = curves[np.isfinite(curves)]
     if len(positive) and positive.min() > 0:
         axes.set_yscale("log")
@@ -84,9 +90,11 @@ def plot_curves(results: Results, *, path: str | None = None) -> Any:
 def plot_rungs(results: Results, *, path: str | None = None) -> Any:
     """The scores of the members at each rung: those that went on, and those that stopped there.
 
-    Args, Returns, Raises: as for `plot_sweep`.
+    Args, Returns, Raises: as for `plot_sweep`; ValueError for a sweep without pruning.
     """
     checks.instance("results", results, Results)
+    if len(results.rungs) < 2:
+        raise ValueError(f"results: expected those of a sweep with pruning, got {len(results.rungs)} rung")
     figure, (axes,) = new_figure("plot_rungs", (6.0, 4.0), 1, 1)
     last = results.columns["rung"]
     ends = [end for end, _ in results.rungs]
@@ -101,7 +109,7 @@ def plot_rungs(results: Results, *, path: str | None = None) -> Any:
     if np.nanmin(results.rungs[0][1]) > 0:
         axes.set_yscale("log")
     axes.set_xticks(ends, [str(end) for end in ends])
-    axes.minorticks_off()
+    axes.set_xticks([], minor=True)
     axes.grid(alpha=0.3)
     return saved(figure, path)
 
