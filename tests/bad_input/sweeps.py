@@ -85,5 +85,4 @@ CASES = [
     Case("plot_sweep-x", lambda: jr.plot_sweep(RESULTS, "decay"), ValueError, "x", "['lr']", "'decay'"),
     Case("plot_curves-results", lambda: jr.plot_curves(3), TypeError, "results", "a Results", "int 3"),
     Case("plot_rungs-results", lambda: jr.plot_rungs(3), TypeError, "results", "a Results", "int 3"),
-    Case("plot_rungs-unpruned", lambda: jr.plot_rungs(RESULTS), ValueError, "results", "pruning", "1 rung"),
 ]

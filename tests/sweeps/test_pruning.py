@@ -66,3 +66,8 @@ def test_the_batch_shrinks_where_that_saves_more_than_compiling_takes(monkeypatc
 def test_diverged_members_do_not_go_on():
     results = sweep(jr.grid(lr=[1e30, 1e30, 0.01]), steps=8, block=2, pruning=jr.halving(eta=2, first=4))
     assert results.columns["steps"].tolist() == [4, 4, 8]
+
+
+def test_a_picture_of_rungs_needs_pruning():
+    with pytest.raises(ValueError, match="results: expected those of a sweep with pruning, got 1 rung"):
+        jr.plot_rungs(sweep(jr.grid(lr=[0.1])))
