@@ -12,12 +12,11 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-import tyro
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import jaxrnn as jr
-from experiments import run_folder
+from experiments import command, run_folder
 
 CELLS = {
     "lstm": jr.lstm,
@@ -67,6 +66,9 @@ class Config:
     """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
 
 
+SMOKE = Config(hidden=8, steps=20)
+
+
 def load(config: Config) -> dict[str, dict[str, np.ndarray]]:
     """The digits as {"train", "validation", "test"}, each {"xs": [T, N, D], "targets": [N]}."""
     images, targets = load_digits(return_X_y=True)
@@ -102,18 +104,8 @@ def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
 def main(config: Config) -> dict[str, Any]:
     """Checks the gradient, trains, and reports; returns the metrics of the (last) run."""
     data, model = load(config), build(config)
-    few = data["train"]["xs"][:, :4]
-    print(f"The gradient of this model, checked in float64 on {few.shape[1]} images:\n", flush=True)
-    report = jr.check_gradients(model, model.init(jax.random.key(config.seed)), few)
-    print(f"{report}\n", flush=True)
-    if not report.ok:
-        raise SystemExit("the gradients disagree: not trained")
-    runs = [train(dataclasses.replace(config, seed=config.seed + i)) for i in range(config.seeds)]
-    if len(runs) > 1:
-        scores = np.array([run["test accuracy"] for run in runs])
-        spread = f"mean {scores.mean():.4f}, standard deviation {scores.std(ddof=1):.4f}, lowest {scores.min():.4f}"
-        print(f"\ntest accuracy over {len(runs)} seeds: {spread}")
-    return runs[-1]
+    command.check_gradient(model, model.init(jax.random.key(config.seed)), data["train"]["xs"][:, :4])
+    return command.over_seeds(train, config, "test accuracy")[-1]
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -149,4 +141,4 @@ def train(config: Config) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.run(main, SMOKE)

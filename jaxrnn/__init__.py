@@ -1,7 +1,8 @@
 """Recurrent networks in JAX, with compiled backpropagation through time.
 
 Reading order: `types` (what a cell, a model and a gradient are), `gated` (cells declared by their equations), `cells`,
-`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `training`, `sweeps`, `diagnostics`.
+`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `decoding`, `training`, `sweeps`,
+`diagnostics`.
 """
 
 from jaxrnn.cells.ctrnn import CTRNN, ctrnn

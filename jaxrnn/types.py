@@ -148,6 +148,10 @@ class Model(Options, abc.ABC):
         del params, batch_shape
         return ()
 
+    def reads(self, batch: dict[str, Any]) -> Any:
+        """The `xs` for `apply`, of a batch of data; a model that reads several sequences makes a tree of them."""
+        return batch["xs"]
+
     @abc.abstractmethod
     def run(self, params: Params, carry: Tree, xs: Any, call: "Call") -> tuple[Tree, Any]:
         """What `apply` does; a model declares this, with the options of `apply` in `call`."""

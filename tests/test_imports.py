@@ -23,7 +23,7 @@ LEVELS = (
     ("arguments",),
     ("unroll", "rtrl"),
     ("models",),
-    ("losses", "diagnostics"),
+    ("losses", "diagnostics", "decoding"),
     ("training",),
     ("sweeps",),
 )

@@ -126,7 +126,7 @@ def recorded(
     def run(params: Params, gradient: Gradient) -> Any:
         if isinstance(model, Cell):
             return unroll(model, params, batch["xs"], gradient=gradient, **options)[1]
-        return model.apply(params, batch["xs"], gradient=gradient, **options)[1]
+        return model.apply(params, model.reads(batch), gradient=gradient, **options)[1]
 
     found = record(run, params, lambda ys: of_batch(ys, batch))
     if not found.layers:

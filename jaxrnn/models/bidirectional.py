@@ -93,3 +93,8 @@ def bidirectional(
     return Bidirectional(
         forward, backward, merge, None if gradient is None else checks.instance("gradient", gradient, Gradient)
     )
+
+
+def reads_backward(model: Any) -> bool:
+    """Whether any part of a model reads a row from its end."""
+    return isinstance(model, Bidirectional) or any(map(reads_backward, getattr(model, "parts", ())))

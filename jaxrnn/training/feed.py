@@ -8,7 +8,7 @@ import jax
 
 from jaxrnn import checks
 from jaxrnn.gradients.truncated import Truncated
-from jaxrnn.models.bidirectional import Bidirectional
+from jaxrnn.models.bidirectional import reads_backward
 from jaxrnn.training.data import checked_batch, checked_data, rows_of, stacked
 from jaxrnn.training.placement import check_rows, everywhere
 from jaxrnn.types import Gradient
@@ -23,16 +23,12 @@ def window(gradient: Gradient | None, model: Any) -> int | None:
             f"gradient: expected truncated(k1, k2) with k1 = k2 for training on streams, got {gradient}; give it to "
             "the layers, jr.stack(cells, gradient=...), to train on whole sequences"
         )
-    if _reads_backward(model):
+    if reads_backward(model):
         raise ValueError(
             "model: expected one that reads forward for training on streams, whose end is not known, got "
             f"{checks.short(model)}"
         )
     return gradient.k1
-
-
-def _reads_backward(model: Any) -> bool:
-    return isinstance(model, Bidirectional) or any(map(_reads_backward, getattr(model, "parts", ())))
 
 
 def feeding(

@@ -92,7 +92,7 @@ def objective(
     ) -> tuple[jax.Array, dict[str, jax.Array], Tree]:
         checks.entry("batch", batch, "xs")
         options = {name: batch.get(name) for name in ("lengths", "resets")}
-        carry, ys = model.apply(params, batch["xs"], carry=carry, key=key, gradient=gradient, **options)
+        carry, ys = model.apply(params, model.reads(batch), carry=carry, key=key, gradient=gradient, **options)
         values = {"loss": checks.scalar("loss", loss(ys, batch))}
         values |= {name: checks.scalar(f"metrics[{name!r}]", f(ys, batch)) for name, f in metrics.items()}
         return values["loss"], values, carry

@@ -1,0 +1,29 @@
+"""A model, step by step: what all decoding loops are made of."""
+
+from typing import Any
+
+import jax
+
+from jaxrnn import checks
+from jaxrnn.models.bidirectional import reads_backward
+from jaxrnn.types import Model, Params, Tree
+
+
+def checked_model(model: Any) -> Model:
+    """A model that can go on from step to step.
+
+    Raises:
+      ValueError, TypeError: it is no model, reads backward, or has no output at each step.
+    """
+    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    if reads_backward(model):
+        raise ValueError(f"model: expected one that reads forward, whose end need not be known, got {model!r}")
+    if not model.keeps_time:
+        raise ValueError(f"model: expected one with an output at each step, got {model!r}, which ends in last")
+    return model
+
+
+def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[Tree, Any]:
+    """Reads x[t] [*batch_shape, ...]: (carry, y[t])."""
+    carry, ys = model.apply(params, x[None], carry=carry)
+    return carry, ys[0]
