@@ -10,6 +10,8 @@ from jaxrnn.cells.custom import cell, gated_cell
 from jaxrnn.cells.elman import Elman, elman
 from jaxrnn.cells.gru import GRU, ResetBeforeGRU, gru
 from jaxrnn.cells.lstm import LSTM, LSTMCarry, ProjectedLSTM, lstm
+from jaxrnn.decoding.beam_search import Beams, beam_search
+from jaxrnn.decoding.generate import generate
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gate_statistics
@@ -36,11 +38,14 @@ from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.truncated import truncated
 from jaxrnn.initializers import torch_uniform
 from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error
+from jaxrnn.models.attention import additive_attention, dot_attention
+from jaxrnn.models.attention_decoder import attach, attention_decoder
 from jaxrnn.models.bidirectional import BidirectionalCarry, bidirectional
 from jaxrnn.models.chain import chain, residual
 from jaxrnn.models.dense import dense
 from jaxrnn.models.dropout import dropout
 from jaxrnn.models.embed import embed
+from jaxrnn.models.encoder_decoder import EncoderDecoder, attention_weights, encoder_decoder
 from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
 from jaxrnn.models.stack import stack
@@ -66,9 +71,11 @@ __all__ = [
     "CTRNN",
     "GRU",
     "LSTM",
+    "Beams",
     "BidirectionalCarry",
     "Cell",
     "Elman",
+    "EncoderDecoder",
     "FirstNonFinite",
     "FitResult",
     "GateStatistics",
@@ -90,7 +97,12 @@ __all__ = [
     "Task",
     "TrainState",
     "accuracy",
+    "additive_attention",
+    "attach",
+    "attention_decoder",
+    "attention_weights",
     "autodiff",
+    "beam_search",
     "bidirectional",
     "binary_cross_entropy",
     "cell",
@@ -101,15 +113,18 @@ __all__ = [
     "cross_entropy",
     "ctrnn",
     "dense",
+    "dot_attention",
     "dropout",
     "elman",
     "embed",
+    "encoder_decoder",
     "evaluate",
     "first_non_finite",
     "fit",
     "forward",
     "gate_statistics",
     "gated_cell",
+    "generate",
     "gradient_norm_by_lag",
     "gradient_report",
     "gradient_statistics",

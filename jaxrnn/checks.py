@@ -19,6 +19,13 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def symbol(name: str, value: Any) -> int:
+    """A symbol: an integer of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")
+    return int(value)
+
+
 def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
     """A probability in [0, 1), or an array of them of one of the `shapes`."""
     return _numbers(name, value, shapes, "in [0, 1)", lambda x: (x >= 0) & (x < 1))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.models.bidirectional import reads_backward
@@ -27,3 +28,13 @@ def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[T
     """Reads x[t] [*batch_shape, ...]: (carry, y[t])."""
     carry, ys = model.apply(params, x[None], carry=carry)
     return carry, ys[0]
+
+
+def checked_prompt(xs: Any) -> jax.Array:
+    """Symbols [T, *batch_shape], of which there is at least one."""
+    xs = checks.array("xs", xs)
+    if xs.ndim < 1 or xs.shape[0] < 1:
+        raise ValueError(f"xs: expected an array [T, ...] of at least one symbol, got {checks.short(xs)}")
+    if not jnp.issubdtype(xs.dtype, jnp.integer):
+        raise TypeError(f"xs: expected integer symbols, got {checks.short(xs)}")
+    return xs

@@ -98,7 +98,7 @@ def check_gradients(
     Args:
       cell_or_model: a Cell or a Model.
       params: its parameters.
-      xs: [T, ..., D], as for `unroll`. A few steps and rows are enough.
+      xs: [T, ..., D], as for `unroll`, or what else the model reads. A few steps and rows are enough.
       carry, lengths, resets: as for `unroll`.
       key: if given, noise is drawn from it, the same for all.
       gradients: what to compare with autodiff; None: all that should equal it: `reverse_scan()`, `checkpointed()` and,
@@ -118,7 +118,10 @@ def check_gradients(
         for gradient in checks.instance("gradients", gradients, (tuple, list)):
             checks.instance("gradients", gradient, Gradient)
     checked_params(cell_or_model, params)
-    xs = checked_inputs(cell_or_model, xs) if isinstance(cell_or_model, Cell) else checks.array("xs", xs)
+    if isinstance(cell_or_model, Cell):
+        xs = checked_inputs(cell_or_model, xs)
+    else:
+        xs = jax.tree.map(lambda x: checks.array("xs", x), xs, is_leaf=lambda x: x is None)
     if cell_or_model.features[0] is not None and not jnp.issubdtype(xs.dtype, jnp.floating):
         raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
     batch_shape = _batch_shape(cell_or_model, xs)
@@ -228,6 +231,7 @@ def _without_dtypes(thing: Any) -> Any:
     return dataclasses.replace(thing, **(fields | ({"dtype": None} if "dtype" in fields else {})))  # pyright: ignore
 
 
-def _batch_shape(thing: Cell | Model, xs: jax.Array) -> tuple[int, ...]:
+def _batch_shape(thing: Cell | Model, xs: Any) -> tuple[int, ...]:
+    xs = jax.tree.leaves(xs)[0]
     features = jnp.issubdtype(xs.dtype, jnp.floating) or isinstance(thing, Cell)
     return xs.shape[1:-1] if features else xs.shape[1:]

@@ -1,0 +1,97 @@
+"""Symbols from a model, each read before the next is chosen."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.decoding.one_step import checked_model, checked_prompt, one_step
+from jaxrnn.types import Model, Params, Tree
+
+
+def generate(
+    model: Model,
+    params: Params,
+    xs: Any,
+    steps: int,
+    *,
+    carry: Tree = None,
+    key: jax.Array | None = None,
+    temperature: Any = 1.0,
+    top_k: int | None = None,
+    stop: int | None = None,
+) -> tuple[Tree, jax.Array]:
+    """Goes on with a sequence of symbols: x[t+1] is drawn from softmax(y[t] / temperature), or is the most probable.
+
+    One compiled loop; a call with other numbers of steps or symbols compiles anew.
+
+    Args:
+      model: maps symbols [T, *batch_shape] to logits [T, *batch_shape, O], such as
+        `jr.chain(jr.embed(O, E), jr.stack([jr.gru(E, H)]), jr.dense(H, O))`.
+      params: its parameters.
+      xs: what comes before, integers [T, *batch_shape] of at least one symbol.
+      steps: how many symbols to choose.
+      carry: the state before xs; None for the model's initial carry.
+      key: draws the symbols. None: the most probable one at each step.
+      temperature: above 0; below 1 probable symbols become more probable still. It may be traced.
+      top_k: draw among the k most probable symbols only. None: among all.
+      stop: the symbol that ends a row; what follows it is filled with it. None: no symbol does.
+
+    Returns:
+      (carry, symbols): integers [steps, *batch_shape], and the state after all of them but the last was read, so that
+      `generate(model, params, symbols[-1:], more, carry=carry)` goes on.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which.
+    """
+    checked_model(model)
+    xs = checked_prompt(xs)
+    checks.positive_int("steps", steps)
+    key = None if key is None else checks.key("key", key)
+    temperature = checks.above("temperature", temperature, 0.0)
+    top_k = None if top_k is None else checks.positive_int("top_k", top_k)
+    stop = None if stop is None else checks.symbol("stop", stop)
+    return _generate(model, params, xs, carry, key, temperature, steps, top_k, stop)
+
+
+@functools.partial(jax.jit, static_argnums=(6, 7, 8))
+def _generate(
+    model: Model,
+    params: Params,
+    xs: jax.Array,
+    carry: Tree,
+    key: jax.Array | None,
+    temperature: Any,
+    steps: int,
+    top_k: int | None,
+    stop: int | None,
+) -> tuple[Tree, jax.Array]:
+    if xs.shape[0] > 1:
+        carry, _ = model.apply(params, xs[:-1], carry=carry)
+    elif carry is None:
+        carry = model.initial_carry(params, xs.shape[1:])
+
+    def step(state: tuple[Tree, jax.Array], key: jax.Array | None) -> tuple[tuple[Tree, jax.Array], jax.Array]:
+        carry, x = state
+        carry, logits = one_step(model, params, carry, x)
+        chosen = _choose(logits, key, temperature, top_k).astype(x.dtype)
+        if stop is not None:
+            chosen = jnp.where(x == stop, x, chosen)
+        return (carry, chosen), chosen
+
+    keys = None if key is None else jax.random.split(key, steps)
+    (carry, _), symbols = jax.lax.scan(step, (carry, xs[-1]), keys, length=steps)
+    return carry, symbols
+
+
+def _choose(logits: jax.Array, key: jax.Array | None, temperature: Any, top_k: int | None) -> jax.Array:
+    """A symbol for each row of logits [..., O]."""
+    if key is None:
+        return jnp.argmax(logits, -1)
+    if top_k is None:
+        return jax.random.categorical(key, logits / temperature)
+    best, symbols = jax.lax.top_k(logits, min(top_k, logits.shape[-1]))
+    drawn = jax.random.categorical(key, best / temperature)
+    return jnp.take_along_axis(symbols, drawn[..., None], -1)[..., 0]

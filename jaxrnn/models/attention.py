@@ -1,0 +1,180 @@
+"""Attention: how much a query looks at each step of a memory, and what it sees there."""
+
+import abc
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks, initializers
+from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.linear import FLOAT32, affine
+from jaxrnn.types import Options, Params, pytree
+
+
+class Memory(NamedTuple):
+    """What is attended to.
+
+    Attributes:
+      values: [*batch_shape, S, M], zeros past a row's length.
+      valid: bool [*batch_shape, S], or None: all steps are.
+    """
+
+    values: jax.Array
+    valid: jax.Array | None = None
+
+
+class Attention(Options, abc.ABC):
+    """A score for each pair of a query and a step of the memory; the weights are its softmax over the steps."""
+
+    Q: int
+    M: int
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array) -> Params:
+        """Draws the parameters."""
+
+    @abc.abstractmethod
+    def keys(self, params: Params, values: jax.Array) -> jax.Array:
+        """What queries are compared with, [*batch_shape, S, ...]: all that does not depend on the query."""
+
+    @abc.abstractmethod
+    def scores(self, params: Params, query: jax.Array, keys: jax.Array) -> jax.Array:
+        """The scores [..., *batch_shape, S] of queries [..., *batch_shape, Q]."""
+
+    def attend(self, params: Params, query: jax.Array, keys: jax.Array, memory: Memory) -> tuple[jax.Array, jax.Array]:
+        """What queries see: (context [..., *batch_shape, M], weights [..., *batch_shape, S]).
+
+        The weights of a row are positive up to its length, zero past it, and sum to 1; without any step the context is
+        zero.
+        """
+        scores = self.scores(params, query, keys)
+        if memory.valid is not None:
+            valid = jnp.broadcast_to(memory.valid, scores.shape)
+            scores = jnp.where(valid, scores, jnp.finfo(scores.dtype).min)
+            weights = zero_unless(valid, jax.nn.softmax(scores))
+        else:
+            weights = jax.nn.softmax(scores)
+        return jnp.einsum("...s,...sm->...m", weights, _like(memory.values, weights, 1)), weights
+
+
+def _like(x: jax.Array, query: jax.Array, extra: int) -> jax.Array:
+    """x with axes of size 1 before its own, so that it has `extra` axes more than a query."""
+    return x.reshape((1,) * (query.ndim + extra - x.ndim) + x.shape)
+
+
+@pytree
+class AdditiveAttention(Attention):
+    """See `additive_attention`."""
+
+    Q: int
+    M: int
+    A: int
+    w_init: initializers.Initializer = initializers.GLOROT
+    param_dtype: Any = FLOAT32
+
+    def init(self, key: jax.Array) -> Params:
+        q, m, v = jax.random.split(checks.key("key", key), 3)
+        return {
+            "w_q": self.w_init(q, (self.Q, self.A), self.param_dtype),
+            "w_m": self.w_init(m, (self.M, self.A), self.param_dtype),
+            "b": jnp.zeros(self.A, self.param_dtype),
+            "v": self.w_init(v, (self.A, 1), self.param_dtype),
+        }
+
+    def keys(self, params: Params, values: jax.Array) -> jax.Array:
+        return affine(values, params["w_m"], params["b"])
+
+    def scores(self, params: Params, query: jax.Array, keys: jax.Array) -> jax.Array:
+        z = affine(query, params["w_q"], None)[..., None, :]
+        return affine(jnp.tanh(z + _like(keys, z, 0)), params["v"], None)[..., 0]
+
+
+@pytree
+class DotAttention(Attention):
+    """See `dot_attention`."""
+
+    Q: int
+    M: int
+    general: bool = True
+    w_init: initializers.Initializer = initializers.GLOROT
+    param_dtype: Any = FLOAT32
+
+    def init(self, key: jax.Array) -> Params:
+        return {"w": self.w_init(checks.key("key", key), (self.M, self.Q), self.param_dtype)} if self.general else {}
+
+    def keys(self, params: Params, values: jax.Array) -> jax.Array:
+        return affine(values, params["w"], None) if self.general else values
+
+    def scores(self, params: Params, query: jax.Array, keys: jax.Array) -> jax.Array:
+        return jnp.einsum("...q,...sq->...s", query, _like(keys, query, 1))
+
+
+def additive_attention(
+    Q: int,
+    M: int,
+    A: int,
+    *,
+    w_init: initializers.Initializer = initializers.GLOROT,
+    param_dtype: Any = FLOAT32,
+) -> AdditiveAttention:
+    """Bahdanau's attention: score(q, m[s]) = tanh(q @ w_q + m[s] @ w_m + b) @ v.
+
+    Args:
+      Q: features of the query.
+      M: features of the memory.
+      A: features in which they are compared.
+      w_init: initialiser (key, shape, dtype) -> array.
+      param_dtype: dtype of the parameters.
+
+    Returns:
+      An Attention with the parameters {"w_q": [Q, A], "w_m": [M, A], "b": [A], "v": [A, 1]}, for
+      `jr.attention_decoder`.
+
+    Raises:
+      ValueError, TypeError: an option is out of range.
+
+    References:
+      Bahdanau et al. 2015, Neural machine translation by jointly learning to align and translate, arXiv:1409.0473.
+    """
+    return AdditiveAttention(
+        checks.positive_int("Q", Q),
+        checks.positive_int("M", M),
+        checks.positive_int("A", A),
+        checks.callable_("w_init", w_init),
+        checks.float_dtype("param_dtype", param_dtype),
+    )
+
+
+def dot_attention(
+    Q: int,
+    M: int,
+    *,
+    general: bool = True,
+    w_init: initializers.Initializer = initializers.GLOROT,
+    param_dtype: Any = FLOAT32,
+) -> DotAttention:
+    """Luong's attention: score(q, m[s]) = q . (m[s] @ w), his "general" form, or q . m[s], his "dot".
+
+    Args:
+      Q: features of the query.
+      M: features of the memory.
+      general: whether there is a `w`; without it Q and M must be equal.
+      w_init: initialiser (key, shape, dtype) -> array.
+      param_dtype: dtype of the parameters.
+
+    Returns:
+      An Attention with the parameters {"w": [M, Q]}, for `jr.attention_decoder`.
+
+    Raises:
+      ValueError, TypeError: an option is out of range.
+
+    References:
+      Luong et al. 2015, Effective approaches to attention-based neural machine translation, arXiv:1508.04025.
+    """
+    Q, M = checks.positive_int("Q", Q), checks.positive_int("M", M)
+    if not checks.flag("general", general) and Q != M:
+        raise ValueError(f"M: expected the {Q} features of the query with general=False, got {M}")
+    return DotAttention(
+        Q, M, general, checks.callable_("w_init", w_init), checks.float_dtype("param_dtype", param_dtype)
+    )

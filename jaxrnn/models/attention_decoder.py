@@ -1,0 +1,190 @@
+"""A layer that attends to a memory, such as the outputs of an encoder."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.arguments import checked_params, valid_steps
+from jaxrnn.gated import GatedCell
+from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.models.attention import Attention, Memory
+from jaxrnn.types import Call, Cell, Gradient, Model, Params, Tree, leaf, pytree
+from jaxrnn.unroll import unroll
+
+
+@pytree
+class AttentionDecoder(Model):
+    """See `attention_decoder`."""
+
+    cell: GatedCell = leaf()
+    attention: Attention = leaf()
+    attend: str = "after"
+    gradient: Gradient | None = leaf(default=None)
+    memory: Memory | None = leaf(default=None)
+
+    @property
+    def parts(self) -> tuple[Cell, ...]:
+        return (self.cell,)
+
+    @property
+    def features(self) -> tuple[int, int]:
+        D = self.cell.D - (self.attention.M if self.attend == "before" else 0)
+        return D, self.cell.H + self.attention.M
+
+    def init(self, key: jax.Array) -> Params:
+        cell, attention = jax.random.split(checks.key("key", key))
+        return {"cell": self.cell.init(cell), "attention": self.attention.init(attention)}
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self.cell.initial_carry(params["cell"], batch_shape)
+
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        carry, ys, _ = self.attending(params, carry, xs, call)
+        return carry, ys
+
+    def attending(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array, jax.Array]:
+        """As `run`, and the weights [T, *batch_shape, S]."""
+        checked_params(self, params)
+        xs, memory = checks.array("xs", xs), self.memory
+        if memory is None:
+            raise ValueError("model: expected a memory to attend to, got none; see jr.attach and jr.encoder_decoder")
+        if xs.ndim < 2 or memory.values.shape[:-2] != xs.shape[1:-1]:
+            raise ValueError(
+                f"xs: expected an array [T, *{memory.values.shape[:-2]}, D], with the rows of the memory, "
+                f"got {checks.short(xs)}"
+            )
+        own = params["attention"]
+        keys = self.attention.keys(own, memory.values)
+        gradient, key = call.gradient or self.gradient, call.key
+        options = {"lengths": call.lengths, "resets": call.resets, "key": key, "gradient": gradient}
+        if self.attend == "before":
+            looking = Looking(self.cell, self.attention, keys, memory)
+            carry, (ys, weights) = unroll(looking, params, xs, carry, **options)
+            return carry, ys, weights
+        carry, hs = unroll(self.cell, params["cell"], xs, carry, **options)
+        contexts, weights = self.attention.attend(own, hs, keys, memory)
+        ys = jnp.concatenate([hs, contexts.astype(hs.dtype)], -1)
+        if call.lengths is not None:
+            valid = valid_steps(call.lengths, xs.shape[0], xs.shape[1:-1])
+            ys, weights = zero_unless(valid, (ys, weights))
+        return carry, ys, weights
+
+
+@pytree
+class Looking(Cell):
+    """A cell that reads, beside its input, what its state before the step sees in a memory; y is (h and that, weights).
+
+    Attributes:
+      cell: with D + M input features.
+      attention: what it looks with.
+      keys: as the attention made them of the memory.
+      memory: what is looked at.
+    """
+
+    cell: GatedCell = leaf()
+    attention: Attention = leaf()
+    keys: jax.Array = leaf()
+    memory: Memory = leaf()
+
+    @property
+    def features(self) -> tuple[int, None]:
+        return self.cell.D - self.attention.M, None
+
+    def init(self, key: jax.Array) -> Params:
+        return AttentionDecoder(self.cell, self.attention).init(key)
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self.cell.initial_carry(params["cell"], batch_shape)
+
+    def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
+        return self.cell.noise(key, T, batch_shape)
+
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+        query = self.cell.hidden(carry)
+        context, weights = self.attention.attend(params["attention"], query, self.keys, self.memory)
+        carry, h = self.cell.step(params["cell"], carry, jnp.concatenate([x, context.astype(x.dtype)], -1), noise)
+        return carry, (jnp.concatenate([h, context.astype(h.dtype)], -1), weights)
+
+
+def attention_decoder(
+    cell: GatedCell,
+    attention: Attention,
+    *,
+    attend: Literal["after", "before"] = "after",
+    gradient: Gradient | None = None,
+) -> AttentionDecoder:
+    """A recurrent layer that looks at a memory at each step, and puts out y[t] = [h[t]; context[t]].
+
+    The memory is another sequence m[0] ... m[S-1], which `jr.encoder_decoder` or `jr.attach` hands in. The context is
+    the mean of m[s], weighted by the softmax over s of the attention's score of a query and m[s].
+
+    Args:
+      cell: a gated cell, such as a GRU.
+      attention: `jr.additive_attention(H, M, A)` or `jr.dot_attention(H, M)`.
+      attend: "after" (Luong): the query is h[t], and all steps look at once, after the loop. "before" (Bahdanau): the
+        query is h[t-1], and the cell reads [x[t]; context[t]], so it has M input features more than xs.
+      gradient: how to differentiate through time; None is `reverse_scan()`.
+
+    Returns:
+      A Model with the parameters {"cell", "attention"}, the carry of the cell and H + M output features.
+
+    Raises:
+      ValueError, TypeError: something is of the wrong type, or the features do not fit.
+
+    References:
+      Bahdanau et al. 2015, arXiv:1409.0473; Luong et al. 2015, arXiv:1508.04025 (global attention, no input feeding).
+    """
+    checks.instance("cell", cell, GatedCell, "such as jr.gru(D, H)")
+    checks.instance("attention", attention, Attention, "such as jr.dot_attention(H, M)")
+    checks.one_of("attend", attend, ("after", "before"))
+    if attention.Q != cell.H:
+        raise ValueError(f"attention: expected queries of {cell.H} features, the cell's, got {attention.Q}")
+    if attend == "before" and cell.D <= attention.M:
+        raise ValueError(
+            f'cell: expected more input features than the memory\'s {attention.M} with attend="before", as it reads '
+            f"[x; context], got {cell.D}"
+        )
+    gradient = None if gradient is None else checks.instance("gradient", gradient, Gradient)
+    return AttentionDecoder(cell, attention, attend, gradient)
+
+
+def attach(model: Model, values: Any, *, lengths: Any = None) -> Model:
+    """A model whose attention looks at a memory.
+
+    What decodes step by step (`jr.generate`, `jr.beam_search`) takes such a model.
+
+    Args:
+      model: with an `attention_decoder` somewhere in it; all of them get the memory.
+      values: the memory [S, *batch_shape, M].
+      lengths: integers [*batch_shape]: row b has lengths[b] steps. None: all have S.
+
+    Returns:
+      The model, with the same parameters.
+
+    Raises:
+      ValueError, TypeError: there is no attention in it, or an argument does not fit.
+    """
+    checks.instance("model", model, Model)
+    values = checks.array("values", values)
+    if values.ndim < 2 or values.shape[0] < 1:
+        raise ValueError(f"values: expected an array [S, ..., M] of at least one step, got {checks.short(values)}")
+    valid = None if lengths is None else valid_steps(lengths, values.shape[0], values.shape[1:-1])
+    if valid is not None:
+        values, valid = zero_unless(valid, values), jnp.moveaxis(valid, 0, -1)
+    memory, found = Memory(jnp.moveaxis(values, 0, -2), valid), []
+
+    def attached(part: Any) -> Any:
+        if not isinstance(part, AttentionDecoder):
+            return part
+        if values.shape[-1] != part.attention.M:
+            raise ValueError(f"values: expected {part.attention.M} features, [S, ..., M], got {checks.short(values)}")
+        found.append(part)
+        return dataclasses.replace(part, memory=memory)  # pyright: ignore[reportArgumentType]
+
+    model = jax.tree.map(attached, model, is_leaf=lambda part: isinstance(part, AttentionDecoder))
+    if not found:
+        raise ValueError(f"model: expected one with a jr.attention_decoder in it, got {model!r}")
+    return model

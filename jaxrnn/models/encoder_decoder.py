@@ -1,0 +1,137 @@
+"""One sequence into another."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxrnn import checks
+from jaxrnn.models.attention_decoder import AttentionDecoder, attach
+from jaxrnn.models.chain import Chain
+from jaxrnn.models.composite import Composite
+from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+
+
+class Pair(NamedTuple):
+    """What an encoder-decoder reads.
+
+    Attributes:
+      source: [S, *batch_shape, ...], for the encoder.
+      previous: [T, *batch_shape, ...], for the decoder: the target one step late, so that its output at step t is about
+        the target at step t (teacher forcing).
+    """
+
+    source: Any
+    previous: Any
+
+
+@pytree
+class EncoderDecoder(Composite):
+    """See `encoder_decoder`."""
+
+    encoder: Model = leaf()
+    decoder: Model = leaf()
+
+    @property
+    def parts(self) -> tuple[Model, Model]:
+        return self.encoder, self.decoder
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return "encoder", "decoder"
+
+    @property
+    def features(self) -> tuple[None, int | None]:
+        return None, self.decoder.features[1]
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self.decoder.initial_carry(params["decoder"], batch_shape)
+
+    def reads(self, batch: dict[str, Any]) -> Pair:
+        checks.entry("batch", batch, "previous")
+        return Pair(batch["xs"], batch["previous"])
+
+    def encode(self, params: Params, source: Any, *, lengths: Any = None, **options: Any) -> Model:
+        """The decoder, attached to what the encoder makes of a source; its parameters are params["decoder"]."""
+        _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, **options)
+        return attach(self.decoder, values, lengths=lengths)
+
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        source, previous = _pair(xs)
+        if call.resets is not None:
+            raise ValueError("resets: expected None for an encoder-decoder, whose source is one sequence")
+        (*_, k_encoder), (_, _, p_decoder, _, k_decoder) = self.shares(params, None, call)
+        with checks.within("encoder"):
+            decoder = self.encode(params, source, lengths=call.lengths, key=k_encoder, gradient=call.gradient)
+        with checks.within("decoder"):
+            return decoder.apply(p_decoder, previous, carry=carry, key=k_decoder, gradient=call.gradient)
+
+
+def _pair(xs: Any) -> Pair:
+    if not isinstance(xs, tuple) or len(xs) != 2:
+        raise TypeError(f"xs: expected a pair (source, previous), got {checks.short(xs)}")
+    return Pair(*xs)
+
+
+def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
+    """A sequence into another of another length: the decoder attends to the encoder's outputs.
+
+    `apply` takes a pair of sequences as xs, (source, previous), and `lengths` of the source; the decoder reads
+    `previous` [T, *batch_shape, ...], the target one step late, whatever its length: what comes after a target's end
+    changes nothing before it, and is the loss's business. In a batch of data the two are "xs" and "previous".
+
+    To decode step by step, `attached = model.encode(params, source, lengths=lengths)` is a model for `jr.generate` and
+    `jr.beam_search`, with the parameters params["decoder"].
+
+    Args:
+      encoder: its outputs, [S, *batch_shape, M], are what the decoder looks at.
+      decoder: a model that reads forward, with a `jr.attention_decoder` in it.
+
+    Returns:
+      A Model with the parameters {"encoder", "decoder"} and the carry of the decoder.
+
+    Raises:
+      ValueError, TypeError: something is no model, the encoder has no output at each step, or the features do not fit.
+
+    References:
+      Sutskever et al. 2014, arXiv:1409.3215; Bahdanau et al. 2015, arXiv:1409.0473.
+    """
+    checks.instance("encoder", encoder, Model, "put cells into jr.stack([cell, ...])")
+    checks.instance("decoder", decoder, Model, "put cells into jr.stack([cell, ...])")
+    if not encoder.keeps_time:
+        raise ValueError(f"encoder: expected one with an output at each step, got {encoder!r}, which ends in last")
+    for layer in jax.tree.leaves(decoder, is_leaf=lambda part: isinstance(part, AttentionDecoder)):
+        if isinstance(layer, AttentionDecoder):
+            M = encoder.features[1]
+            if M is not None and M != layer.attention.M:
+                raise ValueError(f"decoder: expected attention to {M} features, the encoder's, got {layer.attention.M}")
+            return EncoderDecoder(encoder, decoder)
+    raise ValueError(f"decoder: expected one with a jr.attention_decoder in it, got {decoder!r}")
+
+
+def attention_weights(
+    model: EncoderDecoder, params: Params, source: Any, previous: Any, *, lengths: Any = None
+) -> jax.Array:
+    """How much the decoder looks at each step of the source while it reads the steps of `previous`.
+
+    Args:
+      model: its decoder is a `jr.attention_decoder`, or a chain with one in it.
+      params: its parameters.
+      source: [S, *batch_shape, ...].
+      previous: [T, *batch_shape, ...].
+      lengths: of the source, integers [*batch_shape]; None: all rows have S steps.
+
+    Returns:
+      The weights [T, *batch_shape, S], which sum to 1 over the last axis; zero past a source's length.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which.
+    """
+    checks.instance("model", model, EncoderDecoder, "make one with jr.encoder_decoder")
+    decoder, p, xs = model.encode(params, source, lengths=lengths), params["decoder"], previous
+    models = decoder.models if isinstance(decoder, Chain) else (decoder,)
+    for i, part in enumerate(models):
+        own = p[str(i)] if isinstance(decoder, Chain) else p
+        if isinstance(part, AttentionDecoder):
+            return part.attending(own, None, xs, Call())[2]
+        _, xs = part.apply(own, xs)
+    raise ValueError("model: expected a decoder that is a chain with an attention_decoder in it, got another")
