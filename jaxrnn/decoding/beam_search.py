@@ -107,7 +107,7 @@ def _beam_search(
         scores, best = jax.lax.top_k(together, beam)
         parents, chosen = best // O, (best % O).astype(x.dtype)
         carry, ended, lengths = pick((carry, ended, lengths), parents)
-        lengths = lengths + ~ended
+        lengths = lengths + (~ended).astype(jnp.int32)
         if stop is not None:
             ended = ended | (chosen == stop)
         return (carry, chosen, scores, ended, lengths), (parents, chosen)
@@ -129,4 +129,4 @@ def _beam_search(
         return pick(parents, at), pick(chosen, at)
 
     _, symbols = jax.lax.scan(back, order, (parents, chosen), reverse=True)
-    return Beams(symbols, lengths - ended if stop is not None else lengths, scores)
+    return Beams(symbols, lengths - ended.astype(jnp.int32), scores)
