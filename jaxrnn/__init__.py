@@ -43,6 +43,7 @@ from jaxrnn.models.dropout import dropout
 from jaxrnn.models.embed import embed
 from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
+from jaxrnn.models.mean_over_time import mean_over_time
 from jaxrnn.models.stack import stack
 from jaxrnn.rtrl import rtrl_start, rtrl_step
 from jaxrnn.sweeps.distributions import choice, log_uniform, uniform
@@ -57,6 +58,7 @@ from jaxrnn.sweeps.task import ModelTask, Task, task
 from jaxrnn.training.evaluate import evaluate
 from jaxrnn.training.fit import FitResult, fit
 from jaxrnn.training.history import History
+from jaxrnn.training.padding import padded
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import make_train_step
 from jaxrnn.types import Cell, Gradient, Model
@@ -124,7 +126,9 @@ __all__ = [
     "lstm",
     "lyapunov_spectrum",
     "make_train_step",
+    "mean_over_time",
     "mean_squared_error",
+    "padded",
     "plan",
     "plot_curves",
     "plot_gate_statistics",
