@@ -55,10 +55,12 @@ from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.space import grid, random, table, zipped
 from jaxrnn.sweeps.sweep import sweep
 from jaxrnn.sweeps.task import ModelTask, Task, task
+from jaxrnn.training.buckets import Bucketed, bucketed
 from jaxrnn.training.evaluate import evaluate
 from jaxrnn.training.fit import FitResult, fit
 from jaxrnn.training.history import History
 from jaxrnn.training.padding import padded
+from jaxrnn.training.prefetch import prefetch
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import make_train_step
 from jaxrnn.types import Cell, Gradient, Model
@@ -69,6 +71,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "BidirectionalCarry",
+    "Bucketed",
     "Cell",
     "Elman",
     "FirstNonFinite",
@@ -95,6 +98,7 @@ __all__ = [
     "autodiff",
     "bidirectional",
     "binary_cross_entropy",
+    "bucketed",
     "cell",
     "chain",
     "check_gradients",
@@ -139,6 +143,7 @@ __all__ = [
     "plot_state_jacobians",
     "plot_sweep",
     "plot_weight_contributions",
+    "prefetch",
     "product_norms",
     "random",
     "residual",
