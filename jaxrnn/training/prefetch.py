@@ -1,18 +1,22 @@
 """Batches that a thread reads and puts on the device before they are asked for."""
 
-import atexit
 import queue
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.training.data import Batch
 
-SECONDS_AT_EXIT = 1.0
-"""How long the interpreter's exit waits for a thread that is still reading."""
+PATIENCE = 1.0
+"""How many seconds the end of an iteration, or of the program, waits for a thread that is still reading."""
+
+Ready = queue.Queue[tuple[bool, Any]]
+"""(True, a batch), and at the end (False, an error or None)."""
 
 
 class Prefetched:
@@ -22,35 +26,36 @@ class Prefetched:
         self.run = getattr(batches, "run", None)
         self._batches, self._size, self._device = batches, size, device
 
-    def __iter__(self) -> Iterator[Batch]:
-        ready: queue.Queue[tuple[bool, Any]] = queue.Queue(self._size)
+    def __iter__(self) -> "Ahead":
+        return Ahead(iter(self._batches), self._size, self._device)
+
+
+class Ahead:
+    """An iterator over what its thread has read."""
+
+    def __init__(self, batches: Iterator[Batch], size: int, device: Any):
+        self._ready: Ready = queue.Queue(size)
         stop = threading.Event()
-        arguments = iter(self._batches), ready, stop, self._device
+        arguments = batches, self._ready, stop, device  # not the iterator itself, or nobody could abandon it
         thread = threading.Thread(target=_read, args=arguments, name="jaxrnn.prefetch", daemon=True)
-
-        def end() -> None:
-            """The thread ends at its next batch: what it puts then finds a free place."""
-            stop.set()
-            while not ready.empty():
-                ready.get_nowait()
-
-        def end_and_wait() -> None:
-            end()
-            thread.join(SECONDS_AT_EXIT)
-
-        atexit.register(end_and_wait)
+        self._end = weakref.finalize(self, _end, self._ready, stop, thread)
         thread.start()
-        try:
-            while True:
-                more, value = ready.get()
-                if not more:
-                    if value is not None:
-                        raise value
-                    return
-                yield value
-        finally:
-            end()
-            atexit.unregister(end_and_wait)
+
+    def __iter__(self) -> "Ahead":
+        return self
+
+    def __next__(self) -> Batch:
+        if not self._end.alive:
+            raise StopIteration
+        more, value = self._ready.get()
+        if more:
+            return value
+        self.close()
+        raise StopIteration if value is None else value
+
+    def close(self) -> None:
+        """Ends the thread, as soon as it has read the batch under way."""
+        self._end()
 
 
 def prefetch(batches: Iterable[Batch], size: int = 2, device: Any = None) -> Prefetched:
@@ -79,14 +84,16 @@ def prefetch(batches: Iterable[Batch], size: int = 2, device: Any = None) -> Pre
     return Prefetched(batches, size, device)
 
 
-def _read(batches: Iterator[Batch], ready: queue.Queue[tuple[bool, Any]], stop: threading.Event, device: Any) -> None:
-    """What the thread does: (True, batch) for each batch, then (False, the error or None)."""
+def _read(batches: Iterator[Batch], ready: Ready, stop: threading.Event, device: Any) -> None:
+    """What the thread does."""
     error = None
     try:
         for batch in batches:
             if stop.is_set():
                 return
-            copied = jax.device_put(batch, device, may_alias=False)  # the iterable may write over its arrays
+            checks.instance("batches: a batch", batch, dict)
+            # A copy: the iterable may write over its arrays.
+            copied = {name: x if x is None else jnp.array(x, copy=True, device=device) for name, x in batch.items()}
             ready.put((True, jax.block_until_ready(copied)))
             if stop.is_set():
                 return
@@ -94,3 +101,12 @@ def _read(batches: Iterator[Batch], ready: queue.Queue[tuple[bool, Any]], stop: 
         error = raised
     if not stop.is_set():
         ready.put((False, error))
+
+
+def _end(ready: Ready, stop: threading.Event, thread: threading.Thread) -> None:
+    """Stops a thread: what it still puts finds a free place, and is the last."""
+    stop.set()
+    while not ready.empty():
+        ready.get_nowait()
+    if thread is not threading.current_thread():
+        thread.join(PATIENCE)
