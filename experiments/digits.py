@@ -71,7 +71,7 @@ SMOKE = Config(hidden=8, steps=20)
 
 def load(config: Config) -> dict[str, dict[str, np.ndarray]]:
     """The digits as {"train", "validation", "test"}, each {"xs": [T, N, D], "targets": [N]}."""
-    images, targets = load_digits(return_X_y=True)
+    images, targets = map(np.asarray, load_digits(return_X_y=True))
     images = (images / 16.0).astype(np.float32)
     if config.permute:
         images = images[:, np.random.default_rng(config.seed).permutation(64)]

@@ -48,6 +48,7 @@ from jaxrnn.models.embed import embed
 from jaxrnn.models.encoder_decoder import EncoderDecoder, attention_weights, encoder_decoder
 from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
+from jaxrnn.models.mean_over_time import mean_over_time
 from jaxrnn.models.stack import stack
 from jaxrnn.rtrl import rtrl_start, rtrl_step
 from jaxrnn.sweeps.distributions import choice, log_uniform, uniform
@@ -59,9 +60,12 @@ from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.space import grid, random, table, zipped
 from jaxrnn.sweeps.sweep import sweep
 from jaxrnn.sweeps.task import ModelTask, Task, task
+from jaxrnn.training.buckets import Bucketed, bucketed
 from jaxrnn.training.evaluate import evaluate
 from jaxrnn.training.fit import FitResult, fit
 from jaxrnn.training.history import History
+from jaxrnn.training.padding import padded
+from jaxrnn.training.prefetch import prefetch
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import make_train_step
 from jaxrnn.types import Cell, Gradient, Model
@@ -73,6 +77,7 @@ __all__ = [
     "LSTM",
     "Beams",
     "BidirectionalCarry",
+    "Bucketed",
     "Cell",
     "Elman",
     "EncoderDecoder",
@@ -105,6 +110,7 @@ __all__ = [
     "beam_search",
     "bidirectional",
     "binary_cross_entropy",
+    "bucketed",
     "cell",
     "chain",
     "check_gradients",
@@ -139,7 +145,9 @@ __all__ = [
     "lstm",
     "lyapunov_spectrum",
     "make_train_step",
+    "mean_over_time",
     "mean_squared_error",
+    "padded",
     "plan",
     "plot_curves",
     "plot_gate_statistics",
@@ -150,6 +158,7 @@ __all__ = [
     "plot_state_jacobians",
     "plot_sweep",
     "plot_weight_contributions",
+    "prefetch",
     "product_norms",
     "random",
     "residual",

@@ -169,12 +169,17 @@ def same_dtypes(name: str, value: Any, expected: Any) -> None:
             raise TypeError(f"{name}{jax.tree_util.keystr(path)}: expected {short(want)}, got {short(got)}")
 
 
+def same_entries(name: str, value: Any, expected: dict[str, Any]) -> None:
+    """Raises unless `value` is a dict with the entries of `expected`."""
+    if not isinstance(value, dict) or set(value) != set(expected):
+        got = f"a dict with {sorted(map(str, value))}" if isinstance(value, dict) else short(value)
+        raise ValueError(f"{name}: expected a dict with the entries {sorted(expected)}, got {got}")
+
+
 def same_tree(name: str, value: Any, expected: Any, *, rows: bool = False) -> None:
     """A tree of arrays with the structure and shapes of `expected`; with `rows`, any batch axes may stand before."""
     if isinstance(expected, dict):
-        if not isinstance(value, dict) or set(value) != set(expected):
-            got = f"a dict with {sorted(map(str, value))}" if isinstance(value, dict) else short(value)
-            raise ValueError(f"{name}: expected a dict with the entries {sorted(expected)}, got {got}")
+        same_entries(name, value, expected)
         for key in expected:
             same_tree(f"{name}[{key!r}]", value[key], expected[key], rows=rows)
     elif isinstance(expected, tuple):

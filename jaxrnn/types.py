@@ -44,11 +44,23 @@ def pytree(cls: type[_T]) -> type[_T]:
     """Makes a class a frozen dataclass and a JAX pytree; its fields are static, but for those declared by `leaf`."""
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
-    return jax.tree_util.register_dataclass(
-        cls,
-        data_fields=[f.name for f in fields if f.metadata.get("leaf")],
-        meta_fields=[f.name for f in fields if not f.metadata.get("leaf")],
-    )
+    data = [f.name for f in fields if f.metadata.get("leaf")]
+    static = [f.name for f in fields if not f.metadata.get("leaf")]
+
+    def flatten(value: Any) -> tuple[list[Any], tuple[Any, ...]]:
+        return [getattr(value, name) for name in data], tuple(getattr(value, name) for name in static)
+
+    def flatten_with_keys(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        children, options = flatten(value)
+        return [(jax.tree_util.GetAttrKey(name), x) for name, x in zip(data, children, strict=True)], options
+
+    def unflatten(options: Any, children: Any) -> _T:
+        return cls(**dict(zip(data, children, strict=True)), **dict(zip(static, options, strict=True)))
+
+    # Not `register_dataclass`: in jaxlib 0.10.2 the structures of two such classes with equal fields are equal, and jit
+    # now and then runs the program of one on the other.
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
 
 
 class Options:

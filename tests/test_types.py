@@ -130,3 +130,12 @@ def test_cells_are_frozen_and_survive_flattening(entry):
 def test_a_wrong_option_is_named(error, message, build):
     with pytest.raises(error, match=message):
         build()
+
+
+def test_classes_of_equal_fields_have_structures_of_their_own():
+    """Else jit may run the program of one on the other."""
+    last, mean = jr.chain(jr.last()), jr.chain(jr.mean_over_time())
+    assert jax.tree.structure(last) != jax.tree.structure(mean)
+    assert jax.tree.structure(last) == jax.tree.structure(jr.chain(jr.last()))
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(jr.chain(jr.dropout(0.1)))]
+    assert paths == [".models[0].rate"]

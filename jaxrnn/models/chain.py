@@ -91,7 +91,8 @@ def chain(*models: Model) -> Chain:
     for i, model in enumerate(models):
         if model.needs_time and not all(before.keeps_time for before in models[:i]):
             raise ValueError(
-                f"models[{i}]: expected a model that needs no time axis behind last, got {checks.short(model)}"
+                f"models[{i}]: expected a model that needs no time axis behind last or mean_over_time, got "
+                f"{checks.short(model)}"
             )
     return Chain(models)
 

@@ -6,39 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn import checks
-from jaxrnn.arguments import checked_resets, valid_steps
-from jaxrnn.models.stateless import Stateless
-from jaxrnn.types import Call, Params, Tree, pytree
+from jaxrnn.arguments import valid_steps
+from jaxrnn.models.pooling import Pooling
+from jaxrnn.types import pytree
 
 
 @pytree
-class Last(Stateless):
+class Last(Pooling):
     """See `last`."""
 
-    @property
-    def keeps_time(self) -> bool:
-        return False
-
-    @property
-    def needs_time(self) -> bool:
-        return True
-
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
-        xs = checks.array("xs", xs)
-        if xs.ndim < 1 or xs.shape[0] < 1:
-            raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
-        super().run(params, carry, xs, call._replace(lengths=None, resets=None))
-        if call.resets is not None:
-            batch_axes = xs.ndim - 2 if call.lengths is None else np.ndim(call.lengths)
-            checked_resets(call.resets, xs.shape[0], xs.shape[1 : 1 + batch_axes])
-        return (), at_last_step(xs, call.lengths)
-
-    def check(self, xs: jax.Array) -> None:
-        pass
-
-    def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
-        return xs
+    def pooled(self, xs: jax.Array, lengths: Any) -> jax.Array:
+        return at_last_step(xs, lengths)
 
 
 def at_last_step(xs: jax.Array, lengths: Any) -> jax.Array:

@@ -1,6 +1,5 @@
-"""Data sets: dicts of arrays in memory, rows drawn from them, and iterators of batches."""
+"""Data sets: dicts of arrays in memory, and rows drawn from them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -102,28 +101,3 @@ def shuffled_rows(key: jax.Array, step: jax.Array, steps: int, N: int, batch_siz
     orders = jax.vmap(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), N))(epochs)
     batches = orders[:, : per_epoch * batch_size].reshape(-1, batch_size)
     return jax.lax.dynamic_slice_in_dim(batches, step - first * per_epoch, steps)
-
-
-def stacked(
-    batches: Iterator[Batch], count: int, length: int, first: dict[str, jax.Array]
-) -> tuple[dict[str, jax.Array], int]:
-    """The next `count` batches of an iterator as arrays [length, ...]: (arrays, how many there were).
-
-    The last one is repeated to fill the length. `first` is empty before the first call, then holds the first batch.
-
-    Raises:
-      ValueError, TypeError: a batch is of another shape or dtype than the first.
-    """
-    taken = []
-    for batch in batches:
-        arrays = checked_batch("data", batch)
-        if first:
-            arrays = checks.array_tree("data: a batch", arrays, first)
-        first.update(first or arrays)
-        taken.append(arrays)
-        if len(taken) == count:
-            break
-    if not taken:
-        return {}, 0
-    filled = taken + [taken[-1]] * (length - len(taken))
-    return {entry: jnp.stack([batch[entry] for batch in filled]) for entry in taken[0]}, len(taken)

@@ -1,17 +1,37 @@
 """What each block of a run reads, from a dict of arrays or from batches."""
 
-import itertools
-from collections.abc import Callable, Iterable, Sized
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
 from jaxrnn import checks
 from jaxrnn.gradients.truncated import Truncated
 from jaxrnn.models.bidirectional import reads_backward
-from jaxrnn.training.data import checked_batch, checked_data, rows_of, stacked
+from jaxrnn.training.batches import Batches, Read
+from jaxrnn.training.data import checked_data
 from jaxrnn.training.placement import check_rows, everywhere
 from jaxrnn.types import Gradient
+
+
+class Feed(Protocol):
+    """Hands a run its data, block by block."""
+
+    @property
+    def axes(self) -> dict[str, int] | None:
+        """Which of each array's axes has the rows; None if the data are batches, one for each step."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many rows the streams have; 0 if the data are none."""
+        ...
+
+    def skip(self, steps: int) -> None:
+        """Passes over what so many steps read."""
+
+    def read(self, steps: int) -> Read:
+        """What the next block reads, which has at most `steps` steps."""
+        ...
 
 
 def window(gradient: Gradient | None, model: Any) -> int | None:
@@ -33,57 +53,41 @@ def window(gradient: Gradient | None, model: Any) -> int | None:
 
 def feeding(
     data: Any, batch_size: int | None, length: int, k: int | None, mesh: jax.sharding.Mesh | None = None
-) -> tuple[Callable[[int], tuple[Any, int]], Any, int]:
-    """A function n -> (what n steps read, for how many steps it lasts), the rows' axes of a dict, the rows of streams.
+) -> Feed:
+    """The feed of blocks of at most `length` steps; `k` as `window` says. With a mesh all is on each of its devices."""
+    if not isinstance(data, dict):
+        return Batches(data, batch_size, length, k, mesh)
+    arrays, axes = checked_data("data", data)
+    T, N = arrays["xs"].shape[:2]
+    if k is not None:
+        if k > T:
+            raise ValueError(f"gradient: expected k1 of at most the T = {T} steps of data, got {k}")
+        if batch_size not in (None, N):
+            raise ValueError(
+                f"batch_size: expected None with gradient=truncated(k, k): all {N} rows are streams that go on "
+                f"together, got {batch_size}; give truncation to the layers, jr.stack(cells, gradient=...), for "
+                "minibatches of whole sequences"
+            )
+        check_rows("data", N, mesh)
+        return InMemory(everywhere(arrays, mesh), axes, N, length)
+    if batch_size is None:
+        raise ValueError(f"batch_size: expected how many of the {N} rows a minibatch has, got None")
+    if checks.positive_int("batch_size", batch_size) > N:
+        raise ValueError(f"batch_size: expected at most the {N} rows of data, got {batch_size}")
+    check_rows("batch_size", batch_size, mesh)
+    return InMemory(everywhere(arrays, mesh), axes, 0, length)
 
-    Called with -n the function skips n steps. With a mesh all of it is on each of its devices.
-    """
-    if isinstance(data, dict):
-        arrays, axes = checked_data("data", data)
-        if k is not None:
-            T, N = arrays["xs"].shape[:2]
-            if k > T:
-                raise ValueError(f"gradient: expected k1 of at most the T = {T} steps of data, got {k}")
-            if batch_size not in (None, N):
-                raise ValueError(
-                    f"batch_size: expected None with gradient=truncated(k, k): all {N} rows are streams that go on "
-                    f"together, got {batch_size}; give truncation to the layers, jr.stack(cells, gradient=...), for "
-                    "minibatches of whole sequences"
-                )
-            check_rows("data", N, mesh)
-            arrays = everywhere(arrays, mesh)
-            return lambda count: (arrays, max(count, 0)), axes, N
-        if batch_size is None:
-            raise ValueError(f"batch_size: expected how many of the {rows_of(arrays)} rows a minibatch has, got None")
-        if checks.positive_int("batch_size", batch_size) > rows_of(arrays):
-            raise ValueError(f"batch_size: expected at most the {rows_of(arrays)} rows of data, got {batch_size}")
-        check_rows("batch_size", batch_size, mesh)
-        arrays = everywhere(arrays, mesh)
-        return lambda count: (arrays, max(count, 0)), axes, 0
-    if not isinstance(data, Iterable):
-        raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
-    if isinstance(data, (list, tuple)) and not all(isinstance(batch, dict) for batch in data):
-        raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
-    if isinstance(data, Sized) and not len(data):
-        raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")
-    if batch_size is not None:
-        raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
-    batches, rows = iter(data), 0
-    first_batch = next(batches, None) if k is not None else None
-    if first_batch is not None:
-        T, rows = checked_batch("data", first_batch)["xs"].shape[:2]
-        if k != T:
-            raise ValueError(f"gradient: expected k1 = {T}, the steps of a batch, got {k}")
-        batches = itertools.chain([first_batch], batches)
 
-    first: dict[str, jax.Array] = {}
+class InMemory(NamedTuple):
+    """A dict of arrays, the same for all blocks, which find their rows in it themselves; see `Feed`."""
 
-    def feed(count: int) -> tuple[Any, int]:
-        if count <= 0:
-            for _ in itertools.islice(batches, -count):
-                pass
-            return {}, 0
-        found, count = stacked(batches, count, length, first)
-        return everywhere(found, mesh), count
+    arrays: dict[str, jax.Array]
+    axes: dict[str, int] | None
+    rows: int
+    length: int
 
-    return feed, None, rows
+    def skip(self, steps: int) -> None:
+        pass
+
+    def read(self, steps: int) -> Read:
+        return Read(self.arrays, min(steps, self.length), False)

@@ -72,7 +72,7 @@ def fit(
     run_dir: Any = None,
     progress: bool = True,
 ) -> FitResult:
-    """Trains a model: blocks of steps, each block one compiled call, all of them one compile.
+    """Trains a model: blocks of steps, each block one compiled call, all of one shape one compile.
 
     Args:
       model: the model.
@@ -82,15 +82,19 @@ def fit(
       data: a dict of arrays that hold all rows: "xs" [T, N, ...], and what the loss needs: sequences [T, N, ...], the
         rest [N, ...]; "lengths" [N] and "resets" [T, N] also go to the model. Minibatches are drawn from it without
         replacement, shuffled anew in each epoch, inside the compiled program. Or an iterable of batches, each such a
-        dict, all of one shape; training ends when it does. A resumed run skips as many batches as it has seen. With
-        `gradient=jr.truncated(k, k)` the rows are streams, see below.
+        dict, with the same entries and dtypes; training ends when it does. A resumed run skips as many batches as it
+        has seen. Consecutive batches of one shape go into one compiled call; each shape, of at most 32, compiles once
+        (`jr.bucketed` makes few of them, `jr.prefetch` reads ahead). An attribute `run` of the iterable says after how
+        many batches the shape may change, so that no call is compiled for more. With `gradient=jr.truncated(k, k)` the
+        rows are streams, see below, and all batches have one shape.
       key: for parameters, order and dropout; the same key gives the same run.
       steps: how many steps the run has in all.
       batch_size: rows in a minibatch; only for a dict.
       metrics: further functions (ys, batch) -> scalar to measure at each step, by name.
-      validation: a dict like `data`; after each block the loss and the metrics are measured on it, without noise, as
-        `evaluate` does: as means over 1,024 rows at a time.
-      block: steps in one compiled call.
+      validation: a dict like `data`; after each `block` steps and at the end the loss and the metrics are measured on
+        it, without noise, as `evaluate` does: as means over 1,024 rows at a time.
+      block: steps in one compiled call, or fewer where the shape of the batches changes; and from one validation to the
+        next.
       patience: stop after this many validations without a lower loss. None: never.
       params: parameters to start from, instead of freshly drawn ones.
       gradient: how to differentiate through time; None for what the layers were built with. `jr.truncated(k, k)` trains
@@ -127,14 +131,14 @@ def fit(
         if validation is None:
             raise ValueError("validation: expected a dict of arrays with patience, got None")
     every = steps if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
-    length = min(block, steps, every)
+    length = min(block, steps, every, getattr(data, "run", None) or block)
     k, mesh = window(gradient, model), checks.mesh("mesh", mesh)
-    feed, axes, rows = feeding(data, batch_size, length, k, mesh)
+    feed = feeding(data, batch_size, length, k, mesh)
     held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
-    task = Task(model, loss, optimizer, metrics, gradient, axes, held_out_axes, batch_size or 0, k, mesh)
+    task = Task(model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, k, mesh)
     same = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     run = jax.jit(make_block(task, length), donate_argnums=0, out_shardings=same)
-    state = train_state(model, optimizer, key=key, params=params, streams=None if k is None else rows)
+    state = train_state(model, optimizer, key=key, params=params, streams=None if k is None else feed.rows)
     now, history = Progress(state, None if validation is None else no_best(state.params)), History()
 
     with contextlib.ExitStack() as stack:
@@ -148,33 +152,34 @@ def fit(
         first = int(now.state.step)
         if first > steps:
             raise ValueError(f"steps: expected at least the {first} that the run in run_dir has taken, got {steps}")
-        feed(-first)
+        feed.skip(first)
         now, held_out = everywhere((now, held_out), mesh)
         history.stopped = _reason_to_stop(history, patience)
 
-        compiled, saved_at = None, time.monotonic()
+        programs, saved_at = {}, time.monotonic()  # one for each shape of the data
         diagnose = make_diagnose(task)
         bar = stack.enter_context(tqdm(total=steps, initial=first, unit="step", disable=not progress))
         while history.steps < steps and history.stopped == "steps":
             asked = min(steps - history.steps, block - history.steps % block, every - history.steps % every)
-            batches, count = feed(asked)
+            batches, count, ended = feed.read(asked)
             if count == 0:
                 history.stopped = "data"
                 break
             reached = history.steps + count
-            due = reached % block == 0 or reached == steps or count < asked  # the data have ended
+            due = reached % block == 0 or reached == steps or ended
             bounds = everywhere((jnp.asarray(reached, jnp.int32), jnp.asarray(due)), mesh)
             arguments = now, batches, held_out, *bounds
-            if compiled is None:
+            shapes = tuple(x.shape for x in jax.tree.leaves(batches))
+            if shapes not in programs:
                 if diagnose_every is not None:
                     jax.eval_shape(diagnose, now.state.params, probe(task, batches))  # raises if it can't
                 bar.set_description("compiling")
                 start = time.perf_counter()
-                compiled = run.lower(*arguments).compile()
+                programs[shapes] = run.lower(*arguments).compile()
                 history.compile_seconds += time.perf_counter() - start
                 bar.set_description("training")
             start = time.perf_counter()
-            now, report = compiled(*arguments)
+            now, report = programs[shapes](*arguments)
             interrupted = anywhere(_wait(report), mesh)
             history.run_seconds += time.perf_counter() - start
             history.extend(report.train, report.validation if due else {}, count)

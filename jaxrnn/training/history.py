@@ -20,7 +20,8 @@ class History:
       validation_steps: int, after how many steps each validation took place.
       diagnostics: with `diagnose_every`, by name, a value for each look at the gradient: "gradient_norm/0/w_h" and the
         like, the norm of a parameter's gradient, [looks]; "norm_by_lag/0/0 LSTM", a layer's `gradient_norm_by_lag`,
-        [looks, K+1]; "saturated/0/0 LSTM/f", the saturated share of a gate, mean over time, [looks].
+        [looks, K+1], NaN past the steps of a shorter batch; "saturated/0/0 LSTM/f", the saturated share of a gate, mean
+        over time, [looks].
       diagnostic_steps: int, after how many steps each look took place.
       compile_seconds: what compiling took, in seconds; a resumed run's include those before.
       run_seconds: what running took, in seconds, without compiling.
@@ -75,6 +76,8 @@ class History:
         """Adds one look at the gradient, after the steps taken so far."""
         for name, value in jax.tree.map(np.asarray, diagnostics).items():
             past = self.diagnostics.get(name, np.zeros((0, *value.shape), value.dtype))
+            if value.ndim:  # lags: as many as the batch had steps
+                past, value = _wider(past, value.size), _wider(value, past.shape[-1])
             self.diagnostics[name] = np.concatenate([past, value[None]])
         self.diagnostic_steps = np.append(self.diagnostic_steps, self.steps)
 
@@ -150,6 +153,12 @@ class History:
             if axes.lines:
                 axes.legend(frameon=False, fontsize="small")
         return saved(figure, path)
+
+
+def _wider(values: np.ndarray, size: int) -> np.ndarray:
+    """At least so many entries on the last axis, NaN where there were none."""
+    missing = [(0, 0)] * (values.ndim - 1) + [(0, max(0, size - values.shape[-1]))]
+    return np.pad(values, missing, constant_values=np.nan)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -93,6 +93,14 @@ def _compositions():
             "Stack",
         ),
         Case("chain-last-after-last", lambda: jr.chain(jr.last(), jr.last()), ValueError, "models[1]", "time", "Last"),
+        Case(
+            "chain-last-after-mean_over_time",
+            lambda: jr.chain(jr.mean_over_time(), jr.last()),
+            ValueError,
+            "models[1]",
+            "no time axis behind last or mean_over_time",
+            "Last",
+        ),
         Case("residual-cell", lambda: jr.residual(jr.elman(D, D)), TypeError, "model", "Model", "jr.stack"),
         Case("residual-misfit", lambda: jr.residual(DENSE), ValueError, "model", f"features, {D}", f"{O}"),
         Case("residual-last", lambda: jr.residual(jr.last()).apply({}, XS), ValueError, "model", f"{T}", f"({B}, {D})"),
@@ -277,7 +285,8 @@ def _features(name, model):
 
 FLAT = {"dense": DENSE, "layer_norm": NORM}
 NESTED = {"stack": STACK, "bidirectional": BOTH, "chain": CHAIN}
-WITHOUT_PARAMS = {"dropout": jr.dropout(0.5), "last": jr.last()}
+POOLING = {"last": jr.last(), "mean_over_time": jr.mean_over_time()}
+WITHOUT_PARAMS = {"dropout": jr.dropout(0.5)} | POOLING
 
 CASES = [*_options(), *_compositions(), *_parts()]
 for name, model in (FLAT | NESTED | WITHOUT_PARAMS | {"residual": RESIDUAL}).items():
@@ -290,7 +299,7 @@ for name, model in NESTED.items():
     CASES += _nested_params(name, model, XS)
 for name, model in WITHOUT_PARAMS.items():
     CASES += _no_params(name, model)
-for name, model in (NESTED | {"last": jr.last(), "residual": RESIDUAL}).items():
+for name, model in (NESTED | POOLING | {"residual": RESIDUAL}).items():
     call = lambda model=model: model.apply(drawn(model), XS[:0])  # noqa: E731
     CASES.append(Case(f"{name}.apply-xs-empty", call, ValueError, "xs", "time step", f"[0, {B}, {D}]"))
 CASES += [*_apply("embed", EMBED, SYMBOLS), *_flat_params("embed", EMBED, SYMBOLS)]

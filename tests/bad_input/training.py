@@ -192,12 +192,24 @@ def _fit():
         Case("fit-validation-list", lambda: fit(validation=[DATA]), ValueError, "validation", "dict", "list"),
         Case("fit-patience-alone", lambda: fit(patience=2), ValueError, "validation", "with patience", "None"),
         Case(
-            "fit-batch-shape",
-            lambda: fit(data=_batches(xs=ones(T + 1, B, D), targets=ones(T + 1, B, O)), batch_size=None),
+            "fit-stream-shape",
+            lambda: fit(
+                data=_batches(xs=ones(T + 1, B, D), targets=ones(T + 1, B, O)),
+                batch_size=None,
+                gradient=jr.truncated(T, T),
+            ),
             ValueError,
             "data: a batch['xs']",
             f"shape ({T}, {B}, {D})",
             f"float32[{T + 1}, {B}, {D}]",
+        ),
+        Case(
+            "fit-batch-dtype",
+            lambda: fit(data=_batches(targets=np.ones((T, B, O), np.int32)), batch_size=None),
+            TypeError,
+            "data: a batch['targets']",
+            f"float32[{T}, {B}, {O}]",
+            f"int32[{T}, {B}, {O}]",
         ),
         Case(
             "fit-batch-entry",
@@ -254,4 +266,65 @@ def _others():
     yield Case("train_step-state-params", lambda: step(state=PARAMS), TypeError, "state", "TrainState", "dict")
 
 
-CASES = [*_fit(), *_others()]
+ROWS = {"xs": [ones(n, D) for n in (3, 1, 2)], "targets": [ones(n, O) for n in (3, 1, 2)]}
+
+
+def _rows(name, run):
+    """Wrong rows of different lengths; `run` takes rows and own_lengths."""
+
+    def case(what, error, argument, expected, got, **entries):
+        own = entries.pop("own_lengths", ())
+        rows = changed(ROWS, **entries)
+        return Case(f"{name}-{what}", lambda: run(rows, own_lengths=own), error, argument, expected, got)
+
+    label, words = [0, 1, 2], [np.arange(n) for n in (2, 4, 1)]
+    shaped = "rows of one shape, sequences as long as those of xs, or the entry's name in own_lengths"
+    yield case("without-xs", ValueError, "rows", 'entry "xs"', "targets", xs=None)
+    yield Case(f"{name}-list", lambda: run([ROWS]), ValueError, "rows", 'entry "xs"', "list")
+    yield case("xs-array", TypeError, "rows['xs']", "a list of one array a row", "float32[3, 4, 2]", xs=ones(3, 4, 2))
+    yield case("xs-none", TypeError, "rows['xs']", "a list of one array a row", "[]", xs=[])
+    yield case("xs-numbers", ValueError, "rows['xs']", "sequences [T_i, ...]", "a scalar", xs=label, targets=None)
+    features = [ones(3, D), ones(1, D), ones(2, D + 1)]
+    yield case("xs-features", ValueError, "rows['xs']", "first axis only", f"(2, {D + 1})", xs=features)
+    dtypes = [ones(3, D), ones(1, D).astype(np.float16), ones(2, D)]
+    yield case("xs-dtype", TypeError, "rows['xs'][1]", "float32", "float16", xs=dtypes)
+    yield case("xs-string", TypeError, "rows['xs'][1]", "an array", "'cat'", xs=[ones(3, D), "cat", ones(2, D)])
+    yield case("targets-rows", ValueError, "rows['targets']", "N = 3 rows", "2", targets=[0, 1])
+    yield case("targets-lengths", ValueError, "rows['targets']", shaped, "(1,), (2,), (4,)", targets=words)
+    mixed = [ones(2), ones(3, 1), ones(4)]
+    own = {"own_lengths": ["words"]}
+    yield case("words-shapes", ValueError, "rows['words']", "first axis only", "(3, 1)", words=mixed, **own)
+    yield case("words-numbers", ValueError, "rows['words']", "first axis only", "()", words=label, **own)
+    yield case("own_lengths-unknown", ValueError, "own_lengths", "['targets']", "'words'", **own)
+    yield case("own_lengths-xs", ValueError, "own_lengths", "other than xs", "'xs'", own_lengths=["xs"])
+    yield case(
+        "own_lengths-string", TypeError, "own_lengths", "tuple or list", "'words'", words=words, own_lengths="words"
+    )
+    yield case("lengths", ValueError, "rows", "no entry 'lengths'", "one", lengths=[3, 1, 2])
+    made = {"words": words, "words_lengths": label}
+    yield case("words_lengths", ValueError, "rows", "no entry 'words_lengths'", "one", **made, **own)
+
+
+def _iterables():
+    def bucketed(rows=ROWS, batch_size=1, key=KEY, **options):
+        return jr.bucketed(rows, batch_size=batch_size, key=key, **options)
+
+    yield from _rows("padded", jr.padded)
+    yield from _rows("bucketed", bucketed)
+    yield from sizes("bucketed", "batch_size", lambda v: bucketed(batch_size=v))
+    large = lambda: bucketed(batch_size=4)  # noqa: E731
+    yield Case("bucketed-batch_size-large", large, ValueError, "batch_size", "at most the 3 rows", "4")
+    yield from sizes("bucketed", "buckets", lambda v: bucketed(buckets=v))
+    yield from sizes("bucketed", "run", lambda v: bucketed(run=v))
+    yield from [c for c in sizes("bucketed", "epochs", lambda v: bucketed(epochs=v)) if c.got != "None"]
+    yield from not_keys("bucketed", lambda v: bucketed(key=v))
+    yield from sizes("prefetch", "size", lambda v: jr.prefetch([DATA], v))
+    yield from each("prefetch", "batches", jr.prefetch, TypeError, "an iterable of batches", 3, None, "digits")
+    yield Case("prefetch-dict", lambda: jr.prefetch(DATA), TypeError, "batches", "an iterable of batches", "dict")
+    device = lambda: jr.prefetch([DATA], device="cpu")  # noqa: E731
+    yield Case("prefetch-device", device, TypeError, "device", "Device or Sharding", "'cpu'")
+    array = lambda: next(iter(jr.prefetch([DATA["xs"]])))  # noqa: E731
+    yield Case("prefetch-batch", array, TypeError, "batches: a batch", "dict", "float32")
+
+
+CASES = [*_fit(), *_others(), *_iterables()]

@@ -41,6 +41,10 @@ def last(xs, lengths):
     return np.stack([xs[n - 1, b] if n else np.zeros(xs.shape[2:]) for b, n in enumerate(lengths)])
 
 
+def mean_over_time(xs, lengths):
+    return np.stack([xs[:n, b].mean(0) if n else np.zeros(xs.shape[2:]) for b, n in enumerate(lengths)])
+
+
 def zeros(initial, batch_shape):
     return jax.tree.map(lambda a: np.zeros((*batch_shape, *a.shape)), initial)
 

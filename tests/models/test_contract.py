@@ -21,6 +21,7 @@ def build():
         "layer_norm": jr.layer_norm(D),
         "dropout": jr.dropout(0.3),
         "last": jr.last(),
+        "mean_over_time": jr.mean_over_time(),
         "stack": jr.stack([jr.lstm(D, H, recurrent_dropout=0.3), jr.ctrnn(H, H, 1.0, 4.0)]),
         "bidirectional": jr.bidirectional(jr.gru(D, H), jr.elman(D, H), merge="sum"),
         "residual": jr.residual(jr.chain(jr.stack([jr.gru(D, D)]), jr.dropout(0.2))),
@@ -93,7 +94,7 @@ def test_other_options_are_not_equal():
         (jr.stack([jr.gru(D, H)]), jr.stack([jr.gru(D, H)], gradient=jr.autodiff())),
         (jr.stack([jr.gru(D, H)]), jr.stack([jr.gru(D, H), jr.gru(H, H)])),
         (jr.bidirectional(jr.gru(D, H), jr.gru(D, H)), jr.bidirectional(jr.gru(D, H), jr.gru(D, H), merge="sum")),
-        (jr.chain(jr.last()), jr.chain(jr.dropout(0.1))),
+        (jr.chain(jr.last()), jr.chain(jr.mean_over_time())),
     ]
     for a, b in pairs:
         assert a != b, (a, b)
@@ -107,6 +108,7 @@ def test_features_are_those_of_the_ends():
         "layer_norm": (D, D),
         "dropout": (None, None),
         "last": (None, None),
+        "mean_over_time": (None, None),
         "stack": (D, H),
         "bidirectional": (D, H),
         "residual": (D, None),
@@ -122,7 +124,7 @@ def test_parts_are_the_children_in_order():
     assert jr.bidirectional(cells[0], cells[0]).parts == (cells[0], cells[0])
     assert jr.chain(stack, dense).parts == (stack, dense)
     assert jr.residual(jr.dense(H, H)).parts == (jr.dense(H, H),)
-    for name in ("dense", "embed", "layer_norm", "dropout", "last"):
+    for name in ("dense", "embed", "layer_norm", "dropout", "last", "mean_over_time"):
         assert MODELS[name].parts == ()
 
 

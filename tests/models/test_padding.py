@@ -3,30 +3,35 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxrnn as jr
 from tests.helpers import assert_close
 from tests.models.oracles import D, H, O, T, drawn, sequence, with_nan
 
-MODEL = jr.chain(
-    jr.dense(D, H),
-    jr.residual(jr.stack([jr.lstm(H, H)])),
-    jr.layer_norm(H),
-    jr.bidirectional(jr.gru(H, H), jr.elman(H, H)),
-    jr.last(),
-    jr.dense(2 * H, O),
-)
+
+def build(pooling):
+    return jr.chain(
+        jr.dense(D, H),
+        jr.residual(jr.stack([jr.lstm(H, H)])),
+        jr.layer_norm(H),
+        jr.bidirectional(jr.gru(H, H), jr.elman(H, H)),
+        pooling,
+        jr.dense(2 * H, O),
+    )
 
 
-def test_rows_padded_with_nan_equal_the_rows_by_themselves(x64):
+@pytest.mark.parametrize("pooling", [jr.last(), jr.mean_over_time()], ids=["last", "mean_over_time"])
+def test_rows_padded_with_nan_equal_the_rows_by_themselves(pooling, x64):
     """Values, and the gradients of every parameter and input."""
+    model = build(pooling)
     lengths, n = np.array([3, 0, 3]), 3
-    params, xs, weights = drawn(MODEL), sequence(T, 3, D), sequence(3, O, seed=5)
+    params, xs, weights = drawn(model), sequence(T, 3, D), sequence(3, O, seed=5)
 
     @jax.jit
     def padded(params, xs):
         def loss(params, xs):
-            ys = MODEL.apply(params, xs, lengths=lengths)[1]
+            ys = model.apply(params, xs, lengths=lengths)[1]
             return (ys * weights).sum(), ys
 
         return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, xs)
@@ -34,9 +39,9 @@ def test_rows_padded_with_nan_equal_the_rows_by_themselves(x64):
     @jax.jit
     def cut(params, xs):
         def loss(params, xs):
-            ys = MODEL.apply(params, xs)[1]
-            # The row of no steps: zeros come out of `last`, and only the layer behind it does something.
-            none = MODEL.models[5].apply(params["5"], np.zeros(2 * H))[1]
+            ys = model.apply(params, xs)[1]
+            # The row of no steps: zeros come out of the pooling, and only the layer behind it does something.
+            none = model.models[5].apply(params["5"], np.zeros(2 * H))[1]
             ys = jnp.stack([ys[0], none, ys[1]])
             return (ys * weights).sum(), ys
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.training.data import checked_data, rows_of, shuffled_rows, stacked, take
+from jaxrnn.training.data import checked_data, rows_of, shuffled_rows, take
 
 
 def axes(T, N, **shapes):
@@ -82,21 +82,3 @@ def test_rows_are_equally_likely_in_every_place():
     places = rows(0, 4000, 4, 1).reshape(-1, 4)
     counts = np.stack([(places == row).sum(0) for row in range(4)])
     assert np.abs(counts - 250).max() < 5 * np.sqrt(1000 * 0.25 * 0.75)
-
-
-def batches(count):
-    return [{"xs": np.full((2, 3, 1), i, np.float32), "label": np.full(3, i)} for i in range(count)]
-
-
-def test_batches_are_stacked_in_their_order_and_the_iterator_moves_on():
-    iterator, first = iter(batches(5)), {}
-    arrays, count = stacked(iterator, 2, 2, first)
-    assert count == 2
-    np.testing.assert_array_equal(arrays["xs"][:, 0, 0, 0], [0, 1])
-    arrays, count = stacked(iterator, 2, 3, first)  # two of three: the rest of a block that needs no more
-    assert count == 2
-    np.testing.assert_array_equal(arrays["label"][:, 0], [2, 3, 3])
-    arrays, count = stacked(iterator, 3, 3, first)  # the iterator ends
-    assert count == 1
-    np.testing.assert_array_equal(arrays["label"][:, 0], [4, 4, 4])
-    assert stacked(iterator, 3, 3, first) == ({}, 0)

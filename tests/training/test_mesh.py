@@ -21,6 +21,7 @@ cases = {
     "gated, lengths": (gated, lengths, {"batch_size": 8}),
     "streams": (MODEL, data, {"batch_size": None, "gradient": jr.truncated(2, 2)}),
     "batches": (gated, [data_set(i, rows=8) for i in range(5)], {}),
+    "shapes": (gated, [{k: x[: i // 2 + 2] for k, x in data_set(i, rows=8).items()} for i in range(5)], {}),
 }
 for name, (model, data_, options) in cases.items():
     one, eight = (fit(data_, model=model, steps=5, block=2, mesh=m, **options) for m in (None, mesh))
@@ -78,7 +79,7 @@ def run(program):
 
 
 def test_training_on_a_mesh_equals_training_on_one_device():
-    assert run(PROGRAM) == ["minibatches", "dropout", "gated, lengths", "streams", "batches"]
+    assert run(PROGRAM) == ["minibatches", "dropout", "gated, lengths", "streams", "batches", "shapes"]
 
 
 def test_rows_that_can_not_be_shared_out_are_named():

@@ -1,0 +1,38 @@
+"""The mean of each row's steps."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.arguments import valid_steps
+from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.models.pooling import Pooling
+from jaxrnn.types import pytree
+
+
+@pytree
+class MeanOverTime(Pooling):
+    """See `mean_over_time`."""
+
+    def pooled(self, xs: jax.Array, lengths: Any) -> jax.Array:
+        if not jnp.issubdtype(xs.dtype, jnp.inexact):
+            xs = xs.astype(jnp.result_type(float))
+        if lengths is None:
+            return xs.mean(0)
+        valid = valid_steps(lengths, xs.shape[0], xs.shape[1 : 1 + np.ndim(lengths)])
+        total = zero_unless(valid, xs).sum(0)
+        steps = jnp.maximum(valid.sum(0), 1).astype(xs.dtype)
+        return total / steps.reshape(steps.shape + (1,) * (total.ndim - steps.ndim))
+
+
+def mean_over_time() -> MeanOverTime:
+    """The mean over each row's valid steps, y = sum_t x[t] / length: [T, *batch_shape, D] -> [*batch_shape, D].
+
+    Zeros for a row of length 0. What follows it in a `chain` sees no time axis, lengths or resets any more.
+
+    Returns:
+      A Model without parameters and carry.
+    """
+    return MeanOverTime()

@@ -1,0 +1,109 @@
+"""Batches of an iterable, put together into blocks."""
+
+from collections.abc import Iterable, Sized
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.training.data import Batch, checked_batch
+from jaxrnn.training.placement import everywhere
+
+MOST_SHAPES = 32
+"""Each shape of a batch is compiled once; more of them than these are an error."""
+
+
+class Read(NamedTuple):
+    """What a block reads.
+
+    Attributes:
+      data: a dict of arrays: of all rows, or of batches, with a leading axis for the steps of a block.
+      steps: how many steps the block takes; 0: there was nothing left.
+      ended: whether the data ended with it.
+    """
+
+    data: Batch
+    steps: int
+    ended: bool
+
+
+class Batches:
+    """Batches of an iterable, as `Feed` hands them on: a block has consecutive batches of one shape.
+
+    Args:
+      data: the iterable.
+      batch_size: None: it is the batches'.
+      length: the leading axis of what a block reads; its last batch is repeated if there are fewer.
+      k: how many steps a batch of streams has; None: the batches are no streams.
+      mesh: on whose devices all is put.
+    """
+
+    axes = None
+
+    def __init__(self, data: Any, batch_size: int | None, length: int, k: int | None, mesh: jax.sharding.Mesh | None):
+        one_by_one = isinstance(data, (list, tuple))
+        if not isinstance(data, Iterable) or (one_by_one and not all(isinstance(batch, dict) for batch in data)):
+            raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
+        if isinstance(data, Sized) and not len(data):
+            raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")
+        if batch_size is not None:
+            raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
+        self.rows = 0
+        self._batches, self._length, self._mesh = iter(data), length, mesh
+        self._next: Batch | None = None  # read, but of no block yet
+        self._first: dict[str, jax.Array] | None = None
+        self._shapes: set[tuple[tuple[int, ...], ...]] = set()
+        self._streams = k is not None
+        if k is not None:
+            self._next = next(self._batches, None)
+            if self._next is not None:
+                T, self.rows = checked_batch("data", self._next)["xs"].shape[:2]
+                if k != T:
+                    raise ValueError(f"gradient: expected k1 = {T}, the steps of a batch, got {k}")
+
+    def skip(self, steps: int) -> None:
+        for _ in range(steps):
+            self._take()
+
+    def read(self, steps: int) -> Read:
+        taken: list[dict[str, jax.Array]] = []
+        while len(taken) < steps:
+            batch = self._take()
+            if batch is None:
+                break
+            arrays = self._checked(batch)
+            if taken and (len(taken) == self._length or _shapes(arrays) != _shapes(taken[0])):
+                self._next = batch
+                break
+            taken.append(arrays)
+        ended = len(taken) < steps and self._next is None
+        if not taken:
+            return Read({}, 0, ended)
+        filled = taken + [taken[-1]] * (self._length - len(taken))
+        data = {entry: jnp.stack([batch[entry] for batch in filled]) for entry in taken[0]}
+        return Read(everywhere(data, self._mesh), len(taken), ended)
+
+    def _take(self) -> Batch | None:
+        batch, self._next = self._next, None
+        return next(self._batches, None) if batch is None else batch
+
+    def _checked(self, batch: Batch) -> dict[str, jax.Array]:
+        """A batch's arrays, of the entries and dtypes of the first one, of streams also of its shape."""
+        arrays = checked_batch("data", batch)
+        self._first = self._first or arrays
+        if self._streams:
+            checks.same_tree("data: a batch", arrays, self._first)
+        checks.same_entries("data: a batch", arrays, self._first)
+        checks.same_dtypes("data: a batch", arrays, self._first)
+        self._shapes.add(_shapes(arrays))
+        if len(self._shapes) > MOST_SHAPES:
+            raise ValueError(
+                f"data: expected batches of at most {MOST_SHAPES} different shapes, each of which is compiled, got one "
+                f"more with xs {checks.short(arrays['xs'])}; jr.bucketed makes batches of a few shapes"
+            )
+        return arrays
+
+
+def _shapes(arrays: dict[str, jax.Array]) -> tuple[tuple[int, ...], ...]:
+    return tuple(arrays[entry].shape for entry in sorted(arrays))

@@ -1,0 +1,149 @@
+"""Batches of rows of different lengths, in a few static shapes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.training.data import Batch
+from jaxrnn.training.padding import Rows, checked_rows, steps_for
+
+
+class Bucketed:
+    """See `bucketed`; an iterable that begins anew each time.
+
+    Attributes:
+      shapes: (T, batch_size) of each bucket's batches, the shortest first.
+      sizes: how many rows each bucket has.
+      padding: the share of steps that are padding, with each row once.
+      run: how many batches of one shape come in a row (where an epoch has so many).
+    """
+
+    def __init__(
+        self, rows: Rows, buckets: list[np.ndarray], batch_size: int, run: int, seed: list[int], epochs: int | None
+    ):
+        self.run = run
+        self.sizes = [len(bucket) for bucket in buckets]
+        self.shapes = [(steps_for(int(rows.lengths[bucket].max()), batch_size), batch_size) for bucket in buckets]
+        self.padding = _padding(rows.lengths, self.sizes, [T for T, _ in self.shapes])
+        self._rows, self._buckets, self._batch_size, self._seed, self._epochs = rows, buckets, batch_size, seed, epochs
+
+    def __repr__(self) -> str:
+        N, longest = sum(self.sizes), self.shapes[-1][0]
+        kinds = ", ".join(f"{n} of T = {T}" for (T, _), n in zip(self.shapes, self.sizes, strict=True))
+        alone = _padding(self._rows.lengths, [N], [longest])
+        return (
+            f"Bucketed({N} rows in batches of {self._batch_size}: {kinds}; padding {self.padding:.1%}, "
+            f"{alone:.1%} in one bucket)"
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, left = 0, [bucket[:0] for bucket in self._buckets]
+        while self._epochs is None or epoch < self._epochs:
+            rng = np.random.default_rng([*self._seed, epoch])
+            runs = []
+            for i, bucket in enumerate(self._buckets):
+                order = np.concatenate([left[i], rng.permutation(bucket)])
+                count = len(order) // self._batch_size
+                left[i] = order[count * self._batch_size :]
+                batches = order[: count * self._batch_size].reshape(count, self._batch_size)
+                runs += [(i, few) for few in np.array_split(batches, -(-count // self.run))]
+            for number in rng.permutation(len(runs)):
+                i, few = runs[number]
+                for rows in few:
+                    yield self._rows.batch(rows, self.shapes[i][0])
+            epoch += 1
+
+
+def bucketed(
+    rows: dict[str, Sequence[Any]],
+    *,
+    batch_size: int,
+    key: jax.Array,
+    buckets: int = 4,
+    run: int = 10,
+    epochs: int | None = None,
+    own_lengths: Sequence[str] = (),
+) -> Bucketed:
+    """Shuffled batches of rows of different lengths, in at most `buckets` shapes: each row is padded to its bucket.
+
+    The buckets' limits are those that leave the fewest steps of padding. In an epoch each row is drawn once, but for
+    fewer than `batch_size` rows of a bucket, which come first in the next epoch: in the long run all are drawn equally
+    often. Batches of one shape come in runs, because `fit` puts consecutive ones into one compiled call.
+
+    Args:
+      rows: by entry a list of N arrays, as for `padded`.
+      batch_size: rows in a batch; a bucket has at least so many.
+      key: the order is drawn from it. The same key gives the same batches, each time it is iterated over.
+      buckets: how many shapes at most.
+      run: batches of one shape in a row.
+      epochs: how often each row comes. None: without end.
+      own_lengths: entries that are sequences with lengths of their own; padded to the longest of all rows.
+
+    Returns:
+      An iterable of batches {"xs": [T, batch_size, ...], "lengths": [batch_size], ...} in NumPy, with `shapes`,
+      `sizes`, `padding`, and a `repr` that shows them.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which.
+    """
+    found = checked_rows("rows", rows, own_lengths)
+    N = len(found.lengths)
+    if checks.positive_int("batch_size", batch_size) > N:
+        raise ValueError(f"batch_size: expected at most the {N} rows, got {batch_size}")
+    checks.positive_int("buckets", buckets)
+    checks.positive_int("run", run)
+    if epochs is not None:
+        checks.positive_int("epochs", epochs)
+    seed = np.asarray(jax.random.key_data(checks.key("key", key))).tolist()
+    bounds = limits(found.lengths, buckets, batch_size)
+    places = np.searchsorted(bounds, found.lengths)
+    return Bucketed(found, [np.flatnonzero(places == i) for i in range(len(bounds))], batch_size, run, seed, epochs)
+
+
+def limits(lengths: np.ndarray, buckets: int, smallest: int) -> list[int]:
+    """The longest length in each of at most so many buckets, so that padding is least: ascending.
+
+    A dynamic programme over the different lengths l[0] < ... < l[m-1]. With n[i] rows of length l[i], the buckets that
+    hold all rows up to l[j] cost
+        cost[k, j] = min over i <= j of cost[k-1, i-1] + sum_{i <= s <= j} n[s] (l[j] - l[s]),
+    where lengths i to j have at least `smallest` rows.
+
+    Args:
+      lengths: int [N].
+      buckets: how many at most.
+      smallest: how many rows each bucket has at least; at most N.
+
+    Returns:
+      The limits; the last one is the longest length. Of equally good ones the fewest.
+    """
+    values, counts = np.unique(lengths.astype(np.int64), return_counts=True)
+    rows = np.concatenate([[0], np.cumsum(counts)])  # before each length
+    steps = np.concatenate([[0], np.cumsum(counts * values)])
+    m = len(values)
+    before = np.where(np.arange(m + 1) == 0, 0.0, np.inf)  # of no bucket: nothing but no row
+    best, found = np.inf, [int(values[-1])]
+    starts: list[np.ndarray] = []
+    for _ in range(min(buckets, m)):
+        after, start = np.full(m + 1, np.inf), np.zeros(m + 1, np.int64)
+        for j in range(m):
+            n = rows[j + 1] - rows[: j + 1]
+            costs = before[: j + 1] + n * values[j] - (steps[j + 1] - steps[: j + 1])
+            costs[n < smallest] = np.inf
+            start[j + 1] = np.argmin(costs)
+            after[j + 1] = costs[start[j + 1]]
+        starts.append(start)
+        before = after
+        if after[m] < best:
+            best, end, found = after[m], m, []
+            for start in reversed(starts):
+                found.insert(0, int(values[end - 1]))
+                end = int(start[end])
+    return found
+
+
+def _padding(lengths: np.ndarray, sizes: list[int], steps: list[int]) -> float:
+    """The share of steps that are padding where so many rows are padded to so many steps."""
+    return 1.0 - float(lengths.sum()) / float(np.dot(sizes, steps))

@@ -1,0 +1,140 @@
+"""Rows of different lengths as arrays of one shape."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.training.data import Batch
+
+
+class Rows(NamedTuple):
+    """Rows of different lengths, checked.
+
+    Attributes:
+      entries: by name, one array a row.
+      along_xs: the entries with a step for each step of xs, xs itself among them.
+      own_lengths: the entries that are sequences with lengths of their own.
+      lengths: int32 [N], those of xs.
+    """
+
+    entries: dict[str, list[np.ndarray]]
+    along_xs: tuple[str, ...]
+    own_lengths: tuple[str, ...]
+    lengths: np.ndarray
+
+    def batch(self, rows: np.ndarray, T: int) -> Batch:
+        """Some rows, padded to T steps; sequences with lengths of their own to the longest of all rows."""
+        found: Batch = {}
+        for name, values in self.entries.items():
+            taken = [values[i] for i in rows]
+            if name in self.along_xs:
+                found[name] = _padded(taken, T)
+            elif name in self.own_lengths:
+                found[name] = _padded(taken, steps_for(max(map(len, values)), len(rows)))
+                found[f"{name}_lengths"] = np.array([len(x) for x in taken], np.int32)
+            else:
+                found[name] = np.stack(taken)
+        return found | {"lengths": self.lengths[rows]}
+
+
+def padded(rows: dict[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()) -> Batch:
+    """Rows of different lengths as one dict of arrays for `fit` and `evaluate`, padded with zeros.
+
+    An entry of `rows` is one of three things:
+
+      a sequence along xs       its rows have as many steps as those of xs, [T_i, ...]: becomes [T, N, ...]
+      a value a row             a scalar or an array, of the same shape in all rows: becomes [N, ...]
+      a sequence of its own     named in `own_lengths`, such as the words of a translation: its rows [L_i, ...] become
+                                [L, N, ...], and an entry "<entry>_lengths" [N] says what each L_i is
+
+    T is the longest row's length, L that of the longest in that entry; one step more where that is also the number of
+    rows, so that steps and rows can be told apart.
+
+    Args:
+      rows: by entry a list of N arrays, "xs" among them: [T_i, ...]. All rows of an entry have one dtype.
+      own_lengths: entries that are sequences with lengths of their own.
+
+    Returns:
+      NumPy arrays: the entries, "lengths" [N], and "<entry>_lengths" [N] for each of `own_lengths`.
+
+    Raises:
+      ValueError, TypeError: an entry is none of these, or rows do not fit together, and which.
+    """
+    found = checked_rows("rows", rows, own_lengths)
+    N = len(found.lengths)
+    return found.batch(np.arange(N), steps_for(int(found.lengths.max()), N))
+
+
+def steps_for(longest: int, rows: int) -> int:
+    """How many steps to pad to: at least one, and not as many as there are rows (see `data.row_axes`)."""
+    steps = max(longest, 1)
+    return steps + (steps == rows)
+
+
+def checked_rows(name: str, rows: Any, own_lengths: Sequence[str]) -> Rows:
+    """A dict of lists, one entry a row, as `padded` describes it."""
+    checks.entry(name, rows, "xs")
+    own = tuple(checks.instance("own_lengths", own_lengths, (tuple, list)))
+    for entry in own:
+        if entry not in rows or entry == "xs":
+            others = sorted(map(str, set(rows) - {"xs"}))
+            raise ValueError(f"own_lengths: expected entries of {name} other than xs, {others}, got {entry!r}")
+    for made in ("lengths", *(f"{entry}_lengths" for entry in own)):
+        if made in rows:
+            raise ValueError(f"{name}: expected no entry {made!r}, which is made of the rows, got one")
+    entries = {entry: _arrays(f"{name}[{entry!r}]", values) for entry, values in rows.items()}
+    N = len(entries["xs"])
+    if not all(x.ndim for x in entries["xs"]):
+        raise ValueError(f"{name}['xs']: expected sequences [T_i, ...], got a scalar")
+    lengths = [len(x) for x in entries["xs"]]
+    along = []
+    for entry, values in entries.items():
+        where = f"{name}[{entry!r}]"
+        if len(values) != N:
+            raise ValueError(f"{where}: expected N = {N} rows as in xs, got {len(values)}")
+        shapes = {x.shape for x in values}
+        sequences = all(x.ndim for x in values) and len({x.shape[1:] for x in values}) == 1
+        follows = sequences and [len(x) for x in values] == lengths
+        if follows and entry not in own:
+            along.append(entry)
+        elif not (sequences if entry in own else len(shapes) == 1):
+            expected = (
+                "sequences that differ in their first axis only"
+                if entry in own or entry == "xs"
+                else "rows of one shape, sequences as long as those of xs, or the entry's name in own_lengths"
+            )
+            raise ValueError(f"{where}: expected {expected}, got shapes {_some(shapes)}")
+    return Rows(entries, tuple(along), own, np.array(lengths, np.int32))
+
+
+def _arrays(name: str, values: Any) -> list[np.ndarray]:
+    """One array a row, of one dtype."""
+    if not isinstance(values, (list, tuple)) or not values:
+        raise TypeError(f"{name}: expected a list of one array a row, got {checks.short(values)}")
+    arrays = []
+    for i, value in enumerate(values):
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            array = np.asarray(None)
+        if array.dtype.kind not in "biufcV":  # V: bfloat16 and its like
+            raise TypeError(f"{name}[{i}]: expected an array, got {checks.short(value)}")
+        if arrays and array.dtype != arrays[0].dtype:
+            raise TypeError(f"{name}[{i}]: expected {arrays[0].dtype}, as in the rows before, got {array.dtype}")
+        arrays.append(array)
+    return arrays
+
+
+def _padded(values: list[np.ndarray], T: int) -> np.ndarray:
+    """[T, N, ...] with zeros behind each row's end."""
+    filled = np.zeros((T, len(values), *values[0].shape[1:]), values[0].dtype)
+    for i, x in enumerate(values):
+        filled[: len(x), i] = x
+    return filled
+
+
+def _some(shapes: set[tuple[int, ...]]) -> str:
+    shown = sorted(shapes)[:3]
+    return ", ".join(map(str, shown)) + (" and others" if len(shapes) > 3 else "")

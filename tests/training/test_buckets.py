@@ -1,0 +1,121 @@
+"""Few shapes for many lengths: the best limits, and every row in its turn."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from jaxrnn.training.buckets import limits
+from tests.training.setup import KEY, MODEL, O, assert_same_run, fit
+from tests.training.test_padding import ragged
+
+LENGTHS = (2, 9, 3, 2, 7, 4, 9, 3, 8, 2, 5, 3, 6)
+N, B = len(LENGTHS), 2
+
+
+def rows():
+    targets = ragged(*LENGTHS, features=(O,), seed=1)
+    return {"xs": ragged(*LENGTHS), "targets": targets, "row": [np.int32(i) for i in range(N)]}
+
+
+def bucketed(**options):
+    return jr.bucketed(rows(), **{"batch_size": B, "key": KEY, "buckets": 3, "run": 2} | options)
+
+
+def padding(lengths, bounds):
+    """Padded steps, and the rows of each bucket."""
+    places = np.searchsorted(bounds, lengths)
+    return (np.asarray(bounds)[places] - lengths).sum(), np.bincount(places, minlength=len(bounds))
+
+
+@pytest.mark.parametrize("smallest", [1, 3, 6])
+@pytest.mark.parametrize("buckets", [1, 2, 3, 20])
+def test_the_limits_are_the_best_of_all(buckets, smallest):
+    for seed in range(5):
+        lengths = np.random.default_rng(seed).integers(0, 9, 12)
+        values, best = np.unique(lengths), np.inf
+        for count in range(1, min(buckets, len(values)) + 1):
+            for inner in itertools.combinations(values[:-1], count - 1):
+                cost, sizes = padding(lengths, [*inner, values[-1]])
+                if sizes.min() >= smallest:
+                    best = min(best, cost)
+        got = limits(lengths, buckets, smallest)
+        cost, sizes = padding(lengths, got)
+        assert cost == best
+        assert sizes.min() >= smallest
+        assert len(got) <= buckets
+        assert got == sorted(set(got))
+        assert got[-1] == lengths.max()
+
+
+def test_of_equally_good_limits_the_fewest():
+    assert limits(np.array([4, 4, 7, 7]), 4, 1) == [4, 7]
+
+
+def test_each_batch_is_its_rows_padded_to_their_bucket():
+    data, source = bucketed(epochs=1), rows()
+    assert data.shapes == [(T + (T == B), B) for T in limits(np.array(LENGTHS), 3, B)]
+    for batch in data:
+        T = batch["xs"].shape[0]
+        assert (T, B) in data.shapes
+        for b, row in enumerate(batch["row"]):
+            n = LENGTHS[row]
+            assert batch["lengths"][b] == n
+            assert min(length for length, _ in data.shapes if length >= n) == T
+            for name in ("xs", "targets"):
+                np.testing.assert_array_equal(batch[name][:n, b], source[name][row])
+                assert not batch[name][n:, b].any()
+
+
+def test_every_row_comes_equally_often():
+    """After 2 epochs of a batch size of 2 nothing is left over in any bucket."""
+    for epochs in (2, 6):
+        seen = np.concatenate([batch["row"] for batch in bucketed(epochs=epochs)])
+        np.testing.assert_array_equal(np.bincount(seen, minlength=N), epochs)
+    seen = np.concatenate([batch["row"] for batch in bucketed(epochs=1)])
+    assert len(set(seen)) == len(seen) >= N - 3
+
+
+def test_the_same_key_gives_the_same_batches_and_another_one_others():
+    def order(data, count=30):
+        return [tuple(batch["row"]) for batch in itertools.islice(data, count)]
+
+    data = bucketed()
+    assert order(data) == order(data) == order(bucketed())
+    assert order(data) != order(bucketed(key=jax.random.key(1)))
+    first, second = order(data, 12)[:6], order(data, 12)[6:]
+    assert first != second
+
+
+def test_batches_of_one_shape_come_in_runs():
+    lengths = [2] * 40 + [5] * 40
+    data = jr.bucketed({"xs": ragged(*lengths)}, batch_size=4, key=KEY, buckets=2, run=5, epochs=3)
+    steps = [len(batch["xs"]) for batch in data]
+    assert len(steps) == 60
+    assert all(len(list(group)) % 5 == 0 for _, group in itertools.groupby(steps))
+    assert data.run == 5
+
+
+def test_it_says_what_it_does():
+    data = jr.bucketed({"xs": ragged(*[2] * 4, *[5] * 8)}, batch_size=4, key=KEY, buckets=2)
+    assert repr(data) == "Bucketed(12 rows in batches of 4: 4 of T = 2, 8 of T = 5; padding 0.0%, 20.0% in one bucket)"
+    assert data.padding == 0.0
+    assert data.sizes == [4, 8]
+
+
+def test_lengths_of_their_own_have_one_maximal_length():
+    words = [np.arange(n % 4 + 1) for n in range(N)]
+    data = jr.bucketed(rows() | {"words": words}, batch_size=B, key=KEY, own_lengths=["words"], epochs=2)
+    assert {batch["words"].shape for batch in data} == {(4, B)}
+    for batch in data:
+        for b, row in enumerate(batch["row"]):
+            np.testing.assert_array_equal(batch["words"][: batch["words_lengths"][b], b], words[row])
+
+
+def test_training_in_pieces_is_training_at_once(tmp_path):
+    options = {"steps": 24, "model": MODEL, "block": 6}
+    fit(bucketed(), **options | {"steps": 11}, run_dir=tmp_path)
+    resumed = fit(bucketed(), **options, run_dir=tmp_path)
+    assert_same_run(resumed, fit(bucketed(), **options))
