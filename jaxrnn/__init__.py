@@ -1,7 +1,7 @@
 """Recurrent networks in JAX, with compiled backpropagation through time.
 
 Reading order: `types` (what a cell, a model and a gradient are), `gated` (cells declared by their equations), `cells`,
-`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `decoding`, `training`, `sweeps`,
+`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `ctc_loss`, `decoding`, `training`, `sweeps`,
 `diagnostics`.
 """
 
@@ -10,6 +10,10 @@ from jaxrnn.cells.custom import cell, gated_cell
 from jaxrnn.cells.elman import Elman, elman
 from jaxrnn.cells.gru import GRU, ResetBeforeGRU, gru
 from jaxrnn.cells.lstm import LSTM, LSTMCarry, ProjectedLSTM, lstm
+from jaxrnn.ctc_loss import ctc_loss
+from jaxrnn.decoding.ctc_beam import CTCBeam, ctc_beam
+from jaxrnn.decoding.ctc_greedy import ctc_greedy
+from jaxrnn.decoding.edit_distance import edit_distance
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gate_statistics
@@ -67,6 +71,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "BidirectionalCarry",
+    "CTCBeam",
     "Cell",
     "Elman",
     "FirstNonFinite",
@@ -99,9 +104,13 @@ __all__ = [
     "checkpointed",
     "choice",
     "cross_entropy",
+    "ctc_beam",
+    "ctc_greedy",
+    "ctc_loss",
     "ctrnn",
     "dense",
     "dropout",
+    "edit_distance",
     "elman",
     "embed",
     "evaluate",
