@@ -1,7 +1,7 @@
 """Recurrent networks in JAX, with compiled backpropagation through time.
 
 Reading order: `types` (what a cell, a model and a gradient are), `gated` (cells declared by their equations), `cells`,
-`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `decoding`, `training`, `sweeps`,
+`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `ctc_loss`, `decoding`, `training`, `sweeps`,
 `diagnostics`.
 """
 
@@ -10,7 +10,11 @@ from jaxrnn.cells.custom import cell, gated_cell
 from jaxrnn.cells.elman import Elman, elman
 from jaxrnn.cells.gru import GRU, ResetBeforeGRU, gru
 from jaxrnn.cells.lstm import LSTM, LSTMCarry, ProjectedLSTM, lstm
+from jaxrnn.ctc_loss import ctc_loss
 from jaxrnn.decoding.beam_search import Beams, beam_search
+from jaxrnn.decoding.ctc_beam import CTCBeam, ctc_beam
+from jaxrnn.decoding.ctc_greedy import ctc_greedy
+from jaxrnn.decoding.edit_distance import edit_distance
 from jaxrnn.decoding.generate import generate
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
@@ -78,6 +82,7 @@ __all__ = [
     "Beams",
     "BidirectionalCarry",
     "Bucketed",
+    "CTCBeam",
     "Cell",
     "Elman",
     "EncoderDecoder",
@@ -117,10 +122,14 @@ __all__ = [
     "checkpointed",
     "choice",
     "cross_entropy",
+    "ctc_beam",
+    "ctc_greedy",
+    "ctc_loss",
     "ctrnn",
     "dense",
     "dot_attention",
     "dropout",
+    "edit_distance",
     "elman",
     "embed",
     "encoder_decoder",

@@ -41,6 +41,23 @@ def checked_step_input(cell: Cell, x: Any) -> jax.Array:
     return x
 
 
+def checked_logits(ys: Any, blank: Any) -> jax.Array:
+    """An array [T, ..., O], one of whose O classes is the blank."""
+    ys = checks.array("ys", ys)
+    if not jnp.issubdtype(ys.dtype, jnp.floating):
+        raise TypeError(f"ys: expected floating-point numbers, got {checks.short(ys)}")
+    if ys.ndim < 2 or 0 in ys.shape:
+        raise ValueError(f"ys: expected an array [T, ..., O] of at least one time step, got {checks.short(ys)}")
+    if isinstance(blank, bool) or not isinstance(blank, (int, np.integer)) or not 0 <= blank < ys.shape[-1]:
+        raise ValueError(f"blank: expected a class from 0 to {ys.shape[-1] - 1}, got {blank!r}")
+    return ys
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Half precision becomes float32, where sums of logarithms need more digits; the rest stays what it is."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+
+
 def checked_params(owner: Any, params: Params) -> None:
     """Raises unless `params` have the structure and shapes that `owner.init` makes."""
     known = jax.tree.leaves(owner) != [owner]  # a user's model may be no pytree
@@ -67,16 +84,19 @@ def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Arr
     return resets
 
 
-def valid_steps(lengths: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
-    """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`."""
+def valid_steps(
+    lengths: Any, T: int, batch_shape: tuple[int, ...], *, name: str = "lengths", size: str = "T"
+) -> jax.Array:
+    """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`, of this name, up to this size."""
     known = not any(isinstance(x, jax.Array) for x in jax.tree.leaves(lengths))
-    lengths_ = checks.array("lengths", lengths)
+    lengths_ = checks.array(name, lengths)
     if lengths_.shape != batch_shape:
-        raise ValueError(f"lengths: expected shape {batch_shape}, got {checks.short(lengths_)}")
+        raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(lengths_)}")
     if not jnp.issubdtype(lengths_.dtype, jnp.integer):
-        raise TypeError(f"lengths: expected integers, got {checks.short(lengths_)}")
+        raise TypeError(f"{name}: expected integers, got {checks.short(lengths_)}")
     if known and lengths_.size and (np.min(lengths) < 0 or np.max(lengths) > T):
-        raise ValueError(f"lengths: expected values from 0 to T = {T}, got {np.min(lengths)} to {np.max(lengths)}")
+        got = f"{np.min(lengths)} to {np.max(lengths)}"
+        raise ValueError(f"{name}: expected values from 0 to {size} = {T}, got {got}")
     steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *(1,) * len(batch_shape))
     return steps < lengths_.astype(jnp.int32)[None]
 

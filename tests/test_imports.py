@@ -23,7 +23,7 @@ LEVELS = (
     ("arguments",),
     ("unroll", "rtrl"),
     ("models",),
-    ("losses", "diagnostics", "decoding"),
+    ("losses", "ctc_loss", "diagnostics", "decoding"),
     ("training",),
     ("sweeps",),
 )

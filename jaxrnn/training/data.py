@@ -16,7 +16,8 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
     """A dict of arrays that hold all rows, and which of each array's axes counts the rows.
 
     Sequences are [T, N, ...] and have their rows on axis 1; the rest are [N, ...]. "xs" says what T and N are: an
-    array whose second axis is N is a sequence if its first is T, or is not N.
+    array whose second axis is N is a sequence if its first is T, or is not N. With "target_lengths", "targets" are
+    sequences [L, N] of any L.
 
     Raises:
       ValueError, TypeError: there are no "xs", no row, an array without rows, or lengths or resets that do not fit.
@@ -28,14 +29,14 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
 def row_axes(name: str, arrays: Batch) -> dict[str, int]:
     """Which of each array's axes counts the rows."""
     T, N = arrays["xs"].shape[:2]
-    axes = {}
+    axes, sequences = {}, {"xs", "resets"} | ({"targets"} if "target_lengths" in arrays else set())
     for entry, x in arrays.items():
-        if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in ("xs", "resets"):
+        if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in sequences:
             raise ValueError(
                 f"{name}[{entry!r}]: expected T and N to differ, so that its rows can be told from its steps, "
                 f"got {checks.short(x)} with T = N = {N}; leave out a row"
             )
-        if x.ndim >= 2 and x.shape[1] == N and (x.shape[0] == T or x.shape[0] != N):
+        if x.ndim >= 2 and x.shape[1] == N and (x.shape[0] == T or x.shape[0] != N or entry in sequences):
             axes[entry] = 1
         elif x.ndim >= 1 and x.shape[0] == N:
             axes[entry] = 0

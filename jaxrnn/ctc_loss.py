@@ -1,0 +1,113 @@
+"""Connectionist temporal classification: the loss of labels of which nobody says when they occur."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrnn import checks
+from jaxrnn.arguments import at_least_float32, checked_logits, valid_steps
+from jaxrnn.gradients.masks import zero_unless
+
+Batch = dict[str, Any]
+
+
+def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
+    """Connectionist temporal classification, in nats: -log p(labels), the mean over rows.
+
+        p(labels) = sum over alignments of prod over t of softmax(y[t])[alignment[t]]
+
+    An alignment says one class at each step. It is read by merging what repeats and then leaving out the class `blank`,
+    so equal labels in a row need a blank between them, and labels need at least as many steps as there are labels and
+    neighbours that are equal. Labels that do not fit into their row have probability 0: the loss is infinite, which
+    stops `fit`; its gradient is that of the other rows.
+
+    A row's loss is the sum over its labels, as that of the other losses under over_time="sum": the negative
+    log-likelihood of the whole row. It is not divided by the number of labels (which PyTorch's default "mean" does):
+    that would weigh the labels of short rows more, and rows without labels could not count.
+
+    Args:
+      ys: logits [T, B, O]; one of the O classes is the blank.
+      batch: "targets", the labels, integers [L, B] from 0 to O - 1 other than `blank`; "target_lengths", integers [B],
+        how many of them each row has; optionally "lengths", integers [B], how many steps each row has. What lies past
+        these counts nothing, whatever it is.
+      blank: the class that stands for no label.
+
+    Returns:
+      A scalar; NaN if a label is no class, or a row has fewer than 0 or more than L labels. In float32 it can lie
+      below 0 by a rounding error.
+
+    Raises:
+      ValueError, TypeError: shapes or types do not fit, and which; in NumPy or Python: labels are no classes, or do not
+        fit into their row.
+
+    References:
+      Graves, Fernandez, Gomez and Schmidhuber 2006, Connectionist temporal classification, ICML.
+    """
+    checks.entry("batch", batch, "targets")
+    checks.entry("batch", batch, "target_lengths")
+    ys, targets = checked_logits(ys, blank), checks.array('batch["targets"]', batch["targets"])
+    T, O, batch_shape = ys.shape[0], ys.shape[-1], ys.shape[1:-1]
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise TypeError(f'batch["targets"]: expected integer labels, got {checks.short(targets)}')
+    if targets.ndim < 1 or targets.shape[0] < 1 or targets.shape[1:] != batch_shape:
+        shape = ", ".join(["L", *map(str, batch_shape)])
+        raise ValueError(f'batch["targets"]: expected shape ({shape}) with L >= 1, got {checks.short(targets)}')
+    L, target_lengths = targets.shape[0], batch["target_lengths"]
+    is_label = valid_steps(target_lengths, L, batch_shape, name='batch["target_lengths"]', size="L")
+    xs, lengths = batch.get("xs"), batch.get("lengths")
+    if xs is not None and np.shape(xs)[0] != T:
+        raise ValueError(
+            f'ys: expected an output for each of the T = {np.shape(xs)[0]} steps of batch["xs"], got {checks.short(ys)}'
+        )
+    lengths = np.full(batch_shape, T, np.int32) if lengths is None else lengths
+    is_step = valid_steps(lengths, T, batch_shape)
+    _check_values(batch["targets"], target_lengths, lengths, O, blank)
+
+    ys = zero_unless(is_step, ys).reshape(T, -1, O)
+    is_step, is_label, targets = is_step.reshape(T, -1), is_label.reshape(L, -1), targets.reshape(L, -1)
+    known = (targets >= 0) & (targets < O) & (targets != blank)
+    count = jnp.asarray(target_lengths).reshape(-1)
+    right = (known | ~is_label).all(0) & (count >= 0) & (count <= L)
+    repeats = ((targets[1:] == targets[:-1]) & is_label[1:]).sum(0)
+    fits = is_step.sum(0) >= is_label.sum(0) + repeats
+    targets = jnp.where(is_label & known, targets, jnp.zeros_like(targets))
+    # optax mixes float32 with the dtype of the logits, and picks labels by a product with one-hot vectors.
+    with jax.numpy_dtype_promotion("standard"), jax.default_matmul_precision("highest"):
+        losses = optax.ctc_loss(
+            at_least_float32(ys).swapaxes(0, 1),
+            (~is_step.T).astype(jnp.float32),
+            targets.T,
+            (~is_label.T).astype(jnp.float32),
+            blank_id=blank,
+            log_epsilon=-1e30,  # stands for log 0; no sequence that fits may come near
+        )
+    losses = jnp.where(right, jnp.where(fits, losses, jnp.inf), jnp.nan)
+    return losses.mean().astype(ys.dtype)
+
+
+def _check_values(targets: Any, target_lengths: Any, lengths: Any, O: int, blank: int) -> None:
+    """Raises if labels are no classes or do not fit into their rows, as far as the values are known."""
+    if not _in_numpy(targets, target_lengths):
+        return
+    targets, target_lengths = np.asarray(targets), np.asarray(target_lengths)
+    is_label = np.arange(len(targets)).reshape(-1, *(1,) * target_lengths.ndim) < target_lengths
+    wrong = targets[is_label & ((targets < 0) | (targets >= O) | (targets == blank))]
+    if wrong.size:
+        raise ValueError(
+            f'batch["targets"]: expected labels from 0 to {O - 1} other than blank = {blank}, got {wrong[0]}'
+        )
+    needed = target_lengths + ((targets[1:] == targets[:-1]) & is_label[1:]).sum(0)
+    if _in_numpy(lengths) and np.any(needed > np.asarray(lengths)):
+        row = tuple(np.argwhere(needed > np.asarray(lengths))[0].tolist())
+        raise ValueError(
+            'batch["targets"]: expected a step for each label and one more between equal ones, got labels that need '
+            f"{needed[row]} steps in row {list(row)} of {np.asarray(lengths)[row]} steps"
+        )
+
+
+def _in_numpy(*values: Any) -> bool:
+    """Whether all are NumPy or Python values, which are known while tracing."""
+    return not any(isinstance(x, jax.Array) for x in jax.tree.leaves(values))

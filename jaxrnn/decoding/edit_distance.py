@@ -1,0 +1,67 @@
+"""How far two strings of symbols are apart, for error rates."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.arguments import valid_steps
+
+
+def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
+    """Levenshtein distance: how many symbols to insert, delete or substitute to make `b` out of `a`, row by row.
+
+        d[i, j] = min(d[i-1, j] + 1, d[i, j-1] + 1, d[i-1, j-1] + (a[i] != b[j])),  d[i, 0] = i,  d[0, j] = j
+
+    One step reads a[i] and makes all d[i, j] of d[i-1, j]. With e[j] the least of the first and the third, what can be
+    inserted is a running minimum: d[i, j] = min over k <= j of e[k] + (j - k) = j + min over k <= j of (e[k] - k).
+
+    The error rate of decoded strings is the sum of their distances to the targets, divided by the sum of the targets'
+    lengths.
+
+    Args:
+      a, b: integers [L, B] and [M, B]: strings, time first as all sequences; B any axes or none.
+      a_lengths, b_lengths: integers [B], how many symbols each string has; what lies past them counts nothing.
+
+    Returns:
+      int32 [B].
+
+    Raises:
+      ValueError, TypeError: shapes or types do not fit, and which; lengths in NumPy or Python are out of range.
+
+    References:
+      Wagner and Fischer 1974, The string-to-string correction problem, Journal of the ACM 21(1).
+    """
+    a, in_a = _checked("a", a, a_lengths)
+    b, _ = _checked("b", b, b_lengths)
+    if a.shape[1:] != b.shape[1:]:
+        shape = ", ".join(["M", *map(str, a.shape[1:])])
+        raise ValueError(f"b: expected strings [{shape}], as many as in a, got {checks.short(b)}")
+    M, batch_shape = b.shape[0], b.shape[1:]
+    dtype = jnp.promote_types(a.dtype, b.dtype)
+    a, b = a.astype(dtype), b.astype(dtype)
+    j = jnp.arange(M + 1, dtype=jnp.int32).reshape(M + 1, *(1,) * len(batch_shape))
+    start = jnp.broadcast_to(j, (M + 1, *batch_shape))
+
+    def read(d: jax.Array, symbol_and_valid: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        symbol, valid = symbol_and_valid
+        substituted = d[:-1] + (symbol[None] != b).astype(jnp.int32)
+        e = (d + 1).at[1:].min(substituted)
+        inserted = j + jax.lax.cummin(e - j, axis=0)
+        return jnp.where(valid[None], inserted, d), None
+
+    d, _ = jax.lax.scan(read, start, (a, in_a))
+    at = checks.array("b_lengths", b_lengths).astype(jnp.int32)
+    return jnp.take_along_axis(d, at[None], axis=0)[0]
+
+
+def _checked(name: str, strings: Any, lengths: Any) -> tuple[jax.Array, jax.Array]:
+    """Strings [L, ...], and which of their symbols count."""
+    array = checks.array(name, strings)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{name}: expected integers, got {checks.short(array)}")
+    if array.ndim < 1:
+        raise ValueError(f"{name}: expected strings [L, ...], got {checks.short(array)}")
+    size = "L" if name == "a" else "M"
+    return array, valid_steps(lengths, array.shape[0], array.shape[1:], name=f"{name}_lengths", size=size)
