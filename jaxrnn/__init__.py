@@ -36,6 +36,7 @@ from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.truncated import truncated
 from jaxrnn.initializers import torch_uniform
 from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error
+from jaxrnn.models.batch_norm import batch_norm
 from jaxrnn.models.bidirectional import BidirectionalCarry, bidirectional
 from jaxrnn.models.chain import chain, residual
 from jaxrnn.models.dense import dense
@@ -54,6 +55,7 @@ from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.space import grid, random, table, zipped
 from jaxrnn.sweeps.sweep import sweep
 from jaxrnn.sweeps.task import ModelTask, Task, task
+from jaxrnn.training.calibrate import calibrate
 from jaxrnn.training.evaluate import evaluate
 from jaxrnn.training.fit import FitResult, fit
 from jaxrnn.training.history import History
@@ -91,8 +93,10 @@ __all__ = [
     "TrainState",
     "accuracy",
     "autodiff",
+    "batch_norm",
     "bidirectional",
     "binary_cross_entropy",
+    "calibrate",
     "cell",
     "chain",
     "check_gradients",
