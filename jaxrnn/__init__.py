@@ -45,6 +45,7 @@ from jaxrnn.models.embed import embed
 from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
 from jaxrnn.models.stack import stack
+from jaxrnn.models.tied import tied
 from jaxrnn.rtrl import rtrl_start, rtrl_step
 from jaxrnn.sweeps.distributions import choice, log_uniform, uniform
 from jaxrnn.sweeps.hyper import Hyper
@@ -152,6 +153,7 @@ __all__ = [
     "sweep",
     "table",
     "task",
+    "tied",
     "torch_uniform",
     "train_state",
     "truncated",

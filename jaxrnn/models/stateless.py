@@ -28,7 +28,7 @@ class Stateless(Model):
         return (), self.at_each_step(params, xs, call.key)
 
     def checked(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[jax.Array, jax.Array | None]:
-        """(xs without padding, whether a step is valid: bool [T, *batch_shape], None for all); raises as `apply` does."""
+        """(xs without padding, whether a step is valid: bool [T, *batch_shape], None for all), checked."""
         xs = checks.array("xs", xs)
         self.check(xs)
         checked_params(self, params)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxrnn as jr
 from tests.helpers import assert_close
@@ -11,6 +12,7 @@ from tests.models.oracles import D, H, O, T, drawn, sequence, with_nan
 MODEL = jr.chain(
     jr.dense(D, H),
     jr.residual(jr.stack([jr.lstm(H, H)])),
+    jr.batch_norm(H),
     jr.layer_norm(H),
     jr.bidirectional(jr.gru(H, H), jr.elman(H, H)),
     jr.last(),
@@ -18,15 +20,16 @@ MODEL = jr.chain(
 )
 
 
-def test_rows_padded_with_nan_equal_the_rows_by_themselves(x64):
-    """Values, and the gradients of every parameter and input."""
+@pytest.mark.parametrize("key", [None, jax.random.key(0)], ids=["evaluation", "training"])
+def test_rows_padded_with_nan_equal_the_rows_by_themselves(key, x64):
+    """Values, and the gradients of every parameter and input; in training the rows share statistics."""
     lengths, n = np.array([3, 0, 3]), 3
     params, xs, weights = drawn(MODEL), sequence(T, 3, D), sequence(3, O, seed=5)
 
     @jax.jit
     def padded(params, xs):
         def loss(params, xs):
-            ys = MODEL.apply(params, xs, lengths=lengths)[1]
+            ys = MODEL.apply(params, xs, lengths=lengths, key=key)[1]
             return (ys * weights).sum(), ys
 
         return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, xs)
@@ -34,9 +37,9 @@ def test_rows_padded_with_nan_equal_the_rows_by_themselves(x64):
     @jax.jit
     def cut(params, xs):
         def loss(params, xs):
-            ys = MODEL.apply(params, xs)[1]
+            ys = MODEL.apply(params, xs, key=key)[1]
             # The row of no steps: zeros come out of `last`, and only the layer behind it does something.
-            none = MODEL.models[5].apply(params["5"], np.zeros(2 * H))[1]
+            none = MODEL.models[6].apply(params["6"], np.zeros(2 * H))[1]
             ys = jnp.stack([ys[0], none, ys[1]])
             return (ys * weights).sum(), ys
 
