@@ -160,7 +160,10 @@ class Model(Options, abc.ABC):
 
     @abc.abstractmethod
     def run(self, params: Params, carry: Tree, xs: Any, call: "Call") -> tuple[Tree, Any]:
-        """What `apply` does; a model declares this, with the options of `apply` in `call`."""
+        """What `apply` does; a model declares this, with the options of `apply` in `call`.
+
+        A model of parts runs each with `part.run(params[name], carry, xs, call.of(name, key))`.
+        """
 
     def apply(
         self,

@@ -145,3 +145,13 @@ def test_in_bfloat16_the_statistics_are_float32():
     rounded = run(params, jnp.asarray(xs, jnp.bfloat16))
     assert rounded.dtype == jnp.bfloat16
     assert_close(rounded, want, 1e-2)
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["evaluation", "training"])
+def test_all_gradients_agree_and_the_statistics_are_not_varied(key):
+    """Differences along them would find a slope in evaluation, where they have no gradient."""
+    model = jr.chain(jr.dense(D, D, bias=False), jr.batch_norm(D), jr.stack([jr.gru(D, D)]))
+    report = jr.check_gradients(model, drawn(model, dtype=np.float32), sequence(T, 2, D).astype(np.float32), key=key)
+    assert report.ok, report
+    assert {row.parameter for row in report.rows} >= {"params/1/scale", "params/1/shift", "xs"}
+    assert not any("statistics" in row.parameter for row in report.rows)
