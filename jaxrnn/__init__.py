@@ -44,6 +44,7 @@ from jaxrnn.initializers import torch_uniform
 from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error
 from jaxrnn.models.attention import additive_attention, dot_attention
 from jaxrnn.models.attention_decoder import attach, attention_decoder
+from jaxrnn.models.batch_norm import batch_norm
 from jaxrnn.models.bidirectional import BidirectionalCarry, bidirectional
 from jaxrnn.models.chain import chain, residual
 from jaxrnn.models.dense import dense
@@ -54,6 +55,7 @@ from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
 from jaxrnn.models.mean_over_time import mean_over_time
 from jaxrnn.models.stack import stack
+from jaxrnn.models.tied import tied
 from jaxrnn.rtrl import rtrl_start, rtrl_step
 from jaxrnn.sweeps.distributions import choice, log_uniform, uniform
 from jaxrnn.sweeps.hyper import Hyper
@@ -65,6 +67,7 @@ from jaxrnn.sweeps.space import grid, random, table, zipped
 from jaxrnn.sweeps.sweep import sweep
 from jaxrnn.sweeps.task import ModelTask, Task, task
 from jaxrnn.training.buckets import Bucketed, bucketed
+from jaxrnn.training.calibrate import calibrate
 from jaxrnn.training.evaluate import evaluate
 from jaxrnn.training.fit import FitResult, fit
 from jaxrnn.training.history import History
@@ -112,10 +115,12 @@ __all__ = [
     "attention_decoder",
     "attention_weights",
     "autodiff",
+    "batch_norm",
     "beam_search",
     "bidirectional",
     "binary_cross_entropy",
     "bucketed",
+    "calibrate",
     "cell",
     "chain",
     "check_gradients",
@@ -181,6 +186,7 @@ __all__ = [
     "sweep",
     "table",
     "task",
+    "tied",
     "torch_uniform",
     "train_state",
     "truncated",

@@ -32,23 +32,37 @@ At = Literal["steps", "last"]
 OverTime = Literal["mean", "sum"]
 
 
-def cross_entropy(ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean") -> jax.Array:
+def cross_entropy(
+    ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean", label_smoothing: Any = 0.0
+) -> jax.Array:
     """Cross-entropy -log softmax(y)[target], in nats.
+
+    With label smoothing a, -sum_k p[k] log softmax(y)[k], where p[k] is a / O, and 1 - a more for the target.
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
       batch: "targets", integers from 0 to O - 1: [T, B], or [B] with at="last"; optionally "lengths" [B].
       at, over_time: see `jaxrnn.losses`.
+      label_smoothing: a number in [0, 1), which may be traced.
 
     Returns:
       A scalar; NaN if a target is no class.
 
     Raises:
       ValueError, TypeError: shapes or types do not fit, and which; targets in NumPy are no classes.
+
+    References:
+      Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
     """
+    smoothing = checks.rate("label_smoothing", label_smoothing)
 
     def pointwise(logits: jax.Array, targets: jax.Array) -> jax.Array:
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        if isinstance(smoothing, float) and smoothing == 0.0:
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        else:
+            one_hot = jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
+            labels = optax.smooth_labels(one_hot, jnp.asarray(smoothing, logits.dtype))
+            losses = optax.softmax_cross_entropy(logits, labels)
         return jnp.where((targets >= 0) & (targets < logits.shape[-1]), losses, jnp.nan)  # no class: no silent loss
 
     return _loss(pointwise, ys, batch, at, over_time, classes=True)

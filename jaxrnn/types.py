@@ -19,6 +19,7 @@ function jitted over cells compiles once for both.
 import abc
 import dataclasses
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 import jax
@@ -151,6 +152,11 @@ class Model(Options, abc.ABC):
         """The children, in the order in which data passes through them."""
         return ()
 
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """For each part, the entry of the parameters that holds its own; None: they are this model's, whole."""
+        return (None,) * len(self.parts)
+
     @abc.abstractmethod
     def init(self, key: jax.Array) -> Params:
         """Draws the parameters."""
@@ -166,7 +172,10 @@ class Model(Options, abc.ABC):
 
     @abc.abstractmethod
     def run(self, params: Params, carry: Tree, xs: Any, call: "Call") -> tuple[Tree, Any]:
-        """What `apply` does; a model declares this, with the options of `apply` in `call`."""
+        """What `apply` does; a model declares this, with the options of `apply` in `call`.
+
+        A model of parts runs each with `part.run(params[name], carry, xs, call.of(name, key))`.
+        """
 
     def apply(
         self,
@@ -203,12 +212,25 @@ class Model(Options, abc.ABC):
 
 
 class Call(NamedTuple):
-    """The options of `Model.apply`, on their way to a model's parts."""
+    """The options of `Model.apply`, on their way to a model's parts, and what `jr.calibrate` asks for.
+
+    Attributes:
+      lengths, resets, key, gradient: as for `Model.apply`.
+      record: None, but while calibrating: then a `batch_norm` uses the statistics of the batch, as in training, and
+        hands them to this function (path, statistics). Noise is off, as there is no key.
+      path: where the parameters of the model that is called are within those of the outermost one.
+    """
 
     lengths: Any = None
     resets: Any = None
     key: jax.Array | None = None
     gradient: "Gradient | None" = None
+    record: Callable[[tuple[str, ...], Any], None] | None = None
+    path: tuple[str, ...] = ()
+
+    def of(self, name: str, key: jax.Array | None) -> "Call":
+        """The call of a part, whose parameters are the entry `name` of the model's."""
+        return self._replace(key=key, path=(*self.path, name))
 
 
 class Step(NamedTuple):

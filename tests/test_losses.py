@@ -208,3 +208,48 @@ def test_lengths_may_be_a_list():
     ys, targets = drawn("mean_squared_error", T, B)
     got = jr.mean_squared_error(ys.astype(np.float32), {"targets": targets, "lengths": LENGTHS.tolist()})
     close(got, by_hand(squares, ys, targets, LENGTHS, "mean"), 1e-5)
+
+
+def smooth(logits, target, a):
+    log_p = logits - np.log(np.exp(logits).sum())
+    p = np.full(O, a / O)
+    p[target] += 1.0 - a
+    return float(-(p * log_p).sum())
+
+
+@pytest.mark.parametrize("a", [0.1, 0.9])
+@over_times
+def test_label_smoothing(a, over_time, x64):
+    ys, targets = drawn("cross_entropy", T, B)
+    one = functools.partial(smooth, a=a)
+    loss = functools.partial(jr.cross_entropy, over_time=over_time, label_smoothing=a)
+    close(jax.jit(loss)(ys, {"targets": targets}), by_hand(one, ys, targets, [T] * B, over_time))
+    bad_ys, bad_targets = ys.copy(), targets.copy()
+    padding = np.arange(T)[:, None] >= LENGTHS
+    bad_ys[padding], bad_targets[padding] = np.nan, 999
+    got = jax.jit(loss)(bad_ys, {"targets": bad_targets, "lengths": LENGTHS})
+    close(got, by_hand(one, ys, targets, LENGTHS, over_time))
+
+
+def test_label_smoothing_may_be_traced_and_swept(x64):
+    ys, targets = drawn("cross_entropy", T, B)
+    several = np.array([0.0, 0.1, 0.5], np.float32)
+    swept = jax.jit(jax.vmap(lambda a: jr.cross_entropy(ys, {"targets": targets}, label_smoothing=a)))(several)
+    for a, got in zip(several, swept, strict=True):
+        close(got, by_hand(functools.partial(smooth, a=float(a)), ys, targets, [T] * B, "mean"))
+
+
+def test_without_label_smoothing_the_program_is_as_without_the_option():
+    ys, targets = drawn("cross_entropy", T, B)
+
+    def program(**options):
+        return str(jax.make_jaxpr(lambda ys: jr.cross_entropy(ys, {"targets": targets}, **options))(ys))
+
+    assert program(label_smoothing=0) == program(label_smoothing=0.0) == program()
+    assert program(label_smoothing=0.1) != program()
+
+
+def test_with_label_smoothing_a_target_that_is_no_class_still_gives_nan():
+    ys, targets = drawn("cross_entropy", T, B)
+    targets[2, 1] = O
+    assert np.isnan(jr.cross_entropy(ys.astype(np.float32), {"targets": jnp.asarray(targets)}, label_smoothing=0.1))

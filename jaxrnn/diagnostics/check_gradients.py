@@ -18,6 +18,7 @@ from jaxrnn.gradients.forward import Forward, forward
 from jaxrnn.gradients.inexact import floats, paths, with_floats
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.step_rule import Linearised
+from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.types import Cell, Gradient, Model, Params, Tree
 from jaxrnn.unroll import unroll
 
@@ -93,7 +94,7 @@ def check_gradients(
     of standard deviation 0.01, away from kinks such as relu's at zero), in float64, whatever the session's default and
     the cell's dtypes, in three ways: by `autodiff()`, by each of `gradients`, and by central finite differences of the
     loss along random directions. The last see only values: they also catch a wrong rule inside the user's own step, on
-    which all the others agree.
+    which all the others agree. The statistics of a `batch_norm`, which are not trained, are held as they are.
 
     Args:
       cell_or_model: a Cell or a Model.
@@ -144,11 +145,15 @@ def check_gradients(
                 outputs = thing.apply(a["params"], a["xs"], carry=a["carry"], **options)
             return random_product(outputs)
 
-        values, names = _nearby(floats(arguments)), paths(arguments)
+        values, names = floats(arguments), paths(arguments)
+        constant = tuple("/".join(("params", *path, "statistics", "")) for path in batch_norms(thing))
+        varied = [i for i, name in enumerate(names) if not name.startswith(constant)]
+        moved = _nearby(values)
+        values = [moved[i] if i in varied else x for i, x in enumerate(values)]
         reference = jax.jit(jax.grad(lambda v: loss(v, autodiff())))(values)
         rows = []
         for gradient in compared:
-            some = [i for i, name in enumerate(names) if name != "xs" or not isinstance(gradient, Forward)]
+            some = [i for i in varied if names[i] != "xs" or not isinstance(gradient, Forward)]
 
             def loss_of_some(chosen: list[jax.Array], gradient: Gradient = gradient, some: list[int] = some) -> Any:
                 merged = dict(enumerate(values)) | dict(zip(some, chosen, strict=True))
@@ -157,8 +162,8 @@ def check_gradients(
             found = jax.jit(jax.grad(loss_of_some))([values[i] for i in some])
             for i, a in zip(some, found, strict=True):
                 rows.append(Row(repr(gradient), names[i], _relative_error(a, reference[i]), EXACT))
-        errors = _finite_differences(lambda v: loss(v, autodiff()), values, reference, directions)
-        rows += [Row("finite differences", n, e, FINITE_DIFFERENCES) for n, e in zip(names, errors, strict=True)]
+        errors = _finite_differences(lambda v: loss(v, autodiff()), values, reference, varied, directions)
+        rows += [Row("finite differences", names[i], e, FINITE_DIFFERENCES) for i, e in errors.items()]
     return GradientReport(tuple(rows))
 
 
@@ -184,8 +189,10 @@ def _relative_error(a: Any, b: Any) -> float:
     return float(difference / scale) if scale > 0 else float(np.where(difference == 0, 0.0, np.inf))
 
 
-def _finite_differences(loss: Any, values: list[jax.Array], gradient: list[jax.Array], directions: int) -> list[float]:
-    """For each array: the error of its gradient along random directions of unit length."""
+def _finite_differences(
+    loss: Any, values: list[jax.Array], gradient: list[jax.Array], varied: list[int], directions: int
+) -> dict[int, float]:
+    """For each array that is varied: the error of its gradient along random directions of unit length."""
 
     @jax.jit
     def along(direction: list[jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -193,17 +200,17 @@ def _finite_differences(loss: Any, values: list[jax.Array], gradient: list[jax.A
         slope = sum(jnp.vdot(g, d) for g, d in zip(gradient, direction, strict=True))
         return (ahead - behind) / (2.0 * STEP), jnp.asarray(slope), jnp.abs(ahead)
 
-    errors, rng = [], np.random.default_rng(0)
-    for i, value in enumerate(values):
+    errors, rng = {}, np.random.default_rng(0)
+    for i in varied:
         found = []
         for _ in range(directions):
             direction = [np.zeros(v.shape) for v in values]
-            random = rng.standard_normal(value.shape)
+            random = rng.standard_normal(values[i].shape)
             direction[i] = random / max(float(np.linalg.norm(random)), 1e-300)
             found.append([float(x) for x in along(direction)])
         measured, slopes, sizes = np.array(found).T
         scale = max(np.max(np.abs(slopes)), SMALL * np.max(sizes))
-        errors.append(0.0 if scale == 0 else float(np.max(np.abs(measured - slopes)) / scale))
+        errors[i] = 0.0 if scale == 0 else float(np.max(np.abs(measured - slopes)) / scale)
     return errors
 
 

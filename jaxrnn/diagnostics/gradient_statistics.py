@@ -15,7 +15,6 @@ from jaxrnn.diagnostics.gate_statistics import GateStatistics, gates
 from jaxrnn.diagnostics.layer import Layer, record
 from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.gradients.inexact import floats, paths
-from jaxrnn.models.composite import Composite
 from jaxrnn.types import Cell, Gradient, Model, Params
 from jaxrnn.unroll import unroll
 
@@ -162,6 +161,5 @@ def _cells(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
     if isinstance(part, Cell):
         yield path, part
         return
-    names = part.names if isinstance(part, Composite) else [None] * len(part.parts)
-    for name, child in zip(names, part.parts, strict=True):
+    for name, child in zip(part.names, part.parts, strict=True):
         yield from _cells(child, path if name is None else (*path, name))

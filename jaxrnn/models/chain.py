@@ -31,7 +31,7 @@ class Chain(Composite):
         final, ys = [], xs
         for name, model, p, c, key in self.shares(params, carry, call):
             with checks.within(name):
-                after, ys = model.apply(p, ys, carry=c, **call._replace(key=key)._asdict())
+                after, ys = model.run(p, c, ys, call.of(name, key))
             final.append(after)
             if not model.keeps_time:
                 call = call._replace(lengths=None, resets=None)
@@ -68,7 +68,7 @@ class Residual(Model):
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
         xs = checks.array("xs", xs)
-        carry, ys = self.model.apply(params, xs, carry=carry, **call._asdict())
+        carry, ys = self.model.run(params, carry, xs, call)
         if ys.shape != xs.shape:
             raise ValueError(f"model: expected outputs of the shape of its inputs, {xs.shape}, got {ys.shape}")
         return carry, xs.astype(ys.dtype) + ys

@@ -15,7 +15,7 @@ class Composite(Model):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parts' names in the parameters."""
+        """The parts' entries of the parameters."""
         return tuple(str(i) for i in range(len(self.parts)))
 
     @property

@@ -24,6 +24,11 @@ class Stateless(Model):
         """The map, over the last axis of xs [..., D]."""
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        xs, _ = self.checked(params, carry, xs, call)
+        return (), self.at_each_step(params, xs, call.key)
+
+    def checked(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[jax.Array, jax.Array | None]:
+        """(xs without padding, whether a step is valid: bool [T, *batch_shape], None for all), checked."""
         xs = checks.array("xs", xs)
         self.check(xs)
         checked_params(self, params)
@@ -31,9 +36,10 @@ class Stateless(Model):
             raise ValueError(f"carry: expected None or an empty tuple, got {checks.short(carry)}")
         if call.resets is not None:
             checked_resets(call.resets, xs.shape[0], self.batch_shape(xs))
-        if call.lengths is not None:
-            xs = self.without_padding(xs, valid_steps(call.lengths, xs.shape[0], self.batch_shape(xs)))
-        return (), self.at_each_step(params, xs, call.key)
+        if call.lengths is None:
+            return xs, None
+        valid = valid_steps(call.lengths, xs.shape[0], self.batch_shape(xs))
+        return self.without_padding(xs, valid), valid
 
     @property
     def needs_time(self) -> bool:

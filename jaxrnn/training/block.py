@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import checks
-from jaxrnn.training.data import rows_of, shuffled_rows, take, window
-from jaxrnn.training.evaluate import over_rows
+from jaxrnn.models.batch_norm import batch_norms
+from jaxrnn.training.calibrate import statistics, with_statistics
+from jaxrnn.training.data import Batch, rows_of, shuffled_rows, take, window
+from jaxrnn.training.evaluate import EVALUATION_BATCH, over_rows
 from jaxrnn.training.placement import spread
 from jaxrnn.training.state import TrainState
 from jaxrnn.training.step import Loss, Metrics, make_train_step
@@ -72,6 +74,14 @@ class Task(NamedTuple):
     mesh: jax.sharding.Mesh | None = None
 
 
+def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
+    """A batch to look at: a dict's first `count` rows, of streams their first window; of batches the one at `which`."""
+    if task.axes is None:
+        return jax.tree.map(lambda x: x[which], data)
+    batch = take(data, task.axes, jnp.arange(min(count, rows_of(data))))
+    return batch if task.window is None else window(batch, task.axes, jnp.zeros((), jnp.int32), task.window)
+
+
 Block = Callable[[Progress, Any, Any, jax.Array, jax.Array], tuple[Progress, Report]]
 
 
@@ -82,7 +92,8 @@ ORDER = 2**32 - 1
 def make_block(task: Task, length: int) -> Block:
     """A pure function (progress, data, validation, stop, due) -> (progress, report) of `length` steps.
 
-    `stop` is the step at which the block ends at the latest; `due` is whether validation follows.
+    `stop` is the step at which the block ends at the latest; `due` is whether validation follows. At the end of each
+    block the evaluation statistics of batch normalisation are computed.
     """
     train_step = make_train_step(task.model, task.loss, task.optimizer, metrics=task.metrics, gradient=task.gradient)
     names = ("loss", *checks.metrics(task.metrics), "gradient_norm")
@@ -132,6 +143,12 @@ def make_block(task: Task, length: int) -> Block:
             key = jax.random.fold_in(state.key, ORDER)
             batches = shuffled_rows(key, state.step, length, rows_of(data), task.batch_size)
         (state, first_bad), train = jax.lax.scan(body, (state, first_bad), batches)
+        if any(True for _ in batch_norms(task.model)):
+            found = statistics(task.model, state.params, some_rows(task, data, EVALUATION_BATCH, -1))
+            params = with_statistics(state.params, found)
+            if first_bad is not None:
+                params = jax.tree.map(lambda a, b: jnp.where(first_bad == 0, a, b), params, state.params)
+            state = state._replace(params=params)
         if best is None or task.validation_axes is None:
             return Progress(state, best, first_bad), Report(train, {})
         validated = functools.partial(

@@ -7,20 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.diagnostics.gradient_statistics import ROWS, gradient_statistics
-from jaxrnn.training.block import Task
-from jaxrnn.training.data import Batch, rows_of, take, window
+from jaxrnn.training.block import Task, some_rows
+from jaxrnn.training.data import Batch
 from jaxrnn.types import Params
 
 
 def probe(task: Task, data: Any) -> Batch:
-    """A few rows to look at, the same throughout a run on a dict: its first ones, of a stream its first window.
-
-    `data` is what a block reads: the dict, or batches with a leading axis for the steps, of which the first is taken.
-    """
-    if task.axes is None:
-        return jax.tree.map(lambda x: x[0], data)
-    batch = take(data, task.axes, jnp.arange(min(ROWS, rows_of(data))))
-    return batch if task.window is None else window(batch, task.axes, jnp.zeros((), jnp.int32), task.window)
+    """A few rows to look at, of what a block reads."""
+    return some_rows(task, data, ROWS, 0)
 
 
 def make_diagnose(task: Task) -> Callable[[Params, Batch], dict[str, jax.Array]]:

@@ -74,6 +74,10 @@ def fit(
 ) -> FitResult:
     """Trains a model: blocks of steps, each block one compiled call, all of one shape one compile.
 
+    The statistics that a `batch_norm` uses in evaluation are computed anew at the end of each block, before validation,
+    by the parameters as they are then: over the first 1,024 rows of a dict (of streams their first k steps), or a
+    block's last batch of an iterable. Call `calibrate` afterwards for the statistics of all data.
+
     Args:
       model: the model.
       loss: (ys, batch) -> scalar; `batch` is a dict with the entries of `data`.

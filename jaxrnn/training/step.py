@@ -33,6 +33,8 @@ def make_train_step(
     handed over, and no gradient goes back through it. The function then takes a third argument `fresh`, bool: True
     where a new pass through the stream begins, from the model's initial carry.
 
+    The steps leave the statistics that a `batch_norm` uses in evaluation as they are: call `jr.calibrate` before that.
+
     Args:
       model: the model.
       loss: (ys, batch) -> scalar.

@@ -69,6 +69,20 @@ for name, loss in CLASSIFICATIONS.items():
     ):
         call = lambda loss=loss, targets=targets: loss(YS, {"targets": targets})  # noqa: E731
         CASES.append(Case(f"{name}-targets-{what}", call, error, TARGETS, expected, got))
+CASES += each(
+    "cross_entropy",
+    "label_smoothing",
+    lambda v: jr.cross_entropy(YS, {"targets": CLASSES}, label_smoothing=v),
+    ValueError,
+    "[0, 1)",
+    1.0,
+    -0.1,
+    "0.1",
+    True,
+    np.nan,
+    None,
+    [0.1, 0.2],
+)
 for name, loss in (REGRESSIONS | {"cross_entropy": jr.cross_entropy}).items():
     targets = CLASSES if name == "cross_entropy" else VALUES
     call = lambda v, loss=loss, targets=targets: loss(YS, {"targets": targets}, over_time=v)  # noqa: E731

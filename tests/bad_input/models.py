@@ -4,16 +4,29 @@ import jax
 import numpy as np
 
 import jaxrnn as jr
+from jaxrnn.types import pytree
 from tests.bad_input.case import XS, B, Case, D, H, O, T, changed, drawn, each, not_keys, ones, sizes
 
 ELMAN, LSTM = jr.elman(D, H), jr.lstm(D, H)
-DENSE, EMBED, NORM = jr.dense(D, O), jr.embed(5, H), jr.layer_norm(D)
+DENSE, EMBED, NORM, BATCH_NORM = jr.dense(D, O), jr.embed(5, H), jr.layer_norm(D), jr.batch_norm(D)
+TIED = jr.tied(5, H, jr.stack([jr.elman(H, H)]))
 STACK = jr.stack([ELMAN, jr.gru(H, H)])
 BOTH = jr.bidirectional(ELMAN, jr.gru(D, O))
 CHAIN = jr.chain(STACK, jr.dropout(0.5), jr.dense(H, O))
 RESIDUAL = jr.residual(jr.stack([jr.elman(D, D)]))
 SYMBOLS = np.ones((T, B), np.int32)
 FLAG, FUNCTION = "True or False", "function"
+
+
+@pytree
+class Wide(jr.Model):
+    """Does not say how many features it puts out: twice as many as it reads."""
+
+    def init(self, key):
+        return {}
+
+    def run(self, params, carry, xs, call):
+        return (), np.tile(xs, 2)
 
 
 def _options():
@@ -29,14 +42,24 @@ def _options():
         "dense": jr.dense,
         "embed": jr.embed,
         "layer_norm": lambda D, O, **o: jr.layer_norm(D, **o),
+        "batch_norm": lambda D, O, **o: jr.batch_norm(D, **o),
+        "tied": lambda D, O, **o: jr.tied(D, O, jr.dropout(0.5), **o),
     }.items():
         yield from each(
             name, "param_dtype", lambda v, b=build: b(D, O, param_dtype=v), TypeError, "dtype", "int8", "float1", None
         )
-    yield from sizes("layer_norm", "D", jr.layer_norm)
+    for name, build in {"layer_norm": jr.layer_norm, "batch_norm": jr.batch_norm}.items():
+        yield from sizes(name, "D", build)
+        yield from each(
+            name, "epsilon", lambda v, b=build: b(D, epsilon=v), ValueError, "above 0", 0, -1.0, "1", True, None
+        )
+    yield from sizes("tied", "symbols", lambda v: jr.tied(v, H, TIED.model))
+    yield from sizes("tied", "E", lambda v: jr.tied(5, v, TIED.model))
+    yield from each("tied", "bias", lambda v: jr.tied(5, H, TIED.model, bias=v), TypeError, FLAG, 1, None)
     yield from each(
-        "layer_norm", "epsilon", lambda v: jr.layer_norm(D, epsilon=v), ValueError, "above 0", 0, -1.0, "1", True, None
+        "tied", "w_init", lambda v: jr.tied(5, H, TIED.model, w_init=v), TypeError, FUNCTION, "glorot", None
     )
+    yield from each("tied", "dtype", lambda v: jr.tied(5, H, TIED.model, dtype=v), TypeError, "dtype", "int8", "float1")
     yield from each(
         "dropout", "rate", jr.dropout, ValueError, "[0, 1)", 1.0, -0.1, "0.5", True, np.nan, None, [0.1, 0.2]
     )
@@ -101,6 +124,9 @@ def _compositions():
             "no time axis behind last or mean_over_time",
             "Last",
         ),
+        Case("tied-cell", lambda: jr.tied(5, D, jr.elman(D, D)), TypeError, "model", "Model", "jr.stack"),
+        Case("tied-inputs", lambda: jr.tied(5, O, DENSE), ValueError, "model", f"{O} input features", f"{D}"),
+        Case("tied-outputs", lambda: jr.tied(5, D, DENSE), ValueError, "model", f"{D} output features", f"{O}"),
         Case("residual-cell", lambda: jr.residual(jr.elman(D, D)), TypeError, "model", "Model", "jr.stack"),
         Case("residual-misfit", lambda: jr.residual(DENSE), ValueError, "model", f"features, {D}", f"{O}"),
         Case("residual-last", lambda: jr.residual(jr.last()).apply({}, XS), ValueError, "model", f"{T}", f"({B}, {D})"),
@@ -132,11 +158,12 @@ def _apply(name, model, xs):
         "stack": "a tuple of 2",
         "chain": "a tuple of 3",
         "residual": "a tuple of 1",
+        "tied": "a tuple of 1",
     }
     expected = kind.get(name, "None or an empty tuple")
     yield case("carry-array", ValueError, "carry", expected, f"float32[{B}, {H}]", carry=ones(B, H))
     yield from not_keys(f"{name}.apply", lambda v: run(key=v))[:2]
-    if params and model is not NORM:  # which draws nothing
+    if params and model not in (NORM, BATCH_NORM):  # which draw nothing
         yield from not_keys(f"{name}.init", model.init)[:2]
 
 
@@ -153,6 +180,8 @@ def _flat_params(name, model, xs):
     for key, x in params.items():
         wrong = changed(params, **{key: None})
         yield case(f"without-{key}", wrong, "params", entries, f"a dict with {sorted(wrong)}")
+        if isinstance(x, dict):
+            continue
         wrong = params | {key: ones(1)}
         yield case(f"shape-of-{key}", wrong, f"params['{key}']", f"shape {x.shape}", "float32[1]")
     wrong = params | {"extra": ones(2)}
@@ -257,6 +286,31 @@ def _parts():
             "tuple of 1",
         ),
         Case(
+            "batch_norm-params-of-statistics",
+            lambda: BATCH_NORM.apply(drawn(BATCH_NORM) | {"statistics": {"mean": ones(D)}}, XS),
+            ValueError,
+            "params['statistics']",
+            "['mean', 'variance']",
+            "['mean']",
+        ),
+        Case(
+            "tied-params-of-model",
+            lambda: TIED.apply(drawn(TIED) | {"model": {}}, SYMBOLS),
+            ValueError,
+            "params['model']",
+            "['0']",
+            "a dict with []",
+        ),
+        Case("tied-xs-floats", lambda: TIED.apply(drawn(TIED), XS), TypeError, "xs", "integers from 0 to 4", "float32"),
+        Case(
+            "tied-model-of-other-outputs",
+            lambda: jr.tied(5, D, Wide()).apply(drawn(jr.tied(5, D, Wide())), SYMBOLS),
+            ValueError,
+            "model",
+            f"outputs of {D} features",
+            f"({T}, {B}, {2 * D})",
+        ),
+        Case(
             "chain-embed-after-dense",
             lambda: jr.chain(DENSE, EMBED).apply({"0": drawn(DENSE), "1": drawn(EMBED)}, XS),
             TypeError,
@@ -283,7 +337,7 @@ def _features(name, model):
         yield Case(f"{name}.apply-xs-features{how}", call, ValueError, "xs", f"{D} features", got)
 
 
-FLAT = {"dense": DENSE, "layer_norm": NORM}
+FLAT = {"dense": DENSE, "layer_norm": NORM, "batch_norm": BATCH_NORM}
 NESTED = {"stack": STACK, "bidirectional": BOTH, "chain": CHAIN}
 POOLING = {"last": jr.last(), "mean_over_time": jr.mean_over_time()}
 WITHOUT_PARAMS = {"dropout": jr.dropout(0.5)} | POOLING
@@ -303,6 +357,7 @@ for name, model in (NESTED | POOLING | {"residual": RESIDUAL}).items():
     call = lambda model=model: model.apply(drawn(model), XS[:0])  # noqa: E731
     CASES.append(Case(f"{name}.apply-xs-empty", call, ValueError, "xs", "time step", f"[0, {B}, {D}]"))
 CASES += [*_apply("embed", EMBED, SYMBOLS), *_flat_params("embed", EMBED, SYMBOLS)]
+CASES += [*_apply("tied", TIED, SYMBOLS), *_flat_params("tied", TIED, SYMBOLS)]
 CASES += _floats("dropout", jr.dropout(0.5))
 CASES.append(
     Case(

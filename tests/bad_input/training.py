@@ -14,6 +14,7 @@ from tests.bad_input.case import B, Case, D, H, O, T, changed, drawn, each, not_
 N = 6
 MODEL = jr.chain(jr.stack([jr.elman(D, H)]), jr.dense(H, O))
 PARAMS = drawn(MODEL)
+NORMALISED = jr.chain(jr.batch_norm(D), jr.dense(D, O))
 DATA = {"xs": ones(T, N, D), "targets": ones(T, N, O)}
 SGD = optax.sgd(0.1)
 LOSS = jr.mean_squared_error
@@ -239,6 +240,25 @@ def _fit():
     ]
 
 
+def _calibrate():
+    def calibrate(model=NORMALISED, params=None, batches=DATA):
+        return jr.calibrate(model, drawn(NORMALISED) if params is None else params, batches)
+
+    def case(what, error, argument, expected, got, **wrong):
+        return Case(f"calibrate-{what}", lambda: calibrate(**wrong), error, argument, expected, got)
+
+    yield case("model-norm", TypeError, "model", "Model", "Elman", model=jr.elman(D, H))
+    yield case("params-other", ValueError, "params", "['0', '1']", "['0']", params={"0": {}})
+    yield case("batches-none", TypeError, "batches", "an iterable", "None", batches=None)
+    yield case("batches-empty", ValueError, "batches", "at least one batch", "none in list []", batches=[])
+    yield case("batches-array", ValueError, "batches", 'entry "xs"', f"float32[{N}, {D}]", batches=DATA["xs"])
+    yield case("batches-without-xs", ValueError, "batches", 'entry "xs"', "targets", batches=[changed(DATA, xs=None)])
+    yield case("batches-one-row", ValueError, 'batches["xs"]', "of N rows", f"[{T}, {D}]", batches={"xs": ones(T, D)})
+    wrong = DATA | {"lengths": np.full(N, T + 1)}
+    yield case("batches-lengths", ValueError, "lengths", f"T = {T}", f"{T + 1}", batches=[DATA, wrong])
+    yield case("xs-features", ValueError, "xs", f"{D} features", f"{D + 1}]", batches={"xs": ones(T, N, D + 1)})
+
+
 def _others():
     yield from _functions("evaluate", evaluate)
     yield from _data("evaluate", lambda data: evaluate(data=data), "data")
@@ -327,4 +347,4 @@ def _iterables():
     yield Case("prefetch-batch", array, TypeError, "batches: a batch", "dict", "float32")
 
 
-CASES = [*_fit(), *_others(), *_iterables()]
+CASES = [*_fit(), *_calibrate(), *_others(), *_iterables()]

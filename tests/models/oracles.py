@@ -11,8 +11,10 @@ LENGTHS = np.array([3, 0, T, 1], np.int32)
 
 
 def drawn(model, seed=0, dtype=np.float64):
-    """Random parameters, so that no zero or one from `init` hides an error."""
-    return random_like(jax.eval_shape(model.init, jax.random.key(0)), np.random.default_rng(seed), dtype, 0.7)
+    """Random parameters, so that no zero or one from `init` hides an error; no variance is below zero."""
+    params = random_like(jax.eval_shape(model.init, jax.random.key(0)), np.random.default_rng(seed), dtype, 0.7)
+    is_variance = lambda path: "'variance'" in jax.tree_util.keystr(path)  # noqa: E731
+    return jax.tree_util.tree_map_with_path(lambda path, x: np.abs(x) if is_variance(path) else x, params)
 
 
 def sequence(*shape, seed=1):
@@ -35,6 +37,15 @@ def layer_norm(p, xs, epsilon=1e-5):
     mean = xs.mean(-1, keepdims=True)
     variance = ((xs - mean) ** 2).mean(-1, keepdims=True)
     return p["scale"] * (xs - mean) / np.sqrt(variance + epsilon) + p["shift"]
+
+
+def batch_norm(p, xs, lengths=None, epsilon=1e-5):
+    """As in training; zeros for padding."""
+    valid = np.ones(xs.shape[:-1], bool) if lengths is None else np.arange(len(xs))[:, None] < lengths
+    mean, variance = xs[valid].mean(0), xs[valid].var(0)
+    ys = np.zeros(xs.shape)
+    ys[valid] = p["scale"] * (xs[valid] - mean) / np.sqrt(variance + epsilon) + p["shift"]
+    return ys
 
 
 def last(xs, lengths):

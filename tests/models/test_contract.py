@@ -19,6 +19,8 @@ def build():
         "dense": jr.dense(D, O, activation=jnp.tanh),
         "embed": jr.embed(SYMBOLS, O),
         "layer_norm": jr.layer_norm(D),
+        "batch_norm": jr.batch_norm(D),
+        "tied": jr.tied(SYMBOLS, H, jr.stack([jr.gru(H, H)])),
         "dropout": jr.dropout(0.3),
         "last": jr.last(),
         "mean_over_time": jr.mean_over_time(),
@@ -30,11 +32,12 @@ def build():
 
 
 MODELS = build()
+READS_SYMBOLS = ("embed", "tied")
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
 def inputs(name, *batch_shape):
-    if name == "embed":
+    if name in READS_SYMBOLS:
         return np.random.default_rng(0).integers(0, SYMBOLS, (T, *batch_shape)).astype(np.int32)
     return sequence(T, *batch_shape, D)
 
@@ -79,7 +82,7 @@ def test_equal_options_are_equal_and_trace_once(name):
     assert hash(a) == hash(b)
     assert repr(a) == repr(b)
     params, xs = drawn(a, dtype=np.float32), inputs(name, B)
-    xs = xs.astype(np.float32) if name != "embed" else xs
+    xs = xs if name in READS_SYMBOLS else xs.astype(np.float32)
     jax.tree.map(np.testing.assert_array_equal, run(a, params, xs), run(b, params, xs))
     assert traces == [name]
 
@@ -89,6 +92,10 @@ def test_other_options_are_not_equal():
         (jr.dense(D, O), jr.dense(D, O, bias=False)),
         (jr.embed(5, O), jr.embed(6, O)),
         (jr.layer_norm(D), jr.layer_norm(D, epsilon=1e-3)),
+        (jr.batch_norm(D), jr.batch_norm(D, epsilon=1e-3)),
+        (jr.batch_norm(D), jr.layer_norm(D)),
+        (jr.tied(5, O, jr.dropout(0.1)), jr.tied(5, O, jr.dropout(0.1), bias=False)),
+        (jr.tied(5, O, jr.dropout(0.1)), jr.tied(5, O, jr.dropout(0.2))),
         (jr.dropout(0.1), jr.dropout(0.2)),
         (jr.dropout(0.1), jr.dropout(0.1, over_time=True)),
         (jr.stack([jr.gru(D, H)]), jr.stack([jr.gru(D, H)], gradient=jr.autodiff())),
@@ -106,6 +113,8 @@ def test_features_are_those_of_the_ends():
         "dense": (D, O),
         "embed": (None, O),
         "layer_norm": (D, D),
+        "batch_norm": (D, D),
+        "tied": (None, SYMBOLS),
         "dropout": (None, None),
         "last": (None, None),
         "mean_over_time": (None, None),
@@ -124,8 +133,19 @@ def test_parts_are_the_children_in_order():
     assert jr.bidirectional(cells[0], cells[0]).parts == (cells[0], cells[0])
     assert jr.chain(stack, dense).parts == (stack, dense)
     assert jr.residual(jr.dense(H, H)).parts == (jr.dense(H, H),)
-    for name in ("dense", "embed", "layer_norm", "dropout", "last", "mean_over_time"):
+    assert jr.tied(5, H, jr.dense(H, H)).parts == (jr.dense(H, H),)
+    for name in ("dense", "embed", "layer_norm", "batch_norm", "dropout", "last", "mean_over_time"):
         assert MODELS[name].parts == ()
+
+
+@every_model
+def test_the_parameters_of_the_parts_are_where_their_names_say(name):
+    model = MODELS[name]
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    assert len(model.names) == len(model.parts)
+    for entry, part in zip(model.names, model.parts, strict=True):
+        of_part = params if entry is None else params[entry]
+        assert of_part == jax.eval_shape(part.init, jax.random.key(0))
 
 
 def test_layers_draw_their_parameters_from_keys_of_their_own():

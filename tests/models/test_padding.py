@@ -14,6 +14,7 @@ def build(pooling):
     return jr.chain(
         jr.dense(D, H),
         jr.residual(jr.stack([jr.lstm(H, H)])),
+        jr.batch_norm(H),
         jr.layer_norm(H),
         jr.bidirectional(jr.gru(H, H), jr.elman(H, H)),
         pooling,
@@ -22,8 +23,9 @@ def build(pooling):
 
 
 @pytest.mark.parametrize("pooling", [jr.last(), jr.mean_over_time()], ids=["last", "mean_over_time"])
-def test_rows_padded_with_nan_equal_the_rows_by_themselves(pooling, x64):
-    """Values, and the gradients of every parameter and input."""
+@pytest.mark.parametrize("key", [None, jax.random.key(0)], ids=["evaluation", "training"])
+def test_rows_padded_with_nan_equal_the_rows_by_themselves(pooling, key, x64):
+    """Values, and the gradients of every parameter and input; in training the rows share statistics."""
     model = build(pooling)
     lengths, n = np.array([3, 0, 3]), 3
     params, xs, weights = drawn(model), sequence(T, 3, D), sequence(3, O, seed=5)
@@ -31,7 +33,7 @@ def test_rows_padded_with_nan_equal_the_rows_by_themselves(pooling, x64):
     @jax.jit
     def padded(params, xs):
         def loss(params, xs):
-            ys = model.apply(params, xs, lengths=lengths)[1]
+            ys = model.apply(params, xs, lengths=lengths, key=key)[1]
             return (ys * weights).sum(), ys
 
         return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, xs)
@@ -39,9 +41,9 @@ def test_rows_padded_with_nan_equal_the_rows_by_themselves(pooling, x64):
     @jax.jit
     def cut(params, xs):
         def loss(params, xs):
-            ys = model.apply(params, xs)[1]
+            ys = model.apply(params, xs, key=key)[1]
             # The row of no steps: zeros come out of the pooling, and only the layer behind it does something.
-            none = model.models[5].apply(params["5"], np.zeros(2 * H))[1]
+            none = model.models[6].apply(params["6"], np.zeros(2 * H))[1]
             ys = jnp.stack([ys[0], none, ys[1]])
             return (ys * weights).sum(), ys
 

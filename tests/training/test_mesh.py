@@ -15,7 +15,9 @@ mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",))
 data, held_out = data_set(rows=16), data_set(1, rows=11)
 lengths = data | {"lengths": np.arange(16) % 4 + 1}
 gated = jr.chain(jr.stack([jr.lstm(D, H), jr.gru(H, H)]), jr.dropout(0.3), jr.dense(H, O))
+normalised = jr.chain(jr.batch_norm(D), MODEL)
 cases = {
+    "batch norm": (normalised, lengths, {"batch_size": 8, "validation": held_out}),
     "minibatches": (MODEL, data, {"batch_size": 8, "validation": held_out}),
     "dropout": (NOISY, data, {"batch_size": 16, "diagnose_every": 2}),
     "gated, lengths": (gated, lengths, {"batch_size": 8}),
@@ -79,7 +81,8 @@ def run(program):
 
 
 def test_training_on_a_mesh_equals_training_on_one_device():
-    assert run(PROGRAM) == ["minibatches", "dropout", "gated, lengths", "streams", "batches", "shapes"]
+    names = ["batch norm", "minibatches", "dropout", "gated, lengths", "streams", "batches", "shapes"]
+    assert run(PROGRAM) == names
 
 
 def test_rows_that_can_not_be_shared_out_are_named():

@@ -1,0 +1,126 @@
+"""One table of vectors for reading symbols and for predicting them."""
+
+from typing import Any
+
+import jax
+
+from jaxrnn import checks, initializers
+from jaxrnn.arguments import checked_params
+from jaxrnn.linear import FLOAT32, affine
+from jaxrnn.models.embed import Embed
+from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+
+UNIT_VECTORS = jax.nn.initializers.variance_scaling(1.0, "fan_out", "normal")
+"""[symbols, E]: normal of standard deviation 1 / sqrt(E)."""
+
+
+@pytree
+class Tied(Model):
+    """See `tied`."""
+
+    symbols: int
+    E: int
+    model: Model = leaf()
+    bias: bool = True
+    w_init: initializers.Initializer = UNIT_VECTORS
+    dtype: Any = None
+    param_dtype: Any = FLOAT32
+
+    @property
+    def keeps_time(self) -> bool:
+        return self.model.keeps_time
+
+    @property
+    def needs_time(self) -> bool:
+        return self.model.needs_time
+
+    @property
+    def features(self) -> tuple[None, int]:
+        return None, self.symbols
+
+    @property
+    def parts(self) -> tuple[Model]:
+        return (self.model,)
+
+    @property
+    def names(self) -> tuple[str]:
+        return ("model",)
+
+    @property
+    def embed(self) -> Embed:
+        """What reads the symbols, with the parameter {"w"}."""
+        return Embed(self.symbols, self.E, self.w_init, self.param_dtype)
+
+    def init(self, key: jax.Array) -> Params:
+        w_key, model_key, b_key = jax.random.split(checks.key("key", key), 3)
+        params = self.embed.init(w_key) | {"model": self.model.init(model_key)}
+        return params | {"b": initializers.ZEROS(b_key, (self.symbols,), self.param_dtype)} if self.bias else params
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self.model.initial_carry(params["model"], batch_shape)
+
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        checked_params(self, params)
+        _, vectors = self.embed.run({"w": params["w"]}, None, xs, call)
+        with checks.within("model"):
+            carry, hs = self.model.run(params["model"], carry, vectors, call.of("model", call.key))
+        if hs.shape[-1] != self.E:
+            raise ValueError(f"model: expected outputs of {self.E} features, as the table w has, got {hs.shape}")
+        return carry, affine(hs, params["w"].T, params.get("b"), dtype=self.dtype)
+
+
+def tied(
+    symbols: int,
+    E: int,
+    model: Model,
+    *,
+    bias: bool = True,
+    w_init: initializers.Initializer = UNIT_VECTORS,
+    dtype: Any = None,
+    param_dtype: Any = FLOAT32,
+) -> Tied:
+    """A language model whose one table reads symbols and predicts them: y[t] = model(w[x[t]]) @ w.T + b.
+
+    The gradient of w is the sum of that of both uses. For a model of H other than E features, put `dense(E, H)` and
+    `dense(H, E)` around it.
+
+    Args:
+      symbols: how many there are; xs [T, ...] are integers from 0 to symbols - 1. Others, which can't be looked for
+        while tracing, give NaN.
+      E: features of a symbol's vector.
+      model: from E to E features.
+      bias: whether there is a `b`, zero at first.
+      w_init: initialiser (key, shape, dtype) -> array. By default normal of standard deviation 1 / sqrt(E): the
+        variance of a logit is then the mean square of the model's outputs, whatever E, and the loss begins near
+        log(symbols). The standard normal of `embed` would make logits sqrt(E) times as large.
+      dtype: the factors of the output product are rounded to it; the sum is accumulated in float32.
+      param_dtype: dtype of w and b.
+
+    Returns:
+      A Model with the parameters {"w": [symbols, E], "model": those of `model`, "b": [symbols]} and the carry of
+      `model`. Its outputs are logits [T, ..., symbols].
+
+    Raises:
+      ValueError, TypeError: an option is out of range, it is no model, or its features are not E.
+
+    References:
+      Press and Wolf 2017, Using the output embedding to improve language models, arXiv:1608.05859; Inan et al. 2017,
+      Tying word vectors and word classifiers, arXiv:1611.01462.
+    """
+    checks.positive_int("symbols", symbols)
+    checks.positive_int("E", E)
+    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...]) first")
+    D, O = model.features
+    if D not in (None, E):
+        raise ValueError(f"model: expected {E} input features, those of a symbol's vector, got {D}")
+    if O not in (None, E):
+        raise ValueError(f"model: expected {E} output features, those of a symbol's vector, got {O}")
+    return Tied(
+        int(symbols),
+        int(E),
+        model,
+        checks.flag("bias", bias),
+        checks.callable_("w_init", w_init),
+        None if dtype is None else checks.float_dtype("dtype", dtype),
+        checks.float_dtype("param_dtype", param_dtype),
+    )

@@ -1,0 +1,99 @@
+"""The evaluation statistics of batch normalisation, from data."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import get_opaque_trace_state
+
+from jaxrnn import checks
+from jaxrnn.arguments import checked_params
+from jaxrnn.models.batch_norm import batch_norms
+from jaxrnn.models.moments import Moments, merged
+from jaxrnn.training.data import Batch, checked_batch
+from jaxrnn.types import Call, Model, Params
+
+Statistics = dict[tuple[str, ...], Moments]
+"""What was found for each `batch_norm` of a model, by where its parameters are."""
+
+
+def calibrate(model: Model, params: Params, batches: dict[str, Any] | Iterable[Batch]) -> Params:
+    """Computes the statistics that each `batch_norm` inside a model uses in evaluation, from data.
+
+    They are the exact mean and variance of what reaches the layer at all valid steps of all batches together, each
+    value counting the same: no moving average. Within a batch, as in training, layers behind a `batch_norm` see what it
+    normalised by the batch's own statistics; so batches should be as large as those of training, or larger. Noise such
+    as dropout is off. The batches of one shape are compiled once.
+
+    `jr.fit` and `jr.sweep` do this themselves. After steps of `jr.make_train_step` call it before evaluating.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batches: a dict like `data` of `fit`: "xs" [T, N, ...], optionally "lengths" and "resets"; or an iterable of them.
+
+    Returns:
+      The parameters with other statistics, in the dtype that they had; those of a `batch_norm` that saw no valid step
+      are left as they are, and so is everything else.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which; or a `batch_norm` of the model can't be reached: a
+        model of your own has to list its children in `parts`, where their parameters are in `names`, and to hand on its
+        `call` to each with `call.of`.
+
+    References:
+      Wu and Johnson 2021, Rethinking "batch" in BatchNorm, arXiv:2105.07576 (there "precise BatchNorm").
+    """
+    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    checked_params(model, params)
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"batches: expected a dict of arrays or an iterable of such dicts, got {checks.short(batches)}")
+    total = None
+    for batch in [batches] if isinstance(batches, dict) else batches:
+        found = _statistics(model, params, checked_batch("batches", batch))
+        total = found if total is None else _both(total, found)
+    if total is None:
+        raise ValueError(f"batches: expected at least one batch, got none in {checks.short(batches)}")
+    return with_statistics(params, total)
+
+
+def statistics(model: Model, params: Params, batch: Batch) -> Statistics:
+    """Those of one batch, to be called while tracing."""
+    expected, found = sorted(batch_norms(model)), {}
+    outside = get_opaque_trace_state()
+
+    def record(path: tuple[str, ...], moments: Moments) -> None:
+        if get_opaque_trace_state() != outside:
+            raise ValueError(
+                "model: expected each batch_norm outside of loops and transformations such as vmap, out of which its "
+                f"statistics can't be taken, got one inside, at {path}"
+            )
+        if path not in expected or path in found:
+            raise ValueError(f"model: expected one batch_norm at each of {expected}, got another one at {path}")
+        found[path] = moments
+
+    call = Call(batch.get("lengths"), batch.get("resets"), record=record)
+    model.run(params, None, model.reads(batch), call)
+    if sorted(found) != expected:
+        raise ValueError(f"model: expected a batch_norm at each of {expected}, got those at {sorted(found)} only")
+    return found
+
+
+def with_statistics(params: Params, found: Statistics) -> Params:
+    """The parameters with these statistics, where there was any value to compute them from."""
+    for path, moments in found.items():
+        params = _replaced(params, path, moments)
+    return params
+
+
+def _replaced(params: Params, path: tuple[str, ...], moments: Moments) -> Params:
+    if path:
+        return params | {path[0]: _replaced(params[path[0]], path[1:], moments)}
+    old, new = params["statistics"], {"mean": moments.mean, "variance": moments.variance}
+    chosen = {name: jnp.where(moments.size > 0, new[name].astype(x.dtype), x) for name, x in old.items()}
+    return params | {"statistics": chosen}
+
+
+_statistics = jax.jit(statistics)
+_both = jax.jit(lambda a, b: {path: merged(a[path], b[path]) for path in a})
