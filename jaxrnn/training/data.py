@@ -31,7 +31,7 @@ def row_axes(name: str, arrays: Batch) -> dict[str, int]:
     T, N = arrays["xs"].shape[:2]
     axes = {}
     for entry, x in arrays.items():
-        if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in ("xs", "resets"):
+        if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in ("xs", "resets", "mask"):
             raise ValueError(
                 f"{name}[{entry!r}]: expected T and N to differ, so that its rows can be told from its steps, "
                 f"got {checks.short(x)} with T = N = {N}; leave out a row"
