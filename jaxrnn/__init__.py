@@ -10,6 +10,8 @@ from jaxrnn.cells.custom import cell, gated_cell
 from jaxrnn.cells.elman import Elman, elman
 from jaxrnn.cells.gru import GRU, ResetBeforeGRU, gru
 from jaxrnn.cells.lstm import LSTM, LSTMCarry, ProjectedLSTM, lstm
+from jaxrnn.decoding.rollout import rollout
+from jaxrnn.decoding.scheduled_sampling import scheduled_sampling
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gate_statistics
@@ -35,7 +37,7 @@ from jaxrnn.gradients.forward import forward
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.truncated import truncated
 from jaxrnn.initializers import torch_uniform
-from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error
+from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error, quantile_loss
 from jaxrnn.models.bidirectional import BidirectionalCarry, bidirectional
 from jaxrnn.models.chain import chain, residual
 from jaxrnn.models.dense import dense
@@ -136,11 +138,14 @@ __all__ = [
     "plot_sweep",
     "plot_weight_contributions",
     "product_norms",
+    "quantile_loss",
     "random",
     "residual",
     "reverse_scan",
+    "rollout",
     "rtrl_start",
     "rtrl_step",
+    "scheduled_sampling",
     "singular_values",
     "spectral_radius",
     "stack",
