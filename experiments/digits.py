@@ -71,8 +71,8 @@ SMOKE = Config(hidden=8, steps=20)
 
 def load(config: Config) -> dict[str, dict[str, np.ndarray]]:
     """The digits as {"train", "validation", "test"}, each {"xs": [T, N, D], "targets": [N]}."""
-    images, targets = map(np.asarray, load_digits(return_X_y=True))
-    images = (images / 16.0).astype(np.float32)
+    images, targets = load_digits(return_X_y=True)
+    images, targets = np.asarray(images / 16.0, np.float32), np.asarray(targets)
     if config.permute:
         images = images[:, np.random.default_rng(config.seed).permutation(64)]
     T, D = (64, 1) if config.pixels else (8, 8)

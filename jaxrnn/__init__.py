@@ -16,6 +16,8 @@ from jaxrnn.decoding.ctc_beam import CTCBeam, ctc_beam
 from jaxrnn.decoding.ctc_greedy import ctc_greedy
 from jaxrnn.decoding.edit_distance import edit_distance
 from jaxrnn.decoding.generate import generate
+from jaxrnn.decoding.rollout import rollout
+from jaxrnn.decoding.scheduled_sampling import scheduled_sampling
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gate_statistics
@@ -41,7 +43,7 @@ from jaxrnn.gradients.forward import forward
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.truncated import truncated
 from jaxrnn.initializers import torch_uniform
-from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error
+from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error, quantile_loss
 from jaxrnn.models.attention import additive_attention, dot_attention
 from jaxrnn.models.attention_decoder import attach, attention_decoder
 from jaxrnn.models.batch_norm import batch_norm
@@ -174,11 +176,14 @@ __all__ = [
     "plot_weight_contributions",
     "prefetch",
     "product_norms",
+    "quantile_loss",
     "random",
     "residual",
     "reverse_scan",
+    "rollout",
     "rtrl_start",
     "rtrl_step",
+    "scheduled_sampling",
     "singular_values",
     "spectral_radius",
     "stack",

@@ -31,6 +31,19 @@ def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
     return _numbers(name, value, shapes, "in [0, 1)", lambda x: (x >= 0) & (x < 1))
 
 
+def probability(name: str, value: Any) -> Any:
+    """A number in [0, 1]."""
+    return _numbers(name, value, ((),), "in [0, 1]", lambda x: (x >= 0) & (x <= 1))
+
+
+def levels(name: str, value: Any) -> Any:
+    """Numbers in (0, 1), as an array [Q]."""
+    shape = np.shape(value) if isinstance(value, (list, tuple, np.ndarray, jax.Array)) else ()
+    if len(shape) != 1 or not shape[0]:
+        raise ValueError(f"{name}: expected numbers in (0, 1), a sequence of at least one, got {short(value)}")
+    return jnp.asarray(_numbers(name, value, (shape,), "in (0, 1)", lambda x: (x > 0) & (x < 1)))
+
+
 def entry(name: str, value: Any, key: str) -> None:
     """Raises ValueError unless `value` is a dict that has the entry."""
     if not isinstance(value, dict) or key not in value:

@@ -3,15 +3,20 @@
 A batch is a dict: "xs" [T, B, ...], "targets", and where rows have different lengths "lengths" [B]. Steps past a row's
 length count nothing, whatever they hold.
 
+Where targets are missing inside a row, "mask" says which ones there are: bool, of the shape of the targets without
+their features, [T, B] (or [B] with at="last"). A target whose mask is False counts nothing, and neither does the output
+there, whatever they hold: NaN reaches neither the value nor the gradient. With "lengths" a step counts if both say so.
+A gap in the inputs is another matter: those are read, so fill them, and let a feature tell the network where.
+
 Every loss takes two options:
 
   at         "steps": a target for each step, targets [T, B, ...]. "last": one for each row, targets [B, ...], compared
              with the output at the row's last step (ys [T, B, O]), or with the one output of a model that ends in
              `jr.last` (ys [B, O]); rows of length 0 count nothing.
-  over_time  how steps are put together. "mean": the mean over all valid steps of the batch. "sum": the sum over each
-             row's steps, then the mean over rows. For rows of T steps the sum is T times the mean, and so is its
-             gradient: a learning rate (under plain gradient descent) or a clipping norm tuned for one is wrong by the
-             factor T for the other, and under "sum" long rows weigh more.
+  over_time  how steps are put together. "mean": the mean over all steps of the batch that count. "sum": the sum over
+             each row's steps that count, then the mean over all rows. For rows of T steps the sum is T times the mean,
+             and so is its gradient: a learning rate (under plain gradient descent) or a clipping norm tuned for one is
+             wrong by the factor T for the other, and under "sum" long rows weigh more.
 """
 
 from collections.abc import Callable
@@ -41,7 +46,8 @@ def cross_entropy(
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
-      batch: "targets", integers from 0 to O - 1: [T, B], or [B] with at="last"; optionally "lengths" [B].
+      batch: "targets", integers from 0 to O - 1: [T, B], or [B] with at="last"; optionally "lengths" [B]
+        and "mask".
       at, over_time: see `jaxrnn.losses`.
       label_smoothing: a number in [0, 1), which may be traced.
 
@@ -73,7 +79,8 @@ def binary_cross_entropy(ys: jax.Array, batch: Batch, *, at: At = "steps", over_
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
-      batch: "targets", probabilities or 0 and 1, of the shape of ys (without T for at="last"); optionally "lengths".
+      batch: "targets", probabilities or 0 and 1, of the shape of ys (without T for at="last"); optionally "lengths"
+        and "mask".
       at, over_time: see `jaxrnn.losses`.
 
     Returns:
@@ -90,7 +97,8 @@ def mean_squared_error(ys: jax.Array, batch: Batch, *, at: At = "steps", over_ti
 
     Args:
       ys: [T, B, O], or [B, O] with at="last".
-      batch: "targets" of the shape of ys (without T for at="last"); optionally "lengths".
+      batch: "targets" of the shape of ys (without T for at="last"); optionally "lengths"
+        and "mask".
       at, over_time: see `jaxrnn.losses`.
 
     Returns:
@@ -100,6 +108,39 @@ def mean_squared_error(ys: jax.Array, batch: Batch, *, at: At = "steps", over_ti
       ValueError, TypeError: shapes or types do not fit, and which.
     """
     return _loss(optax.squared_error, ys, batch, at, over_time)
+
+
+def quantile_loss(
+    ys: jax.Array, batch: Batch, *, quantiles: Any, at: At = "steps", over_time: OverTime = "mean"
+) -> jax.Array:
+    """Quantile (pinball) loss max(q u, (q - 1) u), u = target - y; the mean over quantiles and features.
+
+    Its expectation is smallest where y is the target's q-quantile: a share q of the targets lies below. Nothing keeps
+    the outputs for several q in order. At q = 1/2 it is half of the absolute error.
+
+    Args:
+      ys: [T, B, O * Q], or [B, O * Q] with at="last": the Q quantiles of the first feature, then those of the second.
+      batch: "targets" [T, B, O] (without T for at="last"); optionally "lengths" and "mask".
+      quantiles: Q numbers q in (0, 1).
+      at, over_time: see `jaxrnn.losses`.
+
+    Returns:
+      A scalar.
+
+    Raises:
+      ValueError, TypeError: shapes, types or quantiles do not fit, and which.
+
+    References:
+      Koenker and Bassett 1978, Regression quantiles, Econometrica 46(1).
+    """
+    levels = checks.levels("quantiles", quantiles)
+
+    def pinball(ys: jax.Array, targets: jax.Array) -> jax.Array:
+        u = targets[..., None] - ys.reshape(*targets.shape, levels.size)
+        q = jnp.asarray(levels, u.dtype).reshape((1,) * targets.ndim + (-1,))
+        return jnp.maximum(q * u, (q - 1.0) * u)
+
+    return _loss(pinball, ys, batch, at, over_time, per_target=levels.size)
 
 
 def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps") -> jax.Array:
@@ -129,20 +170,26 @@ def _loss(
     over_time: str,
     *,
     classes: bool = False,
+    per_target: int = 1,
 ) -> jax.Array:
-    """The reduction that all losses share; `classes`: targets are integers and have no feature axis."""
+    """The reduction that all losses share.
+
+    `classes`: targets are integers and have no feature axis; `per_target`: outputs for each feature of the targets.
+    """
     checks.one_of("at", at, ("steps", "last"))
     checks.one_of("over_time", over_time, ("mean", "sum"))
     checks.entry("batch", batch, "targets")
     ys, targets = checks.array("ys", ys), checks.array('batch["targets"]', batch["targets"])
-    lengths = batch.get("lengths")
+    lengths, mask = batch.get("lengths"), batch.get("mask")
     if not jnp.issubdtype(ys.dtype, jnp.floating):
         raise TypeError(f"ys: expected floating-point numbers, got {checks.short(ys)}")
     if ys.ndim < 1 + classes or 0 in ys.shape:
         raise ValueError(f"ys: expected an array [T, ..., O] of at least one time step, got {checks.short(ys)}")
+    if ys.shape[-1] % per_target:
+        raise ValueError(f"ys: expected {per_target} outputs, one a quantile, a feature, got {checks.short(ys)}")
     if classes and not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f'batch["targets"]: expected integer classes, got {checks.short(targets)}')
-    if classes and isinstance(batch["targets"], np.ndarray) and lengths is None:
+    if classes and isinstance(batch["targets"], np.ndarray) and lengths is None and mask is None:
         low, high = np.min(batch["targets"], initial=0), np.max(batch["targets"], initial=0)
         if low < 0 or high >= ys.shape[-1]:
             raise ValueError(
@@ -156,23 +203,35 @@ def _loss(
             f'ys: expected an output for each of the T = {np.shape(xs)[0]} steps of batch["xs"] (at="last" is for a '
             f"model that ends in last), got {checks.short(ys)}"
         )
-    expected = ys.shape[:-1] if classes else ys.shape
+    expected = ys.shape[:-1] if classes else (*ys.shape[:-1], ys.shape[-1] // per_target)
     if targets.shape != expected:
         which = "one a row" if at == "last" else "one a step"
         raise ValueError(f'batch["targets"]: expected shape {expected}, {which}, got {checks.short(targets)}')
     targets = targets if classes else targets.astype(ys.dtype)
-    if at == "last" and lengths is None:
-        return pointwise(ys, targets).mean()
-    if at == "last":  # a row of length 0 has no last step
-        rows = checks.array('batch["lengths"]', lengths) > 0
-        losses = zero_unless(rows, pointwise(ys, targets).reshape(*rows.shape, -1).mean(-1))
-        return losses.sum() / jnp.maximum(rows.sum(), 1).astype(losses.dtype)
-    if lengths is None:
+    counted = _counted(lengths, mask, at, ys)
+    if counted is None:
         losses = pointwise(ys, targets)
-        return losses.mean() if over_time == "mean" else losses.sum(0).mean()
-    valid = valid_steps(lengths, ys.shape[0], ys.shape[1 : 1 + np.ndim(lengths)])
-    losses = pointwise(zero_unless(valid, ys), zero_unless(valid, targets))
-    losses = zero_unless(valid, losses.reshape(*valid.shape, -1).mean(-1))
-    if over_time == "sum":
+        return losses.sum(0).mean() if at == "steps" and over_time == "sum" else losses.mean()
+    losses = pointwise(zero_unless(counted, ys), zero_unless(counted, targets))
+    losses = zero_unless(counted, losses.reshape(*counted.shape, -1).mean(-1))
+    if at == "steps" and over_time == "sum":
         return losses.sum(0).mean()
-    return losses.sum() / jnp.maximum(valid.sum(), 1).astype(losses.dtype)
+    return losses.sum() / jnp.maximum(counted.sum(), 1).astype(losses.dtype)
+
+
+def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array) -> jax.Array | None:
+    """Which targets count, bool [T, *batch_shape], or [*batch_shape] with at="last"; None: all of them."""
+    within = None
+    if lengths is not None and at == "last":  # a row of length 0 has no last step
+        within = checks.array('batch["lengths"]', lengths) > 0
+    elif lengths is not None:
+        within = valid_steps(lengths, ys.shape[0], ys.shape[1 : 1 + np.ndim(lengths)])
+    if mask is None:
+        return within
+    mask = checks.array('batch["mask"]', mask)
+    if mask.shape != ys.shape[:-1]:
+        which = "one a row" if at == "last" else "one a step"
+        raise ValueError(f'batch["mask"]: expected shape {ys.shape[:-1]}, {which}, got {checks.short(mask)}')
+    if mask.dtype != bool:
+        raise TypeError(f'batch["mask"]: expected booleans, got {checks.short(mask)}')
+    return mask if within is None else within.reshape(within.shape + (1,) * (mask.ndim - within.ndim)) & mask

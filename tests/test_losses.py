@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxrnn as jr
@@ -43,11 +44,24 @@ def values(rng, *shape):
     return rng.standard_normal((*shape, O))
 
 
+QUANTILES = (0.1, 0.5, 0.7)
+
+
+def pinball(y, target):
+    """Of one target feature: O = 3 outputs are its three quantiles."""
+    return float(np.mean([(q - (target < v)) * (target - v) for q, v in zip(QUANTILES, y, strict=True)]))
+
+
+def one_value(rng, *shape):
+    return rng.standard_normal((*shape, 1))
+
+
 # The loss, the loss of one output, and how targets are drawn.
 LOSSES = {
     "cross_entropy": (jr.cross_entropy, nll, classes),
     "binary_cross_entropy": (jr.binary_cross_entropy, bernoulli, probabilities),
     "mean_squared_error": (jr.mean_squared_error, squares, values),
+    "quantile_loss": (functools.partial(jr.quantile_loss, quantiles=QUANTILES), pinball, one_value),
 }
 ALL = LOSSES | {"accuracy": (jr.accuracy, correct, classes)}
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -253,3 +267,115 @@ def test_with_label_smoothing_a_target_that_is_no_class_still_gives_nan():
     ys, targets = drawn("cross_entropy", T, B)
     targets[2, 1] = O
     assert np.isnan(jr.cross_entropy(ys.astype(np.float32), {"targets": jnp.asarray(targets)}, label_smoothing=0.1))
+
+
+MASK = np.random.default_rng(5).random((T, B)) < 0.6
+
+
+def by_hand_masked(one, ys, targets, counted, over_time):
+    rows = [[one(ys[t, b], targets[t, b]) for t in range(T) if counted[t, b]] for b in range(B)]
+    if over_time == "sum":
+        return sum(map(sum, rows)) / len(rows)
+    return sum(map(sum, rows)) / max(1, sum(map(len, rows)))
+
+
+@every_loss
+@over_times
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_missing_targets_reach_neither_value_nor_gradient(name, over_time, with_lengths, x64):
+    """Where "mask" is False; with "lengths", both have a say."""
+    loss, one, _ = LOSSES[name]
+    ys, targets = drawn(name, T, B)
+    counted = MASK & (np.arange(T)[:, None] < LENGTHS) if with_lengths else MASK
+    assert counted.any()
+    assert (counted != MASK).any() == with_lengths
+    bad_ys, bad_targets = ys.copy(), targets.copy()
+    bad_ys[~counted] = np.nan
+    bad_targets[~counted] = -1 if name == "cross_entropy" else np.nan
+    batch = {"mask": MASK} | ({"lengths": LENGTHS} if with_lengths else {})
+    both = jax.value_and_grad(lambda ys, targets: loss(ys, {"targets": targets, **batch}, over_time=over_time))
+    (value, grad), (want, want_grad) = jax.jit(both)(bad_ys, bad_targets), jax.jit(both)(ys, targets)
+    close(value, by_hand_masked(one, ys, targets, counted, over_time))
+    close(want, value)
+    assert_close(grad, want_grad, 1e-12)
+    np.testing.assert_array_equal(np.asarray(grad)[~counted], 0.0)
+    assert (np.abs(np.asarray(grad)[counted]).max(-1) > 0.0).all()
+
+
+@with_accuracy
+def test_a_mask_of_ones_is_none_and_one_of_zeros_loses_nothing(name, x64):
+    loss = ALL[name][0]
+    ys, targets = drawn(name, T, B)
+    close(loss(ys, {"targets": targets, "mask": np.ones((T, B), bool)}), loss(ys, {"targets": targets}), 1e-12)
+    assert loss(ys, {"targets": targets, "mask": np.zeros((T, B), bool)}) == 0.0
+
+
+@with_accuracy
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_at_last_the_mask_is_one_of_rows(name, with_lengths, x64):
+    loss, one, draw = ALL[name]
+    ys, _ = drawn(name, T, B)
+    targets, mask = draw(np.random.default_rng(4), B), np.array([True, True, False, True])
+    lengths = LENGTHS if with_lengths else np.full(B, T)
+    rows = [b for b in range(B) if mask[b] and lengths[b]]
+    want = np.mean([one(ys[lengths[b] - 1, b], targets[b]) for b in rows])
+    bad_ys, bad_targets = ys.copy(), targets.copy()
+    bad_ys[:, ~mask] = np.nan
+    bad_targets[~mask] = -1 if name in ("cross_entropy", "accuracy") else np.nan
+    batch = {"targets": bad_targets, "mask": mask} | ({"lengths": lengths} if with_lengths else {})
+    value, grad = jax.value_and_grad(lambda ys: loss(ys, batch, at="last"))(bad_ys)
+    close(value, want)
+    assert np.isfinite(grad).all()
+
+
+def test_a_mask_without_a_batch_axis(x64):
+    ys, targets = drawn("mean_squared_error", T)
+    mask = np.array([True, False, True, True, False])
+    close(jr.mean_squared_error(ys, {"targets": targets, "mask": mask}), squares(ys[mask], targets[mask]))
+
+
+def test_a_mask_may_have_more_batch_axes_than_lengths(x64):
+    ys, targets = drawn("mean_squared_error", T, B, 2)
+    mask = np.random.default_rng(6).random((T, B, 2)) < 0.5
+    counted = mask & (np.arange(T)[:, None] < LENGTHS)[..., None]
+    got = jr.mean_squared_error(ys, {"targets": targets, "mask": mask, "lengths": LENGTHS})
+    close(got, squares(ys[counted], targets[counted]))
+
+
+def test_the_mask_of_training_data_goes_with_its_rows_and_steps():
+    """Two steps of plain gradient descent on rows whose masked targets are NaN."""
+    model = jr.dense(1, 1, bias=False)
+    xs, w = np.random.default_rng(0).standard_normal((T, B, 1)).astype(np.float32), np.float32(0.3)
+    data = {"xs": xs, "targets": np.where(MASK[..., None], 2.0 * xs, np.nan).astype(np.float32), "mask": MASK}
+    with jax.numpy_dtype_promotion("standard"):  # optax promotes
+        result = jr.fit(
+            model, jr.mean_squared_error, optax.sgd(0.1), data, key=jax.random.key(0), steps=2, batch_size=B,
+            params={"w": np.full((1, 1), w)}, progress=False,
+        )  # fmt: skip
+    x = xs[..., 0][MASK]
+    for _ in range(2):
+        w -= 0.1 * np.mean(2 * x * (w * x - 2 * x))
+    np.testing.assert_allclose(result.params["w"][0, 0], w, rtol=1e-5)
+
+
+def test_the_best_constant_is_the_quantile():
+    rng = np.random.default_rng(0)
+    targets = rng.exponential(size=(4001, 1)).astype(np.float32)
+    levels = np.array([0.1, 0.5, 0.9])
+    loss = jax.jit(lambda y: jr.quantile_loss(jnp.broadcast_to(y, (4001, 3)), {"targets": targets}, quantiles=levels))
+    best = np.quantile(targets, levels).astype(np.float32)
+    for i in range(3):
+        for shift in (-0.1, 0.1):
+            assert loss(best) < loss(best + shift * np.eye(3, dtype=np.float32)[i])
+
+
+def test_quantiles_of_several_features_stand_side_by_side(x64):
+    ys, targets = values(np.random.default_rng(0), T, B, 2), values(np.random.default_rng(1), T, B)[..., :2]
+    want = np.mean([pinball(ys[t, b, o], targets[t, b, o]) for t in range(T) for b in range(B) for o in range(2)])
+    close(jr.quantile_loss(ys.reshape(T, B, 6), {"targets": targets}, quantiles=QUANTILES), want)
+
+
+def test_quantiles_may_be_traced_and_the_median_is_half_of_the_absolute_error(x64):
+    ys, targets = values(np.random.default_rng(0), T, B), values(np.random.default_rng(1), T, B)
+    loss = jax.jit(lambda q: jr.quantile_loss(ys, {"targets": targets}, quantiles=q))
+    close(loss(jnp.asarray([0.5])), 0.5 * np.abs(ys - targets).mean())

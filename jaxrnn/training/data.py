@@ -29,7 +29,7 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
 def row_axes(name: str, arrays: Batch) -> dict[str, int]:
     """Which of each array's axes counts the rows."""
     T, N = arrays["xs"].shape[:2]
-    axes, sequences = {}, {"xs", "resets"} | ({"targets"} if "target_lengths" in arrays else set())
+    axes, sequences = {}, {"xs", "resets", "mask"} | ({"targets"} if "target_lengths" in arrays else set())
     for entry, x in arrays.items():
         if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in sequences:
             raise ValueError(

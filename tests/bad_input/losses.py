@@ -1,14 +1,20 @@
 """Wrong arguments of the losses."""
 
+import functools
+
 import numpy as np
 
 import jaxrnn as jr
 from tests.bad_input.case import B, Case, O, T, each, ones
 
 YS, VALUES, CLASSES = ones(T, B, O), ones(T, B, O), np.zeros((T, B), np.int32)
-REGRESSIONS = {"mean_squared_error": jr.mean_squared_error, "binary_cross_entropy": jr.binary_cross_entropy}
+REGRESSIONS = {
+    "mean_squared_error": jr.mean_squared_error,
+    "binary_cross_entropy": jr.binary_cross_entropy,
+    "quantile_loss": functools.partial(jr.quantile_loss, quantiles=[0.5]),
+}
 CLASSIFICATIONS = {"cross_entropy": jr.cross_entropy, "accuracy": jr.accuracy}
-TARGETS = 'batch["targets"]'
+TARGETS, MASK = 'batch["targets"]', 'batch["mask"]'
 
 
 def _of_all(name, loss, targets):
@@ -29,6 +35,9 @@ def _of_all(name, loss, targets):
     yield case("ys-number", ValueError, "ys", "[", "float32[]", ys=np.float32(1.0), targets=targets.max())
     yield case("ys-empty", ValueError, "ys", "time step", "[0, ", ys=YS[:0], targets=targets[:0])
     yield case("ys-tuple", TypeError, "ys", "array", "tuple", ys=(YS, YS[1:]))
+    yield case("mask-shape", ValueError, MASK, f"({T}, {B})", f"bool[{B}]", mask=np.ones(B, bool))
+    yield case("mask-integers", TypeError, MASK, "booleans", "int32", mask=np.ones((T, B), np.int32))
+    yield case("mask-string", TypeError, MASK, "array", "'gap'", mask="gap")
     yield case("lengths-long", ValueError, "lengths", f"T = {T}", f"1 to {T + 1}", lengths=np.array([1, T + 1]))
     yield case("lengths-negative", ValueError, "lengths", f"T = {T}", "-1 to 1", lengths=np.array([-1, 1]))
     yield case("lengths-floats", TypeError, "lengths", "integers", "float32", lengths=ones(B))
@@ -36,6 +45,8 @@ def _of_all(name, loss, targets):
     for at in ("first", 0, None):
         call = lambda at=at: loss(YS, {"targets": targets}, at=at)  # noqa: E731
         yield Case(f"{name}-at={at}", call, ValueError, "at", "'last'", str(at))
+    last = lambda: loss(YS, {"targets": targets[-1], "mask": np.ones((T, B), bool)}, at="last")  # noqa: E731
+    yield Case(f"{name}-last-mask", last, ValueError, MASK, "one a row", f"bool[{T}, {B}]")
     yield Case(
         f"{name}-last-one-a-step",
         lambda: loss(YS, {"targets": targets[1:]}, at="last"),
@@ -87,3 +98,19 @@ for name, loss in (REGRESSIONS | {"cross_entropy": jr.cross_entropy}).items():
     targets = CLASSES if name == "cross_entropy" else VALUES
     call = lambda v, loss=loss, targets=targets: loss(YS, {"targets": targets}, over_time=v)  # noqa: E731
     CASES += each(name, "over_time", call, ValueError, "'sum'", "median", 1, None)
+CASES += each(
+    "quantile_loss",
+    "quantiles",
+    lambda v: jr.quantile_loss(YS, {"targets": VALUES}, quantiles=v),
+    ValueError,
+    "(0, 1)",
+    0.5, [], [0.0], [1.0], ["low"], None, [[0.5]],
+)  # fmt: skip
+for what, targets, expected, got in (
+    ("all-outputs", VALUES, f"({T}, {B}, {O // 2})", f"{O}]"),
+    ("features", ones(T, B), f"({T}, {B}, {O // 2})", f"[{T}, {B}]"),
+):
+    call = lambda targets=targets: jr.quantile_loss(YS, {"targets": targets}, quantiles=[0.1, 0.9])  # noqa: E731
+    CASES.append(Case(f"quantile_loss-two-targets-{what}", call, ValueError, TARGETS, expected, got))
+call = lambda: jr.quantile_loss(YS, {"targets": VALUES}, quantiles=[0.1, 0.5, 0.9])  # noqa: E731
+CASES.append(Case("quantile_loss-outputs", call, ValueError, "ys", "3 outputs", f"[{T}, {B}, {O}]"))

@@ -1,0 +1,113 @@
+"""Training on a mixture of the truth and the model's own outputs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.arguments import checked_resets, valid_steps
+from jaxrnn.decoding.feedback import Feedback, fed_back
+from jaxrnn.decoding.one_step import checked_model
+from jaxrnn.gradients.masks import select
+from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+
+
+@pytree
+class ScheduledSampling(Model):
+    """See `scheduled_sampling`."""
+
+    model: Model = leaf()
+    rate: Any = leaf()
+    feedback: Feedback | None = None
+
+    @property
+    def parts(self) -> tuple[Model, ...]:
+        return (self.model,)
+
+    @property
+    def features(self) -> tuple[int | None, int | None]:
+        return self.model.features
+
+    def init(self, key: jax.Array) -> Params:
+        return self.model.init(key)
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self.model.initial_carry(params, batch_shape)
+
+    def reads(self, batch: dict[str, Any]) -> Any:
+        return self.model.reads(batch)
+
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        if call.key is None:
+            return self.model.apply(params, xs, carry=carry, **call._asdict())
+        xs = checks.array("xs", xs)
+        read = jax.eval_shape(lambda *a: self.model.apply(*a, carry=carry, **call._asdict()), params, xs)[1]
+        T, *batch_shape, _ = read.shape
+        before = jnp.zeros(read.shape[1:], read.dtype)
+        jax.eval_shape(lambda y, xs: fed_back(self.feedback, xs[0], y, xs[0]), before, xs)
+        coins_key, key = jax.random.split(call.key)
+        own = jax.random.bernoulli(coins_key, self.rate, (T, *batch_shape)).at[0].set(False)
+        lengths, resets = call.lengths, call.resets
+        if lengths is not None:
+            lengths = valid_steps(lengths, T, tuple(batch_shape)).astype(jnp.int32)
+        if resets is not None:  # the output before belongs to another episode
+            resets = checked_resets(resets, T, tuple(batch_shape))[:, None]
+            own &= ~resets[:, 0]
+        if carry is None:
+            carry = jax.tree.map(jnp.asarray, self.model.initial_carry(params, tuple(batch_shape)))
+
+        def step(state: tuple[Tree, jax.Array], now: Any) -> tuple[tuple[Tree, jax.Array], jax.Array]:
+            (carry, y), (x, own, length, reset, key) = state, now
+            x = select(own, fed_back(self.feedback, x, y, x), x)
+            options = Call(length, reset, key, call.gradient)._asdict()
+            carry, ys = self.model.apply(params, x[None], carry=carry, **options)
+            return (carry, ys[0]), ys[0]
+
+        steps = xs, own, lengths, resets, jax.random.split(key, T)
+        (carry, _), ys = jax.lax.scan(step, (carry, before), steps)
+        return carry, ys
+
+
+def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = None) -> ScheduledSampling:
+    """Lets a model read its own last output in place of the truth, at random steps of training.
+
+        x'[t] = feedback(y[t-1], x[t]) with probability rate, else x[t];  y[t] is the output after x'[t]
+
+    A model that is trained on the truth alone never sees the errors that it makes where it goes on by itself, as in
+    `rollout`. Each row and step has a coin of its own; the first step and the first of an episode read the truth. In
+    evaluation (key=None) it is `model`, as it is in `rollout`: use either there.
+
+    The gradient goes back through the outputs that were read, too; put `jax.lax.stop_gradient` into `feedback` for that
+    of the paper, which stops there. In training the model is called step by step, so noise is drawn anew at each step,
+    recurrent dropout's mask included, and truncation inside the layers cuts nothing.
+
+    The rate may be traced. For one that rises while training, make the model inside the step that is jitted:
+
+        @jax.jit
+        def train_step(state, batch, rate):
+            return jr.make_train_step(jr.scheduled_sampling(model, rate), loss, optimizer)(state, batch)
+
+    Args:
+      model: a Model that reads forward and has an output at each step.
+      rate: the probability of reading the own output, in [0, 1].
+      feedback: makes an input [*batch_shape, D] of (y[t-1], x[t]), an output [*batch_shape, O] and the input in whose
+        place it will stand (for what in it is known: the calendar, a control). None: y[t-1] itself, whose features must
+        be D.
+
+    Returns:
+      A Model with the parameters and the carry of `model`.
+
+    Raises:
+      ValueError, TypeError: it is no such model, the rate is out of range, or outputs are no inputs.
+
+    References:
+      Bengio et al. 2015, Scheduled sampling for sequence prediction with recurrent neural networks, arXiv:1506.03099.
+    """
+    checked_model(model)
+    D, O = model.features
+    if feedback is not None:
+        checks.callable_("feedback", feedback)
+    elif D is not None and O is not None and D != O:
+        raise ValueError(f"feedback: expected a function that makes {D} input features of {O} outputs, got None")
+    return ScheduledSampling(model, checks.probability("rate", rate), feedback)

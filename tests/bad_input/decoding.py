@@ -1,0 +1,80 @@
+"""Wrong arguments of the loops that feed a model's outputs back to it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxrnn as jr
+from tests.bad_input.case import XS, B, Case, D, H, O, T, drawn, each, ones, sizes
+
+MODEL = jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, D))
+OTHER = jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, O))
+BACKWARD = jr.bidirectional(jr.gru(D, H), jr.gru(D, H))
+SHORT = jr.chain(jr.stack([jr.gru(D, H)]), jr.last())
+STEPS = 3
+
+
+def _rollout(model=MODEL, xs=XS, steps=STEPS, **options):
+    params = drawn(model) if isinstance(model, jr.Model) else None
+    return jr.rollout(model, params, xs, steps, **options)
+
+
+def _of_models(name, call):
+    """Models that can't go on from step to step."""
+    yield Case(f"{name}-cell", lambda: call(jr.gru(D, H)), TypeError, "model", "Model", "GRU")
+    yield Case(f"{name}-backward", lambda: call(BACKWARD), ValueError, "model", "forward", "Bidirectional")
+    inside = jr.chain(BACKWARD, jr.dense(2 * H, D))
+    yield Case(f"{name}-backward-inside", lambda: call(inside), ValueError, "model", "forward", "Chain")
+    yield Case(f"{name}-last", lambda: call(SHORT), ValueError, "model", "each step", "last")
+
+
+def _of_rollout():
+    def case(what, error, argument, expected, got, **wrong):
+        return Case(f"rollout-{what}", lambda: _rollout(**wrong), error, argument, expected, got)
+
+    yield from _of_models("rollout", _rollout)
+    yield from sizes("rollout", "steps", lambda v: _rollout(steps=v))
+    yield case("xs-string", TypeError, "xs", "array", "'xs'", xs="xs")
+    yield case("xs-empty", ValueError, "xs", "time step", f"[0, {B}, {D}]", xs=XS[:0])
+    yield case("xs-features", ValueError, "xs", f"{D} features", f"{D + 1}]", xs=ones(T, B, D + 1))
+    yield case("carry", ValueError, "carry", "tuple of 2", f"float32[{B}, {H}]", carry=ones(B, H))
+    yield from each("rollout", "feedback", lambda v: _rollout(feedback=v), TypeError, "function", 1, "argmax")
+    yield case("outputs-no-inputs", ValueError, "feedback", f"[{B}, {D}]", f"[{B}, {O}]", model=OTHER)
+    shape = f"[{B}, {D}]"
+    yield case("feedback-shape", ValueError, "feedback", shape, f"[{B}]", feedback=lambda y: y[..., 0])
+    yield case("feedback-none", TypeError, "feedback", "array", "None", feedback=lambda y: None)
+    integers = lambda y: y.astype(jnp.int32)  # noqa: E731
+    yield case("feedback-integers", TypeError, "feedback", "floating-point", "int32", feedback=integers)
+    joined = lambda y, known: y + known  # noqa: E731
+    yield case("inputs-alone", TypeError, "feedback", "function of y and inputs", "None", inputs=ones(STEPS, B, D))
+    wrong = {"feedback": joined, "error": ValueError, "argument": "inputs"}
+    yield case("inputs-steps", expected=f"[{STEPS}, {B}, E]", got="[2,", inputs=ones(2, B, D), **wrong)
+    yield case("inputs-rows", expected=f"[{STEPS}, {B}, E]", got=f"[{STEPS}, 1,", inputs=ones(STEPS, 1, D), **wrong)
+    yield case("inputs-string", TypeError, "inputs", "array", "'calendar'", inputs="calendar", feedback=joined)
+
+
+def _of_scheduled_sampling():
+    name = "scheduled_sampling"
+    yield from _of_models(name, lambda model: jr.scheduled_sampling(model, 0.5))
+    rates = (1.1, -0.1, "0.5", True, np.nan, None, [0.1, 0.2])
+    yield from each(name, "rate", lambda v: jr.scheduled_sampling(MODEL, v), ValueError, "[0, 1]", *rates)
+    feedbacks = lambda v: jr.scheduled_sampling(MODEL, 0.5, feedback=v)  # noqa: E731
+    yield from each(name, "feedback", feedbacks, TypeError, "function", 1, "argmax")
+    misfit = lambda: jr.scheduled_sampling(OTHER, 0.5)  # noqa: E731
+    yield Case(f"{name}-outputs-no-inputs", misfit, ValueError, "feedback", f"{D} input", "None")
+
+    def applied(xs=XS, feedback=None, **options):
+        model = jr.scheduled_sampling(MODEL, 0.5, feedback=feedback)
+        return model.apply(drawn(MODEL), xs, key=jax.random.key(0), **options)
+
+    for what, call, error, argument, expected, got in (
+        ("shape", lambda: applied(feedback=lambda y, x: y[0]), ValueError, "feedback", f"[{B}, {D}]", f"[{D}]"),
+        ("xs", lambda: applied(ones(T, B, D + 1)), ValueError, "xs", f"{D} features", f"{D + 1}]"),
+        ("lengths", lambda: applied(lengths=[1, T + 1]), ValueError, "lengths", f"T = {T}", f"{T + 1}"),
+        ("resets", lambda: applied(resets=np.ones(B, bool)), ValueError, "resets", f"({T}, {B})", f"bool[{B}]"),
+        ("carry", lambda: applied(carry=ones(B, H)), ValueError, "carry", "tuple of 2", f"float32[{B}, {H}]"),
+    ):
+        yield Case(f"{name}.apply-{what}", call, error, argument, expected, got)
+
+
+CASES = [*_of_rollout(), *_of_scheduled_sampling()]
