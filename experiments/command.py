@@ -27,6 +27,13 @@ def run(main: Callable[[Config], Any], smoke: Config) -> None:
     )
 
 
+def positive(config: Any, *names: str) -> None:
+    """Ends the program if one of these options is no positive integer."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise SystemExit(f"--{name.replace('_', '-')}: expected a positive integer, got {getattr(config, name)}")
+
+
 def check_gradient(model: jr.Model, params: Any, xs: Any, **options: Any) -> None:
     """Prints `jr.check_gradients` on a few sequences; ends the program if a gradient is wrong."""
     print("The gradient of this model, checked in float64:\n", flush=True)
