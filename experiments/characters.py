@@ -1,16 +1,16 @@
 """A language model of characters: how many bits does a recurrent network need for a text, and what does it write?
 
-The text is read byte by byte, by truncated backpropagation through time: it is cut into streams that go on side by side,
-each optimizer step reads the next k bytes of all of them, and the state passes on. The last tenth is held out. It is read
-as one stream, right after the rest, and scored twice: with the parameters as they are, and, under `--dynamic`, while the
-network goes on learning from what it has just read (dynamic evaluation).
+The text is read byte by byte, by truncated backpropagation through time: it is cut into streams that go on side by
+side, each optimizer step reads the next k bytes of all of them, and the state passes on. The last tenth is held out. It
+is read as one stream, right after the rest, and scored twice: with the parameters as they are, and, under `--dynamic`,
+while the network goes on learning from what it has just read (dynamic evaluation).
 
 By default the text is the reference prose that Python brings along, `pydoc_data.topics` (0.1 % of it is not ASCII).
 Hyperparameters were chosen on the last tenth of the training text (`--tune`), with the test text unseen.
 
 References:
-  Mikolov et al. 2010, Recurrent neural network based language model, Interspeech; Krause et al. 2018, Dynamic evaluation
-  of neural sequence models, arXiv:1709.07432.
+  Mikolov et al. 2010, Recurrent neural network based language model, Interspeech; Krause et al. 2018, Dynamic
+  evaluation of neural sequence models, arXiv:1709.07432.
 """
 
 import dataclasses
@@ -184,7 +184,7 @@ def unknown_bits(text: Text) -> float:
 
 
 def dynamic_bits_per_byte(config: Config, params: Any, text: Text) -> float:
-    """Of the held-out text, with a step of learning after each `dynamic_k` bytes; each is scored before it is learned."""
+    """Of the held-out text, with a step of learning after each `dynamic_k` bytes, which are scored before."""
     model = build(config, text.count, dropout=False)
     before, after = text.encode(text.train[-2000:]), text.encode(text.test)
     carry, _ = score(model, params, jnp.asarray(before), 1000, model.initial_carry(params, (1,)))

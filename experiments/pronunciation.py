@@ -1,9 +1,9 @@
 """How is an English word pronounced? Spelling to phonemes, one sequence into another, with attention.
 
-The words are the CMU pronouncing dictionary's, without stress: 39 phonemes. A bidirectional encoder reads the letters, a
-decoder writes the phonemes and looks back at the letters as it does. A twentieth of the words is held out for the test, a
-fiftieth for validation; a word with several pronunciations is in one part only, trained on all of them, and scored
-against the nearest. Hyperparameters were chosen on the validation words.
+The words are the CMU pronouncing dictionary's, without stress: 39 phonemes. A bidirectional encoder reads the letters,
+a decoder writes the phonemes and looks back at the letters as it does. A twentieth of the words is held out for the
+test, a fiftieth for validation; a word with several pronunciations is in one part only, trained on all of them, and
+scored against the nearest. Hyperparameters were chosen on the validation words.
 
 References:
   Yao and Zweig 2015, Sequence-to-sequence neural net models for grapheme-to-phoneme conversion, arXiv:1506.00196;

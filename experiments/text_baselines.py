@@ -10,9 +10,9 @@ SYMBOLS = 256
 def witten_bell(train: bytes, test: bytes, order: int = 5) -> float:
     """Bits per byte under an n-gram model that looks back `order` bytes, all lengths of context interpolated.
 
-    p(x | c) = (count(c x) + types(c) p(x | c without its first byte)) / (count(c) + types(c)), where types(c) is how many
-    different bytes followed c; the shortest context backs off to the uniform distribution. Counts are those of `train`;
-    the first bytes of `test` are seen after its last ones.
+    p(x | c) = (count(c x) + types(c) p(x | c without its first byte)) / (count(c) + types(c)), where types(c) is how
+    many different bytes followed c; the shortest context backs off to the uniform distribution. Counts are those of
+    `train`; the first bytes of `test` are seen after its last ones.
 
     References:
       Witten and Bell 1991, The zero-frequency problem, IEEE Transactions on Information Theory 37(4); in the form of

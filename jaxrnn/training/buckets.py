@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.training.data import Batch
-from jaxrnn.training.padding import Rows, checked_rows, steps_for
+from jaxrnn.training.padding import Rows, checked_rows
 
 
 class Bucketed:
@@ -26,7 +26,8 @@ class Bucketed:
     ):
         self.run = run
         self.sizes = [len(bucket) for bucket in buckets]
-        self.shapes = [(steps_for(int(rows.lengths[bucket].max()), batch_size), batch_size) for bucket in buckets]
+        self._steps = [rows.steps(bucket, batch_size) for bucket in buckets]
+        self.shapes = [(steps["xs"], batch_size) for steps in self._steps]
         self.padding = _padding(rows.lengths, self.sizes, [T for T, _ in self.shapes])
         self._rows, self._buckets, self._batch_size, self._seed, self._epochs = rows, buckets, batch_size, seed, epochs
 
@@ -53,7 +54,7 @@ class Bucketed:
             for number in rng.permutation(len(runs)):
                 i, few = runs[number]
                 for rows in few:
-                    yield self._rows.batch(rows, self.shapes[i][0])
+                    yield self._rows.batch(rows, self._steps[i])
             epoch += 1
 
 
@@ -80,7 +81,7 @@ def bucketed(
       buckets: how many shapes at most.
       run: batches of one shape in a row.
       epochs: how often each row comes. None: without end.
-      own_lengths: entries that are sequences with lengths of their own; padded to the longest of all rows.
+      own_lengths: entries that are sequences with lengths of their own; padded to the longest of the bucket.
 
     Returns:
       An iterable of batches {"xs": [T, batch_size, ...], "lengths": [batch_size], ...} in NumPy, with `shapes`,

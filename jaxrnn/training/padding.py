@@ -24,15 +24,21 @@ class Rows(NamedTuple):
     own_lengths: tuple[str, ...]
     lengths: np.ndarray
 
-    def batch(self, rows: np.ndarray, T: int) -> Batch:
-        """Some rows, padded to T steps; sequences with lengths of their own to the longest of all rows."""
+    def steps(self, rows: np.ndarray, count: int) -> dict[str, int]:
+        """How many steps to pad xs and the sequences with lengths of their own to, for `count` of some rows at a time."""
+        longest = {"xs": int(self.lengths[rows].max())}
+        longest |= {name: max(len(self.entries[name][i]) for i in rows) for name in self.own_lengths}
+        return {name: steps_for(most, count) for name, most in longest.items()}
+
+    def batch(self, rows: np.ndarray, steps: dict[str, int]) -> Batch:
+        """Some rows, padded to so many steps."""
         found: Batch = {}
         for name, values in self.entries.items():
             taken = [values[i] for i in rows]
             if name in self.along_xs:
-                found[name] = _padded(taken, T)
+                found[name] = _padded(taken, steps["xs"])
             elif name in self.own_lengths:
-                found[name] = _padded(taken, steps_for(max(map(len, values)), len(rows)))
+                found[name] = _padded(taken, steps[name])
                 found[f"{name}_lengths"] = np.array([len(x) for x in taken], np.int32)
             else:
                 found[name] = np.stack(taken)
@@ -63,8 +69,8 @@ def padded(rows: dict[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()) -
       ValueError, TypeError: an entry is none of these, or rows do not fit together, and which.
     """
     found = checked_rows("rows", rows, own_lengths)
-    N = len(found.lengths)
-    return found.batch(np.arange(N), steps_for(int(found.lengths.max()), N))
+    everything = np.arange(len(found.lengths))
+    return found.batch(everything, found.steps(everything, len(everything)))
 
 
 def steps_for(longest: int, rows: int) -> int:
