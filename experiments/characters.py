@@ -260,8 +260,8 @@ def main(config: Config) -> dict[str, Any]:
 def sample(config: Config, model: jr.Model, params: Any, text: Text) -> str:
     """What the network writes."""
     start = text.encode(START.encode())[:, None]
-    key, options = jax.random.key(config.seed), {"temperature": config.temperature}
-    _, symbols = jr.generate(model, params, start, config.sample, key=key, **options)
+    key = jax.random.key(config.seed)
+    _, symbols = jr.generate(model, params, start, config.sample, key=key, temperature=config.temperature)
     return START + text.decode(np.asarray(symbols[:, 0]))
 
 

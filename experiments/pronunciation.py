@@ -28,6 +28,8 @@ from experiments import command, run_folder
 
 STOP = 0
 """Ends a pronunciation, and begins it: the decoder reads it before the first phoneme."""
+ROWS = 512
+"""Words that are decoded at a time."""
 Words = dict[str, list[tuple[str, ...]]]
 """The pronunciations of words."""
 
@@ -91,8 +93,7 @@ class Alphabet:
 
     def decode(self, numbers: np.ndarray) -> list[str]:
         """The symbols before STOP."""
-        ends = np.flatnonzero(numbers == STOP)
-        return [self.symbols[number - 1] for number in numbers[: ends[0] if len(ends) else None]]
+        return [self.symbols[number - 1] for number in before_stop(numbers)]
 
 
 def load(config: Config) -> dict[str, Words]:
@@ -147,35 +148,38 @@ def error_rates(
     """Phoneme and word error rates of greedy and of beam decoding, against the nearest pronunciation of each word."""
     spelled = [letters.encode(word) for word in words]
     longest = max(len(said) for all_said in words.values() for said in all_said) + 5
-    found: dict[str, list[list[str]]] = {"greedy": [], "beam": []}
-    for start in range(0, len(spelled), 512):
-        some = spelled[start : start + 512]
-        batch = jr.padded({"xs": [*some, *[spelled[0]] * (512 - len(some))]})
+    written: dict[str, list[np.ndarray]] = {"greedy": [], "beam": []}
+    for start in range(0, len(spelled), ROWS):
+        some = spelled[start : start + ROWS]
+        batch = jr.padded({"xs": [*some, *[spelled[0]] * (ROWS - len(some))]})
         xs = np.pad(batch["xs"], [(0, max(map(len, spelled)) - len(batch["xs"])), (0, 0)])
         greedy, best = decode(model, params, xs, batch["lengths"], longest, config.beam)
-        found["greedy"] += [phonemes.decode(row) for row in np.asarray(greedy).T[: len(some)]]
-        found["beam"] += [phonemes.decode(row) for row in np.asarray(best).T[: len(some)]]
+        written["greedy"] += [before_stop(row) for row in np.asarray(greedy).T[: len(some)]]
+        written["beam"] += [before_stop(row) for row in np.asarray(best).T[: len(some)]]
+    references = [[phonemes.encode(said) for said in all_said] for all_said in words.values()]
     rates = {}
-    for how, written in found.items():
-        errors, wrong, count = 0, 0, 0
-        distances = nearest(written, list(words.values()))
-        for distance, length in distances:
-            errors, wrong, count = errors + distance, wrong + (distance > 0), count + length
-        rates |= {f"phoneme error rate, {how}": errors / count, f"word error rate, {how}": wrong / len(words)}
+    for how, strings in written.items():
+        distances, lengths = nearest(strings, references)
+        rates[f"phoneme error rate, {how}"] = float(distances.sum() / lengths.sum())
+        rates[f"word error rate, {how}"] = float((distances > 0).mean())
     return rates
 
 
-def nearest(written: list[list[str]], references: list[list[tuple[str, ...]]]) -> list[tuple[int, int]]:
+def before_stop(symbols: np.ndarray) -> np.ndarray:
+    """The symbols before the first STOP."""
+    ends = np.flatnonzero(symbols == STOP)
+    return symbols[: ends[0]] if len(ends) else symbols
+
+
+def nearest(strings: list[np.ndarray], references: list[list[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """For each string the edit distance to the nearest of its references, and that one's length."""
-    alphabet = Alphabet([said for all_said in references for said in all_said])
-    pairs = [(i, mine, said) for i, mine in enumerate(written) for said in references[i]]
-    a = jr.padded({"xs": [alphabet.encode(mine) for _, mine, _ in pairs]})
-    b = jr.padded({"xs": [alphabet.encode(said) for _, _, said in pairs]})
+    pairs = [(i, said) for i, all_said in enumerate(references) for said in all_said]
+    a, b = jr.padded({"xs": [strings[i] for i, _ in pairs]}), jr.padded({"xs": [said for _, said in pairs]})
     distances = np.asarray(jax.jit(jr.edit_distance)(a["xs"], a["lengths"], b["xs"], b["lengths"]))
-    best: dict[int, tuple[int, int]] = {}
-    for (i, _, said), distance in zip(pairs, distances, strict=True):
-        best[i] = min(best.get(i, (int(distance), len(said))), (int(distance), len(said)))
-    return [best[i] for i in range(len(written))]
+    best = np.full((len(strings), 2), np.iinfo(np.int64).max)
+    for (i, said), distance in zip(pairs, distances, strict=True):
+        best[i] = min(tuple(best[i]), (distance, len(said)))
+    return best[:, 0], best[:, 1]
 
 
 def decode(

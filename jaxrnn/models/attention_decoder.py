@@ -30,6 +30,10 @@ class AttentionDecoder(Model):
         return (self.cell,)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return ("cell",)
+
+    @property
     def features(self) -> tuple[int, int]:
         D = self.cell.D - (self.attention.M if self.attend == "before" else 0)
         return D, self.cell.H + self.attention.M
@@ -110,7 +114,7 @@ class Looking(Cell):
 
 
 def attention_decoder(
-    cell: GatedCell,
+    cell: Cell,
     attention: Attention,
     *,
     attend: Literal["after", "before"] = "after",
@@ -137,18 +141,18 @@ def attention_decoder(
     References:
       Bahdanau et al. 2015, arXiv:1409.0473; Luong et al. 2015, arXiv:1508.04025 (global attention, no input feeding).
     """
-    checks.instance("cell", cell, GatedCell, "such as jr.gru(D, H)")
+    gated: GatedCell = checks.instance("cell", cell, GatedCell, "such as jr.gru(D, H)")
     checks.instance("attention", attention, Attention, "such as jr.dot_attention(H, M)")
     checks.one_of("attend", attend, ("after", "before"))
-    if attention.Q != cell.H:
-        raise ValueError(f"attention: expected queries of {cell.H} features, the cell's, got {attention.Q}")
-    if attend == "before" and cell.D <= attention.M:
+    if attention.Q != gated.H:
+        raise ValueError(f"attention: expected queries of {gated.H} features, the cell's, got {attention.Q}")
+    if attend == "before" and gated.D <= attention.M:
         raise ValueError(
             f'cell: expected more input features than the memory\'s {attention.M} with attend="before", as it reads '
-            f"[x; context], got {cell.D}"
+            f"[x; context], got {gated.D}"
         )
     gradient = None if gradient is None else checks.instance("gradient", gradient, Gradient)
-    return AttentionDecoder(cell, attention, attend, gradient)
+    return AttentionDecoder(gated, attention, attend, gradient)
 
 
 def attach(model: Model, values: Any, *, lengths: Any = None) -> Model:

@@ -50,9 +50,9 @@ class EncoderDecoder(Composite):
         checks.entry("batch", batch, "previous")
         return Pair(batch["xs"], batch["previous"])
 
-    def encode(self, params: Params, source: Any, *, lengths: Any = None, **options: Any) -> Model:
+    def encode(self, params: Params, source: Any, *, lengths: Any = None) -> Model:
         """The decoder, attached to what the encoder makes of a source; its parameters are params["decoder"]."""
-        _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, **options)
+        _, values = self.encoder.apply(params["encoder"], source, lengths=lengths)
         return attach(self.decoder, values, lengths=lengths)
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
@@ -61,9 +61,10 @@ class EncoderDecoder(Composite):
             raise ValueError("resets: expected None for an encoder-decoder, whose source is one sequence")
         (*_, k_encoder), (_, _, p_decoder, _, k_decoder) = self.shares(params, None, call)
         with checks.within("encoder"):
-            decoder = self.encode(params, source, lengths=call.lengths, key=k_encoder, gradient=call.gradient)
+            _, values = self.encoder.run(params["encoder"], None, source, call.of("encoder", k_encoder))
         with checks.within("decoder"):
-            return decoder.apply(p_decoder, previous, carry=carry, key=k_decoder, gradient=call.gradient)
+            decoder = attach(self.decoder, values, lengths=call.lengths)
+            return decoder.run(p_decoder, carry, previous, call.of("decoder", k_decoder)._replace(lengths=None))
 
 
 def _pair(xs: Any) -> Pair:

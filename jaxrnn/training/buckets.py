@@ -1,6 +1,6 @@
 """Batches of rows of different lengths, in a few static shapes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -59,7 +59,7 @@ class Bucketed:
 
 
 def bucketed(
-    rows: dict[str, Sequence[Any]],
+    rows: Mapping[str, Sequence[Any]],
     *,
     batch_size: int,
     key: jax.Array,

@@ -1,6 +1,6 @@
 """Rows of different lengths as arrays of one shape."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ class Rows(NamedTuple):
     lengths: np.ndarray
 
     def steps(self, rows: np.ndarray, count: int) -> dict[str, int]:
-        """How many steps to pad xs and the sequences with lengths of their own to, for `count` of some rows at a time."""
+        """How many steps to pad xs and the sequences of `own_lengths` to, in batches of `count` of some rows."""
         longest = {"xs": int(self.lengths[rows].max())}
         longest |= {name: max(len(self.entries[name][i]) for i in rows) for name in self.own_lengths}
         return {name: steps_for(most, count) for name, most in longest.items()}
@@ -45,7 +45,7 @@ class Rows(NamedTuple):
         return found | {"lengths": self.lengths[rows]}
 
 
-def padded(rows: dict[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()) -> Batch:
+def padded(rows: Mapping[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()) -> Batch:
     """Rows of different lengths as one dict of arrays for `fit` and `evaluate`, padded with zeros.
 
     An entry of `rows` is one of three things:
