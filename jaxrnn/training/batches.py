@@ -28,6 +28,12 @@ class Read(NamedTuple):
     ended: bool
 
 
+def longest_run(data: Any) -> int | None:
+    """How many batches of one shape come in a row at most, where an iterable says so: its attribute `run`."""
+    run = getattr(data, "run", None)
+    return run if isinstance(run, int) and run > 0 else None
+
+
 class Batches:
     """Batches of an iterable, as `Feed` hands them on: a block has consecutive batches of one shape.
 

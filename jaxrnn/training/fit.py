@@ -15,6 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jaxrnn import checks
+from jaxrnn.training.batches import longest_run
 from jaxrnn.training.block import Progress, Report, Task, make_block, no_best
 from jaxrnn.training.checkpoint import RunDirectory
 from jaxrnn.training.data import Batch, checked_data
@@ -135,7 +136,7 @@ def fit(
         if validation is None:
             raise ValueError("validation: expected a dict of arrays with patience, got None")
     every = steps if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
-    length = min(block, steps, every, getattr(data, "run", None) or block)
+    length = min(block, steps, every, longest_run(data) or block)
     k, mesh = window(gradient, model), checks.mesh("mesh", mesh)
     feed = feeding(data, batch_size, length, k, mesh)
     held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
