@@ -1,0 +1,284 @@
+"""Strings of handwritten digits, read column by column: can a network learn to spell what nobody has cut up for it?
+
+Each image is a row of 3 to 5 of scikit-learn's digits of 8 x 8 pixels, at random heights on a canvas and with random
+gaps. The labels say which digits there are, in order, not where: connectionist temporal classification (`jr.ctc_loss`)
+learns that, too. Each seed splits the 1,797 scans, stratified (20 % test, 8 % validation, 72 % training), before any
+string is made: the strings of the test are made of scans that training never showed. Training draws fresh strings at
+each step. The parameters kept are those of the lowest validation loss.
+
+References:
+  Graves, Fernandez, Gomez and Schmidhuber 2006, Connectionist temporal classification, ICML.
+"""
+
+import dataclasses
+import functools
+import itertools
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import jaxrnn as jr
+from experiments import command, run_folder
+
+CELLS = {"gru": jr.gru, "lstm": jr.lstm}
+SIZE = 8
+"""Pixels of a scan, in height and width."""
+BLANK = 0
+"""The class of no digit; digit d is class d + 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A bidirectional network that learns to spell strings of digits without knowing where they are."""
+
+    cell: Literal["gru", "lstm"] = "gru"
+    """The recurrent cell, one for each direction."""
+    hidden: int = 64
+    """Hidden features of each cell."""
+    layers: int = 2
+    """Bidirectional layers."""
+    dropout: float = 0.3
+    """Dropout after each layer."""
+    shortest: int = 3
+    """Digits of the shortest strings."""
+    longest: int = 5
+    """Digits of the longest strings."""
+    height: int = 12
+    """Pixels of the canvas: the features of a step."""
+    gap: int = 4
+    """The widest gap before each digit and after the last, in columns; the narrowest is 0."""
+    learning_rate: float = 5e-3
+    """Adam's learning rate at the start of a cosine schedule."""
+    distortion: float = 0.15
+    """In training each scan is sheared, turned and scaled at random, by about this much."""
+    clip_norm: float = 1.0
+    """The gradient's norm is clipped to this."""
+    steps: int = 3000
+    """Steps of training."""
+    batch_size: int = 32
+    """Strings in a minibatch."""
+    held_out: int = 1000
+    """Strings for validation, and for the test."""
+    beam: int = 16
+    """Strings that the beam search follows."""
+    seed: int = 0
+    """Seed of the split, the parameters and the strings."""
+    seeds: int = 1
+    """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
+    check: bool = False
+    """Check the gradient of this model in float64 before training."""
+    progress: bool = True
+    """Show a progress bar."""
+    out: pathlib.Path = pathlib.Path("runs/digit_strings")
+    """Folder for pictures, curves, metrics and configuration; each seed gets a folder of its own in it."""
+
+
+SMOKE = Config(hidden=8, layers=1, steps=20, batch_size=8, held_out=20)
+
+
+class Scans(NamedTuple):
+    """Digits to make strings of: images [N, 8, 8] in [0, 1], their classes 1 to 10 [N]."""
+
+    images: jax.Array
+    classes: jax.Array
+
+
+def load(seed: int) -> dict[str, Scans]:
+    """The scans as {"train", "validation", "test"}."""
+    images, digits = load_digits(return_X_y=True)
+    images = (images / 16.0).astype(np.float32).reshape(-1, SIZE, SIZE)
+    rest, test = train_test_split(np.arange(len(images)), test_size=0.2, stratify=digits, random_state=seed)
+    train, validation = train_test_split(rest, test_size=0.1, stratify=digits[rest], random_state=seed)
+    rows = {"train": train, "validation": validation, "test": test}
+    return {
+        name: Scans(jnp.asarray(images[i]), jnp.asarray(digits[i] + 1, dtype=jnp.int32)) for name, i in rows.items()
+    }
+
+
+def distorted(key: jax.Array, image: jax.Array, amount: float) -> jax.Array:
+    """A linear map of an image [8, 8] about its middle: the identity plus normal numbers of this standard deviation."""
+    around = jnp.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    to_source = jnp.eye(2) + amount * jax.random.normal(key, (2, 2))
+    source = jnp.einsum("ij,jyx->iyx", to_source, around) + (SIZE - 1) / 2
+    return jax.scipy.ndimage.map_coordinates(image, list(source), order=1)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "count", "distortion"))
+def strings(key: jax.Array, scans: Scans, config: Config, count: int, distortion: float = 0.0) -> dict[str, jax.Array]:
+    """Draws strings of digits.
+
+    Args:
+      key: the same key draws the same strings.
+      scans: what they are made of.
+      config: how many digits, and where.
+      count: B, how many strings.
+      distortion: of the scans, see `distorted`.
+
+    Returns:
+      {"xs": [T, B, height], "lengths": [B], "targets": [longest, B], "target_lengths": [B]}, where T is the width of
+      the widest string there can be.
+    """
+    L, T = config.longest, config.longest * SIZE + (config.longest + 1) * config.gap
+
+    def string(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        keys = jax.random.split(key, 5)
+        digits = jax.random.randint(keys[0], (), config.shortest, L + 1)
+        which = jax.random.randint(keys[1], (L,), 0, len(scans.images))
+        gaps = jax.random.randint(keys[2], (L + 1,), 0, config.gap + 1)
+        top = jax.random.randint(keys[3], (L,), 0, config.height - SIZE + 1)
+        images = scans.images[which]
+        if distortion > 0.0:
+            images = jax.vmap(distorted, in_axes=(0, 0, None))(jax.random.split(keys[4], L), images, distortion)
+        is_digit = jnp.arange(L) < digits
+        left = jnp.cumsum(gaps[:-1]) + SIZE * jnp.arange(L)
+        canvas = jnp.zeros((config.height, T))
+        for i in range(L):  # the digits that are too many are empty images
+            image = jnp.where(is_digit[i], images[i], 0.0)
+            canvas = jax.lax.dynamic_update_slice(canvas, image, (top[i], left[i]))
+        width = left[digits - 1] + SIZE + gaps[digits]
+        return canvas.T, width, jnp.where(is_digit, scans.classes[which], BLANK), digits
+
+    xs, lengths, targets, target_lengths = jax.vmap(string, out_axes=(1, 0, 1, 0))(jax.random.split(key, count))
+    return {"xs": xs, "lengths": lengths, "targets": targets, "target_lengths": target_lengths}
+
+
+def batches(key: jax.Array, scans: Scans, config: Config) -> Iterator[dict[str, jax.Array]]:
+    """Fresh strings for each step of training, without end."""
+    for step in itertools.count():
+        yield strings(jax.random.fold_in(key, step), scans, config, config.batch_size, config.distortion)
+
+
+def build(config: Config) -> jr.Model:
+    """Bidirectional layers with dropout, then the logits of the blank and ten digits at each column."""
+    cell, H, models = CELLS[config.cell], config.hidden, []
+    for i in range(config.layers):
+        D = config.height if i == 0 else 2 * H
+        models += [jr.bidirectional(cell(D, H), cell(D, H)), jr.dropout(config.dropout)]
+    return jr.chain(*models, jr.dense(2 * H, 11))
+
+
+def error_rates(symbols: jax.Array, lengths: jax.Array, batch: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
+    """Digit errors (insertions, deletions and substitutions) per digit, and the share of strings with any."""
+    errors = jr.edit_distance(symbols, lengths, batch["targets"], batch["target_lengths"])
+    return errors.sum() / batch["target_lengths"].sum(), (errors > 0).mean()
+
+
+def digit_error_rate(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
+    """Of greedy decoding: a metric for `fit`."""
+    return error_rates(*jr.ctc_greedy(ys, batch["lengths"]), batch)[0]
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Checks the gradient, trains, and reports; returns the metrics of the last run."""
+    if config.check:
+        model, key = build(config), jax.random.key(config.seed)
+        batch = strings(key, load(config.seed)["train"], config, 4)
+        command.check_gradient(model, model.init(key), batch["xs"], lengths=batch["lengths"])
+    return command.over_seeds(train, config, "test digit error rate")[-1]
+
+
+def train(config: Config) -> dict[str, Any]:
+    """One run: trains on strings of one part of the scans, decodes strings of the others, and writes its folder."""
+    model, scans = build(config), load(config.seed)
+    drawing, training = jax.random.split(jax.random.key(config.seed))
+    keys = dict(zip(scans, jax.random.split(drawing, len(scans)), strict=True))
+    held_out = {name: strings(keys[name], scans[name], config, config.held_out) for name in ("validation", "test")}
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    result = jr.fit(
+        model,
+        jr.ctc_loss,
+        optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule)),
+        batches(keys["train"], scans["train"], config),
+        key=training,
+        steps=config.steps,
+        metrics={"digit error rate": digit_error_rate},
+        validation=held_out["validation"],
+        progress=config.progress,
+    )
+
+    @jax.jit
+    def decoded(params: Any, batch: dict[str, Any]) -> dict[str, tuple[jax.Array, jax.Array]]:
+        _, ys = model.apply(params, batch["xs"], lengths=batch["lengths"])
+        beam = jr.ctc_beam(ys, batch["lengths"], beam=config.beam, max_length=2 * config.longest)
+        return {"": (beam.symbols[0], beam.lengths[0]), "greedy ": jr.ctc_greedy(ys, batch["lengths"])}
+
+    found: dict[str, Any] = {}
+    for part, batch in held_out.items():
+        for name, (symbols, lengths) in decoded(result.params, batch).items():
+            by_digit, by_string = error_rates(symbols, lengths, batch)
+            found[f"{part} {name}digit error rate"] = float(by_digit)
+            found[f"{part} {name}sequence error rate"] = float(by_string)
+    start = time.perf_counter()
+    jax.block_until_ready(decoded(result.params, held_out["test"]))
+    found |= {
+        "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
+        "best step": result.best_step,
+        "steps per second": result.history.steps_per_second,
+        "compile seconds": result.history.compile_seconds,
+        "training seconds": result.history.run_seconds,
+        "test decoding seconds": time.perf_counter() - start,
+    }
+    folder = config.out / f"seed-{config.seed}"
+    run_folder.write(folder, config, found, result.history)
+    plot(model, result.params, held_out["test"], folder / "strings.png")
+    print(f"\n{run_folder.table({'seed': config.seed} | found)}\n\npicture, curves and metrics: {folder}")
+    return found
+
+
+def text(symbols: Any, length: Any) -> str:
+    """The digits that classes stand for."""
+    return "".join(str(int(symbol) - 1) for symbol in symbols[: int(length)])
+
+
+def plot(model: jr.Model, params: Any, batch: dict[str, Any], path: pathlib.Path) -> None:
+    """The first four strings of a batch, below each the probabilities of all classes at each column; what is read."""
+    batch = {name: x[:, :4] if name in ("xs", "targets") else x[:4] for name, x in batch.items()}
+    _, ys = model.apply(params, batch["xs"], lengths=batch["lengths"])
+    found = jr.ctc_beam(ys, batch["lengths"])
+    classes = np.asarray(jax.nn.softmax(ys))
+    figure = Figure(figsize=(11.0, 6.4), layout="constrained")
+    panels = figure.subplots(4, 2, height_ratios=(1.0, 1.0, 1.0, 1.0))
+    for i in range(4):
+        image, curves = panels[2 * (i // 2) : 2 * (i // 2) + 2, i % 2]
+        width = int(batch["lengths"][i])
+        spelled, read = (
+            text(symbols[:, i], length[i])
+            for symbols, length in (
+                (batch["targets"], batch["target_lengths"]),
+                (found.symbols[0], found.lengths[0]),
+            )
+        )
+        image.imshow(np.asarray(batch["xs"][:width, i]).T, cmap="gray_r", aspect="auto", interpolation="nearest")
+        image.set_title(f"is {spelled}, read {read} (p = {np.exp(found.log_probs[0, i]):.3f})", fontsize=10)
+        image.set(xticks=[], yticks=[])
+        curves.plot(classes[:width, i, BLANK], color="0.7", linewidth=1.0)
+        for digit in range(10):
+            p = classes[:width, i, digit + 1]
+            curves.plot(p, color=f"C{digit}", linewidth=1.2)
+            for start, end in _runs(p > 0.3):
+                peak = start + int(np.argmax(p[start:end]))
+                curves.text(peak, p[peak] + 0.04, str(digit), color=f"C{digit}", ha="center", fontsize=9)
+        curves.set(xlim=(-0.5, width - 0.5), ylim=(0, 1.25), yticks=(0, 1))
+    panels[3, 0].set_xlabel("column")
+    panels[3, 1].set_xlabel("column")
+    figure.suptitle("Strings of unseen digits; below, the probability of each digit (coloured) and of the blank (grey)")
+    figure.savefig(path, dpi=110)
+
+
+def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Where a mask holds without a break: [(first, one past the last), ...]."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    command.run(main, SMOKE)
