@@ -4,10 +4,22 @@ import jax
 import pytest
 
 import jaxrnn as jr
-from tests.bad_input import cells, ctc, decoding, diagnostics, gradients, losses, models, sequences, sweeps, training
+from tests.bad_input import (
+    attention,
+    cells,
+    ctc,
+    decoding,
+    diagnostics,
+    gradients,
+    losses,
+    models,
+    sequences,
+    sweeps,
+    training,
+)
 from tests.bad_input.case import D, H, drawn, ones
 
-PARTS = (cells, sequences, gradients, models, losses, ctc, decoding, training, sweeps, diagnostics)
+PARTS = (cells, sequences, gradients, models, attention, losses, ctc, decoding, training, sweeps, diagnostics)
 CASES = [case for part in PARTS for case in part.CASES]
 
 # The programs that take time: loops over time, and what `fit`, `evaluate` and `check_gradients` jit. Drawing parameters

@@ -58,7 +58,17 @@ class EncoderDecoder(Composite):
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         source, previous = _pair(xs)
         if call.resets is not None:
-            raise ValueError("resets: expected None for an encoder-decoder, whose source is one sequence")
+            raise ValueError(
+                "resets: expected None for an encoder-decoder, whose source is one sequence, "
+                f"got {checks.short(call.resets)}"
+            )
+        if source.ndim == previous.ndim > 1 and source.shape[1] != previous.shape[1]:
+            raise ValueError(
+                f"xs: expected previous with the rows of source, {checks.short(source)}, got {checks.short(previous)}"
+            )
+        if carry is not None:
+            expected = jax.eval_shape(lambda p: self.initial_carry(p), params)
+            checks.same_tree("carry", carry, expected, rows=True)
         (*_, k_encoder), (_, _, p_decoder, _, k_decoder) = self.shares(params, None, call)
         with checks.within("encoder"):
             _, values = self.encoder.run(params["encoder"], None, source, call.of("encoder", k_encoder))
@@ -70,7 +80,7 @@ class EncoderDecoder(Composite):
 def _pair(xs: Any) -> Pair:
     if not isinstance(xs, tuple) or len(xs) != 2:
         raise TypeError(f"xs: expected a pair (source, previous), got {checks.short(xs)}")
-    return Pair(*xs)
+    return Pair(checks.array("xs[0]", xs[0]), checks.array("xs[1]", xs[1]))
 
 
 def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn as jr
-from tests.bad_input.case import XS, B, Case, D, H, O, T, drawn, each, ones, sizes
+from tests.bad_input.case import XS, B, Case, D, H, O, T, drawn, each, not_keys, ones, sizes
 
 MODEL = jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, D))
 OTHER = jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, O))
@@ -77,4 +77,51 @@ def _of_scheduled_sampling():
         yield Case(f"{name}.apply-{what}", call, error, argument, expected, got)
 
 
-CASES = [*_of_rollout(), *_of_scheduled_sampling()]
+WRITER = jr.chain(jr.embed(O, D), jr.stack([jr.gru(D, H)]), jr.dense(H, O))
+START = np.zeros((1, B), np.int32)
+
+
+def _of_symbols(name, search):
+    """What `generate` and `beam_search` must refuse."""
+
+    def run(model=WRITER, xs=START, steps=STEPS, **options):
+        return search(model, drawn(model) if isinstance(model, jr.Model) else None, xs, steps, **options)
+
+    yield from _of_models(name, run)
+    yield from sizes(name, "steps", lambda v: run(steps=v))
+    yield from [c for c in sizes(name, "stop", lambda v: run(stop=v)) if c.got not in ("None", "0")]
+    for what, error, expected, got, xs in (
+        ("string", TypeError, "array", "'xs'", "xs"),
+        ("floats", TypeError, "integer symbols", "float32", ones(1, B)),
+        ("empty", ValueError, "at least one symbol", f"[0, {B}]", START[:0]),
+        ("scalar", ValueError, "at least one symbol", "int32[]", np.int32(0)),
+    ):
+        yield Case(f"{name}-xs-{what}", lambda xs=xs: run(xs=xs), error, "xs", expected, got)
+    wrong = ones(B, H)
+    yield Case(f"{name}-carry", lambda: run(carry=wrong), ValueError, "carry", "tuple of 3", f"float32[{B}, {H}]")
+
+
+def _of_generate():
+    def run(**options):
+        return jr.generate(WRITER, drawn(WRITER), START, STEPS, **options)
+
+    yield from _of_symbols("generate", jr.generate)
+    yield from not_keys("generate", lambda v: run(key=v))
+    yield from each(
+        "generate", "temperature", lambda v: run(temperature=v), ValueError, "above 0", 0.0, -1.0, "1", np.inf, None
+    )
+    yield from [c for c in sizes("generate", "top_k", lambda v: run(top_k=v)) if c.got != "None"]
+
+
+def _of_beam_search():
+    def run(**options):
+        return jr.beam_search(WRITER, drawn(WRITER), START, STEPS, **options)
+
+    yield from _of_symbols("beam_search", jr.beam_search)
+    yield from sizes("beam_search", "beam", lambda v: run(beam=v))
+    yield from each(
+        "beam_search", "length_penalty", lambda v: run(length_penalty=v), ValueError, "at least 0", -0.1, "1", None
+    )
+
+
+CASES = [*_of_rollout(), *_of_scheduled_sampling(), *_of_generate(), *_of_beam_search()]
