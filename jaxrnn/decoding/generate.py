@@ -37,7 +37,8 @@ def generate(
       key: draws the symbols. None: the most probable one at each step.
       temperature: above 0; below 1 probable symbols become more probable still. It may be traced.
       top_k: draw among the k most probable symbols only. None: among all.
-      stop: the symbol that ends a row; what follows it is filled with it. None: no symbol does.
+      stop: the symbol that ends a row, once it is chosen (it may be in xs); what follows is filled with it. None: no
+        symbol does.
 
     Returns:
       (carry, symbols): integers [steps, *batch_shape], and the state after all of them but the last was read, so that
@@ -73,16 +74,18 @@ def _generate(
     elif carry is None:
         carry = model.initial_carry(params, xs.shape[1:])
 
-    def step(state: tuple[Tree, jax.Array], key: jax.Array | None) -> tuple[tuple[Tree, jax.Array], jax.Array]:
-        carry, x = state
+    def step(state: Any, key: jax.Array | None) -> tuple[Any, jax.Array]:
+        carry, x, ended = state
         carry, logits = one_step(model, params, carry, x)
         chosen = _choose(logits, key, temperature, top_k).astype(x.dtype)
         if stop is not None:
-            chosen = jnp.where(x == stop, x, chosen)
-        return (carry, chosen), chosen
+            chosen = jnp.where(ended, stop, chosen)
+            ended = chosen == stop
+        return (carry, chosen, ended), chosen
 
     keys = None if key is None else jax.random.split(key, steps)
-    (carry, _), symbols = jax.lax.scan(step, (carry, xs[-1]), keys, length=steps)
+    start = carry, xs[-1], jnp.zeros(xs.shape[1:], bool)
+    (carry, _, _), symbols = jax.lax.scan(step, start, keys, length=steps)
     return carry, symbols
 
 

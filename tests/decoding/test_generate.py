@@ -93,6 +93,20 @@ def test_what_follows_the_stop_symbol_is_the_stop_symbol():
     assert not (want == stop).all()
 
 
+def test_a_stop_symbol_before_the_first_chosen_one_stops_nothing():
+    """A symbol may begin what it also ends."""
+    stop = 1  # the last symbol of a prompt, which that row does not choose at once
+    want = by_hand(greedy)
+    _, symbols = jr.generate(MODEL, PARAMS, START, STEPS, stop=stop)
+    for b in range(B):
+        ends = np.flatnonzero(want[:, b] == stop)
+        n = ends[0] if len(ends) else STEPS
+        np.testing.assert_array_equal(symbols[:n, b], want[:n, b])
+        np.testing.assert_array_equal(symbols[n:, b], stop)
+    assert START[-1, 2] == stop
+    assert (symbols[0] != stop).all()
+
+
 def test_the_final_carry_has_read_all_but_the_last_symbol():
     carry, symbols = jr.generate(MODEL, PARAMS, START, STEPS)
     want, _ = MODEL.apply(PARAMS, np.concatenate([START, symbols[:-1]]))
