@@ -1,0 +1,331 @@
+"""Forecasts of a year of CO2 and of a cycle of sunspots: does a recurrent network do better than last year's season?
+
+The series are statsmodels': CO2 on Mauna Loa, week by week from 1958 to 2001, with gaps; and sunspots, year by year
+from 1700 to 2008. A GRU learns to say the next value by its mean squared error; gaps are masked. A forecast of several
+steps goes on with the network's own forecasts (`jr.rollout`), and so may training (`jr.scheduled_sampling`). A second
+GRU, of the same size, learns the next value's quantiles. Values drawn from them, one after the other, make many
+possible futures; an interval holds the middle 90 % of these.
+
+Everything is fitted to what lies before the first origin: networks, scaling, the baselines' parameters. From each
+origin of the last part, one after the other, the values before it are read and those after it are forecast.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+from statsmodels.datasets import co2, sunspots
+
+import jaxrnn as jr
+from experiments import baselines, command, run_folder
+from experiments.baselines import Forecast
+
+Name = Literal["co2", "sunspots"]
+QUANTILES = np.array([0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99], np.float32)
+MEDIAN = len(QUANTILES) // 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Recurrent networks that forecast CO2 and sunspots."""
+
+    series: Literal["co2", "sunspots", "both"] = "both"
+    """Which series."""
+    part: Literal["validation", "test"] = "test"
+    """Which values are forecast: the last ones, or those before them, on which the options were chosen."""
+    hidden: int = 16
+    """Hidden features of the GRU."""
+    context: int | None = None
+    """How many values are read before the first forecast, and in training; None: the series' own, see TASKS."""
+    sampling: float | None = None
+    """Probability of reading the own forecast in training (scheduled sampling); None: the series' own, see TASKS."""
+    learning_rate: float = 1e-2
+    """Adam's learning rate at the start of a cosine schedule."""
+    clip_norm: float = 1.0
+    """The gradient's norm is clipped to this."""
+    steps: int = 300
+    """Steps of training."""
+    batch_size: int = 32
+    """Sequences in a minibatch."""
+    futures: int = 200
+    """How many possible futures an interval is made of."""
+    seed: int = 0
+    """Seed of the parameters, the order of the data and the futures."""
+    seeds: int = 1
+    """How many runs, with the seeds seed, seed + 1, ..."""
+    check: bool = False
+    """Check the gradient of the very networks before training."""
+    progress: bool = True
+    """Show a progress bar."""
+    out: pathlib.Path = pathlib.Path("runs/forecasting")
+    """Folder for the pictures, curves, metrics and configuration."""
+
+
+SMOKE = Config(hidden=4, steps=4, futures=4, context=16)
+
+
+class Task(NamedTuple):
+    """What is forecast of a series, and how.
+
+    Attributes:
+      period, horizon: of the seasonal naive forecast, and how many values are forecast, in steps.
+      held_out: how many values the test part has, and how many the validation part before it.
+      every: steps from one origin to the next.
+      unit: of the values.
+      context, sampling: the defaults of the options of the same names, chosen on the validation part.
+    """
+
+    period: int
+    horizon: int
+    held_out: tuple[int, int]
+    every: int
+    unit: str
+    context: int
+    sampling: float
+
+
+TASKS: dict[str, Task] = {
+    "co2": Task(52, 52, (520, 260), 13, "CO2, ppm", 104, 0.5),
+    "sunspots": Task(11, 11, (64, 60), 1, "sunspots", 44, 0.9),
+}
+
+
+class Record(NamedTuple):
+    """A series.
+
+    Attributes:
+      years: when the values were measured, [n].
+      y: the values; NaN where there is none.
+      z: what the networks read and forecast, scaled to mean 0 and standard deviation 1 before the first origin.
+      end: how many values lie before the first origin.
+      origins: the index of the first value of each forecast.
+      back: (z, its indices) -> y.
+    """
+
+    years: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    end: int
+    origins: np.ndarray
+    back: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def load(config: Config) -> Record:
+    """The series, of the CO2 its growth since a year ago, of the sunspots the square root."""
+    name, task = config.series, TASKS[config.series]
+    frame: Any
+    if name == "co2":
+        frame = co2.load_pandas().data
+        years, y = np.asarray(frame.index.year + frame.index.dayofyear / 365.25), np.asarray(frame["co2"])
+        z = np.concatenate([np.full(task.period, np.nan), y[task.period :] - y[: -task.period]])
+    else:
+        frame = sunspots.load_pandas().data
+        years, y = np.asarray(frame["YEAR"]), np.asarray(frame["SUNACTIVITY"])
+        z = np.sqrt(y)
+    test, validation = task.held_out
+    stop = len(y) - (0 if config.part == "test" else test)
+    end = len(y) - test - (0 if config.part == "test" else validation)
+    center, scale = np.nanmean(z[:end]), np.nanstd(z[:end])
+
+    def back(z: np.ndarray, at: np.ndarray) -> np.ndarray:
+        z = z * scale + center
+        return y[at - task.period] + z if name == "co2" else np.maximum(z, 0.0) ** 2
+
+    origins = np.arange(end, stop - task.horizon + 1, task.every)
+    return Record(years[:stop], y[:stop], (z[:stop] - center) / scale, end, origins, back)
+
+
+def context(config: Config) -> int:
+    """How many values the networks read."""
+    return TASKS[config.series].context if config.context is None else config.context
+
+
+def filled(z: np.ndarray) -> np.ndarray:
+    """The last value before in place of each gap, as a network reads it; the gaps before all values are zero."""
+    last = np.maximum.accumulate(np.where(np.isnan(z), -1, np.arange(len(z))))
+    return np.where(last < 0, 0.0, z[last])
+
+
+def windows(config: Config, record: Record) -> dict[str, np.ndarray]:
+    """All sequences of T values before the first origin, the values after them and where there are any."""
+    z, read, T = record.z, filled(record.z), context(config)
+    first = int(np.argmax(~np.isnan(z)))
+    rows = np.arange(T)[:, None] + np.arange(first, record.end - T)
+    targets = z[rows + 1]
+    data = {"xs": read[rows], "targets": targets}
+    return {k: v[..., None].astype(np.float32) for k, v in data.items()} | {"mask": ~np.isnan(targets)}
+
+
+def build(config: Config, outputs: int = 1) -> jr.Model:
+    """One GRU and the next value, or several quantiles of it."""
+    return jr.chain(jr.stack([jr.gru(1, config.hidden)]), jr.dense(config.hidden, outputs))
+
+
+def point_loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
+    """Mean squared error of the next value."""
+    return jr.mean_squared_error(ys, batch)
+
+
+def interval_loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
+    """Quantile loss of the next value."""
+    return jr.quantile_loss(ys, batch, quantiles=QUANTILES)
+
+
+def draw(quantiles: jax.Array, u: jax.Array) -> jax.Array:
+    """The value [..., 1] below which a share u [..., 1] lies: piecewise linear between the quantiles [..., Q]."""
+    place = jnp.interp(u, QUANTILES, np.arange(len(QUANTILES), dtype=np.float32))
+    index = np.arange(len(QUANTILES), dtype=np.float32).reshape((1,) * (u.ndim - 1) + (-1,))
+    weights = jnp.maximum(1.0 - jnp.abs(place - index), 0.0)
+    return jnp.sum(weights * jnp.sort(quantiles, axis=-1), axis=-1, keepdims=True)
+
+
+def forecast(config: Config, record: Record, point: Any, interval: Any) -> Forecast:
+    """From each origin: the point network's own forecasts, and the middle 90 % of what the other one draws.
+
+    Args:
+      config, record: the run's.
+      point, interval: the parameters of the two networks.
+    """
+    H, T = TASKS[config.series].horizon, context(config)
+    at = baselines.steps_ahead(record.origins, H)
+    xs = filled(record.z)[baselines.steps_ahead(record.origins - T, T)][..., None].astype(np.float32)
+    shape = (config.futures, H, len(record.origins), 1)
+    us = jax.random.uniform(jax.random.key(config.seed), shape)
+
+    @jax.jit
+    def values(point: Any, interval: Any) -> tuple[jax.Array, jax.Array]:
+        def future(us: jax.Array) -> jax.Array:
+            ys = jr.rollout(build(config, len(QUANTILES)), interval, xs, H, feedback=draw, inputs=us)[1]
+            return draw(ys, us)[..., 0]
+
+        return jr.rollout(build(config), point, xs, H)[1][..., 0], jax.vmap(future)(us)
+
+    z, futures = values(point, interval)
+    low, high = np.quantile(np.asarray(futures), [0.05, 0.95], axis=0)
+    return Forecast(*(record.back(np.asarray(x), at) for x in (z, low, high)))
+
+
+@functools.cache
+def classical(series: Name, part: Literal["validation", "test"]) -> tuple[Forecast, Forecast]:
+    """The seasonal naive forecast and SARIMAX, whose orders were chosen on the validation part.
+
+    CO2: ARIMA(1, 1, 1) around three harmonics of the year. Sunspots: AR(9) of the square root.
+    """
+    record, task = load(Config(series, part)), TASKS[series]
+    naive = baselines.seasonal_naive(record.y, task.period, record.origins, task.horizon)
+    arguments = record.end, record.origins, task.horizon
+    if series == "co2":
+        season = baselines.harmonics(len(record.y), 365.25 / 7, 3)
+        return naive, baselines.sarimax(record.y, *arguments, order=(1, 1, 1), season=season)
+    roots = baselines.sarimax(np.sqrt(record.y), *arguments, order=(9, 0, 0))
+    return naive, Forecast(*(np.maximum(x, 0.0) ** 2 for x in roots if x is not None))
+
+
+def scores(record: Record, task: Task, found: Forecast) -> dict[str, float]:
+    """Errors over all origins and steps; MASE: the mean absolute one over that of the seasonal naive before them."""
+    truth = record.y[baselines.steps_ahead(record.origins, task.horizon)]
+    error = np.abs(found.value - truth)
+    before = record.y[: record.end]
+    usual = np.nanmean(np.abs(before[task.period :] - before[: -task.period]))
+    measured = {
+        "MAE": np.nanmean(error),
+        "RMSE": np.sqrt(np.nanmean(error**2)),
+        "MASE": np.nanmean(error) / usual,
+    }
+    if found.low is not None and found.high is not None:
+        inside = (found.low <= truth) & (truth <= found.high)
+        measured |= {"coverage": inside[~np.isnan(truth)].mean(), "width": np.mean(found.high - found.low)}
+    return {name: float(value) for name, value in measured.items()}
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Trains on each series with each seed, and reports; returns the runs' metrics by series."""
+    names = tuple(TASKS) if config.series == "both" else (config.series,)
+    return {name: command.over_seeds(train, dataclasses.replace(config, series=name), "MAE") for name in names}
+
+
+def train(config: Config) -> dict[str, Any]:
+    """One run on one series: trains both networks and writes their folder."""
+    if config.series == "both":
+        raise ValueError("series: expected one of them, got 'both'")
+    record, task, folder = load(config), TASKS[config.series], config.out / config.series / f"seed-{config.seed}"
+    data, point, interval = windows(config, record), build(config), build(config, len(QUANTILES))
+    if config.check:
+        for model in (point, interval):
+            params = model.init(jax.random.key(config.seed))
+            command.check_gradient(model, params, data["xs"][:16, :4])
+    rate = task.sampling if config.sampling is None else config.sampling
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    results = [
+        jr.fit(
+            model,
+            loss,
+            optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule)),
+            data,
+            key=jax.random.key(config.seed),
+            steps=config.steps,
+            batch_size=config.batch_size,
+            progress=config.progress,
+        )
+        for model, loss in ((jr.scheduled_sampling(point, rate), point_loss), (interval, interval_loss))
+    ]
+    naive, sarimax = classical(config.series, config.part)
+    gru = forecast(config, record, *(result.params for result in results))
+    forecasts = {"seasonal naive": naive, "SARIMAX": sarimax, "GRU": gru}
+    measured = {name: scores(record, task, found) for name, found in forecasts.items()}
+    found = measured["GRU"] | {
+        f"{name} {score}": value for name in ("seasonal naive", "SARIMAX") for score, value in measured[name].items()
+    }
+    found |= {
+        "parameters": sum(x.size for result in results for x in jax.tree.leaves(result.params)),
+        "training seconds": sum(result.history.run_seconds for result in results),
+        "compile seconds": sum(result.history.compile_seconds for result in results),
+    }
+    for name, result in zip(("point", "interval"), results, strict=True):
+        run_folder.write(folder / name, config, found, result.history)
+    plot(config, record, forecasts, folder / "forecast.png")
+    print(f"\n{run_folder.table({'series': config.series, 'seed': config.seed} | found)}\n\nresults: {folder}")
+    return found
+
+
+def plot(config: Config, record: Record, forecasts: dict[str, Forecast], path: pathlib.Path) -> None:
+    """The last forecasts that do not overlap, and the error against the number of steps ahead."""
+    task = TASKS[config.series]
+    figure = Figure(figsize=(12.0, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[2.4, 1.0])
+    apart = int(np.ceil(task.horizon / task.every))
+    shown = np.arange(len(record.origins))[::-apart][:4]
+    first = record.origins[shown[-1]] - task.horizon // 2
+    left.plot(record.years[first:], record.y[first:], "k.-", linewidth=0.8, markersize=3, label="measured")
+    truth = record.y[baselines.steps_ahead(record.origins, task.horizon)]
+    colors = {"seasonal naive": "0.6", "SARIMAX": "C0", "GRU": "C1"}
+    for name, found in forecasts.items():
+        for i in shown:
+            years = record.years[record.origins[i] + np.arange(task.horizon)]
+            label = name if i == shown[0] else None
+            left.plot(years, found.value[:, i], color=colors[name], label=label, linewidth=1.4)
+            if name == "GRU" and found.low is not None and found.high is not None:
+                interval = None if label is None else "GRU, 90 %"
+                left.fill_between(years, found.low[:, i], found.high[:, i], color="C1", alpha=0.2, label=interval)
+        error = np.nanmean(np.abs(found.value - truth), axis=1)
+        right.plot(np.arange(1, task.horizon + 1), error, color=colors[name], label=name)
+    for i in shown:
+        left.axvline(record.years[record.origins[i]], color="0.8", linewidth=0.8, zorder=0)
+    left.set(xlabel="year", ylabel=task.unit, title=f"{len(shown)} forecasts, each from a grey line on")
+    right.set(xlabel="steps ahead", ylabel="mean absolute error", title=f"Mean over {len(record.origins)} origins")
+    right.set_ylim(bottom=0.0)
+    right.grid(alpha=0.3)
+    left.legend(frameon=False, fontsize="small")
+    right.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    command.run(main, SMOKE)

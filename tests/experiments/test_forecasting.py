@@ -1,0 +1,149 @@
+"""Forecasts of CO2 and sunspots: what is known when, the baselines, and a small run from start to end."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import baselines, forecasting
+
+SMOKE = dataclasses.replace(forecasting.SMOKE, progress=False)
+PARTS = ("validation", "test")
+series = pytest.mark.parametrize("name", forecasting.TASKS)
+
+
+def config(name, part="test", **options):
+    return dataclasses.replace(SMOKE, series=name, part=part, **options)
+
+
+@series
+@pytest.mark.parametrize("part", PARTS)
+def test_the_transformation_and_its_inverse(name, part):
+    record = forecasting.load(config(name, part))
+    at = baselines.steps_ahead(record.origins, forecasting.TASKS[name].horizon)
+    np.testing.assert_allclose(record.back(record.z[at], at), record.y[at], atol=1e-9)
+    assert np.nanmean(record.z[: record.end]) == pytest.approx(0.0, abs=1e-9)
+    assert np.nanstd(record.z[: record.end]) == pytest.approx(1.0)
+
+
+@series
+def test_the_parts_lie_one_after_the_other(name):
+    validation, test = (forecasting.load(config(name, part)) for part in PARTS)
+    assert len(validation.y) == test.end
+    assert validation.end < test.end < len(test.y)
+    assert validation.origins[0] == validation.end
+    for record in (validation, test):
+        assert record.origins[-1] + forecasting.TASKS[name].horizon <= len(record.y)
+        assert len(record.origins) > 10
+
+
+@series
+def test_the_future_reaches_nothing(name, monkeypatch):
+    """Neither training data nor scaling nor a forecast depends on values past what was known."""
+    c = config(name, context=None)
+    record, task = forecasting.load(c), forecasting.TASKS[name]
+    origin = record.origins[3]
+    frames = {"co2": forecasting.co2.load_pandas().data, "sunspots": forecasting.sunspots.load_pandas().data}
+    frames[name].iloc[origin:, -1] += 100.0
+
+    class Loaded:
+        data = frames[name]
+
+    monkeypatch.setattr(getattr(forecasting, name), "load_pandas", Loaded)
+    changed = forecasting.load(c)
+    assert (changed.y[origin:] != record.y[origin:]).all()
+    np.testing.assert_array_equal(changed.z[:origin], record.z[:origin])
+    for name_, want in forecasting.windows(c, record).items():
+        np.testing.assert_array_equal(forecasting.windows(c, changed)[name_], want)
+    params = [forecasting.build(c, outputs).init(jax.random.key(0)) for outputs in (1, len(forecasting.QUANTILES))]
+    ours, theirs = (forecasting.forecast(c, r, *params) for r in (record, changed))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a[:, :4], b[:, :4])
+        assert a.shape == (task.horizon, len(record.origins))
+    assert (ours.value[:, -1] != theirs.value[:, -1]).any()
+
+
+def test_gaps_are_filled_by_the_value_before_and_masked_in_the_targets():
+    z = np.array([np.nan, 1.0, np.nan, np.nan, 4.0])
+    np.testing.assert_array_equal(forecasting.filled(z), [0.0, 1.0, 1.0, 1.0, 4.0])
+    c = config("co2")
+    record = forecasting.load(c)
+    data = forecasting.windows(c, record)
+    assert 0.0 < (~data["mask"]).mean() < 0.1
+    np.testing.assert_array_equal(data["mask"], ~np.isnan(data["targets"][..., 0]))
+    assert np.isfinite(data["xs"]).all()
+    first = np.flatnonzero(~np.isnan(record.z))[0]
+    for row in (0, 40):
+        want = record.z[first + row + 1 : first + row + 1 + c.context]
+        np.testing.assert_allclose(data["targets"][:, row, 0], want, rtol=1e-6)
+
+
+def test_values_are_drawn_between_the_quantiles():
+    quantiles = jnp.asarray(np.stack([np.arange(9.0), 2.0 * np.arange(9.0)[::-1]]), jnp.float32)
+    levels = forecasting.QUANTILES
+    for i, u in enumerate(levels):
+        got = forecasting.draw(quantiles, jnp.full((2, 1), u))
+        np.testing.assert_allclose(got, [[i], [2 * i]], atol=1e-5)
+    between = forecasting.draw(quantiles, jnp.full((2, 1), (levels[3] + levels[4]) / 2))
+    np.testing.assert_allclose(between, [[3.5], [7.0]], rtol=1e-5)
+    np.testing.assert_allclose(forecasting.draw(quantiles, jnp.full((2, 1), 0.0)), [[0.0], [0.0]], atol=1e-6)
+
+
+def test_the_seasonal_naive_forecast():
+    y = np.sin(2 * np.pi * np.arange(40) / 8) + np.arange(40)
+    found = baselines.seasonal_naive(y, 8, np.array([20, 27]), 8)
+    np.testing.assert_allclose(y[baselines.steps_ahead(np.array([20, 27]), 8)] - found.value, 8.0)
+
+
+def test_sarimax_finds_a_season_through_gaps_and_says_how_sure_it_is():
+    rng = np.random.default_rng(0)
+    season = baselines.harmonics(260, 12.0, 1)
+    truth = season @ np.array([3.0, 1.0]) + 2.0
+    y = truth + 0.1 * rng.standard_normal(260)
+    y[30:34] = np.nan
+    origins = np.arange(200, 240, 5)
+    found = baselines.sarimax(y, 200, origins, 12, order=(1, 0, 0), season=season)
+    at = baselines.steps_ahead(origins, 12)
+    np.testing.assert_allclose(found.value, truth[at], atol=0.15)
+    assert np.mean((found.low <= y[at]) & (y[at] <= found.high)) > 0.75
+    np.testing.assert_allclose(found.high - found.low, 2 * 1.645 * 0.1, rtol=0.2)
+
+
+def test_scores_by_hand():
+    record = forecasting.load(config("sunspots"))
+    task = forecasting.TASKS["sunspots"]
+    truth = record.y[baselines.steps_ahead(record.origins, task.horizon)]
+    error = np.where(np.arange(task.horizon)[:, None] == 0, 11.0, 0.0) + np.zeros_like(truth)
+    found = baselines.Forecast(truth + error, truth + error - 1.0, truth + error + 2.0)
+    got = forecasting.scores(record, task, found)
+    before = record.y[: record.end]
+    usual = np.mean([abs(before[t] - before[t - 11]) for t in range(11, len(before))])
+    want = {"MAE": 1.0, "RMSE": 11.0**0.5, "MASE": 1.0 / usual, "coverage": 10 / 11, "width": 3.0}
+    assert got == pytest.approx(want)
+
+
+def test_a_small_run(tmp_path, monkeypatch):
+    """SARIMAX, tested above, takes longer than all the rest."""
+    cheap = baselines.seasonal_naive
+    monkeypatch.setattr(
+        baselines, "sarimax", lambda y, end, origins, horizon, **options: cheap(y, horizon, origins, horizon)
+    )
+    forecasting.classical.cache_clear()
+    with jax.numpy_dtype_promotion("standard"):  # optax promotes
+        found = forecasting.main(dataclasses.replace(SMOKE, out=tmp_path))
+    forecasting.classical.cache_clear()
+    assert set(found) == {"co2", "sunspots"}
+    for name, (run,) in found.items():
+        assert np.isfinite(list(run.values())).all()
+        folder = tmp_path / name / "seed-0"
+        assert (folder / "forecast.png").exists()
+        for kind in ("point", "interval"):
+            files = {path.name for path in (folder / kind).iterdir()}
+            assert files == {"config.json", "metrics.json", "history.json", "curves.png"}
+
+
+def test_one_run_is_of_one_series():
+    with pytest.raises(ValueError, match="series: expected one of them, got 'both'"):
+        forecasting.train(SMOKE)
