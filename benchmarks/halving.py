@@ -20,6 +20,7 @@ import experiments.sweep as sweep  # first, since it sets up JAX's devices
 import jax
 
 import experiments.digits as digits
+import experiments.synthetic as synthetic
 import experiments.vanishing as vanishing
 import jaxrnn as jr
 from benchmarks.timing import machine
@@ -49,7 +50,7 @@ def unseen(task: str, length: int) -> dict[str, Any]:
     """Rows that no sweep has seen."""
     if task == "digits":
         return digits.load(digits.Config())["test"]
-    return vanishing.adding(jax.random.key(3), length, 1000)
+    return synthetic.adding(jax.random.key(3), length, 1000)
 
 
 def measure(task: str, repetition: int, config: Config) -> list[dict[str, Any]]:

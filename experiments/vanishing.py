@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 import jaxrnn as jr
 from experiments import run_folder
+from experiments.synthetic import adding, irnn
 
 Network = Literal["elman-tanh", "elman-relu", "residual", "gru", "lstm", "lstm-chrono"]
 Training = Literal["clipped", "unclipped", "truncated"]
@@ -104,16 +105,6 @@ def _expect(name: str, what: str, met: bool, got: Any) -> None:
         raise SystemExit(f"--{name.replace('_', '-')}: expected {what}, got {got}")
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def adding(key: jax.Array, T: int, B: int) -> dict[str, jax.Array]:
-    """B sequences of the adding problem: {"xs": [T, B, 2], "targets": [B, 1]}."""
-    values, first, second = jax.random.split(key, 3)
-    numbers = jax.random.uniform(values, (T, B))
-    at = jnp.stack([jax.random.randint(first, (B,), 0, T // 2), jax.random.randint(second, (B,), T // 2, T)])
-    markers = jax.nn.one_hot(at, T, axis=0).sum(1)
-    return {"xs": jnp.stack([numbers, markers], -1), "targets": (numbers * markers).sum(0)[:, None]}
-
-
 def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Mean squared error of the sum, at the last step."""
     return jr.mean_squared_error(ys, batch, at="last")
@@ -122,12 +113,6 @@ def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
 def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """The share of sums that are right within 0.04, Hochreiter and Schmidhuber's measure."""
     return jnp.mean(jnp.abs(ys - batch["targets"]) < 0.04)
-
-
-def identity(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """The identity matrix, as an initialiser."""
-    del key
-    return jnp.eye(*shape, dtype=dtype)
 
 
 def residual(params: Any, h: jax.Array, zx: Any, zh: Any, noise: Any, *, a: float) -> jax.Array:
@@ -141,9 +126,7 @@ def build(config: Config, network: Network, training: Training, T: int) -> jr.Mo
     D, H = 2, config.hidden
     cells: dict[str, Callable[[], jr.Cell]] = {
         "elman-tanh": lambda: jr.elman(D, H),
-        "elman-relu": lambda: jr.elman(
-            D, H, activation=jax.nn.relu, recurrent_init=identity, input_init=jax.nn.initializers.normal(0.001)
-        ),
+        "elman-relu": lambda: irnn(D, H),
         "residual": lambda: jr.gated_cell(D, H, 1, functools.partial(residual, a=config.residual_step)),
         "gru": lambda: jr.gru(D, H),
         "lstm": lambda: jr.lstm(D, H),

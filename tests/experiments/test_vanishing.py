@@ -1,4 +1,4 @@
-"""The adding problem: its data, its cell, and a small run from start to end."""
+"""The adding problem: its cell, and a small run from start to end; its data are tested with `synthetic`."""
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +7,6 @@ import pytest
 
 import jaxrnn as jr
 from experiments import vanishing
-
-
-def test_the_target_is_the_sum_of_one_number_of_each_half():
-    batch = jax.tree.map(np.asarray, vanishing.adding(jax.random.key(0), 11, 4000))
-    numbers, markers = batch["xs"][..., 0], batch["xs"][..., 1]
-    np.testing.assert_array_equal(markers[:5].sum(0), 1)
-    np.testing.assert_array_equal(markers[5:].sum(0), 1)
-    np.testing.assert_allclose((numbers * markers).sum(0), batch["targets"][:, 0], rtol=1e-6)
-    assert batch["targets"].var() == pytest.approx(vanishing.VARIANCE, rel=0.05)
 
 
 def test_the_residual_cell_is_its_equation():
