@@ -190,7 +190,8 @@ def dynamic_bits_per_byte(config: Config, params: Any, text: Text) -> float:
     before, after = text.encode(text.train[-2000:]), text.encode(text.test)
     carry, _ = score(model, params, jnp.asarray(before), 1000, model.initial_carry(params, (1,)))
     symbols = np.concatenate([before[-1:], after])
-    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(config.dynamic_rate, b1=0.0, b2=0.9999))
+    rmsprop = optax.adam(config.dynamic_rate, b1=0.0, b2=0.9999)
+    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), rmsprop)
     step = jr.make_train_step(model, jr.cross_entropy, optimizer)
     state = jr.train_state(model, optimizer, key=jax.random.key(config.seed), params=params, streams=1)
     count = len(after) // config.dynamic_k
