@@ -45,6 +45,10 @@ class Config:
     """What the class is read from: the mean of the outputs over a row's own steps, or the output at its last step."""
     dropout: float = 0.5
     """Dropout before the output layer."""
+    recurrent_dropout: float = 0.25
+    """Dropout of what the recurrent products read, one mask for all of time."""
+    input_dropout: float = 0.0
+    """Dropout of the inputs."""
     learning_rate: float = 3e-3
     """Adam's learning rate at the start; it falls to zero along a cosine."""
     clip_norm: float = 1.0
@@ -88,9 +92,14 @@ def load() -> dict[str, Data]:
 
 def build(config: Config) -> jr.Model:
     """Both directions, one vector a row, dropout, the class."""
-    cells = [CELLS[config.cell](CHANNELS, config.hidden) for _ in range(2)]
-    output = jr.dense(2 * config.hidden, SPEAKERS)
-    return jr.chain(jr.bidirectional(*cells), POOLING[config.pooling], jr.dropout(config.dropout), output)
+    cell = CELLS[config.cell](CHANNELS, config.hidden, recurrent_dropout=config.recurrent_dropout)
+    return jr.chain(
+        jr.dropout(config.input_dropout),
+        jr.bidirectional(cell, cell),
+        POOLING[config.pooling],
+        jr.dropout(config.dropout),
+        jr.dense(2 * config.hidden, SPEAKERS),
+    )
 
 
 def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:

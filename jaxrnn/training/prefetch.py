@@ -64,6 +64,11 @@ def prefetch(batches: Iterable[Batch], size: int = 2, device: Any = None) -> Pre
     An error of the iterable is raised where its batch would have come. The thread ends with the iteration: when the
     batches end, when the iterator is closed (`iterator.close()`) or nobody refers to it any more, or with the program.
 
+    Measured with `fit` in blocks of 10 steps of about 3 ms, on two CPU cores shared with other work, three runs each: a
+    source that waits 5 ms for a batch took 10.2 to 11.9 ms a step, 5.7 to 7.0 with size=10, and 6.4 to 9.9 with size=2.
+    For one that computes in NumPy for 5 ms no gain could be told from the noise there (9.6 to 13.8 ms; 5.5 to 11.6 with
+    size=10): it needs the cores that training needs.
+
     Args:
       batches: an iterable of batches, dicts of arrays. It is iterated over in another thread.
       size: how many batches are ready at most, besides the one being read. `fit` reads all batches of a block at once,
