@@ -17,6 +17,8 @@ def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
     One step reads a[i] and makes all d[i, j] of d[i-1, j]. With e[j] the least of the first and the third, what can be
     inserted is a running minimum: d[i, j] = min over k <= j of e[k] + (j - k) = j + min over k <= j of (e[k] - k).
 
+    The loop goes over `a`: the distance is symmetric, and the padded length L is best the shorter one.
+
     The error rate of decoded strings is the sum of their distances to the targets, divided by the sum of the targets'
     lengths.
 
