@@ -40,9 +40,9 @@ class ScheduledSampling(Model):
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         if call.key is None:
-            return self.model.apply(params, xs, carry=carry, **call._asdict())
+            return self.model.run(params, carry, xs, call)
         xs = checks.array("xs", xs)
-        read = jax.eval_shape(lambda *a: self.model.apply(*a, carry=carry, **call._asdict()), params, xs)[1]
+        read = jax.eval_shape(lambda params, xs: self.model.run(params, carry, xs, call), params, xs)[1]
         T, *batch_shape, _ = read.shape
         before = jnp.zeros(read.shape[1:], read.dtype)
         jax.eval_shape(lambda y, xs: fed_back(self.feedback, xs[0], y, xs[0]), before, xs)
@@ -60,8 +60,7 @@ class ScheduledSampling(Model):
         def step(state: tuple[Tree, jax.Array], now: Any) -> tuple[tuple[Tree, jax.Array], jax.Array]:
             (carry, y), (x, own, length, reset, key) = state, now
             x = select(own, fed_back(self.feedback, x, y, x), x)
-            options = Call(length, reset, key, call.gradient)._asdict()
-            carry, ys = self.model.apply(params, x[None], carry=carry, **options)
+            carry, ys = self.model.run(params, carry, x[None], Call(length, reset, key, call.gradient))
             return (carry, ys[0]), ys[0]
 
         steps = xs, own, lengths, resets, jax.random.split(key, T)
