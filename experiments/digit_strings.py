@@ -124,7 +124,7 @@ def strings(key: jax.Array, scans: Scans, config: Config, count: int, distortion
       distortion: of the scans, see `distorted`.
 
     Returns:
-      {"xs": [T, B, height], "lengths": [B], "targets": [longest, B], "target_lengths": [B]}, where T is the width of
+      {"xs": [T, B, height], "lengths": [B], "targets": [longest, B], "targets_lengths": [B]}, where T is the width of
       the widest string there can be.
     """
     L, T = config.longest, config.longest * SIZE + (config.longest + 1) * config.gap
@@ -147,8 +147,8 @@ def strings(key: jax.Array, scans: Scans, config: Config, count: int, distortion
         width = left[digits - 1] + SIZE + gaps[digits]
         return canvas.T, width, jnp.where(is_digit, scans.classes[which], BLANK), digits
 
-    xs, lengths, targets, target_lengths = jax.vmap(string, out_axes=(1, 0, 1, 0))(jax.random.split(key, count))
-    return {"xs": xs, "lengths": lengths, "targets": targets, "target_lengths": target_lengths}
+    xs, lengths, targets, targets_lengths = jax.vmap(string, out_axes=(1, 0, 1, 0))(jax.random.split(key, count))
+    return {"xs": xs, "lengths": lengths, "targets": targets, "targets_lengths": targets_lengths}
 
 
 def batches(key: jax.Array, scans: Scans, config: Config) -> Iterator[dict[str, jax.Array]]:
@@ -168,8 +168,8 @@ def build(config: Config) -> jr.Model:
 
 def error_rates(symbols: jax.Array, lengths: jax.Array, batch: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
     """Digit errors (insertions, deletions and substitutions) per digit, and the share of strings with any."""
-    errors = jr.edit_distance(batch["targets"], batch["target_lengths"], symbols, lengths)
-    return errors.sum() / batch["target_lengths"].sum(), (errors > 0).mean()
+    errors = jr.edit_distance(batch["targets"], batch["targets_lengths"], symbols, lengths)
+    return errors.sum() / batch["targets_lengths"].sum(), (errors > 0).mean()
 
 
 def digit_error_rate(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
@@ -253,7 +253,7 @@ def plot(model: jr.Model, params: Any, batch: dict[str, Any], path: pathlib.Path
         spelled, read = (
             text(symbols[:, i], length[i])
             for symbols, length in (
-                (batch["targets"], batch["target_lengths"]),
+                (batch["targets"], batch["targets_lengths"]),
                 (found.symbols[0], found.lengths[0]),
             )
         )

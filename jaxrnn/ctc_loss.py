@@ -30,7 +30,7 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
 
     Args:
       ys: logits [T, B, O]; one of the O classes is the blank.
-      batch: "targets", the labels, integers [L, B] from 0 to O - 1 other than `blank`; "target_lengths", integers [B],
+      batch: "targets", the labels, integers [L, B] from 0 to O - 1 other than `blank`; "targets_lengths", integers [B],
         how many of them each row has; optionally "lengths", integers [B], how many steps each row has. What lies past
         these counts nothing, whatever it is.
       blank: the class that stands for no label.
@@ -47,7 +47,7 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
       Graves, Fernandez, Gomez and Schmidhuber 2006, Connectionist temporal classification, ICML.
     """
     checks.entry("batch", batch, "targets")
-    checks.entry("batch", batch, "target_lengths")
+    checks.entry("batch", batch, "targets_lengths")
     ys, targets = checked_logits(ys, blank), checks.array('batch["targets"]', batch["targets"])
     T, O, batch_shape = ys.shape[0], ys.shape[-1], ys.shape[1:-1]
     if not jnp.issubdtype(targets.dtype, jnp.integer):
@@ -55,8 +55,8 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
     if targets.ndim < 1 or targets.shape[0] < 1 or targets.shape[1:] != batch_shape:
         shape = ", ".join(["L", *map(str, batch_shape)])
         raise ValueError(f'batch["targets"]: expected shape ({shape}) with L >= 1, got {checks.short(targets)}')
-    L, target_lengths = targets.shape[0], batch["target_lengths"]
-    is_label = valid_steps(target_lengths, L, batch_shape, name='batch["target_lengths"]', size="L")
+    L, targets_lengths = targets.shape[0], batch["targets_lengths"]
+    is_label = valid_steps(targets_lengths, L, batch_shape, name='batch["targets_lengths"]', size="L")
     xs, lengths = batch.get("xs"), batch.get("lengths")
     if xs is not None and np.shape(xs)[0] != T:
         raise ValueError(
@@ -64,12 +64,12 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
         )
     lengths = np.full(batch_shape, T, np.int32) if lengths is None else lengths
     is_step = valid_steps(lengths, T, batch_shape)
-    _check_values(batch["targets"], target_lengths, lengths, O, blank)
+    _check_values(batch["targets"], targets_lengths, lengths, O, blank)
 
     ys = zero_unless(is_step, ys).reshape(T, -1, O)
     is_step, is_label, targets = is_step.reshape(T, -1), is_label.reshape(L, -1), targets.reshape(L, -1)
     known = (targets >= 0) & (targets < O) & (targets != blank)
-    count = jnp.asarray(target_lengths).reshape(-1)
+    count = jnp.asarray(targets_lengths).reshape(-1)
     right = (known | ~is_label).all(0) & (count >= 0) & (count <= L)
     repeats = ((targets[1:] == targets[:-1]) & is_label[1:]).sum(0)
     fits = is_step.sum(0) >= is_label.sum(0) + repeats
@@ -88,18 +88,18 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
     return losses.mean().astype(ys.dtype)
 
 
-def _check_values(targets: Any, target_lengths: Any, lengths: Any, O: int, blank: int) -> None:
+def _check_values(targets: Any, targets_lengths: Any, lengths: Any, O: int, blank: int) -> None:
     """Raises if labels are no classes or do not fit into their rows, as far as the values are known."""
-    if not _in_numpy(targets, target_lengths):
+    if not _in_numpy(targets, targets_lengths):
         return
-    targets, target_lengths = np.asarray(targets), np.asarray(target_lengths)
-    is_label = np.arange(len(targets)).reshape(-1, *(1,) * target_lengths.ndim) < target_lengths
+    targets, targets_lengths = np.asarray(targets), np.asarray(targets_lengths)
+    is_label = np.arange(len(targets)).reshape(-1, *(1,) * targets_lengths.ndim) < targets_lengths
     wrong = targets[is_label & ((targets < 0) | (targets >= O) | (targets == blank))]
     if wrong.size:
         raise ValueError(
             f'batch["targets"]: expected labels from 0 to {O - 1} other than blank = {blank}, got {wrong[0]}'
         )
-    needed = target_lengths + ((targets[1:] == targets[:-1]) & is_label[1:]).sum(0)
+    needed = targets_lengths + ((targets[1:] == targets[:-1]) & is_label[1:]).sum(0)
     if _in_numpy(lengths) and np.any(needed > np.asarray(lengths)):
         row = tuple(np.argwhere(needed > np.asarray(lengths))[0].tolist())
         raise ValueError(

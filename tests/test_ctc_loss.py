@@ -26,13 +26,13 @@ def drawn(blank, dtype=np.float64, seed=0):
     targets = np.zeros((L, B), np.int32)
     for b, labels in enumerate(LABELS):
         targets[: len(labels), b] = [(label + blank) % O for label in labels]
-    target_lengths = np.array([len(labels) for labels in LABELS], np.int32)
-    return ys, {"targets": targets, "target_lengths": target_lengths, "lengths": LENGTHS}
+    targets_lengths = np.array([len(labels) for labels in LABELS], np.int32)
+    return ys, {"targets": targets, "targets_lengths": targets_lengths, "lengths": LENGTHS}
 
 
 def of_row(ys, batch, b, blank):
     """-log p(labels) of a row and its gradient [T, O], softmax - (how probable the class is, given the labels)."""
-    length, labels = batch["lengths"][b], tuple(batch["targets"][: batch["target_lengths"][b], b].tolist())
+    length, labels = batch["lengths"][b], tuple(batch["targets"][: batch["targets_lengths"][b], b].tolist())
     total, occupied = labellings(ys[:length, b], blank)
     grad = np.zeros((T, O))
     grad[:length] = np.exp(log_softmax(ys[:length, b])) - occupied[labels]
@@ -67,7 +67,7 @@ def test_padding_reaches_neither_value_nor_gradient(x64):
     """NaN in outputs; classes that do not exist, or continue a repeat, in targets."""
     ys, batch = drawn(0)
     want, run = by_hand(ys, batch, 0), value_and_grad()
-    valid, is_label = np.arange(T)[:, None] < LENGTHS, np.arange(L)[:, None] < batch["target_lengths"]
+    valid, is_label = np.arange(T)[:, None] < LENGTHS, np.arange(L)[:, None] < batch["targets_lengths"]
     for padding in (999, -1, 0, 1, 2):
         bad = batch | {"targets": np.where(is_label, batch["targets"], padding).astype(np.int32)}
         value, grad = run(np.where(valid[..., None], ys, np.nan), bad)
@@ -79,9 +79,9 @@ def test_padding_reaches_neither_value_nor_gradient(x64):
 @pytest.mark.parametrize(("labels", "length"), [((1, 2, 1), 2), ((1, 1), 2), ((1,), 0), ((1, 1, 1, 1), 6)])
 def test_labels_that_do_not_fit_have_an_infinite_loss_and_leave_the_others_their_gradient(labels, length, x64):
     ys, batch = drawn(0)
-    targets, target_lengths, lengths = (batch[name].copy() for name in ("targets", "target_lengths", "lengths"))
-    targets[: len(labels), 0], target_lengths[0], lengths[0] = labels, len(labels), length
-    bad = {"targets": targets, "target_lengths": target_lengths, "lengths": lengths}
+    targets, targets_lengths, lengths = (batch[name].copy() for name in ("targets", "targets_lengths", "lengths"))
+    targets[: len(labels), 0], targets_lengths[0], lengths[0] = labels, len(labels), length
+    bad = {"targets": targets, "targets_lengths": targets_lengths, "lengths": lengths}
     value, grad = value_and_grad()(ys, bad)
     assert value == np.inf
     np.testing.assert_array_equal(grad[:, 0], 0.0)
@@ -96,8 +96,8 @@ def test_labels_that_do_not_fit_have_an_infinite_loss_and_leave_the_others_their
         ("targets", (0, 0), 0),
         ("targets", (1, 0), O),
         ("targets", (1, 0), -1),
-        ("target_lengths", 0, L + 1),
-        ("target_lengths", 0, -1),
+        ("targets_lengths", 0, L + 1),
+        ("targets_lengths", 0, -1),
     ],
 )
 def test_what_is_no_label_gives_nan_where_it_is_traced(entry, at, value):
@@ -111,7 +111,7 @@ def test_what_is_no_label_gives_nan_where_it_is_traced(entry, at, value):
 def test_without_batch_axes_with_two_and_under_vmap(x64):
     ys, batch = drawn(0)
     want, run = [of_row(ys, batch, b, 0)[0] for b in range(B)], jax.jit(jr.ctc_loss)
-    rows = {"targets": 1, "target_lengths": 0, "lengths": 0}
+    rows = {"targets": 1, "targets_lengths": 0, "lengths": 0}
     assert_close(jax.vmap(run, in_axes=(1, rows))(ys, batch), np.array(want), 1e-10)
     one = {name: np.take(x, 1, axis=rows[name]) for name, x in batch.items()}
     assert_close(run(ys[:, 1], one), want[1], 1e-10)
@@ -142,7 +142,7 @@ def test_many_steps_in_float32():
     """Against float64: 1,000 steps, and labels with repeats."""
     rng = np.random.default_rng(0)
     ys = rng.standard_normal((1000, 2, 10)).astype(np.float32)
-    batch = {"targets": rng.integers(1, 4, (100, 2)), "target_lengths": np.array([100, 20])}
+    batch = {"targets": rng.integers(1, 4, (100, 2)), "targets_lengths": np.array([100, 20])}
     got = value_and_grad()(ys, batch)
     with jax.enable_x64(True):
         want = value_and_grad()(ys.astype(np.float64), batch)
@@ -155,7 +155,7 @@ def test_rows_are_found_in_a_data_set_also_where_there_are_as_many_as_labels_or_
     """`evaluate` in parts and `fit`, against the loss of all rows."""
     ys, batch = drawn(0, np.float32)
     rows = [0, 1, 2, 3, 6, 7][:N]
-    data = {"xs": ys, "targets": batch["targets"], "target_lengths": batch["target_lengths"], "lengths": LENGTHS}
+    data = {"xs": ys, "targets": batch["targets"], "targets_lengths": batch["targets_lengths"], "lengths": LENGTHS}
     data = {name: x[..., rows] if name != "xs" else x[:, rows] for name, x in data.items()}
     model = jr.stack([jr.elman(O, O)])
     params = model.init(jax.random.key(0))

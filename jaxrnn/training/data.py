@@ -16,7 +16,7 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
     """A dict of arrays that hold all rows, and which of each array's axes counts the rows.
 
     Sequences are [T, N, ...] and have their rows on axis 1; the rest are [N, ...]. "xs" says what T and N are: an
-    array whose second axis is N is a sequence if its first is T, or is not N. With "target_lengths", "targets" are
+    array whose second axis is N is a sequence if its first is T, or is not N. With "targets_lengths", "targets" are
     sequences [L, N] of any L.
 
     Raises:
@@ -29,7 +29,7 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
 def row_axes(name: str, arrays: Batch) -> dict[str, int]:
     """Which of each array's axes counts the rows."""
     T, N = arrays["xs"].shape[:2]
-    axes, sequences = {}, {"xs", "resets", "mask"} | ({"targets"} if "target_lengths" in arrays else set())
+    axes, sequences = {}, {"xs", "resets", "mask"} | ({"targets"} if "targets_lengths" in arrays else set())
     for entry, x in arrays.items():
         if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in sequences:
             raise ValueError(

@@ -9,8 +9,8 @@ from tests.bad_input.case import B, Case, T, each, ones, sizes
 
 O, L = 3, 2
 YS = ones(T, B, O)
-BATCH = {"targets": np.full((L, B), 1, np.int32), "target_lengths": np.full(B, L, np.int32)}
-TARGETS, TARGET_LENGTHS = 'batch["targets"]', 'batch["target_lengths"]'
+BATCH = {"targets": np.full((L, B), 1, np.int32), "targets_lengths": np.full(B, L, np.int32)}
+TARGETS, TARGET_LENGTHS = 'batch["targets"]', 'batch["targets_lengths"]'
 
 
 def _loss(what, error, argument, expected, got, ys=YS, batch=None, **entries):
@@ -55,14 +55,14 @@ CASES = [
     *sizes("ctc_beam", "beam", lambda value: beam(beam=value)),
     *sizes("ctc_beam", "max_length", lambda value: beam(max_length=value))[:-1],  # None is right
     _loss("batch-array", ValueError, "batch", 'entry "targets"', "float32", batch=YS),
-    _loss("batch-no-targets", ValueError, "batch", 'entry "targets"', "target_lengths", batch=_without("targets")),
+    _loss("batch-no-targets", ValueError, "batch", 'entry "targets"', "targets_lengths", batch=_without("targets")),
     _loss(
-        "batch-no-target_lengths",
+        "batch-no-targets_lengths",
         ValueError,
         "batch",
-        'entry "target_lengths"',
+        'entry "targets_lengths"',
         "a dict with ['targets']",
-        batch=_without("target_lengths"),
+        batch=_without("targets_lengths"),
     ),
     _loss("targets-none", TypeError, TARGETS, "array", "None", targets=None),
     _loss("targets-floats", TypeError, TARGETS, "integer labels", "float32", targets=ones(L, B)),
@@ -73,10 +73,10 @@ CASES = [
     _loss("targets-too-large", ValueError, TARGETS, f"0 to {O - 1}", f"{O}", targets=np.full((L, B), O)),
     _loss("targets-negative", ValueError, TARGETS, f"0 to {O - 1}", "-1", targets=np.full((L, B), -1)),
     _loss("targets-too-many", ValueError, TARGETS, "a step for each label", "row [1] of 2 steps", lengths=[3, 2]),
-    _loss("target_lengths-long", ValueError, TARGET_LENGTHS, f"L = {L}", "0 to 3", target_lengths=np.array([0, 3])),
-    _loss("target_lengths-negative", ValueError, TARGET_LENGTHS, f"L = {L}", "-1 to 0", target_lengths=[-1, 0]),
-    _loss("target_lengths-floats", TypeError, TARGET_LENGTHS, "integers", "float32", target_lengths=ones(B)),
-    _loss("target_lengths-number", ValueError, TARGET_LENGTHS, f"({B},)", "[]", target_lengths=1),
+    _loss("targets_lengths-long", ValueError, TARGET_LENGTHS, f"L = {L}", "0 to 3", targets_lengths=np.array([0, 3])),
+    _loss("targets_lengths-negative", ValueError, TARGET_LENGTHS, f"L = {L}", "-1 to 0", targets_lengths=[-1, 0]),
+    _loss("targets_lengths-floats", TypeError, TARGET_LENGTHS, "integers", "float32", targets_lengths=ones(B)),
+    _loss("targets_lengths-number", ValueError, TARGET_LENGTHS, f"({B},)", "[]", targets_lengths=1),
     _loss("ys-steps", ValueError, "ys", f"T = {T + 1} steps", f"[{T}, ", xs=ones(T + 1, B, 4)),
 ]
 

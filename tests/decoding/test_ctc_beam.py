@@ -100,7 +100,7 @@ def test_its_probability_is_at_most_that_of_the_loss_and_near_it():
     ys = ys.astype(np.float32)
     found = search(ys, beam=32)
     for b in range(B):
-        batch = {"targets": found.symbols[0, :, b], "target_lengths": found.lengths[0, b]}
+        batch = {"targets": found.symbols[0, :, b], "targets_lengths": found.lengths[0, b]}
         exact = -jax.jit(jr.ctc_loss)(ys[:, b], batch)
         assert exact - 0.1 < found.log_probs[0, b] < exact + 1e-4
 

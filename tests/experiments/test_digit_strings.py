@@ -30,7 +30,7 @@ def test_the_labels_say_which_scans_stand_in_a_string_and_in_which_order():
     assert batch["xs"].shape == (T, 300, 10)
     tops, gaps = set(), set()
     for b in range(300):
-        image, length, count = batch["xs"][:, b], batch["lengths"][b], batch["target_lengths"][b]
+        image, length, count = batch["xs"][:, b], batch["lengths"][b], batch["targets_lengths"][b]
         np.testing.assert_array_equal(image[length:], 0.0)
         np.testing.assert_array_equal(batch["targets"][count:, b], 0)
         columns = image.max(1)
@@ -41,7 +41,7 @@ def test_the_labels_say_which_scans_stand_in_a_string_and_in_which_order():
         first, last = np.flatnonzero(columns)[[0, -1]]
         gaps |= {int(first), int(length - last - 1)}
         assert 0 <= length - 8 * count <= 2 * (count + 1)
-    assert set(batch["target_lengths"].tolist()) == {2, 3}
+    assert set(batch["targets_lengths"].tolist()) == {2, 3}
     assert tops == {0, 1, 2} == gaps
 
 
@@ -69,7 +69,7 @@ def test_distortion_of_nothing_is_the_scan_and_of_something_is_a_linear_map():
 
 
 def test_error_rates():
-    batch = {"targets": np.array([[1, 2], [2, 2], [0, 3]], np.int32), "target_lengths": np.array([2, 3], np.int32)}
+    batch = {"targets": np.array([[1, 2], [2, 2], [0, 3]], np.int32), "targets_lengths": np.array([2, 3], np.int32)}
     symbols, lengths = np.array([[1, 2], [2, 3], [9, 9]], np.int32), np.array([2, 2], np.int32)
     with jax.numpy_dtype_promotion("standard"):
         by_digit, by_string = digit_strings.error_rates(symbols, lengths, batch)

@@ -27,8 +27,8 @@ def test_a_table_of_as_many_columns_as_rows_is_no_sequence():
 
 def test_labels_that_come_with_their_lengths_are_sequences_of_any_length():
     for L in (3, 5, 7):
-        assert axes(5, 7, targets=(L, 7), target_lengths=(7,))["targets"] == 1
-    assert axes(7, 7, targets=(7, 7), target_lengths=(7,)) == {"xs": 1, "targets": 1, "target_lengths": 0}
+        assert axes(5, 7, targets=(L, 7), targets_lengths=(7,))["targets"] == 1
+    assert axes(7, 7, targets=(7, 7), targets_lengths=(7,)) == {"xs": 1, "targets": 1, "targets_lengths": 0}
 
 
 def test_where_steps_and_rows_can_not_be_told_apart_that_is_an_error():
