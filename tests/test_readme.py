@@ -25,5 +25,7 @@ def test_example_runs(block, capsys):
         assert names["jr"].mean_squared_error(names["ys"], names["data"]) < 0.05 * names["data"]["targets"].var()
     if "series" in names:
         assert names["result"].history.train["loss"][-10:].mean() < 0.1 * names["series"].var()
+    if "beams" in names:
+        assert (names["beams"].symbols[:-1, 0, 0] == names["source"][::-1, 0]).all()
     if "losses" in names:
         assert names["losses"][-100:].mean() < 0.1 * names["losses"][:100].mean()
