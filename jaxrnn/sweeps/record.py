@@ -1,6 +1,5 @@
 """What a sweep has measured so far, and its copy on disk."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -17,6 +16,7 @@ from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.runner import Part, Runner
 from jaxrnn.sweeps.space import Member
 from jaxrnn.training.fit import SAVE_SECONDS
+from jaxrnn.training.identity import digest
 
 COLUMNS = ("taken", "rung", "first_bad", "best_step", "score")
 """What is known of each member, arrays [M]."""
@@ -208,14 +208,11 @@ def _file(run_dir: Any) -> pathlib.Path:
 
 def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runner]) -> dict[str, Any]:
     """What tells a sweep from another one, as far as it can be told."""
-    found = hashlib.sha1(usedforsecurity=False)
-    for x in jax.tree.leaves(tuple(runner.program.data for runner in runners[:1])):
-        found.update(np.ascontiguousarray(x).tobytes())
     shapes = [[checks.short(x) for x in jax.tree.leaves(runner.states)] for runner in runners]
     return {
         "members": [repr(member) for member in members],
         "steps": steps,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "data": found.hexdigest(),
+        "data": digest([runner.program.data for runner in runners[:1]]),
         "states": shapes,
     }

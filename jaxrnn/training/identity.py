@@ -27,13 +27,14 @@ def identity(task: Task, key: Any, state: TrainState, params: Params, data: Any,
         "optimizer's first update": f"{float(update):.5g}",
         "batch_size": task.batch_size,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "params": "drawn" if params is None else _digest(params),
-        "data": _digest(data) if isinstance(data, dict) else "batches",
-        "validation": None if held_out is None else _digest(held_out),
+        "params": "drawn" if params is None else digest(params),
+        "data": digest(data) if isinstance(data, dict) else "batches",
+        "validation": None if held_out is None else digest(held_out),
     }
 
 
-def _digest(tree: Any) -> str:
+def digest(tree: Any) -> str:
+    """A number that two trees of arrays share if all their bytes are equal."""
     found = hashlib.sha1(usedforsecurity=False)
     for x in jax.tree.leaves(tree):
         found.update(np.ascontiguousarray(x).tobytes())
