@@ -5,8 +5,8 @@ to 29 steps of 12 cepstral coefficients, in the official split of 270 for traini
 padded to the longest, and the model is told their `lengths`.
 
 The test split chooses nothing: the options were chosen by the mean accuracy of a stratified cross-validation within the
-270 training rows (as `--folds 5 --seeds 2` does), and the parameters are those after the last step, not the best ones of
-any set.
+270 training rows (as `--folds 5 --seeds 2` does), and the parameters are those after the last step, not the best of any
+set.
 
 References:
   Kudo, Toyama and Shimbo 1999, Multidimensional curve classification using passing-through regions, Pattern Recognition
