@@ -61,7 +61,7 @@ def at_least_float32(x: jax.Array) -> jax.Array:
 def checked_params(owner: Any, params: Params) -> None:
     """Raises unless `params` have the structure and shapes that `owner.init` makes."""
     known = jax.tree.leaves(owner) != [owner]  # a user's model may be no pytree
-    expected = _expected_params(owner) if known else jax.eval_shape(owner.init, jax.random.key(0))
+    expected = _expected_params(owner) if known else jax.eval_shape(lambda: owner.init(jax.random.key(0)))
     checks.same_tree("params", params, expected)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(expected), strict=True):
         if jnp.issubdtype(y.dtype, jnp.floating) and not jnp.issubdtype(jnp.result_type(x), jnp.floating):
@@ -71,7 +71,7 @@ def checked_params(owner: Any, params: Params) -> None:
 
 @once_by_shapes
 def _expected_params(owner: Any) -> Params:
-    return jax.eval_shape(lambda owner, key: owner.init(key), owner, jax.random.key(0))
+    return jax.eval_shape(lambda owner: owner.init(jax.random.key(0)), owner)
 
 
 def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
