@@ -42,11 +42,11 @@ class Config:
     """The recurrent cell."""
     embed: int = 64
     """Features of a byte."""
-    hidden: int = 512
+    hidden: int = 384
     """Hidden features of each layer."""
-    layers: int = 1
+    layers: int = 2
     """Layers of cells, with a layer normalisation and a dropout behind each."""
-    dropout: float = 0.3
+    dropout: float = 0.4
     """Dropout behind each layer."""
     recurrent_dropout: float = 0.0
     """Dropout of what the recurrent product reads; one mask for each block of k bytes."""
@@ -54,7 +54,7 @@ class Config:
     """Streams that are read side by side."""
     k: int = 64
     """Bytes in a block: how far the gradient reaches back, and how often the optimizer steps."""
-    epochs: int = 20
+    epochs: int = 16
     """Passes through the text."""
     learning_rate: float = 4e-3
     """Adam's learning rate at its peak; it rises over the first twentieth and falls to zero along a cosine."""
