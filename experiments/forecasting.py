@@ -28,6 +28,7 @@ from experiments import baselines, command, run_folder
 from experiments.baselines import Forecast
 
 Name = Literal["co2", "sunspots"]
+Part = Literal["early", "late", "test"]
 QUANTILES = np.array([0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99], np.float32)
 MEDIAN = len(QUANTILES) // 2
 
@@ -38,20 +39,20 @@ class Config:
 
     series: Literal["co2", "sunspots", "both"] = "both"
     """Which series."""
-    part: Literal["validation", "test"] = "test"
-    """Which values are forecast: the last ones, or those before them, on which the options were chosen."""
+    part: Part = "test"
+    """Which values are forecast: the last ones, or one of the two parts before, on which the options were chosen."""
     hidden: int = 16
     """Hidden features of the GRU."""
     context: int | None = None
     """How many values are read before the first forecast, and in training; None: the series' own, see TASKS."""
     sampling: float | None = None
     """Probability of reading the own forecast in training (scheduled sampling); None: the series' own, see TASKS."""
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-3
     """Adam's learning rate at the start of a cosine schedule."""
     clip_norm: float = 1.0
     """The gradient's norm is clipped to this."""
-    steps: int = 300
-    """Steps of training."""
+    steps: int | None = None
+    """Steps of training; None: the series' own, see TASKS."""
     batch_size: int = 32
     """Sequences in a minibatch."""
     futures: int = 200
@@ -76,10 +77,11 @@ class Task(NamedTuple):
 
     Attributes:
       period, horizon: of the seasonal naive forecast, and how many values are forecast, in steps.
-      held_out: how many values the test part has, and how many the validation part before it.
+      held_out: how many values the test part has, and how many each of the two validation parts before it.
       every: steps from one origin to the next.
       unit: of the values.
-      context, sampling: the defaults of the options of the same names, chosen on the validation part.
+      context, sampling, steps: the defaults of the options of the same names, chosen on the validation parts.
+      amplitudes: the sequences of training are also read as if the series were so many times as large.
     """
 
     period: int
@@ -89,11 +91,13 @@ class Task(NamedTuple):
     unit: str
     context: int
     sampling: float
+    steps: int
+    amplitudes: tuple[float, ...]
 
 
 TASKS: dict[str, Task] = {
-    "co2": Task(52, 52, (520, 260), 13, "CO2, ppm", 104, 0.5),
-    "sunspots": Task(11, 11, (64, 60), 1, "sunspots", 44, 0.9),
+    "co2": Task(52, 52, (520, 260), 13, "CO2, ppm", 104, 0.0, 600, (1.0,)),
+    "sunspots": Task(11, 11, (64, 60), 1, "sunspots", 44, 0.75, 1000, (0.67, 0.8, 1.0, 1.25, 1.5)),
 }
 
 
@@ -104,6 +108,7 @@ class Record(NamedTuple):
       years: when the values were measured, [n].
       y: the values; NaN where there is none.
       z: what the networks read and forecast, scaled to mean 0 and standard deviation 1 before the first origin.
+      zero: what z is where z before scaling is 0.
       end: how many values lie before the first origin.
       origins: the index of the first value of each forecast.
       back: (z, its indices) -> y.
@@ -112,6 +117,7 @@ class Record(NamedTuple):
     years: np.ndarray
     y: np.ndarray
     z: np.ndarray
+    zero: float
     end: int
     origins: np.ndarray
     back: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -130,21 +136,23 @@ def load(config: Config) -> Record:
         years, y = np.asarray(frame["YEAR"]), np.asarray(frame["SUNACTIVITY"])
         z = np.sqrt(y)
     test, validation = task.held_out
-    stop = len(y) - (0 if config.part == "test" else test)
-    end = len(y) - test - (0 if config.part == "test" else validation)
-    center, scale = np.nanmean(z[:end]), np.nanstd(z[:end])
+    after = {"early": test + validation, "late": test, "test": 0}[config.part]
+    stop = len(y) - after
+    end = stop - (test if config.part == "test" else validation)
+    center, scale = float(np.nanmean(z[:end])), float(np.nanstd(z[:end]))
 
     def back(z: np.ndarray, at: np.ndarray) -> np.ndarray:
         z = z * scale + center
         return y[at - task.period] + z if name == "co2" else np.maximum(z, 0.0) ** 2
 
     origins = np.arange(end, stop - task.horizon + 1, task.every)
-    return Record(years[:stop], y[:stop], (z[:stop] - center) / scale, end, origins, back)
+    return Record(years[:stop], y[:stop], (z[:stop] - center) / scale, -center / scale, end, origins, back)
 
 
-def context(config: Config) -> int:
-    """How many values the networks read."""
-    return TASKS[config.series].context if config.context is None else config.context
+def option(config: Config, name: str) -> Any:
+    """An option that is the series' own where it is None."""
+    given = getattr(config, name)
+    return getattr(TASKS[config.series], name) if given is None else given
 
 
 def filled(z: np.ndarray) -> np.ndarray:
@@ -154,13 +162,21 @@ def filled(z: np.ndarray) -> np.ndarray:
 
 
 def windows(config: Config, record: Record) -> dict[str, np.ndarray]:
-    """All sequences of T values before the first origin, the values after them and where there are any."""
-    z, read, T = record.z, filled(record.z), context(config)
+    """All sequences of T values before the first origin, the values after them and where there are any.
+
+    The amplitudes let the networks see larger cycles than there were: the tallest ones may be yet to come.
+    """
+    z, read, T = record.z, filled(record.z), option(config, "context")
     first = int(np.argmax(~np.isnan(z)))
     rows = np.arange(T)[:, None] + np.arange(first, record.end - T)
+    amplitudes = TASKS[config.series].amplitudes
+
+    def at_all(z: np.ndarray) -> np.ndarray:
+        zs = [record.zero + amplitude * (z - record.zero) for amplitude in amplitudes]
+        return np.concatenate(zs, axis=1)[..., None].astype(np.float32)
+
     targets = z[rows + 1]
-    data = {"xs": read[rows], "targets": targets}
-    return {k: v[..., None].astype(np.float32) for k, v in data.items()} | {"mask": ~np.isnan(targets)}
+    return {"xs": at_all(read[rows]), "targets": at_all(targets), "mask": np.tile(~np.isnan(targets), len(amplitudes))}
 
 
 def build(config: Config, outputs: int = 1) -> jr.Model:
@@ -193,7 +209,7 @@ def forecast(config: Config, record: Record, point: Any, interval: Any) -> Forec
       config, record: the run's.
       point, interval: the parameters of the two networks.
     """
-    H, T = TASKS[config.series].horizon, context(config)
+    H, T = TASKS[config.series].horizon, option(config, "context")
     at = baselines.steps_ahead(record.origins, H)
     xs = filled(record.z)[baselines.steps_ahead(record.origins - T, T)][..., None].astype(np.float32)
     shape = (config.futures, H, len(record.origins), 1)
@@ -213,8 +229,8 @@ def forecast(config: Config, record: Record, point: Any, interval: Any) -> Forec
 
 
 @functools.cache
-def classical(series: Name, part: Literal["validation", "test"]) -> tuple[Forecast, Forecast]:
-    """The seasonal naive forecast and SARIMAX, whose orders were chosen on the validation part.
+def classical(series: Name, part: Part) -> tuple[Forecast, Forecast]:
+    """The seasonal naive forecast and SARIMAX, whose orders were chosen on the late validation part.
 
     CO2: ARIMA(1, 1, 1) around three harmonics of the year. Sunspots: AR(9) of the square root.
     """
@@ -261,8 +277,8 @@ def train(config: Config) -> dict[str, Any]:
         for model in (point, interval):
             params = model.init(jax.random.key(config.seed))
             command.check_gradient(model, params, data["xs"][:16, :4])
-    rate = task.sampling if config.sampling is None else config.sampling
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    rate, steps = option(config, "sampling"), option(config, "steps")
+    schedule = optax.cosine_decay_schedule(config.learning_rate, steps)
     results = [
         jr.fit(
             model,
@@ -270,7 +286,7 @@ def train(config: Config) -> dict[str, Any]:
             optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule)),
             data,
             key=jax.random.key(config.seed),
-            steps=config.steps,
+            steps=steps,
             batch_size=config.batch_size,
             progress=config.progress,
         )

@@ -31,9 +31,11 @@ def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
     return _numbers(name, value, shapes, "in [0, 1)", lambda x: (x >= 0) & (x < 1))
 
 
-def probability(name: str, value: Any) -> Any:
-    """A number in [0, 1]."""
-    return _numbers(name, value, ((),), "in [0, 1]", lambda x: (x >= 0) & (x <= 1))
+def probabilities(name: str, value: Any) -> Any:
+    """A number in [0, 1], or an array of them [T]."""
+    shape = np.shape(value) if isinstance(value, (list, tuple, np.ndarray, jax.Array)) else ()
+    shapes = ((),) if len(shape) != 1 else ((), shape)
+    return _numbers(name, value, shapes, "in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 
 
 def levels(name: str, value: Any) -> Any:

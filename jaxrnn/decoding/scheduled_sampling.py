@@ -47,7 +47,11 @@ class ScheduledSampling(Model):
         before = jnp.zeros(read.shape[1:], read.dtype)
         jax.eval_shape(lambda y, xs: fed_back(self.feedback, xs[0], y, xs[0]), before, xs)
         coins_key, key = jax.random.split(call.key)
-        own = jax.random.bernoulli(coins_key, self.rate, (T, *batch_shape)).at[0].set(False)
+        rate = jnp.asarray(self.rate)
+        if rate.shape not in ((), (T,)):
+            raise ValueError(f"rate: expected a number or one for each of the T = {T} steps, got {checks.short(rate)}")
+        rate = rate.reshape(rate.shape + (1,) * (len(batch_shape) + 1 - rate.ndim))
+        own = jax.random.bernoulli(coins_key, rate, (T, *batch_shape)).at[0].set(False)
         lengths, resets = call.lengths, call.resets
         if lengths is not None:
             lengths = valid_steps(lengths, T, tuple(batch_shape)).astype(jnp.int32)
@@ -81,6 +85,9 @@ def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = N
     of the paper, which stops there. In training the model is called step by step, so noise is drawn anew at each step,
     recurrent dropout's mask included, and truncation inside the layers cuts nothing.
 
+    With a rate for each step, 0 at first and 1 from step C on, the model reads C values and then goes on by itself: it
+    learns what it does in `rollout` (let "mask" leave out the first C - 1 steps for a loss of the forecasts alone).
+
     The rate may be traced. For one that rises while training, make the model inside the step that is jitted:
 
         @jax.jit
@@ -89,7 +96,7 @@ def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = N
 
     Args:
       model: a Model that reads forward and has an output at each step.
-      rate: the probability of reading the own output, in [0, 1].
+      rate: the probability of reading the own output, in [0, 1]; or one for each step, [T].
       feedback: makes an input [*batch_shape, D] of (y[t-1], x[t]), an output [*batch_shape, O] and the input in whose
         place it will stand (for what in it is known: the calendar, a control). None: y[t-1] itself, whose features must
         be D.
@@ -109,4 +116,4 @@ def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = N
         checks.callable_("feedback", feedback)
     elif D is not None and O is not None and D != O:
         raise ValueError(f"feedback: expected a function that makes {D} input features of {O} outputs, got None")
-    return ScheduledSampling(model, checks.probability("rate", rate), feedback)
+    return ScheduledSampling(model, checks.probabilities("rate", rate), feedback)

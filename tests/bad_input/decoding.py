@@ -56,19 +56,20 @@ def _of_rollout():
 def _of_scheduled_sampling():
     name = "scheduled_sampling"
     yield from _of_models(name, lambda model: jr.scheduled_sampling(model, 0.5))
-    rates = (1.1, -0.1, "0.5", True, np.nan, None, [0.1, 0.2])
+    rates = (1.1, -0.1, "0.5", True, np.nan, None, [0.1, 1.2], [[0.1]])
     yield from each(name, "rate", lambda v: jr.scheduled_sampling(MODEL, v), ValueError, "[0, 1]", *rates)
     feedbacks = lambda v: jr.scheduled_sampling(MODEL, 0.5, feedback=v)  # noqa: E731
     yield from each(name, "feedback", feedbacks, TypeError, "function", 1, "argmax")
     misfit = lambda: jr.scheduled_sampling(OTHER, 0.5)  # noqa: E731
     yield Case(f"{name}-outputs-no-inputs", misfit, ValueError, "feedback", f"{D} input", "None")
 
-    def applied(xs=XS, feedback=None, **options):
-        model = jr.scheduled_sampling(MODEL, 0.5, feedback=feedback)
+    def applied(xs=XS, feedback=None, rate=0.5, **options):
+        model = jr.scheduled_sampling(MODEL, rate, feedback=feedback)
         return model.apply(drawn(MODEL), xs, key=jax.random.key(0), **options)
 
     for what, call, error, argument, expected, got in (
         ("shape", lambda: applied(feedback=lambda y, x: y[0]), ValueError, "feedback", f"[{B}, {D}]", f"[{D}]"),
+        ("rate", lambda: applied(rate=ones(T - 1)), ValueError, "rate", f"T = {T}", f"float32[{T - 1}]"),
         ("xs", lambda: applied(ones(T, B, D + 1)), ValueError, "xs", f"{D} features", f"{D + 1}]"),
         ("lengths", lambda: applied(lengths=[1, T + 1]), ValueError, "lengths", f"T = {T}", f"{T + 1}"),
         ("resets", lambda: applied(resets=np.ones(B, bool)), ValueError, "resets", f"({T}, {B})", f"bool[{B}]"),

@@ -76,6 +76,17 @@ def test_at_rate_1_it_is_the_rollout_from_the_first_input(x64):
     np.testing.assert_array_equal(jitted(jr.scheduled_sampling(SAME, 1.0))(params, other)[1], got[1])
 
 
+def test_with_a_rate_for_each_step_it_reads_the_truth_first_and_then_goes_on_by_itself(x64):
+    params, xs, C = drawn(SAME), sequence(T, B, D), 3
+    _, ys = jitted(jr.scheduled_sampling(SAME, (np.arange(T) >= C).astype(np.float32)))(params, xs)
+    _, read = SAME.apply(params, xs[:C])
+    _, own = jax.jit(lambda p, xs: jr.rollout(SAME, p, xs, T - C + 1))(params, xs[:C])
+    assert_close(ys, jnp.concatenate([read, own[1:]]), 1e-12)
+    rates = np.array([0.5, 0.9, 0.0, 1.0, 0.5])
+    got = jitted(jr.scheduled_sampling(SAME, rates))(params, xs)
+    assert_close(got, by_hand(SAME, params, xs, coins(KEY, rates[:, None], (T, B))), 1e-12)
+
+
 def test_padding_reaches_nothing_and_the_carry_is_held(x64):
     params, xs = drawn(SAME), sequence(T, B, D)
     model = jr.scheduled_sampling(SAME, 0.5)
