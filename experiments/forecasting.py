@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 from statsmodels.datasets import co2, sunspots
 
 import jaxrnn as jr
-from experiments import baselines, command, run_folder
-from experiments.baselines import Forecast
+from experiments import command, forecast_baselines, run_folder
+from experiments.forecast_baselines import Forecast
 
 Name = Literal["co2", "sunspots"]
 Part = Literal["early", "late", "test"]
@@ -210,8 +210,8 @@ def forecast(config: Config, record: Record, point: Any, interval: Any) -> Forec
       point, interval: the parameters of the two networks.
     """
     H, T = TASKS[config.series].horizon, option(config, "context")
-    at = baselines.steps_ahead(record.origins, H)
-    xs = filled(record.z)[baselines.steps_ahead(record.origins - T, T)][..., None].astype(np.float32)
+    at = forecast_baselines.steps_ahead(record.origins, H)
+    xs = filled(record.z)[forecast_baselines.steps_ahead(record.origins - T, T)][..., None].astype(np.float32)
     shape = (config.futures, H, len(record.origins), 1)
     us = jax.random.uniform(jax.random.key(config.seed), shape)
 
@@ -235,18 +235,18 @@ def classical(series: Name, part: Part) -> tuple[Forecast, Forecast]:
     CO2: ARIMA(1, 1, 1) around three harmonics of the year. Sunspots: AR(9) of the square root.
     """
     record, task = load(Config(series, part)), TASKS[series]
-    naive = baselines.seasonal_naive(record.y, task.period, record.origins, task.horizon)
+    naive = forecast_baselines.seasonal_naive(record.y, task.period, record.origins, task.horizon)
     arguments = record.end, record.origins, task.horizon
     if series == "co2":
-        season = baselines.harmonics(len(record.y), 365.25 / 7, 3)
-        return naive, baselines.sarimax(record.y, *arguments, order=(1, 1, 1), season=season)
-    roots = baselines.sarimax(np.sqrt(record.y), *arguments, order=(9, 0, 0))
+        season = forecast_baselines.harmonics(len(record.y), 365.25 / 7, 3)
+        return naive, forecast_baselines.sarimax(record.y, *arguments, order=(1, 1, 1), season=season)
+    roots = forecast_baselines.sarimax(np.sqrt(record.y), *arguments, order=(9, 0, 0))
     return naive, Forecast(*(np.maximum(x, 0.0) ** 2 for x in roots if x is not None))
 
 
 def scores(record: Record, task: Task, found: Forecast) -> dict[str, float]:
     """Errors over all origins and steps; MASE: the mean absolute one over that of the seasonal naive before them."""
-    truth = record.y[baselines.steps_ahead(record.origins, task.horizon)]
+    truth = record.y[forecast_baselines.steps_ahead(record.origins, task.horizon)]
     error = np.abs(found.value - truth)
     before = record.y[: record.end]
     usual = np.nanmean(np.abs(before[task.period :] - before[: -task.period]))
@@ -320,7 +320,7 @@ def plot(config: Config, record: Record, forecasts: dict[str, Forecast], path: p
     shown = np.arange(len(record.origins))[::-apart][:4]
     first = record.origins[shown[-1]] - task.horizon // 2
     left.plot(record.years[first:], record.y[first:], "k.-", linewidth=0.8, markersize=3, label="measured")
-    truth = record.y[baselines.steps_ahead(record.origins, task.horizon)]
+    truth = record.y[forecast_baselines.steps_ahead(record.origins, task.horizon)]
     colors = {"seasonal naive": "0.6", "SARIMAX": "C0", "GRU": "C1"}
     for name, found in forecasts.items():
         for i in shown:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import baselines, forecasting
+from experiments import forecast_baselines, forecasting
 
 SMOKE = dataclasses.replace(forecasting.SMOKE, progress=False)
 PARTS = ("early", "late", "test")
@@ -22,7 +22,7 @@ def config(name, part="test", **options):
 @pytest.mark.parametrize("part", PARTS)
 def test_the_transformation_and_its_inverse(name, part):
     record = forecasting.load(config(name, part))
-    at = baselines.steps_ahead(record.origins, forecasting.TASKS[name].horizon)
+    at = forecast_baselines.steps_ahead(record.origins, forecasting.TASKS[name].horizon)
     known = ~np.isnan(record.z[at])  # of the early CO2, a few values a year before are missing
     assert known.mean() > 0.95
     np.testing.assert_allclose(record.back(record.z[at], at)[known], record.y[at][known], atol=1e-9)
@@ -108,19 +108,19 @@ def test_values_are_drawn_between_the_quantiles():
 
 def test_the_seasonal_naive_forecast():
     y = np.sin(2 * np.pi * np.arange(40) / 8) + np.arange(40)
-    found = baselines.seasonal_naive(y, 8, np.array([20, 27]), 8)
-    np.testing.assert_allclose(y[baselines.steps_ahead(np.array([20, 27]), 8)] - found.value, 8.0)
+    found = forecast_baselines.seasonal_naive(y, 8, np.array([20, 27]), 8)
+    np.testing.assert_allclose(y[forecast_baselines.steps_ahead(np.array([20, 27]), 8)] - found.value, 8.0)
 
 
 def test_sarimax_finds_a_season_through_gaps_and_says_how_sure_it_is():
     rng = np.random.default_rng(0)
-    season = baselines.harmonics(260, 12.0, 1)
+    season = forecast_baselines.harmonics(260, 12.0, 1)
     truth = season @ np.array([3.0, 1.0]) + 2.0
     y = truth + 0.1 * rng.standard_normal(260)
     y[30:34] = np.nan
     origins = np.arange(200, 240, 5)
-    found = baselines.sarimax(y, 200, origins, 12, order=(1, 0, 0), season=season)
-    at = baselines.steps_ahead(origins, 12)
+    found = forecast_baselines.sarimax(y, 200, origins, 12, order=(1, 0, 0), season=season)
+    at = forecast_baselines.steps_ahead(origins, 12)
     np.testing.assert_allclose(found.value, truth[at], atol=0.15)
     assert np.mean((found.low <= y[at]) & (y[at] <= found.high)) > 0.75
     np.testing.assert_allclose(found.high - found.low, 2 * 1.645 * 0.1, rtol=0.2)
@@ -129,9 +129,9 @@ def test_sarimax_finds_a_season_through_gaps_and_says_how_sure_it_is():
 def test_scores_by_hand():
     record = forecasting.load(config("sunspots"))
     task = forecasting.TASKS["sunspots"]
-    truth = record.y[baselines.steps_ahead(record.origins, task.horizon)]
+    truth = record.y[forecast_baselines.steps_ahead(record.origins, task.horizon)]
     error = np.where(np.arange(task.horizon)[:, None] == 0, 11.0, 0.0) + np.zeros_like(truth)
-    found = baselines.Forecast(truth + error, truth + error - 1.0, truth + error + 2.0)
+    found = forecast_baselines.Forecast(truth + error, truth + error - 1.0, truth + error + 2.0)
     got = forecasting.scores(record, task, found)
     before = record.y[: record.end]
     usual = np.mean([abs(before[t] - before[t - 11]) for t in range(11, len(before))])
@@ -141,9 +141,9 @@ def test_scores_by_hand():
 
 def test_a_small_run(tmp_path, monkeypatch):
     """SARIMAX, tested above, takes longer than all the rest."""
-    cheap = baselines.seasonal_naive
+    cheap = forecast_baselines.seasonal_naive
     monkeypatch.setattr(
-        baselines, "sarimax", lambda y, end, origins, horizon, **options: cheap(y, horizon, origins, horizon)
+        forecast_baselines, "sarimax", lambda y, end, origins, horizon, **options: cheap(y, horizon, origins, horizon)
     )
     forecasting.classical.cache_clear()
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
