@@ -39,12 +39,12 @@ def test_a_word_is_scored_against_its_nearest_pronunciation():
     np.testing.assert_array_equal(lengths, [2, 2, 1])
 
 
-def test_a_small_run(tmp_path, capsys):
-    config = dataclasses.replace(pronunciation.SMOKE, words=400, progress=False, out=tmp_path)
+def test_a_small_run(tmp_path):
+    """Without the check, which tests/models/test_encoder_decoder.py makes of such a model."""
+    config = dataclasses.replace(pronunciation.SMOKE, words=400, check=False, progress=False, out=tmp_path)
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
         found = pronunciation.main(config)
     assert found["phoneme error rate, greedy"] > 0.0
     assert 0.0 < found["word error rate, beam"] <= 1.0
-    assert "all gradients agree" in capsys.readouterr().out
     names = {"config.json", "metrics.json", "history.json", "curves.png", "attention.png"}
     assert {path.name for path in tmp_path.iterdir()} == names
