@@ -41,16 +41,35 @@ def checked_step_input(cell: Cell, x: Any) -> jax.Array:
     return x
 
 
-def checked_logits(ys: Any, blank: Any) -> jax.Array:
-    """An array [T, ..., O], one of whose O classes is the blank."""
+def checked_sequence(xs: Any) -> jax.Array:
+    """Any array [T, ...]."""
+    xs = checks.array("xs", xs)
+    if xs.ndim < 1 or xs.shape[0] < 1:
+        raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
+    return xs
+
+
+def checked_outputs(ys: Any, axes: int) -> jax.Array:
+    """Floating-point numbers [..., O] on at least so many axes, none of them empty."""
     ys = checks.array("ys", ys)
     if not jnp.issubdtype(ys.dtype, jnp.floating):
         raise TypeError(f"ys: expected floating-point numbers, got {checks.short(ys)}")
-    if ys.ndim < 2 or 0 in ys.shape:
+    if ys.ndim < axes or 0 in ys.shape:
         raise ValueError(f"ys: expected an array [T, ..., O] of at least one time step, got {checks.short(ys)}")
-    if isinstance(blank, bool) or not isinstance(blank, (int, np.integer)) or not 0 <= blank < ys.shape[-1]:
+    return ys
+
+
+def checked_logits(ys: Any, blank: Any) -> jax.Array:
+    """An array [T, ..., O], one of whose O classes is the blank."""
+    ys = checked_outputs(ys, 2)
+    if not checks.is_integer(blank) or not 0 <= blank < ys.shape[-1]:
         raise ValueError(f"blank: expected a class from 0 to {ys.shape[-1] - 1}, got {blank!r}")
     return ys
+
+
+def in_numpy(*values: Any) -> bool:
+    """Whether all are NumPy or Python values, which are known while tracing."""
+    return not any(isinstance(x, jax.Array) for x in jax.tree.leaves(values))
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
@@ -88,7 +107,7 @@ def valid_steps(
     lengths: Any, T: int, batch_shape: tuple[int, ...], *, name: str = "lengths", size: str = "T"
 ) -> jax.Array:
     """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`, of this name, up to this size."""
-    known = not any(isinstance(x, jax.Array) for x in jax.tree.leaves(lengths))
+    known = in_numpy(lengths)
     lengths_ = checks.array(name, lengths)
     if lengths_.shape != batch_shape:
         raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(lengths_)}")

@@ -12,16 +12,21 @@ from jax.core import Tracer
 Shapes = tuple[tuple[int, ...], ...]
 
 
+def is_integer(value: Any) -> bool:
+    """Whether it is an integer of Python or NumPy, and not a truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def positive_int(name: str, value: Any) -> int:
     """A size: an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ValueError(f"{name}: expected a positive integer, got {value!r}")
     return int(value)
 
 
 def symbol(name: str, value: Any) -> int:
     """A symbol: an integer of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+    if not is_integer(value) or value < 0:
         raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")
     return int(value)
 
@@ -33,14 +38,14 @@ def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
 
 def probabilities(name: str, value: Any) -> Any:
     """A number in [0, 1], or an array of them [T]."""
-    shape = np.shape(value) if isinstance(value, (list, tuple, np.ndarray, jax.Array)) else ()
+    shape = _shape(value)
     shapes = ((),) if len(shape) != 1 else ((), shape)
     return _numbers(name, value, shapes, "in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 
 
 def levels(name: str, value: Any) -> Any:
     """Numbers in (0, 1), as an array [Q]."""
-    shape = np.shape(value) if isinstance(value, (list, tuple, np.ndarray, jax.Array)) else ()
+    shape = _shape(value)
     if len(shape) != 1 or not shape[0]:
         raise ValueError(f"{name}: expected numbers in (0, 1), a sequence of at least one, got {short(value)}")
     return jnp.asarray(_numbers(name, value, (shape,), "in (0, 1)", lambda x: (x > 0) & (x < 1)))
@@ -71,6 +76,11 @@ def not_negative(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
 def finite(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
     """A finite number, or an array of them of one of the `shapes`."""
     return _numbers(name, value, shapes, "that is finite", np.isfinite)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of a sequence or an array; that of anything else is a scalar's."""
+    return np.shape(value) if isinstance(value, (list, tuple, np.ndarray, jax.Array)) else ()
 
 
 def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable[[np.ndarray], Any]) -> Any:

@@ -49,5 +49,5 @@ def affine_parts(
 
 
 def over_rows(v: jax.Array, like: jax.Array) -> jax.Array:
-    """A vector [K] with the rank of `like` [..., K], so that it broadcasts over rows explicitly."""
+    """A vector [K] (or more axes) with the rank of `like` [..., K], so that it broadcasts over rows explicitly."""
     return v.reshape((1,) * (like.ndim - v.ndim) + v.shape)

@@ -28,7 +28,7 @@ import numpy as np
 import optax
 
 from jaxrnn import checks
-from jaxrnn.arguments import valid_steps
+from jaxrnn.arguments import checked_outputs, valid_steps
 from jaxrnn.gradients.masks import zero_unless
 from jaxrnn.models.last import at_last_step
 
@@ -179,12 +179,8 @@ def _loss(
     checks.one_of("at", at, ("steps", "last"))
     checks.one_of("over_time", over_time, ("mean", "sum"))
     checks.entry("batch", batch, "targets")
-    ys, targets = checks.array("ys", ys), checks.array('batch["targets"]', batch["targets"])
+    ys, targets = checked_outputs(ys, 1 + classes), checks.array('batch["targets"]', batch["targets"])
     lengths, mask = batch.get("lengths"), batch.get("mask")
-    if not jnp.issubdtype(ys.dtype, jnp.floating):
-        raise TypeError(f"ys: expected floating-point numbers, got {checks.short(ys)}")
-    if ys.ndim < 1 + classes or 0 in ys.shape:
-        raise ValueError(f"ys: expected an array [T, ..., O] of at least one time step, got {checks.short(ys)}")
     if ys.shape[-1] % per_target:
         raise ValueError(f"ys: expected {per_target} outputs, one a quantile, a feature, got {checks.short(ys)}")
     if classes and not jnp.issubdtype(targets.dtype, jnp.integer):

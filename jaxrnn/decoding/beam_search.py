@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.decoding.one_step import checked_model, checked_prompt, one_step
+from jaxrnn.decoding.one_step import before_last, checked_model, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -79,10 +79,7 @@ def _beam_search(
     stop: int | None,
 ) -> Beams:
     axis = xs.ndim - 1  # where the hypotheses of a row stand
-    if xs.shape[0] > 1:
-        carry, _ = model.apply(params, xs[:-1], carry=carry)
-    elif carry is None:
-        carry = model.initial_carry(params, xs.shape[1:])
+    carry = before_last(model, params, carry, xs)
 
     def repeat(a: jax.Array) -> jax.Array:
         return jnp.repeat(jnp.expand_dims(a, axis), beam, axis)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.decoding.one_step import checked_model, checked_prompt, one_step
+from jaxrnn.decoding.one_step import before_last, checked_model, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -69,10 +69,7 @@ def _generate(
     top_k: int | None,
     stop: int | None,
 ) -> tuple[Tree, jax.Array]:
-    if xs.shape[0] > 1:
-        carry, _ = model.apply(params, xs[:-1], carry=carry)
-    elif carry is None:
-        carry = model.initial_carry(params, xs.shape[1:])
+    carry = before_last(model, params, carry, xs)
 
     def step(state: Any, key: jax.Array | None) -> tuple[Any, jax.Array]:
         carry, x, ended = state

@@ -38,3 +38,10 @@ def checked_prompt(xs: Any) -> jax.Array:
     if not jnp.issubdtype(xs.dtype, jnp.integer):
         raise TypeError(f"xs: expected integer symbols, got {checks.short(xs)}")
     return xs
+
+
+def before_last(model: Model, params: Params, carry: Tree, xs: jax.Array) -> Tree:
+    """The state before the last of the symbols xs [T, *batch_shape] is read; `carry` is that before the first."""
+    if xs.shape[0] > 1:
+        return model.apply(params, xs[:-1], carry=carry)[0]
+    return model.initial_carry(params, xs.shape[1:]) if carry is None else carry

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_sequence
 from jaxrnn.decoding.feedback import Feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model, one_step
 from jaxrnn.types import Model, Params, Tree
@@ -49,9 +50,7 @@ def rollout(
     """
     checked_model(model)
     checks.positive_int("steps", steps)
-    xs = checks.array("xs", xs)
-    if xs.ndim < 1 or xs.shape[0] < 1:
-        raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
+    xs = checked_sequence(xs)
     if feedback is not None:
         checks.callable_("feedback", feedback)
     _, ys = jax.eval_shape(lambda params, xs, carry: model.apply(params, xs, carry=carry), params, xs, carry)

@@ -10,33 +10,20 @@ from jaxrnn.arguments import checked_resets, valid_steps
 from jaxrnn.decoding.feedback import Feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model
 from jaxrnn.gradients.masks import select
+from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
 
 
 @pytree
-class ScheduledSampling(Model):
+class ScheduledSampling(Wrapper):
     """See `scheduled_sampling`."""
 
-    model: Model = leaf()
     rate: Any = leaf()
     feedback: Feedback | None = None
 
     @property
-    def parts(self) -> tuple[Model, ...]:
-        return (self.model,)
-
-    @property
-    def features(self) -> tuple[int | None, int | None]:
-        return self.model.features
-
-    def init(self, key: jax.Array) -> Params:
-        return self.model.init(key)
-
-    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
-        return self.model.initial_carry(params, batch_shape)
-
-    def reads(self, batch: dict[str, Any]) -> Any:
-        return self.model.reads(batch)
+    def needs_time(self) -> bool:
+        return True
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         if call.key is None:

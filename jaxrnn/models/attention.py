@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
 from jaxrnn.gradients.masks import zero_unless
-from jaxrnn.linear import FLOAT32, affine
+from jaxrnn.linear import FLOAT32, affine, over_rows
 from jaxrnn.types import Options, Params, pytree
 
 
@@ -55,12 +55,7 @@ class Attention(Options, abc.ABC):
             weights = zero_unless(valid, jax.nn.softmax(scores))
         else:
             weights = jax.nn.softmax(scores)
-        return jnp.einsum("...s,...sm->...m", weights, _like(memory.values, weights, 1)), weights
-
-
-def _like(x: jax.Array, query: jax.Array, extra: int) -> jax.Array:
-    """x with axes of size 1 before its own, so that it has `extra` axes more than a query."""
-    return x.reshape((1,) * (query.ndim + extra - x.ndim) + x.shape)
+        return jnp.einsum("...s,...sm->...m", weights, over_rows(memory.values, weights[..., None])), weights
 
 
 @pytree
@@ -87,7 +82,7 @@ class AdditiveAttention(Attention):
 
     def scores(self, params: Params, query: jax.Array, keys: jax.Array) -> jax.Array:
         z = affine(query, params["w_q"], None)[..., None, :]
-        return affine(jnp.tanh(z + _like(keys, z, 0)), params["v"], None)[..., 0]
+        return affine(jnp.tanh(z + over_rows(keys, z)), params["v"], None)[..., 0]
 
 
 @pytree
@@ -107,7 +102,7 @@ class DotAttention(Attention):
         return affine(values, params["w"], None) if self.general else values
 
     def scores(self, params: Params, query: jax.Array, keys: jax.Array) -> jax.Array:
-        return jnp.einsum("...q,...sq->...s", query, _like(keys, query, 1))
+        return jnp.einsum("...q,...sq->...s", query, over_rows(keys, query[..., None]))
 
 
 def additive_attention(

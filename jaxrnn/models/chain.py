@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import jax
-
 from jaxrnn import checks
 from jaxrnn.models.composite import Composite
+from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
 
 
@@ -39,32 +38,8 @@ class Chain(Composite):
 
 
 @pytree
-class Residual(Model):
+class Residual(Wrapper):
     """See `residual`."""
-
-    model: Model = leaf()
-
-    @property
-    def keeps_time(self) -> bool:
-        return self.model.keeps_time
-
-    @property
-    def needs_time(self) -> bool:
-        return self.model.needs_time
-
-    @property
-    def parts(self) -> tuple[Model, ...]:
-        return (self.model,)
-
-    @property
-    def features(self) -> tuple[int | None, int | None]:
-        return self.model.features
-
-    def init(self, key: jax.Array) -> Params:
-        return self.model.init(key)
-
-    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
-        return self.model.initial_carry(params, batch_shape)
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
         xs = checks.array("xs", xs)

@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn import checks
-from jaxrnn.arguments import checked_resets
+from jaxrnn.arguments import checked_resets, checked_sequence
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Call, Params, Tree
 
@@ -28,9 +27,7 @@ class Pooling(Stateless):
         """The output of each row; `lengths` as for `apply`."""
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
-        xs = checks.array("xs", xs)
-        if xs.ndim < 1 or xs.shape[0] < 1:
-            raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
+        xs = checked_sequence(xs)
         super().run(params, carry, xs, call._replace(lengths=None, resets=None))
         if call.resets is not None:
             batch_axes = xs.ndim - 2 if call.lengths is None else np.ndim(call.lengths)

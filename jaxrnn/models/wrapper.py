@@ -1,0 +1,39 @@
+"""Models around another one, whose parameters and carry are that one's."""
+
+from typing import Any
+
+import jax
+
+from jaxrnn.types import Model, Params, Tree, leaf, pytree
+
+
+@pytree
+class Wrapper(Model):
+    """A model that is another one but for its `run`."""
+
+    model: Model = leaf()
+
+    @property
+    def keeps_time(self) -> bool:
+        return self.model.keeps_time
+
+    @property
+    def needs_time(self) -> bool:
+        return self.model.needs_time
+
+    @property
+    def parts(self) -> tuple[Model, ...]:
+        return (self.model,)
+
+    @property
+    def features(self) -> tuple[int | None, int | None]:
+        return self.model.features
+
+    def init(self, key: jax.Array) -> Params:
+        return self.model.init(key)
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self.model.initial_carry(params, batch_shape)
+
+    def reads(self, batch: dict[str, Any]) -> Any:
+        return self.model.reads(batch)
