@@ -20,7 +20,7 @@ import experiments.sweep as sweep  # first, since it sets up JAX's devices
 import jax
 
 import experiments.digits as digits
-import experiments.synthetic as synthetic
+import experiments.memory_tasks as memory_tasks
 import experiments.vanishing as vanishing
 import jaxrnn as jr
 from benchmarks.timing import machine
@@ -50,7 +50,7 @@ def unseen(task: str, length: int) -> dict[str, Any]:
     """Rows that no sweep has seen."""
     if task == "digits":
         return digits.load(digits.Config())["test"]
-    return synthetic.adding(jax.random.key(3), length, 1000)
+    return memory_tasks.adding(jax.random.key(3), length, 1000)
 
 
 def measure(task: str, repetition: int, config: Config) -> list[dict[str, Any]]:

@@ -30,6 +30,8 @@ from experiments import command, run_folder, text_baselines
 
 CELLS = {"lstm": jr.lstm, "gru": jr.gru}
 START = "The "
+BLOCK = 1000
+"""Bytes that are scored at a time; how many does not matter to what they cost."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,31 +172,39 @@ def score(model: jr.Model, params: Any, symbols: jax.Array, block: int, carry: A
     return carry, total
 
 
-def bits_per_byte(model: jr.Model, params: Any, text: Text, block: int = 1000) -> float:
+def held_out(model: jr.Model, params: Any, text: Text) -> tuple[Any, np.ndarray]:
+    """The state after the last part of the training text but its last byte, and that byte and the held-out ones."""
+    before = text.encode(text.train[-2000:])
+    carry, _ = score(model, params, jnp.asarray(before), BLOCK, model.initial_carry(params, (1,)))
+    return carry, np.concatenate([before[-1:], text.encode(text.test)])
+
+
+def in_bits(nats: float, text: Text) -> float:
+    """What the held-out text costs, per byte, with what telling the bytes apart costs that training lacks."""
+    return nats / math.log(2) / len(text.test) + unknown_bits(text)
+
+
+def bits_per_byte(model: jr.Model, params: Any, text: Text) -> float:
     """Of the held-out text, read after the last part of the training text."""
-    before, after = text.encode(text.train[-2000:]), text.encode(text.test)
-    carry, _ = score(model, params, jnp.asarray(before), block, model.initial_carry(params, (1,)))
-    _, nats = score(model, params, jnp.asarray(np.concatenate([before[-1:], after])), block, carry)
-    return float(nats) / math.log(2) / len(after) + unknown_bits(text)
+    carry, symbols = held_out(model, params, text)
+    return in_bits(float(score(model, params, jnp.asarray(symbols), BLOCK, carry)[1]), text)
 
 
 def unknown_bits(text: Text) -> float:
     """What telling the bytes apart costs that training lacks, per byte of the held-out text."""
-    missing = 256 - len(set(text.train))
-    return sum(byte not in text.train for byte in text.test) * math.log2(max(missing, 1)) / len(text.test)
+    known = set(text.train)
+    return sum(byte not in known for byte in text.test) * math.log2(max(256 - len(known), 1)) / len(text.test)
 
 
 def dynamic_bits_per_byte(config: Config, params: Any, text: Text) -> float:
     """Of the held-out text, with a step of learning after each `dynamic_k` bytes, which are scored before."""
     model = build(config, text.count, dropout=False)
-    before, after = text.encode(text.train[-2000:]), text.encode(text.test)
-    carry, _ = score(model, params, jnp.asarray(before), 1000, model.initial_carry(params, (1,)))
-    symbols = np.concatenate([before[-1:], after])
+    carry, symbols = held_out(model, params, text)
     rmsprop = optax.adam(config.dynamic_rate, b1=0.0, b2=0.9999)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), rmsprop)
     step = jr.make_train_step(model, jr.cross_entropy, optimizer)
     state = jr.train_state(model, optimizer, key=jax.random.key(config.seed), params=params, streams=1)
-    count = len(after) // config.dynamic_k
+    count = len(text.test) // config.dynamic_k
     cut = {"xs": symbols[:-1], "targets": symbols[1:]}
     blocks = {name: a[: count * config.dynamic_k].reshape(count, config.dynamic_k, 1) for name, a in cut.items()}
 
@@ -211,7 +221,7 @@ def dynamic_bits_per_byte(config: Config, params: Any, text: Text) -> float:
     nats = float(losses.sum()) * config.dynamic_k
     if len(rest) > 1:
         nats += float(score(model, state.params, jnp.asarray(rest), len(rest) - 1, state.carry)[1])
-    return nats / math.log(2) / len(after) + unknown_bits(text)
+    return in_bits(nats, text)
 
 
 def main(config: Config) -> dict[str, Any]:

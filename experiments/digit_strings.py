@@ -24,10 +24,10 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 import jaxrnn as jr
 from experiments import command, run_folder
+from experiments.digits import split
 
 CELLS = {"gru": jr.gru, "lstm": jr.lstm}
 SIZE = 8
@@ -96,9 +96,7 @@ def load(seed: int) -> dict[str, Scans]:
     """The scans as {"train", "validation", "test"}."""
     images, digits = load_digits(return_X_y=True)
     images = (images / 16.0).astype(np.float32).reshape(-1, SIZE, SIZE)
-    rest, test = train_test_split(np.arange(len(images)), test_size=0.2, stratify=digits, random_state=seed)
-    train, validation = train_test_split(rest, test_size=0.1, stratify=digits[rest], random_state=seed)
-    rows = {"train": train, "validation": validation, "test": test}
+    rows = split(np.asarray(digits), seed)
     return {
         name: Scans(jnp.asarray(images[i]), jnp.asarray(digits[i] + 1, dtype=jnp.int32)) for name, i in rows.items()
     }

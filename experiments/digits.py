@@ -77,10 +77,16 @@ def load(config: Config) -> dict[str, dict[str, np.ndarray]]:
         images = images[:, np.random.default_rng(config.seed).permutation(64)]
     T, D = (64, 1) if config.pixels else (8, 8)
     xs = images.reshape(-1, T, D)
-    rest, test = train_test_split(np.arange(len(xs)), test_size=0.2, stratify=targets, random_state=config.seed)
-    train, validation = train_test_split(rest, test_size=0.1, stratify=targets[rest], random_state=config.seed)
-    rows = {"train": train, "validation": validation, "test": test}
+    rows = split(targets, config.seed)
     return {name: {"xs": xs[i].transpose(1, 0, 2), "targets": targets[i]} for name, i in rows.items()}
+
+
+def split(targets: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Which rows are in "train", "validation" and "test"; each part has its share of every class."""
+    rest, test = train_test_split(np.arange(len(targets)), test_size=0.2, stratify=targets, random_state=seed)
+    train, validation = train_test_split(rest, test_size=0.1, stratify=targets[rest], random_state=seed)
+    parts = {"train": train, "validation": validation, "test": test}
+    return {name: np.asarray(rows) for name, rows in parts.items()}
 
 
 def build(config: Config) -> jr.Model:

@@ -1,6 +1,6 @@
 """What does the gradient do on its way back, before and after training: a page, and a picture of each of its parts.
 
-One recurrent layer learns the adding problem (see `synthetic`). Before and after, `jr.gradient_report` looks at the
+One recurrent layer learns the adding problem (see `memory_tasks`). Before and after, `jr.gradient_report` looks at the
 whole model, and its parts are drawn one by one: dL/dh[t], the weights' gradient by lag, dh[t]/dh[t-1], and the gates.
 """
 
@@ -14,7 +14,7 @@ import tyro
 
 import jaxrnn as jr
 from experiments import run_folder
-from experiments.synthetic import adding
+from experiments.memory_tasks import adding
 from experiments.vanishing import loss
 
 CELLS = {"elman": jr.elman, "lstm": jr.lstm, "gru": jr.gru}

@@ -153,7 +153,9 @@ def error_rates(
         some = spelled[start : start + ROWS]
         batch = jr.padded({"xs": [*some, *[spelled[0]] * (ROWS - len(some))]})
         xs = np.pad(batch["xs"], [(0, max(map(len, spelled)) - len(batch["xs"])), (0, 0)])
-        greedy, best = decode(model, params, xs, batch["lengths"], longest, config.beam)
+        decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
+        _, greedy = jr.generate(decoder, own, begin, longest, stop=STOP)
+        best = jr.beam_search(decoder, own, begin, longest, beam=config.beam, stop=STOP).symbols[..., 0]
         written["greedy"] += [before_stop(row) for row in np.asarray(greedy).T[: len(some)]]
         written["beam"] += [before_stop(row) for row in np.asarray(best).T[: len(some)]]
     references = [[phonemes.encode(said) for said in all_said] for all_said in words.values()]
@@ -182,15 +184,10 @@ def nearest(strings: list[np.ndarray], references: list[list[np.ndarray]]) -> tu
     return best[:, 0], best[:, 1]
 
 
-def decode(
-    model: jr.EncoderDecoder, params: Any, xs: np.ndarray, lengths: np.ndarray, steps: int, beam: int
-) -> tuple[jax.Array, jax.Array]:
-    """Phonemes [steps, B], chosen greedily and by beam search."""
-    attached = jax.jit(model.encode)(params, xs, lengths=lengths)
-    start = np.full((1, xs.shape[1]), STOP, np.int32)
-    _, greedy = jr.generate(attached, params["decoder"], start, steps, stop=STOP)
-    beams = jr.beam_search(attached, params["decoder"], start, steps, beam=beam, stop=STOP)
-    return greedy, beams.symbols[..., 0]
+@jax.jit
+def encoded(model: jr.EncoderDecoder, params: Any, xs: np.ndarray, lengths: np.ndarray) -> Any:
+    """The decoder, looking at some words [S, B]."""
+    return model.encode(params, xs, lengths=lengths)
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -242,7 +239,8 @@ def plot(
     panels = np.ravel(figure.subplots(1, len(config.shown)))
     for axes, word in zip(panels, config.shown, strict=True):
         xs = letters.encode(word)[:, None]
-        greedy, _ = decode(model, params, xs, np.array([len(xs)]), 30, 1)
+        decoder = encoded(model, params, xs, np.array([len(xs)]))
+        _, greedy = jr.generate(decoder, params["decoder"], np.full((1, 1), STOP), 30, stop=STOP)
         said = phonemes.decode(np.asarray(greedy[:, 0]))
         previous = np.concatenate([[STOP], phonemes.encode(said)]).astype(np.int32)[:, None]
         weights = jr.attention_weights(model, params, xs, previous)[:, 0]

@@ -25,7 +25,7 @@ import optax
 from jax.experimental import multihost_utils
 
 import jaxrnn as jr
-from experiments import digits, synthetic, vanishing
+from experiments import digits, memory_tasks, vanishing
 
 HEARTBEAT = 30
 """Seconds without a word after which a process is taken to be dead."""
@@ -117,8 +117,8 @@ def task(config: Config) -> jr.ModelTask:
         parts = digits.load(digits.Config(seed=config.key))
         data, held_out, D, O, loss = parts["train"], parts["validation"], 8, 10, digits.loss
     else:
-        data = synthetic.adding(jax.random.key(1), config.length, 20000)
-        held_out = synthetic.adding(jax.random.key(2), config.length, 1000)
+        data = memory_tasks.adding(jax.random.key(1), config.length, 20000)
+        held_out = memory_tasks.adding(jax.random.key(2), config.length, 1000)
         D, O, loss = 2, 1, vanishing.loss
 
     def build(hyper: Any) -> tuple[jr.Model, Any, optax.GradientTransformation]:

@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import jaxrnn as jr
-from experiments import run_folder
-from experiments.synthetic import adding, irnn
+from experiments import command, run_folder
+from experiments.memory_tasks import adding
+from experiments.synthetic import irnn
 
 Network = Literal["elman-tanh", "elman-relu", "residual", "gru", "lstm", "lstm-chrono"]
 Training = Literal["clipped", "unclipped", "truncated"]
@@ -86,8 +87,7 @@ class Config:
     """Folder for the picture, results and configuration."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "steps", "patience", "block", "batch_size", "k", "seeds"):
-            _expect(name, "a positive integer", getattr(self, name) >= 1, getattr(self, name))
+        command.positive(self, "hidden", "steps", "patience", "block", "batch_size", "k", "seeds")
         for name in ("residual_step", "clip_norm", "solved"):
             _expect(name, "a number above 0", getattr(self, name) > 0, getattr(self, name))
         if self.learning_rate is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as jr
-from experiments import synthetic
+from experiments import memory_tasks, synthetic
 
 
 def drawn(generate, T, B, seed=0):
@@ -25,7 +25,7 @@ def marked_once_in_each_half(markers, T):
 
 
 def test_adding_is_the_sum_of_one_number_of_each_half():
-    batch = drawn(synthetic.adding, 11, 4000)
+    batch = drawn(memory_tasks.adding, 11, 4000)
     numbers, markers = batch["xs"][..., 0], batch["xs"][..., 1]
     marked_once_in_each_half(markers, 11)
     assert 0 <= numbers.min() < 0.01
@@ -35,7 +35,7 @@ def test_adding_is_the_sum_of_one_number_of_each_half():
 
 
 def test_delayed_xor_is_whether_the_two_bits_differ():
-    batch = drawn(synthetic.delayed_xor, 9, 2000)
+    batch = drawn(memory_tasks.delayed_xor, 9, 2000)
     bits, markers = batch["xs"][..., 0], batch["xs"][..., 1]
     marked_once_in_each_half(markers, 9)
     for i in range(100):
@@ -47,7 +47,7 @@ def test_delayed_xor_is_whether_the_two_bits_differ():
 
 
 def test_parity_flips_with_each_one():
-    batch = drawn(synthetic.parity, 12, 500)
+    batch = drawn(memory_tasks.parity, 12, 500)
     odd = np.zeros((500, 1))
     for x, y in zip(batch["xs"], batch["targets"], strict=True):
         odd = np.where(x == 1, 1 - odd, odd)
@@ -57,7 +57,7 @@ def test_parity_flips_with_each_one():
 
 def test_copying_is_ten_symbols_a_delay_a_marker_and_the_symbols_again():
     T, B = 7, 300
-    batch = drawn(synthetic.copying, T, B)
+    batch = drawn(memory_tasks.copying, T, B)
     assert batch["xs"].shape == (T + 20, B, 10)
     np.testing.assert_array_equal(batch["xs"].sum(-1), 1)
     read = batch["xs"].argmax(-1)
@@ -72,7 +72,7 @@ def test_copying_is_ten_symbols_a_delay_a_marker_and_the_symbols_again():
 
 
 def test_chance_losses_are_those_of_answers_without_memory():
-    copy = drawn(synthetic.copying, 30, 50)
+    copy = drawn(memory_tasks.copying, 30, 50)
     logits = np.full((50, 50, 9), -50.0, np.float32)
     logits[:40, :, 0] = 50.0
     logits[40:, :, 1:] = 0.0
@@ -82,7 +82,7 @@ def test_chance_losses_are_those_of_answers_without_memory():
     for name in ("delayed_xor", "parity"):
         task, batch = synthetic.TASKS[name], drawn(synthetic.TASKS[name].generate, 8, 50)
         assert float(task.loss(jnp.zeros(batch["targets"].shape), batch)) == pytest.approx(task.chance(8), rel=1e-5)
-    task, batch = synthetic.TASKS["adding"], drawn(synthetic.adding, 8, 20000)
+    task, batch = synthetic.TASKS["adding"], drawn(memory_tasks.adding, 8, 20000)
     assert float(task.loss(jnp.ones((20000, 1)), batch)) == pytest.approx(task.chance(8), rel=0.05)
 
 
@@ -112,7 +112,7 @@ def test_a_run_is_the_plain_loop_over_draws():
         state = jr.train_state(model, optimizer, key=jax.random.fold_in(jax.random.key(0), 0))
         step, losses = jax.jit(jr.make_train_step(model, task.loss, optimizer)), []
         for i in range(10):
-            batch = synthetic.delayed_xor(jax.random.fold_in(state.key, i), 6, config.batch_size)
+            batch = memory_tasks.delayed_xor(jax.random.fold_in(state.key, i), 6, config.batch_size)
             state, values = step(state, batch)
             losses.append(float(values["loss"]))
     np.testing.assert_allclose(run["curve"], np.reshape(losses, (2, 5)).mean(1), rtol=1e-4)
