@@ -13,7 +13,7 @@ import jaxrnn
 ROOT = Path(jaxrnn.__file__).parent
 # Each part may import the parts of lower levels, and its own files.
 LEVELS = (
-    ("checks", "pictures", "shapes"),
+    ("checks", "pictures", "programs", "shapes"),
     ("product",),
     ("linear", "initializers"),
     ("types",),

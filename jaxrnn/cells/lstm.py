@@ -1,5 +1,6 @@
 """Long short-term memory."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Unpack
 
 import jax
@@ -96,11 +97,11 @@ class LSTM(GatedCell):
         if not self.layer_norm:
             return c
         norm = params["norm"]
-        return _normalise((c,), norm["scale_c"][None])[0] + over_rows(norm["shift_c"], c)
+        return _normalise((c,), (norm["scale_c"],))[0] + over_rows(norm["shift_c"], c)
 
 
-def _normalise(z: Gates, scale: jax.Array, epsilon: float = 1e-5) -> Gates:
-    """Layer normalisation over all gates of a row together, as in the paper; scale [G, H]."""
+def _normalise(z: Gates, scale: Iterable[jax.Array], epsilon: float = 1e-5) -> Gates:
+    """Layer normalisation over all gates of a row together, as in the paper; a scale [H] for each of them."""
     mean = sum(x.mean(-1, keepdims=True) for x in z) / len(z)
     variance = sum(jnp.square(x - mean).mean(-1, keepdims=True) for x in z) / len(z)
     return tuple(

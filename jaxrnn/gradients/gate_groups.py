@@ -12,7 +12,7 @@ from jaxrnn.types import Params, Tree
 
 
 class Z(NamedTuple):
-    """Pre-activations by group: arrays [..., n*H] for the n gates of a group, or tuples of n arrays [..., H].
+    """Pre-activations by group: for the n gates of a group an array [..., n*H], or a tuple of n arrays [..., H].
 
     Attributes:
       sums: zx + zh of the summed gates.
@@ -31,11 +31,13 @@ class GateGroups(NamedTuple):
       H: hidden features.
       summed: gates of which the equations see zx + zh alone.
       apart: the others.
+      joined: whether a loop reads and writes one array for all gates of a group, or one for each gate.
     """
 
     H: int
     summed: tuple[int, ...]
     apart: tuple[int, ...]
+    joined: bool = True
 
     def listed(self, z: Z) -> list[jax.Array]:
         """Tuples to one list."""
@@ -47,9 +49,18 @@ class GateGroups(NamedTuple):
         return Z(tuple(listed[:summed]), tuple(listed[summed:apart]), tuple(listed[apart:]))
 
     @property
-    def parts(self) -> tuple[Part, Part]:
-        """The columns of the summed gates and those of the others, of an array [..., G*H]."""
+    def parts(self) -> tuple[Part, ...]:
+        """The columns of a loop's arrays, of an array [..., G*H]: first those of summed gates, then the others."""
+        if not self.joined:
+            return tuple(((g * self.H, (g + 1) * self.H),) for g in self.summed + self.apart)
         return self._columns(self.summed), self._columns(self.apart)
+
+    def by_group(self, parts: Sequence[jax.Array]) -> tuple[Any, Any]:
+        """Such columns: (those of the summed gates, those of the others)."""
+        if not self.joined:
+            return tuple(parts[: len(self.summed)]), tuple(parts[len(self.summed) :])
+        summed, apart = parts
+        return summed, apart
 
     def _columns(self, gates: tuple[int, ...]) -> Part:
         if gates and gates == tuple(range(gates[0], gates[0] + len(gates))):
@@ -57,23 +68,24 @@ class GateGroups(NamedTuple):
         return tuple((g * self.H, (g + 1) * self.H) for g in gates)
 
     def split(self, x: jax.Array | None) -> tuple[Any, Any]:
-        """[..., G*H] -> the columns of the summed gates and those of the others; None -> a pair of None."""
-        if x is None:
-            return None, None
-        summed, apart = self.parts
-        return columns(x, summed), columns(x, apart)
+        """[..., G*H] -> the columns of the summed gates and those of the others; None -> a pair of trees of None."""
+        return self.by_group([None if x is None else columns(x, part) for part in self.parts])
 
     def in_order(self, x: jax.Array) -> jax.Array:
         """[..., G*H] with the columns of the summed gates first."""
         order = self.summed + self.apart
-        return x if order == tuple(sorted(order)) else jnp.concatenate(self.split(x), -1)
+        return x if order == tuple(sorted(order)) else jnp.concatenate([columns(x, part) for part in self.parts], -1)
 
     def gates(self, z: Z) -> Z:
-        """Arrays to tuples."""
+        """A loop's arrays to tuples."""
+        if not self.joined:
+            return z
         return Z(*(tuple(x[..., i : i + self.H] for i in range(0, x.shape[-1], self.H)) for x in z))
 
     def arrays(self, z: Z, like: jax.Array) -> Z:
-        """Tuples to arrays; `like` is any array of the same leading axes and dtype."""
+        """Tuples to a loop's arrays; `like` is any array of the same leading axes and dtype."""
+        if not self.joined:
+            return z
         return Z(*(_joined(list(x), like) for x in z))
 
     def equations(self, z: Z) -> tuple[Gates, Gates]:
@@ -87,7 +99,9 @@ def _joined(gates: list[jax.Array], like: jax.Array) -> jax.Array:
     return jnp.concatenate(gates, -1) if gates else like[..., :0]
 
 
-def gate_groups(cell: GatedCell, own: Params, carry: Tree, z: jax.Array, noise: Tree) -> GateGroups:
+def gate_groups(
+    cell: GatedCell, own: Params, carry: Tree, z: jax.Array, noise: Tree, *, joined: bool = True
+) -> GateGroups:
     """Traces one step to see how its equations use their pre-activations, each of which is like z [..., H]."""
     zs = (z,) * cell.G
     jaxpr = jax.make_jaxpr(type(cell).advance)(cell, own, carry, zs, zs, noise).jaxpr
@@ -101,4 +115,4 @@ def gate_groups(cell: GatedCell, own: Params, carry: Tree, z: jax.Array, noise: 
         return not returned and sums == [True]
 
     summed = tuple(g for g in range(G) if is_summed(g))
-    return GateGroups(cell.H, summed, tuple(g for g in range(G) if g not in summed))
+    return GateGroups(cell.H, summed, tuple(g for g in range(G) if g not in summed), joined)

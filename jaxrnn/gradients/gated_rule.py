@@ -29,11 +29,10 @@ import jax.numpy as jnp
 
 from jaxrnn.gated import GatedCell, in_state_dtype, own_params
 from jaxrnn.gradients.gate_groups import GateGroups, Z, gate_groups
-from jaxrnn.gradients.in_place import scan_in_place
 from jaxrnn.gradients.inexact import cotangent, floats, on_floats, with_floats
-from jaxrnn.gradients.joined_product import joined_product
 from jaxrnn.gradients.known_outputs import Kept, choose, with_found, with_known
 from jaxrnn.gradients.limits import Limits
+from jaxrnn.gradients.loops import SCAN, Loop
 from jaxrnn.gradients.masks import enter, enter_and_select_transposed, select, zero_unless
 from jaxrnn.linear import affine_parts, over_rows, state_dtype
 from jaxrnn.types import Inputs, Params, Step, Tree
@@ -42,6 +41,7 @@ from jaxrnn.types import Inputs, Params, Step, Tree
 class Rule(NamedTuple):
     """What is known of a cell once it is traced."""
 
+    loop: Loop
     groups: GateGroups
     kept: Kept
 
@@ -62,28 +62,29 @@ class Path(NamedTuple):
     hs: jax.Array
 
 
-def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, jax.Array]:
+def run(
+    cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, loop: Loop = SCAN
+) -> tuple[Tree, jax.Array]:
     """As `Gradient.run`; dL/dcarry is kept within the limits."""
     steps = inputs.steps
     z = jax.ShapeDtypeStruct((*steps.x.shape[1:-1], cell.H), state_dtype(params["w_h"].dtype))
     noise = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), steps.noise)
-    rule = _rule(cell, own_params(params), carry, z, noise)
+    rule = _rule(loop, cell, own_params(params), carry, z, noise)
     groups = rule.groups
     # The loop adds b: arrays of all zx beside those of all products would be the largest of the program.
-    products = tuple(affine_parts(steps.x, params["w_x"], None, groups.parts, dtype=cell.dtype))
+    products = groups.by_group(affine_parts(steps.x, params["w_x"], None, groups.parts, dtype=cell.dtype))
     inputs = inputs._replace(steps=steps._replace(x=products))  # pyright: ignore[reportArgumentType]
     loop_params = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
     path = _path(rule, cell, loop_params, carry, inputs)
 
     zx = _with_bias(products, groups.split(params.get("b")))
     hs = jax.vmap(cell.read)(path.carries, steps.noise)
-    zh = affine_parts(hs, params["w_h"], params.get("b_h"), groups.parts, dtype=cell.dtype)
-    return _attach(rule, cell, loop_params, carry, inputs, limits, Z(zx[0] + zh[0], zx[1], zh[1]), path)
+    zh = groups.by_group(affine_parts(hs, params["w_h"], params.get("b_h"), groups.parts, dtype=cell.dtype))
+    return _attach(rule, cell, loop_params, carry, inputs, limits, Z(_add(zx[0], zh[0]), zx[1], zh[1]), path)
 
 
-def _with_bias(products: tuple[jax.Array, ...], b: tuple[Any, ...]) -> tuple[jax.Array, ...]:
-    pairs = zip(products, b, strict=True)
-    return tuple(x if bias is None else x + over_rows(bias.astype(x.dtype), x) for x, bias in pairs)
+def _with_bias(products: Tree, b: Tree) -> Tree:
+    return jax.tree.map(lambda x, bias: x if bias is None else x + over_rows(bias.astype(x.dtype), x), products, b)
 
 
 def _tick(
@@ -93,9 +94,9 @@ def _tick(
     return after, cell.hidden(after)
 
 
-def _rule(cell: GatedCell, own: Params, carry: Tree, z: Any, noise: Tree) -> Rule:
+def _rule(loop: Loop, cell: GatedCell, own: Params, carry: Tree, z: Any, noise: Tree) -> Rule:
     """Traced anew each time, since a cell's equations may read what has changed; chosen once for equal programs."""
-    groups = gate_groups(cell, own, carry, z, noise)
+    groups = gate_groups(cell, own, carry, z, noise, joined=loop.joined)
     tick, listed = functools.partial(_tick, groups), [z] * (len(groups.summed) + 2 * len(groups.apart))
     trees = cell, jax.eval_shape(in_state_dtype, own), carry, noise
     program = groups, str(jax.make_jaxpr(tick)(listed, *trees))
@@ -103,7 +104,7 @@ def _rule(cell: GatedCell, own: Params, carry: Tree, z: Any, noise: Tree) -> Rul
         if len(_CHOSEN) > 1000:
             _CHOSEN.clear()
         _CHOSEN[program] = choose(tick, listed, *trees)
-    return Rule(groups, _CHOSEN[program])
+    return Rule(loop, groups, _CHOSEN[program])
 
 
 _CHOSEN: dict[tuple[GateGroups, str], Kept] = {}
@@ -111,20 +112,26 @@ _CHOSEN: dict[tuple[GateGroups, str], Kept] = {}
 
 def _walk(rule: Rule, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> Path:
     groups, own = rule.groups, own_params(params)
-    b = groups.split(params.get("b"))
+    b, product = groups.split(params.get("b")), rule.loop.product(cell, params, groups)
 
-    def body(carry: Tree, products: tuple[jax.Array, ...], step: Step) -> tuple[Tree, Any, Any]:
-        before = enter(carry, inputs.initial, step.reset)
-        zx = _with_bias(products, b)
-        zh = groups.split(cell.recurrent_product(params, cell.read(before, step.noise)))
-        z = groups.listed(groups.gates(Z(zx[0] + zh[0], zx[1], zh[1])))
+    def body(initial: Tree, carry: Tree, products: Tree, step: Step) -> tuple[Tree, tuple[()], Any, Any]:
+        before = enter(carry, initial, step.reset)
+        zx, zh = _with_bias(products, b), product(cell.read(before, step.noise))
+        z = groups.listed(groups.gates(Z(_add(zx[0], zh[0]), zx[1], zh[1])))
         (after, h), outputs = with_found(lambda z: _tick(groups, z, cell, own, before, step.noise), z)
-        kept = groups.arrays(groups.grouped(rule.kept.store(z, outputs)), like=zx[0])
-        return select(step.valid, after, before), (kept.sums, kept.zx), (before, kept.zh, zero_unless(step.valid, h))
+        kept = groups.arrays(groups.grouped(rule.kept.store(z, outputs)), like=h)
+        outputs = before, kept.zh, zero_unless(step.valid, h)
+        return select(step.valid, after, before), (), (kept.sums, kept.zx), outputs
 
     steps = inputs.steps._replace(x=None)  # pyright: ignore[reportArgumentType]
-    final, (sums, zx), (carries, zh, hs) = scan_in_place(body, carry, inputs.steps.x, steps)
+    final, _, (sums, zx), (carries, zh, hs) = rule.loop.run(
+        body, inputs.initial, carry, (), inputs.steps.x, steps, _batch_axes(inputs.steps.x)
+    )
     return Path(carries, Z(sums, zx, zh), final, hs)
+
+
+def _batch_axes(products: Tree) -> int:
+    return jax.tree.leaves(products)[0].ndim - 2
 
 
 _path = jax.custom_vjp(_walk, nondiff_argnums=(0,))
@@ -154,13 +161,14 @@ def _attach_forward(rule: Rule, *args: Any) -> Any:
 
 
 def _attach_backward(rule: Rule, residuals: Any, cotangents: Any) -> Any:
-    groups = rule.groups
+    loop, groups = rule.loop, rule.groups
     cell, params, carry, inputs, limits, path = residuals
     d_final, d_hs = cotangents
-    own, w_h = in_state_dtype(own_params(params)), groups.in_order(params["w_h"])
+    own, transposed = in_state_dtype(own_params(params)), loop.transposed_product(cell, params, groups)
+    batch_axes = path.hs.ndim - 2
 
-    def body(adjoint: Any, kept: Z, at_t: Any) -> Any:
-        d_after, d_cell, d_own, d_initial = adjoint
+    def body(_: None, adjoint: Any, kept: Z, at_t: Any) -> Any:
+        d_after, d_initial = adjoint
         step, before, d_h = at_t
         z = groups.listed(groups.gates(kept))
         local, point = on_floats(functools.partial(_tick, groups), cell, own, before, step.noise)
@@ -169,16 +177,22 @@ def _attach_backward(rule: Rule, residuals: Any, cotangents: Any) -> Any:
         d_z = groups.grouped(d_z)
 
         _, pull = jax.vjp(lambda before_: cell.read(with_floats(before, before_), step.noise), floats(before))
-        (d_before_read,) = pull(joined_product([*d_z.sums, *d_z.zh], w_h.T, dtype=cell.dtype))
+        (d_before_read,) = pull(transposed([*d_z.sums, *d_z.zh]))
         d_before = _add(d_before, d_before_read)
-        d_before = limits.clip(d_before, path.hs.ndim - 2)
+        d_before = limits.clip(d_before, loop.batch_axes(batch_axes))
         d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
-        d_z = groups.arrays(d_z, like=kept.sums)
-        return (d_before, _add(d_cell, d_cell_t), _add(d_own, d_own_t), d_initial), d_z, d_noise
+        return (d_before, d_initial), (d_cell_t, d_own_t), groups.arrays(d_z, like=d_h), d_noise
 
-    zeros = jax.tree.map(jnp.zeros_like, (floats(cell), floats(own), floats(inputs.initial)))
-    (d_carry, d_cell, d_own, d_initial), d_z, d_noise = scan_in_place(
-        body, (floats(d_final), *zeros), path.kept, (inputs.steps, path.carries, d_hs), reverse=True
+    d_initial, totals = jax.tree.map(jnp.zeros_like, (floats(inputs.initial), (floats(cell), floats(own))))
+    (d_carry, d_initial), (d_cell, d_own), d_z, d_noise = loop.run(
+        body,
+        None,
+        (floats(d_final), d_initial),
+        totals,
+        path.kept,
+        (inputs.steps, path.carries, d_hs),
+        batch_axes,
+        reverse=True,
     )
     d_own = [d.astype(x.dtype) for d, x in zip(d_own, floats(own_params(params)), strict=True)]
     d_params = dict.fromkeys(params) | cotangent(own, d_own)

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Literal, Primitive, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
 from jaxrnn.gradients.one_kernel import one_kernel
+from jaxrnn.programs import consts_first, split_invariant
 from jaxrnn.shapes import array_type, placed
 from jaxrnn.types import Tree
 
@@ -43,17 +44,11 @@ def scan_in_place(
     """
     trees = carry, arrays, xs
     program, shapes = jax.make_jaxpr(f, return_shape=True)(carry, *jax.tree.map(lambda a: a[0], (arrays, xs)))
-    body = _without_consts(program)
+    body = consts_first(program)
     counts = Counts(len(program.consts), *(len(jax.tree.leaves(tree)) for tree in trees))
     bind = _loop if jax.sharding.get_abstract_mesh().manual_axes else _scan.bind  # as in `jaxrnn.product`
     results = bind(*program.consts, *jax.tree.leaves(trees), body=body, counts=counts, reverse=reverse)
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
-
-
-def _without_consts(program: ClosedJaxpr) -> ClosedJaxpr:
-    """The program with its consts as its first arguments."""
-    jaxpr = program.jaxpr
-    return ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars]), ())
 
 
 class Counts(NamedTuple):
@@ -99,21 +94,10 @@ def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> l
 
 def _hoisted(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> list[Any]:
     """The loop, with what is the same at all steps computed before it: XLA leaves the transpose of w_h inside."""
-    jaxpr = body.jaxpr
-    invariant, before, inside = set(jaxpr.invars[: counts.consts]), [], []
-    for equation in jaxpr.eqns:
-        if not equation.effects and all(isinstance(v, Literal) or v in invariant for v in equation.invars):
-            before.append(equation)
-            invariant.update(equation.outvars)
-        else:
-            inside.append(equation)
-    read = [v for equation in inside for v in equation.invars] + list(jaxpr.outvars)
-    consts = [v for v in dict.fromkeys(v for v in read if not isinstance(v, Literal)) if v in invariant]
-    prologue = jaxpr.replace(invars=jaxpr.invars[: counts.consts], eqns=before, outvars=consts)
-    rest = jaxpr.replace(invars=[*consts, *jaxpr.invars[counts.consts :]], eqns=inside)
-    computed = jaxpr_as_fun(ClosedJaxpr(prologue, ()))(*operands[: counts.consts])
-    counts, others = counts._replace(consts=len(consts)), operands[counts.consts :]
-    return _loop(*computed, *others, body=ClosedJaxpr(rest, ()), counts=counts, reverse=reverse)
+    before, rest = split_invariant(body, counts.consts)
+    computed = jaxpr_as_fun(before)(*operands[: counts.consts])
+    counts, others = counts._replace(consts=len(computed)), operands[counts.consts :]
+    return _loop(*computed, *others, body=rest, counts=counts, reverse=reverse)
 
 
 def _abstract(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> Any:
@@ -145,7 +129,7 @@ def _batch(operands: Any, axes: Any, *, body: ClosedJaxpr, counts: Counts, rever
     entries = map(entry, operands, places)
     program = jax.make_jaxpr(jax.vmap(jaxpr_as_fun(body), mapped))(*entries)
     counts = counts._replace(consts=len(program.consts) + counts.consts)
-    results = _scan.bind(*program.consts, *operands, body=_without_consts(program), counts=counts, reverse=reverse)
+    results = _scan.bind(*program.consts, *operands, body=consts_first(program), counts=counts, reverse=reverse)
     return results, [0] * counts.carry + [1] * (len(results) - counts.carry)
 
 

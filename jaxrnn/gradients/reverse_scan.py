@@ -1,29 +1,65 @@
 """Backpropagation through time as an explicit reverse scan: the default."""
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+import jax
 
 from jaxrnn import checks
 from jaxrnn.gated import GatedCell
-from jaxrnn.gradients import gated_rule, plain_rule
+from jaxrnn.gradients import gated_rule, kernel_loop, plain_rule
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Tree, leaf, pytree
+
+LOOPS = ("auto", "scan", "persistent")
+MEASURED: frozenset[str] = frozenset()
+"""Platforms on which the persistent kernel was measured to be faster than the scan: so far none."""
 
 
 @pytree
 class ReverseScan(Gradient):
     """See `reverse_scan`."""
 
+    loop: str = "auto"
     clip_norm: Any = leaf(default=None)
     clip_value: Any = leaf(default=None)
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
         limits = Limits(self.clip_norm, self.clip_value)
+        chosen = choose(self.loop, cell, params, carry, inputs, limits, _platform())
+        if chosen.loop == "persistent":
+            return kernel_loop.run(cell, params, carry, inputs, limits)
         if isinstance(cell, GatedCell):
             return gated_rule.run(cell, params, carry, inputs, limits)
         return plain_rule.run(cell, params, carry, inputs, limits)
 
 
-def reverse_scan(*, clip_norm: Any = None, clip_value: Any = None) -> ReverseScan:
+class Choice(NamedTuple):
+    """A loop, and why it was chosen."""
+
+    loop: Literal["scan", "persistent"]
+    reason: str
+
+
+def choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> Choice:
+    """The loop for a cell on a platform ("cpu", "cuda", "tpu")."""
+    if loop == "scan":
+        return Choice("scan", "it was asked for")
+    if loop == "auto" and platform not in MEASURED:
+        return Choice("scan", f"no measurement says that the kernel is faster on {platform}")
+    obstacle = kernel_loop.why_not(cell, params, carry, inputs, limits, platform)
+    if obstacle is None:
+        return Choice("persistent", "it was asked for" if loop == "persistent" else "it fits on the chip")
+    if loop == "persistent":
+        raise ValueError(f"loop: expected a cell and inputs that one kernel can run for 'persistent'; {obstacle}")
+    return Choice("scan", obstacle)
+
+
+def _platform() -> str:
+    backend = jax.default_backend()
+    return "cuda" if backend == "gpu" else backend
+
+
+def reverse_scan(*, loop: str = "auto", clip_norm: Any = None, clip_value: Any = None) -> ReverseScan:
     """Backpropagation through time written out: an explicit reverse `lax.scan` that carries dL/dcarry.
 
     The same gradient as `autodiff()`, second derivatives included, unless it is clipped. For gated cells the input
@@ -38,6 +74,9 @@ def reverse_scan(*, clip_norm: Any = None, clip_value: Any = None) -> ReverseSca
     instead, use `optax.clip_by_global_norm`. Both limits are leaves of the Gradient: they can be traced and swept.
 
     Args:
+      loop: "scan"; "persistent", all steps in one kernel of a GPU or TPU that keeps w_h on the chip, for gated cells
+        (on a CPU it is interpreted: slow, for tests); "auto", whichever of the two is known to be faster, see
+        `jaxrnn.explain`.
       clip_norm: the largest norm of dL/dcarry[t] of a row of the batch, over all parts of the carry; None: any.
       clip_value: the largest absolute value of an entry of dL/dcarry[t]; None: any. It is applied before the norm.
         Limits may be traced, so that they can be swept (`jnp.inf` is no limit); below 0 they are then not noticed.
@@ -46,13 +85,15 @@ def reverse_scan(*, clip_norm: Any = None, clip_value: Any = None) -> ReverseSca
       A Gradient.
 
     Raises:
-      ValueError: a limit is no number above 0.
+      ValueError: a limit is no number above 0, or `loop` is none of the three; when it is run, "persistent" for what
+        one kernel can't run.
 
     References:
       Werbos 1990, Backpropagation through time: what it does and how to do it, Proceedings of the IEEE 78(10); Graves
       2013, arXiv:1308.0850 (clipping derivatives inside the backward pass).
     """
     return ReverseScan(
+        checks.one_of("loop", loop, LOOPS),
         None if clip_norm is None else checks.limit("clip_norm", clip_norm),
         None if clip_value is None else checks.limit("clip_value", clip_value),
     )

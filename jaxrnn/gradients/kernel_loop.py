@@ -1,0 +1,88 @@
+"""A gated cell's loop in one kernel: whether it can be, and running it so."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.gated import GatedCell, own_params
+from jaxrnn.gradients import gated_rule
+from jaxrnn.gradients.limits import Limits
+from jaxrnn.gradients.loops import PERSISTENT
+from jaxrnn.gradients.units import mixes_units, unstacked, with_units, without_units
+from jaxrnn.kernels.limits import ROOM
+from jaxrnn.kernels.persistent import obstacles
+from jaxrnn.linear import state_dtype
+from jaxrnn.types import Cell, Inputs, Params, Tree
+
+FEWEST_UNITS = 16
+"""Of a product in a Triton kernel; sizes are powers of two."""
+
+
+def units(H: int) -> int:
+    """Hidden units that a kernel has for H of them."""
+    return max(FEWEST_UNITS, 1 << (H - 1).bit_length())
+
+
+def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, jax.Array]:
+    """As `gated_rule.run`."""
+    H, wider, params = cell.H, units(cell.H), unstacked(params)
+    if wider == H:
+        return gated_rule.run(cell, params, carry, inputs, limits, PERSISTENT)
+    final, hs = gated_rule.run(*with_units(cell, params, carry, inputs, wider), limits, PERSISTENT)
+    return without_units((final, hs), wider, H)
+
+
+def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> str | None:
+    """What keeps this loop from being one kernel on a platform ("cuda", "tpu"; "cpu": interpreted); None: nothing."""
+    if platform not in (*ROOM, "cpu"):
+        return f"there is no kernel for {platform}"
+    if not isinstance(cell, GatedCell):
+        return f"a kernel needs a GatedCell, whose only products are x @ w_x and h @ w_h, not {type(cell).__name__}"
+    if not jax.sharding.get_abstract_mesh().empty:
+        return "arrays on a mesh of devices are not shared out among kernels"
+    state = state_dtype(params["w_h"].dtype)
+    if state == np.float64:
+        return "kernels compute in float32, not in float64"
+    batch_shape = inputs.steps.x.shape[1:-1]
+    for name, tree, time in (("carry", carry, 0), ("noise", inputs.steps.noise, 1)):
+        shapes = [x.shape for x in jax.tree.leaves(tree)]
+        if any(shape[time : time + len(batch_shape)] != batch_shape for shape in shapes):
+            return f"its {name} does not begin with the axes of the batch, {batch_shape}: {shapes}"
+    try:
+        mixed = _mixes(cell, unstacked(params), carry, inputs, state)
+    except (TypeError, AttributeError, ValueError) as error:
+        return f"its equations need its own parameters [n, {cell.H}] as one array, which is n of them there: {error}"
+    if mixed and units(cell.H) != cell.H:
+        return f"its equations mix hidden units, so that their number has to be {units(cell.H)}, not {cell.H}"
+    return None if platform == "cpu" else _does_not_fit(cell, params, carry, inputs, limits, platform)
+
+
+def _mixes(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, state: Any) -> bool:
+    z = jax.ShapeDtypeStruct((*inputs.steps.x.shape[1:-1], cell.H), state)
+    noise = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), inputs.steps.noise)
+
+    def step(cell: GatedCell, own: Params, carry: Tree, z: Any, noise: Tree) -> Any:
+        after = cell.advance(own, carry, (z,) * cell.G, (z,) * cell.G, noise)
+        return after, cell.hidden(after), cell.read(carry, noise)
+
+    return mixes_units(jax.make_jaxpr(step)(cell, own_params(params), carry, z, noise).jaxpr, cell.H)
+
+
+def _does_not_fit(
+    cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str
+) -> str | None:
+    def loss(params: Params, carry: Tree, inputs: Inputs) -> Any:
+        _, pull = jax.vjp(lambda params: run(cell, params, carry, inputs, limits)[1], params)
+        return pull(jnp.zeros((*inputs.steps.x.shape[:-1], cell.H), state_dtype(params["w_h"].dtype)))
+
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), (params, carry, inputs))
+    traced = jax.jit(loss).trace(*shapes)
+    for obstacle in obstacles(traced.jaxpr.jaxpr, platform):
+        return obstacle
+    try:
+        traced.lower(lowering_platforms=(platform,))
+    except Exception as error:  # whatever a compiler has to say
+        return f"Pallas can't compile its equations: {error}"
+    return None

@@ -1,0 +1,181 @@
+"""How a gated cell's loop over time is run: as a scan, or as one kernel of an accelerator."""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.gated import GatedCell
+from jaxrnn.gradients.gate_groups import GateGroups
+from jaxrnn.gradients.in_place import scan_in_place
+from jaxrnn.gradients.joined_product import joined_product
+from jaxrnn.kernels.persistent import persistent_loop
+from jaxrnn.linear import state_dtype
+from jaxrnn.product import columns
+from jaxrnn.types import Params, Tree
+
+Body = Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree, Tree, Any]]
+"""(rows, carry, entry, x) -> (carry, what is added to the totals, entry, y)."""
+
+
+class Loop(abc.ABC):
+    """A loop, and the products within."""
+
+    joined: bool
+    """Whether it reads and writes one array for all gates of a group, see `GateGroups`."""
+
+    @abc.abstractmethod
+    def product(self, cell: GatedCell, params: Params, groups: GateGroups) -> Callable[[jax.Array], tuple[Any, Any]]:
+        """h -> h @ w_h + b_h, its columns by group."""
+
+    @abc.abstractmethod
+    def transposed_product(
+        self, cell: GatedCell, params: Params, groups: GateGroups
+    ) -> Callable[[list[jax.Array]], jax.Array]:
+        """dz, a list of gates in the order of the groups -> dz @ w_h^T."""
+
+    @abc.abstractmethod
+    def batch_axes(self, count: int) -> int:
+        """How many axes of the batch the body sees, of so many."""
+
+    @abc.abstractmethod
+    def run(
+        self,
+        body: Body,
+        rows: Tree,
+        carry: Tree,
+        totals: Tree,
+        arrays: Tree,
+        xs: Any,
+        batch_axes: int,
+        reverse: bool = False,
+    ) -> tuple[Tree, Tree, Tree, Any]:
+        """Runs the body over all steps.
+
+        Args:
+          body: see `Body`.
+          rows: arrays [*batch_shape, ...] that all steps read.
+          carry: arrays [*batch_shape, ...].
+          totals: zeros, to which all steps and rows add.
+          arrays: [T, *batch_shape, ...]; a step replaces its entry.
+          xs: [T, *batch_shape, ...].
+          batch_axes: how many axes the batch has.
+          reverse: from the last step to the first.
+
+        Returns:
+          (carry, totals, arrays, ys).
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan(Loop):
+    """A scan, of whole batches."""
+
+    joined = True
+
+    def product(self, cell: GatedCell, params: Params, groups: GateGroups) -> Callable[[jax.Array], tuple[Any, Any]]:
+        return lambda h: groups.split(cell.recurrent_product(params, h))
+
+    def transposed_product(
+        self, cell: GatedCell, params: Params, groups: GateGroups
+    ) -> Callable[[list[jax.Array]], jax.Array]:
+        w = groups.in_order(params["w_h"])
+        return lambda dz: joined_product(dz, w.T, dtype=cell.dtype)
+
+    def batch_axes(self, count: int) -> int:
+        return count
+
+    def run(
+        self,
+        body: Body,
+        rows: Tree,
+        carry: Tree,
+        totals: Tree,
+        arrays: Tree,
+        xs: Any,
+        batch_axes: int,
+        reverse: bool = False,
+    ) -> tuple[Tree, Tree, Tree, Any]:
+        def step(state: Any, entry: Tree, x: Any) -> Any:
+            carry, totals = state
+            carry, added, entry, y = body(rows, carry, entry, x)
+            return (carry, jax.tree.map(jnp.add, totals, added)), entry, y
+
+        (carry, totals), arrays, ys = scan_in_place(step, (carry, totals), arrays, xs, reverse)
+        return carry, totals, arrays, ys
+
+
+@dataclasses.dataclass(frozen=True)
+class Persistent(Loop):
+    """One kernel, of single rows; each gate has arrays and a product of its own, which a kernel can't cut or join."""
+
+    joined = False
+
+    def product(self, cell: GatedCell, params: Params, groups: GateGroups) -> Callable[[jax.Array], tuple[Any, Any]]:
+        weights, biases = self._weights(cell, params, groups), groups.split(params.get("b_h"))
+        b = [None] * len(weights) if biases is None else [*biases[0], *biases[1]]
+        accumulated = state_dtype(params["w_h"].dtype)
+
+        def run(h: jax.Array) -> tuple[Any, Any]:
+            found = [_dot(h, w, accumulated) for w in weights]
+            pairs = zip(found, b, strict=True)
+            return groups.by_group([z if bias is None else z + bias.astype(z.dtype) for z, bias in pairs])
+
+        return run
+
+    def transposed_product(
+        self, cell: GatedCell, params: Params, groups: GateGroups
+    ) -> Callable[[list[jax.Array]], jax.Array]:
+        weights = [w.T for w in self._weights(cell, params, groups)]
+        accumulated = state_dtype(params["w_h"].dtype)
+
+        def run(dz: list[jax.Array]) -> jax.Array:
+            first, *rest = (_dot(d, w, accumulated) for d, w in zip(dz, weights, strict=True))
+            return sum(rest, first)
+
+        return run
+
+    def batch_axes(self, count: int) -> int:
+        return 0
+
+    def run(
+        self,
+        body: Body,
+        rows: Tree,
+        carry: Tree,
+        totals: Tree,
+        arrays: Tree,
+        xs: Any,
+        batch_axes: int,
+        reverse: bool = False,
+    ) -> tuple[Tree, Tree, Tree, Any]:
+        def step(rows: Tree, state: Any, entry: Tree, x: Any) -> Any:
+            carry, totals = state
+            carry, added, entry, y = body(rows, carry, entry, x)
+            return (carry, jax.tree.map(jnp.add, totals, added)), entry, y
+
+        def of_row(rows: Tree, carry: Tree, arrays: Tree, xs: Any) -> Any:
+            return persistent_loop(step, rows, (carry, totals), arrays, xs, reverse)
+
+        for _ in range(batch_axes):
+            of_row = jax.vmap(of_row, (0, 0, 1, 1), (0, 1, 1))
+        (carry, totals), arrays, ys = of_row(rows, carry, arrays, xs)
+        return carry, jax.tree.map(lambda x: x.sum(range(batch_axes)), totals), arrays, ys
+
+    def _weights(self, cell: GatedCell, params: Params, groups: GateGroups) -> list[jax.Array]:
+        """The columns of w_h of each gate, as the product reads them."""
+        w = params["w_h"] if cell.dtype is None else params["w_h"].astype(cell.dtype)
+        return [columns(w, part) for part in groups.parts]
+
+
+def _dot(x: jax.Array, w: jax.Array, accumulated: Any) -> jax.Array:
+    """x [K] @ w [K, H], in float32 to the last bit unless JAX is told otherwise: Triton's default would be tf32."""
+    precision = None if jax.config.jax_default_matmul_precision else jax.lax.Precision.HIGHEST  # pyright: ignore
+    dimensions = (((0,), (0,)), ((), ()))
+    return jax.lax.dot_general(x.astype(w.dtype), w, dimensions, precision, preferred_element_type=accumulated)
+
+
+SCAN, PERSISTENT = Scan(), Persistent()

@@ -1,0 +1,49 @@
+"""What a kernel needs on the chip, and what there is."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrnn.kernels.program import Program
+
+
+class Room(NamedTuple):
+    """Bytes.
+
+    Attributes:
+      shared: for what all rows and steps share, such as weights.
+      rows: for what belongs to a block's rows.
+    """
+
+    shared: int
+    rows: int
+
+
+ROOM = {"cuda": Room(224 * 1024, 192 * 1024), "tpu": Room(12 * 2**20, 12 * 2**20)}
+"""By platform. A multiprocessor of an H100 has 227 KiB of shared memory, and 256 KiB of registers, of which what a step
+computes needs some. A TPU kernel may have 16 MiB of VMEM by default, here for both together."""
+
+
+def needed(program: Program, block: int) -> Room:
+    """What a block of so many rows keeps on the chip: the carry, and of what a step reads and writes the next one's, too."""
+    inputs, results = program.inputs, program.results
+    carried, passing = (*inputs.rows, *inputs.carry), (*inputs.entries, *inputs.xs, *results.xs)
+    return Room(_bytes(inputs.shared), block * (_bytes(carried) + 2 * _bytes(passing)))
+
+
+def obstacle(program: Program, block: int, platform: str) -> str | None:
+    """What does not fit on the chip; None: everything does."""
+    there, wanted = ROOM[platform], needed(program, block)
+    if platform == "tpu":
+        wanted = wanted._replace(shared=sum(wanted))
+    for name, what in (("shared", "weights"), ("rows", f"{block} rows")):
+        kib, limit = getattr(wanted, name) / 1024, getattr(there, name) / 1024
+        if kib > limit:
+            return f"its {what} need {kib:.0f} KiB on the chip, where {limit:.0f} KiB can be had"
+    return None
+
+
+def _bytes(arrays: Sequence[Any]) -> int:
+    return sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in arrays)

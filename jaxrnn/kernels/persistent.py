@@ -1,0 +1,171 @@
+"""A loop over time in one kernel: `scan_in_place` for accelerators, as a primitive that knows how to be vmapped.
+
+The body is that of one row. Rows are vmapped, by whoever calls and by the user: where nothing that is shared differs
+along the mapped axis, it is one more axis of rows, and otherwise, as where each member of a sweep has weights of its
+own, an axis of members. A kernel is launched once for all of them, with members and blocks of rows as its grid.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun
+from jax.interpreters import ad, batching, mlir
+
+from jaxrnn.kernels import limits, mosaic_tpu, triton
+from jaxrnn.kernels.levels import Level, Levels
+from jaxrnn.kernels.program import Counts, Program
+from jaxrnn.programs import consts_first, split_invariant
+from jaxrnn.shapes import array_type
+from jaxrnn.types import Tree
+
+
+def persistent_loop(
+    f: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree, Any]],
+    rows: Tree,
+    carry: Tree,
+    arrays: Tree,
+    xs: Any,
+    reverse: bool = False,
+) -> tuple[Tree, Tree, Any]:
+    """`scan_in_place`, of one row, in one kernel.
+
+    Args:
+      f: (rows, carry, entry, x) -> (carry, entry, y), entries of the same shapes and dtypes. What it closes over is
+        shared by all rows.
+      rows: what is the same at all steps, but not for all rows.
+      carry: the carry before the first step.
+      arrays: a tree of [T, ...].
+      xs: a tree of [T, ...].
+      reverse: from the last step to the first.
+
+    Returns:
+      (carry, arrays, ys).
+    """
+    trees = rows, carry, arrays, xs
+    first = jax.tree.map(lambda a: a[0], (arrays, xs))
+    program, shapes = jax.make_jaxpr(f, return_shape=True)(rows, carry, *first)
+    before, step = split_invariant(consts_first(program), len(program.consts))
+    shared = jaxpr_as_fun(before)(*program.consts)
+    counts = Counts(len(shared), *(len(jax.tree.leaves(tree)) for tree in trees))
+    operands = [*shared, *jax.tree.leaves(trees)]
+    results = _persistent.bind(*operands, program=Program(step, counts, reverse), levels=())
+    return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+
+def _abstract(*operands: Any, program: Program, levels: tuple[Level, ...]) -> Any:
+    sizes, results = tuple(level.size for level in levels), program.results
+    T = program.counts.parts(operands).entries[0].shape[0]
+    carry = [array_type((*sizes, *x.shape), x.dtype) for x in results.carry]
+    return [*carry, *(array_type((T, *sizes, *x.shape), x.dtype) for x in (*results.entries, *results.xs))]
+
+
+def _batch(operands: Any, axes: Any, *, program: Program, levels: tuple[Level, ...]) -> Any:
+    places = map(int, program.counts.over_time)
+    size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
+    moved = [
+        x if axis is None else jnp.moveaxis(x, axis, place)
+        for x, axis, place in zip(operands, axes, places, strict=True)
+    ]
+    level = Level(size, tuple(axis is not None for axis in axes))
+    results = _persistent.bind(*moved, program=program, levels=(level, *levels))
+    return results, [0] * program.counts.carry + [1] * (len(results) - program.counts.carry)
+
+
+def _plain(*operands: Any, program: Program, levels: tuple[Level, ...]) -> list[Any]:
+    """The same as `jax.lax.scan`, for what a kernel can't do: derivatives of the loop."""
+    counts, f = program.counts, jaxpr_as_fun(program.step)
+
+    def run(*operands: Any) -> list[Any]:
+        parts = counts.parts(operands)
+
+        def body(carry: Any, at_t: Any) -> tuple[Any, Any]:
+            results = f(*parts.shared, *parts.rows, *carry, *at_t[0], *at_t[1])
+            return results[: counts.carry], results[counts.carry :]
+
+        carry, stacked = jax.lax.scan(body, parts.carry, (parts.entries, parts.xs), reverse=program.reverse)
+        return [*carry, *stacked]
+
+    outs = [0] * counts.carry + [1] * (len(program.step.out_avals) - counts.carry)
+    for level in reversed(levels):
+        axes = [time if mapped else None for time, mapped in zip(map(int, counts.over_time), level.mapped, strict=True)]
+        run = jax.vmap(run, axes, outs, axis_size=level.size)
+    return run(*operands)
+
+
+def _jvp(primals: Any, tangents: Any, **params: Any) -> Any:
+    moving = [i for i, tangent in enumerate(tangents) if type(tangent) is not ad.Zero]
+
+    def run(*values: Any) -> list[Any]:
+        operands = list(primals)
+        for i, value in zip(moving, values, strict=True):
+            operands[i] = value
+        return _plain(*operands, **params)
+
+    results, d_results = jax.jvp(run, [primals[i] for i in moving], [tangents[i] for i in moving])
+    pairs = zip(results, d_results, strict=True)
+    return results, [ad.Zero(jax.typeof(x).to_tangent_aval()) if d.dtype == jax.dtypes.float0 else d for x, d in pairs]
+
+
+class Kernel(NamedTuple):
+    """A kernel for one kind of device.
+
+    Attributes:
+      run: (blocks, interpret) -> results.
+      fewest, most: rows of a block, powers of two.
+    """
+
+    run: Callable[..., list[Any]]
+    fewest: int
+    most: int
+
+    def block(self, axes: Levels) -> int:
+        """Rows of a block."""
+        rows = 1 << (axes.size(axes.rows) - 1).bit_length()
+        return min(max(rows, self.fewest), self.most)
+
+
+def _launch(kernel: Kernel, interpret: bool, *operands: Any, program: Program, levels: tuple[Level, ...]) -> list[Any]:
+    axes = Levels(program, levels)
+    return axes.results(kernel.run(axes.blocks(operands, kernel.block(axes)), interpret))
+
+
+KERNELS = {"cuda": Kernel(triton.run, 16, 16), "tpu": Kernel(mosaic_tpu.run, 8, 128)}
+"""By platform. A tile of a Triton product has 16 rows at least, a TPU's registers have 8; not measured: see
+benchmarks/README.md."""
+INTERPRETED = "cuda"
+"""Whose kernel is interpreted on a CPU."""
+
+
+def _lowering(platform: str | None) -> Any:
+    def run(*operands: Any, **params: Any) -> list[Any]:
+        return _launch(KERNELS[platform or INTERPRETED], platform is None, *operands, **params)
+
+    return mlir.lower_fun(run, multiple_results=True)
+
+
+_persistent = Primitive("persistent_loop")
+_persistent.multiple_results = True
+_persistent.def_impl(
+    lambda *operands, **params: jax.jit(lambda *operands: _persistent.bind(*operands, **params))(*operands)
+)
+_persistent.def_abstract_eval(_abstract)
+batching.primitive_batchers[_persistent] = _batch
+ad.primitive_jvps[_persistent] = _jvp
+mlir.register_lowering(_persistent, _lowering(None), platform="cpu")
+for _platform in KERNELS:
+    mlir.register_lowering(_persistent, _lowering(_platform), platform=_platform)
+
+
+def obstacles(jaxpr: Jaxpr, platform: str) -> list[str]:
+    """What keeps the kernels of a program from fitting on the chip."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive is _persistent:
+            axes = Levels(**equation.params)
+            found.append(limits.obstacle(axes.program, KERNELS[platform].block(axes), platform))
+        for inner in equation.params.values():
+            if hasattr(inner, "jaxpr") or hasattr(inner, "eqns"):
+                found += obstacles(getattr(inner, "jaxpr", inner), platform)
+    return [each for each in found if each]

@@ -1,0 +1,56 @@
+"""The loop as a kernel for NVIDIA GPUs, by Pallas's Triton backend: one program runs all steps of a block of rows.
+
+What is shared is loaded once, the carry stays in registers, and what step t+1 reads is loaded before step t computes.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as backend
+
+from jaxrnn.kernels.blocks import Blocks, Time
+
+
+def run(blocks: Blocks, interpret: bool) -> list[Any]:
+    """The results, [members, rows, ...] and [T, members, rows, ...]."""
+    T, step, reverse, carried = blocks.T, blocks.program.of_rows(), blocks.program.reverse, blocks.program.counts.carry
+
+    def kernel(*refs: Any) -> None:
+        reading, writing = blocks.split(refs)
+        constant = [ref[...] for ref in (*reading.shared, *reading.rows)]
+
+        def load(t: Any) -> list[Any]:
+            return [ref[t] for ref in (*reading.entries, *reading.xs)]
+
+        def body(i: Any, state: Any) -> Any:
+            carry, at_t = state
+            t = T - 1 - i if reverse else i
+            following = load(jnp.maximum(t - 1, 0) if reverse else jnp.minimum(t + 1, T - 1))
+            found = step([*constant, *carry, *at_t])
+            for ref, x in zip((*writing.entries, *writing.xs), found[carried:], strict=True):
+                ref[t] = x
+            return found[:carried], following
+
+        carry = [ref[...] for ref in reading.carry]
+        carry, _ = jax.lax.fori_loop(0, T, body, (carry, load(T - 1 if reverse else 0)))
+        for ref, x in zip(writing.carry, carry, strict=True):
+            ref[...] = x
+
+    return _call(blocks, kernel, interpret)
+
+
+def _call(blocks: Blocks, kernel: Any, interpret: bool) -> list[Any]:
+    whole = Time(blocks.T)
+    return pl.pallas_call(
+        kernel,
+        blocks.out_shapes,
+        grid=blocks.grid,
+        in_specs=blocks.in_specs(whole),
+        out_specs=blocks.out_specs(whole),
+        input_output_aliases=blocks.aliases,
+        interpret=interpret,
+        compiler_params=None if interpret else backend.CompilerParams(num_warps=4, num_stages=1),
+        name="persistent_loop",
+    )(*blocks.parts.listed)
