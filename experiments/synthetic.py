@@ -67,7 +67,7 @@ LAST = {
     name: functools.partial(getattr(jr, name), at="last") for name in ("mean_squared_error", "binary_cross_entropy")
 }
 TASKS = {
-    "adding": Task(adding, 2, 1, 0, True, LAST["mean_squared_error"], lambda _: 1 / 6, 64, 1000),
+    "adding": Task(adding, 2, 1, 0, True, LAST["mean_squared_error"], lambda _: 1 / 6, 64, 1500),
     "copying": Task(
         copying, SYMBOLS + 2, SYMBOLS + 1, 2 * REMEMBERED, False, jr.cross_entropy, copying_chance, 128, 1500
     ),
@@ -92,7 +92,7 @@ Network = Literal["elman", "irnn", "gru", "gru-chrono", "lstm", "lstm-chrono"]
 CELLS = {"elman": jr.elman, "irnn": irnn, "gru": jr.gru, "lstm": jr.lstm}
 """All but irnn start with orthogonal recurrent weights, as ever in jaxrnn; chrono adds biases for long memories."""
 LEARNING_RATES: dict[str, dict[str, float]] = {
-    "adding": {"elman": 1e-3, "irnn": 1e-3, "gru": 1e-2, "gru-chrono": 1e-2, "lstm": 1e-2, "lstm-chrono": 1e-2},
+    "adding": {"elman": 1e-3, "irnn": 1e-3, "gru": 1e-2, "gru-chrono": 1e-2, "lstm": 2e-2, "lstm-chrono": 1e-2},
     "copying": {"elman": 1e-3, "irnn": 1e-3, "gru": 2e-2, "gru-chrono": 2e-2, "lstm": 2e-2, "lstm-chrono": 2e-2},
     "delayed_xor": {"elman": 3e-3, "irnn": 3e-3, "gru": 3e-3, "gru-chrono": 3e-3, "lstm": 3e-3, "lstm-chrono": 3e-3},
     "parity": {"elman": 1e-2, "irnn": 1e-3, "gru": 1e-2, "gru-chrono": 1e-2, "lstm": 1e-2, "lstm-chrono": 1e-2},
