@@ -19,6 +19,7 @@ from jaxrnn.decoding.generate import generate
 from jaxrnn.decoding.rollout import rollout
 from jaxrnn.decoding.scheduled_sampling import scheduled_sampling
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
+from jaxrnn.diagnostics.explain import Explanation, explain
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gate_statistics
 from jaxrnn.diagnostics.gradient_report import GradientFlow, LayerReport, gradient_report
@@ -40,6 +41,7 @@ from jaxrnn.gated import GatedCell
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.checkpointed import checkpointed
 from jaxrnn.gradients.forward import forward
+from jaxrnn.gradients.loop_choice import LoopChoice
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.truncated import truncated
 from jaxrnn.initializers import torch_uniform
@@ -91,6 +93,7 @@ __all__ = [
     "Cell",
     "Elman",
     "EncoderDecoder",
+    "Explanation",
     "FirstNonFinite",
     "FitResult",
     "GateStatistics",
@@ -104,6 +107,7 @@ __all__ = [
     "LSTMCarry",
     "LayerReport",
     "LayerStatistics",
+    "LoopChoice",
     "Model",
     "ModelTask",
     "ProjectedLSTM",
@@ -141,6 +145,7 @@ __all__ = [
     "embed",
     "encoder_decoder",
     "evaluate",
+    "explain",
     "first_non_finite",
     "fit",
     "forward",

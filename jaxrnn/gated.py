@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.linear import FLOAT32, affine, over_rows, state_dtype
+from jaxrnn.heads import by_heads
+from jaxrnn.linear import FLOAT32, affine, affine_parts, over_rows, state_dtype
+from jaxrnn.product import Part, columns
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Gates = tuple[jax.Array, ...]
@@ -49,6 +51,8 @@ class GatedCell(Cell):
       zoneout: rate at which an entry of the carry keeps its old value at a step; one number, or a tree of numbers like
         the carry. In evaluation the two values are averaged by the rate (Krueger et al. 2017, arXiv:1606.01305).
       learn_carry: the initial carry is a parameter.
+      heads: n, a divisor of H: units are in n heads that read their own units alone, and w_h is [n, H/n, G*H/n] (as in
+        xLSTM, arXiv:2405.04517).
     """
 
     D: int
@@ -64,6 +68,7 @@ class GatedCell(Cell):
     recurrent_dropout: Any = leaf(default=None)
     zoneout: Tree = leaf(default=None)
     learn_carry: bool = False
+    heads: int = 1
 
     # What a cell declares.
 
@@ -129,7 +134,7 @@ class GatedCell(Cell):
 
         params: dict[str, Any] = {
             "w_x": self.draw_gates(keys["w_x"], self.input_init, self.D),
-            "w_h": self.draw_gates(keys["w_h"], self.recurrent_init, self.H),
+            "w_h": self._draw_recurrent(keys["w_h"]),
         }
         if self.bias:
             bias = self.draw_gates(keys["b"], self.bias_init).reshape(self.G, self.H)
@@ -144,10 +149,19 @@ class GatedCell(Cell):
             params["initial_carry"] = named_leaves(self.zero_carry((), self.param_dtype))
         return params
 
-    def draw_gates(self, key: jax.Array, init: initializers.Initializer, *rows: int) -> jax.Array:
-        """Draws each gate's [*rows, H] by itself: [*rows, G*H]."""
+    def _draw_recurrent(self, key: jax.Array) -> jax.Array:
+        if self.heads == 1:
+            return self.draw_gates(key, self.recurrent_init, self.H)
+        K, keys = self.H // self.heads, jax.random.split(key, self.heads)
+        return jnp.stack([self.draw_gates(k, self.recurrent_init, K, columns=K) for k in keys])
+
+    def draw_gates(
+        self, key: jax.Array, init: initializers.Initializer, *rows: int, columns: int | None = None
+    ) -> jax.Array:
+        """Draws each gate's [*rows, columns] by itself: [*rows, G*columns]; None: H columns."""
+        shape = (*rows, self.H if columns is None else columns)
         drawn_in = state_dtype(self.param_dtype)  # JAX has no orthogonal initialiser in bfloat16
-        gates = [init(k, (*rows, self.H), drawn_in) for k in jax.random.split(key, self.G)]
+        gates = [init(k, shape, drawn_in) for k in jax.random.split(key, self.G)]
         return jnp.concatenate(gates, axis=-1).astype(self.param_dtype)
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
@@ -184,7 +198,18 @@ class GatedCell(Cell):
 
     def recurrent_product(self, params: Params, h: jax.Array) -> jax.Array:
         """zh [..., G*H] from hidden states [..., H]."""
-        return affine(h, params["w_h"], params.get("b_h"), dtype=self.dtype)
+        (zh,) = self.recurrent_parts(params, h, (((0, self.G * self.H),),))
+        return zh
+
+    def recurrent_parts(self, params: Params, h: jax.Array, parts: tuple[Part, ...]) -> list[jax.Array]:
+        """The columns of `recurrent_product` in parts."""
+        w, b = params["w_h"], params.get("b_h")
+        if self.heads == 1:
+            return affine_parts(h, w, b, parts, dtype=self.dtype)
+        factors = w.dtype if self.dtype is None else self.dtype
+        zh = by_heads(h.astype(factors), w.astype(factors), state_dtype(w.dtype))
+        zh = zh if b is None else zh + over_rows(b.astype(zh.dtype), zh)
+        return [columns(zh, part) for part in parts]
 
     def split(self, z: jax.Array) -> Gates:
         """[..., G*H] -> G arrays [..., H]."""

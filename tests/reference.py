@@ -63,6 +63,22 @@ def elman(activation=np.tanh, dropout=0.0, zoneout=0.0):
     return step
 
 
+def heads(step):
+    """A step of any of these cells, of heads: w_h [n, K, G*K] as the block-diagonal matrix of each gate."""
+
+    def run(p, carry, x, noise):
+        n, K, columns = p["w_h"].shape
+        H, G = n * K, columns // K
+        w_h = np.zeros((H, G * H))
+        for i in range(n):
+            for g in range(G):
+                first = g * H + i * K
+                w_h[i * K : (i + 1) * K, first : first + K] = gate(p["w_h"][i], g, K)
+        return step(p | {"w_h": w_h}, carry, x, noise)
+
+    return run
+
+
 def layer_normalised(z, scale):
     centred = z - np.mean(z)
     return centred / np.sqrt(np.mean(centred**2) + 1e-5) * scale

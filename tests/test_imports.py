@@ -15,7 +15,7 @@ ROOT = Path(jaxrnn.__file__).parent
 LEVELS = (
     ("checks", "pictures", "programs", "shapes"),
     ("product",),
-    ("linear", "initializers"),
+    ("linear", "heads", "initializers"),
     ("types",),
     ("gated",),
     ("cells", "kernels"),

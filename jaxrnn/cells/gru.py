@@ -112,4 +112,6 @@ def gru(
         **checked(options),
     )
     cell = checked_cell(cell)
+    if not reset_after and cell.heads > 1:
+        raise ValueError(f"heads: expected 1 with reset_after=False, got {cell.heads}")
     return cell if reset_after else ResetBeforeGRU(cell)

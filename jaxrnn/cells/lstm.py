@@ -138,7 +138,7 @@ def lstm(
       chrono: the longest dependency expected, in steps: instead of `forget_bias`, b_f = log(u), b_i = -b_f with
         u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
       proj_size: h[t] = (o * tanh(c[t])) @ w_p with "w_p" [H, proj_size], and "w_h" is [proj_size, G*H] (Sak et al.
-        2014). Not with recurrent_dropout or zoneout.
+        2014). Not with recurrent_dropout, zoneout or heads.
       **options: as in `GatedCell`.
 
     Returns:
@@ -174,6 +174,8 @@ def lstm(
     cell = checked_cell(cell)
     if proj_size is None:
         return cell
+    if cell.heads > 1:
+        raise ValueError(f"heads: expected 1 with proj_size, got {cell.heads}")
     for name, rate in (("recurrent_dropout", cell.recurrent_dropout), ("zoneout", cell.zoneout)):
         if rate is not None:
             raise ValueError(f"{name}: expected None with proj_size, got {rate!r}")

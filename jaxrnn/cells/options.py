@@ -25,6 +25,7 @@ class GatedOptions(TypedDict, total=False):
     recurrent_dropout: Any
     zoneout: Any
     learn_carry: bool
+    heads: int
 
 
 def checked(options: GatedOptions) -> dict[str, Any]:
@@ -48,7 +49,9 @@ def checked(options: GatedOptions) -> dict[str, Any]:
 
 
 def checked_cell(cell: T) -> T:
-    """The cell, or an error if its zoneout is neither one rate nor rates for each part of its carry."""
+    """The cell, or an error if its heads do not divide H, or its zoneout is neither one rate nor rates like its carry."""
+    if cell.H % checks.positive_int("heads", cell.heads):
+        raise ValueError(f"heads: expected a divisor of H = {cell.H}, got {cell.heads}")
     if cell.zoneout is None:
         return cell
     shapes = ((), (cell.H,))

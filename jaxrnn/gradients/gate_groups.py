@@ -55,7 +55,7 @@ class GateGroups(NamedTuple):
             return tuple(((g * self.H, (g + 1) * self.H),) for g in self.summed + self.apart)
         return self._columns(self.summed), self._columns(self.apart)
 
-    def by_group(self, parts: Sequence[jax.Array]) -> tuple[Any, Any]:
+    def by_group(self, parts: Sequence[Any]) -> tuple[Any, Any]:
         """Such columns: (those of the summed gates, those of the others)."""
         if not self.joined:
             return tuple(parts[: len(self.summed)]), tuple(parts[len(self.summed) :])

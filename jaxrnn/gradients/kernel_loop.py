@@ -1,5 +1,6 @@
 """A gated cell's loop in one kernel: whether it can be, and running it so."""
 
+import functools
 from typing import Any
 
 import jax
@@ -8,9 +9,11 @@ import numpy as np
 
 from jaxrnn.gated import GatedCell, own_params
 from jaxrnn.gradients import gated_rule
+from jaxrnn.gradients.each_head import each_head
+from jaxrnn.gradients.element_wise import mixing_primitives
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.loops import PERSISTENT
-from jaxrnn.gradients.units import mixes_units, unstacked, with_units, without_units
+from jaxrnn.gradients.units import unstacked, with_units, without_units
 from jaxrnn.kernels.limits import ROOM
 from jaxrnn.kernels.persistent import obstacles
 from jaxrnn.linear import state_dtype
@@ -27,6 +30,8 @@ def units(H: int) -> int:
 
 def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, jax.Array]:
     """As `gated_rule.run`."""
+    if cell.heads > 1:
+        return each_head(functools.partial(run, limits=limits), cell, params, carry, inputs)
     H, wider, params = cell.H, units(cell.H), unstacked(params)
     if wider == H:
         return gated_rule.run(cell, params, carry, inputs, limits, PERSISTENT)
@@ -54,8 +59,13 @@ def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Lim
         mixed = _mixes(cell, unstacked(params), carry, inputs, state)
     except (TypeError, AttributeError, ValueError) as error:
         return f"its equations need its own parameters [n, {cell.H}] as one array, which is n of them there: {error}"
-    if mixed and units(cell.H) != cell.H:
-        return f"its equations mix hidden units, so that their number has to be {units(cell.H)}, not {cell.H}"
+    K = cell.H // cell.heads
+    if mixed and cell.heads > 1:
+        return "its equations mix the units of several heads, of which each is a kernel's own"
+    if mixed and units(K) != K:
+        return f"its equations mix hidden units, so that their number has to be {units(K)}, not {K}"
+    if limits.norm is not None and cell.heads > 1:
+        return "clip_norm is of all heads together, of which each is a kernel's own"
     return None if platform == "cpu" else _does_not_fit(cell, params, carry, inputs, limits, platform)
 
 
@@ -67,7 +77,7 @@ def _mixes(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, state: 
         after = cell.advance(own, carry, (z,) * cell.G, (z,) * cell.G, noise)
         return after, cell.hidden(after), cell.read(carry, noise)
 
-    return mixes_units(jax.make_jaxpr(step)(cell, own_params(params), carry, z, noise).jaxpr, cell.H)
+    return bool(mixing_primitives(jax.make_jaxpr(step)(cell, own_params(params), carry, z, noise).jaxpr, cell.H))
 
 
 def _does_not_fit(

@@ -12,6 +12,7 @@ from jaxrnn.gated import GatedCell
 from jaxrnn.gradients.gate_groups import GateGroups
 from jaxrnn.gradients.in_place import scan_in_place
 from jaxrnn.gradients.joined_product import joined_product
+from jaxrnn.heads import by_heads_transposed
 from jaxrnn.kernels.persistent import persistent_loop
 from jaxrnn.linear import state_dtype
 from jaxrnn.product import columns
@@ -82,8 +83,18 @@ class Scan(Loop):
     def transposed_product(
         self, cell: GatedCell, params: Params, groups: GateGroups
     ) -> Callable[[list[jax.Array]], jax.Array]:
-        w = groups.in_order(params["w_h"])
-        return lambda dz: joined_product(dz, w.T, dtype=cell.dtype)
+        w = params["w_h"]
+        if cell.heads == 1:
+            w = groups.in_order(w)
+            return lambda dz: joined_product(dz, w.T, dtype=cell.dtype)
+        w = w if cell.dtype is None else w.astype(cell.dtype)
+
+        def by_gate(dz: list[jax.Array]) -> jax.Array:
+            pairs = zip(groups.summed + groups.apart, dz, strict=True)
+            z = jnp.concatenate([d for _, d in sorted(pairs, key=lambda pair: pair[0])], -1)
+            return by_heads_transposed(z.astype(w.dtype), w, state_dtype(params["w_h"].dtype))
+
+        return by_gate
 
     def batch_axes(self, count: int) -> int:
         return count

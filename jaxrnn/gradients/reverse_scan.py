@@ -1,18 +1,13 @@
 """Backpropagation through time as an explicit reverse scan: the default."""
 
-from typing import Any, Literal, NamedTuple
-
-import jax
+from typing import Any
 
 from jaxrnn import checks
 from jaxrnn.gated import GatedCell
 from jaxrnn.gradients import gated_rule, kernel_loop, plain_rule
 from jaxrnn.gradients.limits import Limits
+from jaxrnn.gradients.loop_choice import LOOPS, choose, platform
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Tree, leaf, pytree
-
-LOOPS = ("auto", "scan", "persistent")
-MEASURED: frozenset[str] = frozenset()
-"""Platforms on which the persistent kernel was measured to be faster than the scan: so far none."""
 
 
 @pytree
@@ -25,38 +20,11 @@ class ReverseScan(Gradient):
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
         limits = Limits(self.clip_norm, self.clip_value)
-        chosen = choose(self.loop, cell, params, carry, inputs, limits, _platform())
-        if chosen.loop == "persistent":
-            return kernel_loop.run(cell, params, carry, inputs, limits)
-        if isinstance(cell, GatedCell):
-            return gated_rule.run(cell, params, carry, inputs, limits)
-        return plain_rule.run(cell, params, carry, inputs, limits)
-
-
-class Choice(NamedTuple):
-    """A loop, and why it was chosen."""
-
-    loop: Literal["scan", "persistent"]
-    reason: str
-
-
-def choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> Choice:
-    """The loop for a cell on a platform ("cpu", "cuda", "tpu")."""
-    if loop == "scan":
-        return Choice("scan", "it was asked for")
-    if loop == "auto" and platform not in MEASURED:
-        return Choice("scan", f"no measurement says that the kernel is faster on {platform}")
-    obstacle = kernel_loop.why_not(cell, params, carry, inputs, limits, platform)
-    if obstacle is None:
-        return Choice("persistent", "it was asked for" if loop == "persistent" else "it fits on the chip")
-    if loop == "persistent":
-        raise ValueError(f"loop: expected a cell and inputs that one kernel can run for 'persistent'; {obstacle}")
-    return Choice("scan", obstacle)
-
-
-def _platform() -> str:
-    backend = jax.default_backend()
-    return "cuda" if backend == "gpu" else backend
+        chosen = choose(self.loop, cell, params, carry, inputs, limits, platform())
+        if not isinstance(cell, GatedCell):
+            return plain_rule.run(cell, params, carry, inputs, limits)
+        run = kernel_loop.run if chosen.loop == "persistent" else gated_rule.run
+        return run(cell, params, carry, inputs, limits)
 
 
 def reverse_scan(*, loop: str = "auto", clip_norm: Any = None, clip_value: Any = None) -> ReverseScan:

@@ -10,35 +10,19 @@ arXiv:2006.07232.
 """
 
 import functools
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, subjaxprs
 
 from jaxrnn.gated import GatedCell, own_params
+from jaxrnn.gradients.element_wise import mixing_primitives
 from jaxrnn.gradients.inexact import floats, with_floats
 from jaxrnn.gradients.influence import Arrays, Influence
 from jaxrnn.gradients.masks import select
 from jaxrnn.linear import over_rows
 from jaxrnn.types import Cell, Params, Tree
-
-ELEMENTWISE = frozenset((
-    "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "clamp",
-    "convert_element_type", "copy", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2",
-    "expm1", "floor", "ge", "gt", "integer_pow", "iota", "is_finite", "le", "lgamma", "log", "log1p", "logistic",
-    "lt", "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "pow", "rem", "round", "rsqrt", "select_n",
-    "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor",
-))  # fmt: skip
-"""Primitives by which no unit of the state acts on another."""
-RESHAPING = frozenset(
-    ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice", "dynamic_slice", "split", "concatenate")
-)
-"""Those by which none does if the last axis, that of the units, stays whole and where it is."""
-CALLS = frozenset(("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat", "remat2"))
-"""Those that do what the functions in them do."""
 
 
 def arrays(cell: Cell, params: Params) -> Arrays:
@@ -51,30 +35,17 @@ def check(cell: Cell, params: Params, carry: Tree) -> None:
     """Raises ValueError unless the cell's equations are element-wise, so that each weight acts on one unit at once."""
     if not isinstance(cell, GatedCell):
         raise ValueError(f"sparsity: expected a gated cell with 'snap1', got {cell}")
+    if cell.heads > 1:
+        raise ValueError(f"sparsity: expected a cell of one head with 'snap1', got {cell.heads}")
     z = cell.split(jnp.zeros(cell.G * cell.H))
     row = jax.tree.map(lambda c: jnp.zeros(c.shape[-1:], c.dtype), carry)
     jaxpr = jax.make_jaxpr(type(cell).advance)(cell, own_params(params), row, z, z, None).jaxpr
-    mixing = sorted(_mixing(jaxpr, cell.H))
+    mixing = sorted(mixing_primitives(jaxpr, cell.H))
     if mixing:
         raise ValueError(f"sparsity: expected element-wise equations with 'snap1', got {cell}, which uses {mixing}")
     shapes = {jnp.shape(x) for x in (*floats(own_params(params)), *floats(row))}
     if any(shape[-1:] != (cell.H,) for shape in shapes):
         raise ValueError(f"sparsity: expected own parameters and carries [..., {cell.H}] with 'snap1', got {shapes}")
-
-
-def _mixing(jaxpr: Jaxpr, H: int) -> set[str]:
-    """Names of the primitives by which a unit may act on another one."""
-
-    def keeps_units(eqn: Any) -> bool:
-        before, after = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
-        return before == () or before[-1:] == after[-1:] == (H,) or math.prod(before) == 1
-
-    def is_safe(eqn: Any) -> bool:
-        name = eqn.primitive.name
-        return name in ELEMENTWISE | CALLS or (name in RESHAPING and keeps_units(eqn))
-
-    found = {eqn.primitive.name for eqn in jaxpr.eqns if not is_safe(eqn)}
-    return found.union(*(_mixing(inner, H) for inner in subjaxprs(jaxpr)))
 
 
 def none(of: Arrays, carry: Tree) -> list[Arrays]:

@@ -10,24 +10,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr
 
 from jaxrnn.gated import GatedCell, own_params
 from jaxrnn.types import Inputs, Params, Tree
 
-_ORDERED = (
-    "argmax",
-    "argmin",
-    "conv_general_dilated",
-    "dot_general",
-    "fft",
-    "gather",
-    "rev",
-    "scatter",
-    "sort",
-    "top_k",
-)
-"""Primitives that keep the last axis and yet mix its entries; so do those that begin with "cum"."""
+
+def has_units(x: Any, H: int) -> bool:
+    """Whether this is an array [..., H] of numbers."""
+    return jnp.shape(x)[-1:] == (H,) and not jnp.issubdtype(x.dtype, jax.dtypes.extended)
 
 
 def with_units(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int) -> tuple[Any, Any, Any, Any]:
@@ -35,8 +25,7 @@ def with_units(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: 
     added = H - cell.H
 
     def repeated(x: Any) -> Any:
-        x = jnp.asarray(x)
-        if not x.ndim or x.shape[-1] != cell.H or jnp.issubdtype(x.dtype, jax.dtypes.extended):
+        if not has_units(x, cell.H):
             return x
         return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, added)], mode="edge")
 
@@ -54,31 +43,10 @@ def with_units(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: 
 
 def unstacked(params: Params) -> Params:
     """A cell's own parameters [n, H] as n arrays [H]: a kernel can't take rows out of an array that it has loaded."""
-    own = {
-        name: jax.tree.map(lambda x: tuple(x) if jnp.ndim(x) > 1 else x, p) for name, p in own_params(params).items()
-    }
-    return params | own
+    own = own_params(params)
+    return params | jax.tree.map(lambda x: tuple(x) if jnp.ndim(x) > 1 else x, own)
 
 
 def without_units(tree: Tree, wider: int, H: int) -> Tree:
     """Arrays [..., wider] cut to [..., H]; others as they are."""
-    return jax.tree.map(lambda x: x[..., :H] if x.ndim and x.shape[-1] == wider else x, tree)
-
-
-def mixes_units(jaxpr: Jaxpr, H: int) -> bool:
-    """Whether equations on arrays [..., H] read several units for one."""
-
-    def wide(variables: Any) -> list[bool]:
-        return [v.aval.ndim > 0 and v.aval.shape[-1] == H for v in variables if hasattr(v.aval, "shape")]
-
-    for equation in jaxpr.eqns:
-        name = equation.primitive.name
-        inner = [p for p in equation.params.values() if hasattr(p, "eqns") or hasattr(p, "jaxpr")]
-        if inner:
-            if any(mixes_units(getattr(p, "jaxpr", p), H) for p in inner):
-                return True
-        elif any(wide(equation.invars)) and (
-            not all(wide(equation.outvars)) or name.startswith("cum") or name in _ORDERED
-        ):
-            return True
-    return False
+    return jax.tree.map(lambda x: x[..., :H] if has_units(x, wider) else x, tree)

@@ -48,16 +48,15 @@ class Levels(NamedTuple):
         return math.prod(self.levels[i].size for i in axes)
 
     def blocks(self, operands: Sequence[Any], block: int) -> Blocks:
-        """The operands [T if any, mapped axes ..., ...] as members and rows; rows are repeated to fill the last block."""
+        """The operands [T if any, mapped axes ..., ...] as members and rows; the last row fills the last block."""
         program, arranged = self.program, []
         for i, (x, timed) in enumerate(zip(operands, program.counts.over_time, strict=True)):
             shared = i < program.counts.shared
             x = x.reshape((*self._lead(x, i, timed), *features(program.step.in_avals[i].shape, shared)))
             arranged.append(self._arranged(x, i, int(timed), shared, -self.size(self.rows) % block))
         parts = program.counts.parts(arranged)
-        carry, entries = (
-            [self._everywhere(x, time) for x in xs] for xs, time in ((parts.carry, 0), (parts.entries, 1))
-        )
+        carry = [self._everywhere(x, 0) for x in parts.carry]
+        entries = [self._everywhere(x, 1) for x in parts.entries]
         return Blocks(program, parts._replace(carry=carry, entries=entries), self.size(self.members), block)
 
     def results(self, found: Sequence[Any]) -> list[Any]:

@@ -21,13 +21,13 @@ class Room(NamedTuple):
     rows: int
 
 
-ROOM = {"cuda": Room(224 * 1024, 192 * 1024), "tpu": Room(12 * 2**20, 12 * 2**20)}
+ROOM = {"cuda": Room(224 * 1024, 192 * 1024), "tpu": Room(10 * 2**20, 4 * 2**20)}
 """By platform. A multiprocessor of an H100 has 227 KiB of shared memory, and 256 KiB of registers, of which what a step
-computes needs some. A TPU kernel may have 16 MiB of VMEM by default, here for both together."""
+computes needs some. A TPU kernel may have 16 MiB of VMEM by default."""
 
 
 def needed(program: Program, block: int) -> Room:
-    """What a block of so many rows keeps on the chip: the carry, and of what a step reads and writes the next one's, too."""
+    """What a block of so many rows keeps on the chip: of what a step reads and writes, also the next one's."""
     inputs, results = program.inputs, program.results
     carried, passing = (*inputs.rows, *inputs.carry), (*inputs.entries, *inputs.xs, *results.xs)
     return Room(_bytes(inputs.shared), block * (_bytes(carried) + 2 * _bytes(passing)))
@@ -36,12 +36,9 @@ def needed(program: Program, block: int) -> Room:
 def obstacle(program: Program, block: int, platform: str) -> str | None:
     """What does not fit on the chip; None: everything does."""
     there, wanted = ROOM[platform], needed(program, block)
-    if platform == "tpu":
-        wanted = wanted._replace(shared=sum(wanted))
-    for name, what in (("shared", "weights"), ("rows", f"{block} rows")):
-        kib, limit = getattr(wanted, name) / 1024, getattr(there, name) / 1024
-        if kib > limit:
-            return f"its {what} need {kib:.0f} KiB on the chip, where {limit:.0f} KiB can be had"
+    for name, bytes_, limit in (("weights", wanted.shared, there.shared), (f"{block} rows", wanted.rows, there.rows)):
+        if bytes_ > limit:
+            return f"its {name} need {bytes_ / 1024:.0f} KiB on the chip, where {limit / 1024:.0f} KiB can be had"
     return None
 
 
