@@ -1,0 +1,144 @@
+"""That the kernels can be lowered for GPUs and TPUs, what they need there, and what is said of those that can't be.
+
+Lowering proves neither that they compile nor what they compute on such a device.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from jaxrnn.gradients import loop_choice
+from jaxrnn.kernels.limits import ROOM, needed
+from jaxrnn.kernels.persistent import KERNELS
+from tests.jaxprs import equations
+from tests.registry import ENTRIES
+
+GATED = [e for e in ENTRIES if e.gated and "norm" not in e.name]
+CALLS = {"cuda": "xla.gpu.triton", "tpu": "tpu_custom_call"}
+PERSISTENT = jr.reverse_scan(loop="persistent")
+platforms = pytest.mark.parametrize("platform", CALLS)
+
+
+def differentiated(cell, key=None, **options):
+    """(params, xs) -> the gradient of a sum of outputs."""
+
+    def loss(params, xs):
+        return jnp.sum(jr.unroll(cell, params, xs, key=key, gradient=PERSISTENT, **options)[1])
+
+    return jax.jit(jax.grad(loss, (0, 1)))
+
+
+def shapes(cell, T=6, B=5):
+    return jax.eval_shape(cell.init, jax.random.key(0)), jax.ShapeDtypeStruct((T, B, cell.features[0]), jnp.float32)
+
+
+@platforms
+@pytest.mark.parametrize("entry", GATED, ids=lambda e: e.name)
+def test_every_gated_cell_with_every_option(entry, platform):
+    cell, key = entry.build(), jax.random.key(0) if entry.noisy else None
+    options = {"lengths": np.array([6, 3, 0, 5, 1]), "resets": np.eye(6, 5, dtype=bool), "reverse": True}
+    lowered = differentiated(cell, key, **options).trace(*shapes(cell)).lower(lowering_platforms=(platform,))
+    assert lowered.as_text().count(CALLS[platform]) == 2  # forward and backward
+
+
+@platforms
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=lambda d: d.__name__)
+def test_half_precision(dtype, platform):
+    cell = jr.lstm(8, 32, dtype=dtype)
+    lowered = differentiated(cell).trace(*shapes(cell)).lower(lowering_platforms=(platform,))
+    assert lowered.as_text().count(CALLS[platform]) == 2
+
+
+@platforms
+def test_members_of_a_sweep(platform):
+    cell = jr.gru(8, 32)
+    params, xs = shapes(cell)
+    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct((7, *x.shape), x.dtype), params)
+    mapped = jax.jit(jax.vmap(differentiated(cell), (0, None)))
+    text = mapped.trace(params, xs).lower(lowering_platforms=(platform,)).as_text()
+    assert text.count(CALLS[platform]) == 2
+
+
+def programs(cell, B):
+    """The loops of a gradient."""
+    jaxpr = jax.make_jaxpr(differentiated(cell))(*shapes(cell, B=B))
+    return [e.params["program"] for e in equations(jaxpr.jaxpr) if e.primitive.name == "persistent_loop"]
+
+
+@pytest.mark.parametrize(("cell", "G"), [(jr.elman(8, 64), 1), (jr.lstm(8, 64), 4), (jr.gru(8, 64), 3)], ids=str)
+def test_what_is_needed_on_the_chip(cell, G):
+    """w_h once, biases and little else; of a row some vectors of H, by no means T of them."""
+    H, block = 64, KERNELS["cuda"].fewest
+    for program in programs(cell, B=16):
+        room = needed(program, block)
+        assert G * H * H * 4 <= room.shared <= G * H * H * 4 + 4 * G * H * 4
+        assert room.rows <= block * H * 4 * (2 + 2 * (3 * G + 5))
+    assert needed(programs(cell, B=16)[0], block) == needed(programs(cell, B=1)[0], block)
+
+
+@pytest.mark.parametrize("platform", CALLS)
+def test_the_largest_that_fits(platform, measured):
+    """By halves: the weights of a GRU of H units fit, of 2 H units they do not."""
+    H = {"cuda": 128, "tpu": 512}[platform]
+    for units, fits in ((H, True), (2 * H, False)):
+        cell = jr.gru(4, units)
+        obstacle = loop_of(cell, platform)
+        assert (obstacle.loop == "persistent") == fits
+        if not fits:
+            assert f"KiB on the chip, where {ROOM[platform].shared // 1024} KiB can be had" in obstacle.reason
+
+
+def loop_of(cell, platform, **options):
+    """What `auto` would choose if the kernel had been measured."""
+    ((_, choice),) = jr.explain(cell, *shapes(cell), platform=platform, **options)
+    return choice
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    monkeypatch.setattr(loop_choice, "MEASURED", frozenset(CALLS))
+
+
+OBSTACLES = {
+    "plain": (jr.gru(4, 16, reset_after=False), "needs a GatedCell, whose only products are x @ w_x and h @ w_h"),
+    "mixing": (jr.lstm(4, 12, layer_norm=True), "its equations mix hidden units, so that their number has to be 16"),
+    "mixing heads": (jr.lstm(4, 32, layer_norm=True, heads=2), "its equations mix the units of several heads"),
+    "large": (jr.lstm(4, 512), "its weights need"),
+    "unknown to Pallas": (
+        jr.gated_cell(4, 16, 1, lambda p, c, zx, zh, n: jax.lax.lgamma(zx[0] + zh[0])),
+        "Pallas can't compile its equations",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OBSTACLES)
+def test_what_keeps_a_cell_from_it_is_said(name, measured):
+    cell, reason = OBSTACLES[name]
+    choice = loop_of(cell, "cuda")
+    assert choice.loop == "scan"
+    assert reason in choice.reason
+    with pytest.raises(ValueError, match="loop: expected a cell and inputs that one kernel can run"):
+        jr.explain(cell, *shapes(cell), platform="cuda", gradient=PERSISTENT)
+
+
+def test_float64_is_a_scan(x64, measured):
+    assert "float32, not in float64" in loop_of(jr.gru(4, 16, param_dtype=jnp.float64), "cuda").reason
+
+
+@platforms
+def test_what_was_not_measured_is_not_chosen(platform):
+    reason = f"a persistent kernel was not measured to be faster on {platform}"
+    assert loop_of(jr.gru(4, 16), platform) == jr.LoopChoice("scan", reason)
+
+
+def test_an_explanation_is_a_table(measured):
+    model = jr.chain(jr.stack([jr.lstm(4, 32), jr.lstm(32, 200)]), jr.dense(200, 1))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    found = jr.explain(model, params, jax.ShapeDtypeStruct((9, 2, 4), jnp.float32), platform="cuda")
+    lines = str(found).splitlines()
+    assert lines[0].split() == ["cell", "loop", "why"]
+    assert lines[2] == "LSTM  persistent  it fits on the chip"
+    assert lines[3].startswith("LSTM  scan        its weights need 10")
+    assert found[0][1] == jr.LoopChoice("persistent", "it fits on the chip")
