@@ -1,7 +1,8 @@
 """Losses of sequences, (ys, batch) -> scalar, and their reduction over time.
 
 A batch is a dict: "xs" [T, B, ...], "targets", and where rows have different lengths "lengths" [B]. Steps past a row's
-length count nothing, whatever they hold.
+length count nothing, whatever they hold. Targets with steps of their own, such as those of a `jr.encoder_decoder`, have
+"targets_lengths" [B], and "lengths" are those of xs alone.
 
 Where targets are missing inside a row, "mask" says which ones there are: bool, of the shape of the targets without
 their features, [T, B] (or [B] with at="last"). A target whose mask is False counts nothing, and neither does the output
@@ -28,7 +29,7 @@ import numpy as np
 import optax
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_outputs, valid_steps
+from jaxrnn.arguments import at_least_float32, checked_outputs, valid_steps
 from jaxrnn.gradients.masks import zero_unless
 from jaxrnn.models.last import at_last_step
 
@@ -87,9 +88,9 @@ def binary_cross_entropy(ys: jax.Array, batch: Batch, *, at: At = "steps", over_
       A scalar.
 
     Raises:
-      ValueError, TypeError: shapes or types do not fit, and which.
+      ValueError, TypeError: shapes or types do not fit, and which; targets in NumPy are no probabilities.
     """
-    return _loss(optax.sigmoid_binary_cross_entropy, ys, batch, at, over_time)
+    return _loss(optax.sigmoid_binary_cross_entropy, ys, batch, at, over_time, within=(0, 1))
 
 
 def mean_squared_error(ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean") -> jax.Array:
@@ -157,9 +158,9 @@ def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps") -> jax.Array:
 
     def correct(logits: jax.Array, targets: jax.Array) -> jax.Array:
         right = (jnp.argmax(logits, -1).astype(targets.dtype) == targets) & jnp.isfinite(logits).all(-1)
-        return right.astype(jnp.result_type(float))
+        return right.astype(logits.dtype)
 
-    return _loss(correct, ys, batch, at, "mean", classes=True)
+    return _loss(correct, ys, batch, at, "mean", classes=True, dtype=jnp.result_type(float))
 
 
 def _loss(
@@ -170,58 +171,73 @@ def _loss(
     over_time: str,
     *,
     classes: bool = False,
+    within: tuple[int, int] | None = None,
     per_target: int = 1,
+    dtype: Any = None,
 ) -> jax.Array:
-    """The reduction that all losses share.
+    """The reduction that all losses share, in float32 at least.
 
-    `classes`: targets are integers and have no feature axis; `per_target`: outputs for each feature of the targets.
+    `classes`: targets are integers and have no feature axis; `within`: the least and the largest that other targets may
+    be; `per_target`: outputs for each feature of the targets; `dtype`: of the result, None for that of ys.
     """
     checks.one_of("at", at, ("steps", "last"))
     checks.one_of("over_time", over_time, ("mean", "sum"))
     checks.entry("batch", batch, "targets")
     ys, targets = checked_outputs(ys, 1 + classes), checks.array('batch["targets"]', batch["targets"])
-    lengths, mask = batch.get("lengths"), batch.get("mask")
+    (name, lengths), mask = _lengths(batch), batch.get("mask")
     if ys.shape[-1] % per_target:
         raise ValueError(f"ys: expected {per_target} outputs, one a quantile, a feature, got {checks.short(ys)}")
     if classes and not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f'batch["targets"]: expected integer classes, got {checks.short(targets)}')
-    if classes and isinstance(batch["targets"], np.ndarray) and lengths is None and mask is None:
-        low, high = np.min(batch["targets"], initial=0), np.max(batch["targets"], initial=0)
-        if low < 0 or high >= ys.shape[-1]:
-            raise ValueError(
-                f'batch["targets"]: expected classes from 0 to {ys.shape[-1] - 1}, got values from {low} to {high}'
-            )
+    allowed = (0, ys.shape[-1] - 1) if classes else within
+    if allowed and isinstance(batch["targets"], np.ndarray) and lengths is None and mask is None:
+        _check_values(batch["targets"], *allowed, "classes" if classes else "numbers")
     if at == "last" and ys.ndim == targets.ndim + 1 + classes:
         ys = at_last_step(ys, lengths)
-    xs = batch.get("xs")
-    if at == "steps" and xs is not None and ys.shape[0] != np.shape(xs)[0]:
+    xs, own_steps = batch.get("xs"), name == "targets_lengths" or "previous" in batch
+    if at == "steps" and xs is not None and not own_steps and ys.shape[0] != np.shape(xs)[0]:
         raise ValueError(
             f'ys: expected an output for each of the T = {np.shape(xs)[0]} steps of batch["xs"] (at="last" is for a '
-            f"model that ends in last), got {checks.short(ys)}"
+            'model that ends in last, and targets with steps of their own come with "targets_lengths"), '
+            f"got {checks.short(ys)}"
         )
     expected = ys.shape[:-1] if classes else (*ys.shape[:-1], ys.shape[-1] // per_target)
     if targets.shape != expected:
         which = "one a row" if at == "last" else "one a step"
         raise ValueError(f'batch["targets"]: expected shape {expected}, {which}, got {checks.short(targets)}')
+    dtype, ys = ys.dtype if dtype is None else dtype, at_least_float32(ys)
     targets = targets if classes else targets.astype(ys.dtype)
-    counted = _counted(lengths, mask, at, ys)
-    if counted is None:
-        losses = pointwise(ys, targets)
-        return losses.sum(0).mean() if at == "steps" and over_time == "sum" else losses.mean()
+    counted = _counted(lengths, mask, at, ys, name)
     losses = pointwise(zero_unless(counted, ys), zero_unless(counted, targets))
-    losses = zero_unless(counted, losses.reshape(*counted.shape, -1).mean(-1))
+    if counted is not None:
+        losses = zero_unless(counted, losses.reshape(*counted.shape, -1).mean(-1))
     if at == "steps" and over_time == "sum":
-        return losses.sum(0).mean()
-    return losses.sum() / jnp.maximum(counted.sum(), 1).astype(losses.dtype)
+        return losses.sum(0).mean().astype(dtype)
+    if counted is None:
+        return losses.mean().astype(dtype)
+    return (losses.sum() / jnp.maximum(counted.sum(), 1).astype(losses.dtype)).astype(dtype)
 
 
-def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array) -> jax.Array | None:
+def _lengths(batch: Batch) -> tuple[str, Any]:
+    """The lengths of the targets, and the entry that has them: their own, or those of xs."""
+    own = batch.get("targets_lengths")
+    return ("lengths", batch.get("lengths")) if own is None else ("targets_lengths", own)
+
+
+def _check_values(targets: np.ndarray, least: int, most: int, kind: str) -> None:
+    """Raises unless all targets lie within these bounds."""
+    low, high = np.min(targets, initial=least), np.max(targets, initial=least)
+    if not (low >= least and high <= most):  # NaN included
+        raise ValueError(f'batch["targets"]: expected {kind} from {least} to {most}, got values from {low} to {high}')
+
+
+def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array, name: str) -> jax.Array | None:
     """Which targets count, bool [T, *batch_shape], or [*batch_shape] with at="last"; None: all of them."""
     within = None
     if lengths is not None and at == "last":  # a row of length 0 has no last step
-        within = checks.array('batch["lengths"]', lengths) > 0
+        within = checks.array(f'batch["{name}"]', lengths) > 0
     elif lengths is not None:
-        within = valid_steps(lengths, ys.shape[0], ys.shape[1 : 1 + np.ndim(lengths)])
+        within = valid_steps(lengths, ys.shape[0], ys.shape[1 : 1 + np.ndim(lengths)], name=name)
     if mask is None:
         return within
     mask = checks.array('batch["mask"]', mask)

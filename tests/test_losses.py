@@ -379,3 +379,45 @@ def test_quantiles_may_be_traced_and_the_median_is_half_of_the_absolute_error(x6
     ys, targets = values(np.random.default_rng(0), T, B), values(np.random.default_rng(1), T, B)
     loss = jax.jit(lambda q: jr.quantile_loss(ys, {"targets": targets}, quantiles=q))
     close(loss(jnp.asarray([0.5])), 0.5 * np.abs(ys - targets).mean())
+
+
+@with_accuracy
+def test_targets_with_steps_of_their_own_have_their_own_lengths(name, x64):
+    """Those of xs say nothing of them, also where xs have as many steps."""
+    loss, one, draw = ALL[name]
+    ys, targets = drawn(name, T, B)
+    for S in (T, T + 3):
+        batch = {"xs": np.ones((S, B, 1)), "targets": targets, "lengths": np.full(B, 1), "targets_lengths": LENGTHS}
+        close(jax.jit(loss)(ys, batch), by_hand(one, ys, targets, LENGTHS, "mean"))
+    last = draw(np.random.default_rng(4), B)
+    want = np.mean([one(ys[n - 1, b], last[b]) for b, n in enumerate(LENGTHS) if n])
+    close(loss(ys, batch | {"targets": last}, at="last"), want)
+
+
+def test_an_encoder_decoders_targets_may_all_have_all_steps(x64):
+    ys, targets = drawn("cross_entropy", T, B)
+    batch = {"xs": np.ones((T + 3, B)), "previous": np.zeros((T, B), np.int32), "targets": targets}
+    close(jr.cross_entropy(ys, batch), by_hand(nll, ys, targets, [T] * B, "mean"))
+
+
+@every_loss
+@over_times
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_in_float16_sums_and_counts_may_be_larger_than_its_largest_number(name, over_time, with_lengths):
+    loss, steps, rows = LOSSES[name][0], 300, 300
+    ys, targets = drawn(name, steps, rows)
+    ys = (4.0 * ys).astype(np.float16)
+    batch = {"targets": targets if name == "cross_entropy" else targets.astype(np.float16)}
+    if with_lengths:
+        batch["lengths"] = np.full(rows, steps)
+    got = loss(ys, batch, over_time=over_time)
+    assert got.dtype == jnp.float16
+    wide = {entry: x.astype(np.float32) if x.dtype == np.float16 else x for entry, x in batch.items()}
+    close(got, loss(ys.astype(np.float32), wide, over_time=over_time), 1e-3)
+
+
+def test_accuracy_of_float16_counts_in_float32():
+    ys, targets = drawn("accuracy", 300, 300)
+    batch = {"targets": targets, "lengths": np.full(300, 300)}
+    want = by_hand(correct, ys.astype(np.float16), targets, [300] * 300, "mean")
+    close(jr.accuracy(ys.astype(np.float16), batch), want, 1e-6)

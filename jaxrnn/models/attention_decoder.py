@@ -55,10 +55,14 @@ class AttentionDecoder(Model):
         xs, memory = checks.array("xs", xs), self.memory
         if memory is None:
             raise ValueError("model: expected a memory to attend to, got none; see jr.attach and jr.encoder_decoder")
-        if xs.ndim < 2 or memory.values.shape[:-2] != xs.shape[1:-1]:
+        if xs.ndim < 2:
+            raise ValueError(f"xs: expected an array [T, ..., D], got {checks.short(xs)}")
+        batch_shape, found = xs.shape[1:-1], memory.values.shape
+        if found[:-2] != batch_shape:
+            shape = ", ".join(["S", *map(str, batch_shape), "M"])
             raise ValueError(
-                f"xs: expected an array [T, *{memory.values.shape[:-2]}, D], with the rows of the memory, "
-                f"got {checks.short(xs)}"
+                f"memory: expected values [{shape}], time first, with the rows of xs {checks.short(xs)}, "
+                f"got {[found[-2], *found[:-2], found[-1]]}"
             )
         own = params["attention"]
         keys = self.attention.keys(own, memory.values)

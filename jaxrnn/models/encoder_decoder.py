@@ -3,9 +3,12 @@
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.arguments import valid_steps
 from jaxrnn.models.attention_decoder import AttentionDecoder, attach
+from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.chain import Chain
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
@@ -18,10 +21,12 @@ class Pair(NamedTuple):
       source: [S, *batch_shape, ...], for the encoder.
       previous: [T, *batch_shape, ...], for the decoder: the target one step late, so that its output at step t is about
         the target at step t (teacher forcing).
+      lengths: of the targets, and so of `previous`, integers [*batch_shape]. None: all rows have T steps.
     """
 
     source: Any
     previous: Any
+    lengths: Any = None
 
 
 @pytree
@@ -48,7 +53,14 @@ class EncoderDecoder(Composite):
 
     def reads(self, batch: dict[str, Any]) -> Pair:
         checks.entry("batch", batch, "previous")
-        return Pair(batch["xs"], batch["previous"])
+        lengths = batch.get("targets_lengths")
+        if lengths is None and batch.get("lengths") is not None:  # which a loss would take for the targets'
+            entries = sorted(name for name, value in batch.items() if value is not None)
+            raise ValueError(
+                'batch: expected the entry "targets_lengths" beside "lengths", which are those of "xs", '
+                f"got a dict with {entries}"
+            )
+        return Pair(batch["xs"], batch["previous"], lengths)
 
     def encode(self, params: Params, source: Any, *, lengths: Any = None) -> Model:
         """The decoder, attached to what the encoder makes of a source; its parameters are params["decoder"]."""
@@ -56,7 +68,7 @@ class EncoderDecoder(Composite):
         return attach(self.decoder, values, lengths=lengths)
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
-        source, previous = _pair(xs)
+        source, previous, previous_lengths = _pair(xs)
         if call.resets is not None:
             raise ValueError(
                 "resets: expected None for an encoder-decoder, whose source is one sequence, "
@@ -74,40 +86,46 @@ class EncoderDecoder(Composite):
             _, values = self.encoder.run(params["encoder"], None, source, call.of("encoder", k_encoder))
         with checks.within("decoder"):
             decoder = attach(self.decoder, values, lengths=call.lengths)
-            return decoder.run(p_decoder, carry, previous, call.of("decoder", k_decoder)._replace(lengths=None))
+            own = call.of("decoder", k_decoder)._replace(lengths=previous_lengths)
+            return decoder.run(p_decoder, carry, previous, own)
 
 
 def _pair(xs: Any) -> Pair:
-    if not isinstance(xs, tuple) or len(xs) != 2:
-        raise TypeError(f"xs: expected a pair (source, previous), got {checks.short(xs)}")
-    return Pair(checks.array("xs[0]", xs[0]), checks.array("xs[1]", xs[1]))
+    if not isinstance(xs, tuple) or len(xs) not in (2, 3):
+        raise TypeError(f"xs: expected a pair (source, previous), and lengths of previous, got {checks.short(xs)}")
+    source, previous, lengths = Pair(checks.array("xs[0]", xs[0]), checks.array("xs[1]", xs[1]), *xs[2:])
+    if lengths is not None:  # checked before the encoder runs
+        valid_steps(lengths, len(previous), previous.shape[1 : 1 + np.ndim(lengths)], name="xs[2]")
+    return Pair(source, previous, lengths)
 
 
 def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
     """A sequence into another of another length: the decoder attends to the encoder's outputs.
 
-    `apply` takes a pair of sequences as xs, (source, previous), and `lengths` of the source; the decoder reads
-    `previous` [T, *batch_shape, ...], the target one step late, whatever its length: what comes after a target's end
-    changes nothing before it, and is the loss's business. In a batch of data the two are "xs" and "previous".
+    `apply` takes a pair of sequences as xs, (source, previous), or a triple with the lengths of `previous`, and
+    `lengths` of the source. The decoder reads `previous` [T, *batch_shape, ...], the target one step late; its padding
+    reaches nothing, as that of the source. In a batch of data the three are "xs", "previous" and "targets_lengths",
+    which the losses read, too; the source's are "lengths", and a batch with these must have both.
 
     To decode step by step, `attached = model.encode(params, source, lengths=lengths)` is a model for `jr.generate` and
     `jr.beam_search`, with the parameters params["decoder"].
 
     Args:
       encoder: its outputs, [S, *batch_shape, M], are what the decoder looks at.
-      decoder: a model that reads forward, with a `jr.attention_decoder` in it.
+      decoder: a model that reads forward and has an output at each step, with a `jr.attention_decoder` in it.
 
     Returns:
       A Model with the parameters {"encoder", "decoder"} and the carry of the decoder.
 
     Raises:
-      ValueError, TypeError: something is no model, the encoder has no output at each step, or the features do not fit.
+      ValueError, TypeError: something is no model, one of them has no output at each step, the decoder reads backward,
+        and so the answers, or the features do not fit.
 
     References:
       Sutskever et al. 2014, arXiv:1409.3215; Bahdanau et al. 2015, arXiv:1409.0473.
     """
     checks.instance("encoder", encoder, Model, "put cells into jr.stack([cell, ...])")
-    checks.instance("decoder", decoder, Model, "put cells into jr.stack([cell, ...])")
+    checked_causal("decoder", decoder)
     if not encoder.keeps_time:
         raise ValueError(f"encoder: expected one with an output at each step, got {encoder!r}, which ends in last")
     for layer in jax.tree.leaves(decoder, is_leaf=lambda part: isinstance(part, AttentionDecoder)):
@@ -120,7 +138,13 @@ def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
 
 
 def attention_weights(
-    model: EncoderDecoder, params: Params, source: Any, previous: Any, *, lengths: Any = None
+    model: EncoderDecoder,
+    params: Params,
+    source: Any,
+    previous: Any,
+    *,
+    lengths: Any = None,
+    targets_lengths: Any = None,
 ) -> jax.Array:
     """How much the decoder looks at each step of the source while it reads the steps of `previous`.
 
@@ -130,9 +154,10 @@ def attention_weights(
       source: [S, *batch_shape, ...].
       previous: [T, *batch_shape, ...].
       lengths: of the source, integers [*batch_shape]; None: all rows have S steps.
+      targets_lengths: of `previous`, integers [*batch_shape]; None: all rows have T steps.
 
     Returns:
-      The weights [T, *batch_shape, S], which sum to 1 over the last axis; zero past a source's length.
+      The weights [T, *batch_shape, S], which sum to 1 over the last axis; zero past a length.
 
     Raises:
       ValueError, TypeError: an argument does not fit, and which.
@@ -143,6 +168,6 @@ def attention_weights(
     for i, part in enumerate(models):
         own = p[str(i)] if isinstance(decoder, Chain) else p
         if isinstance(part, AttentionDecoder):
-            return part.attending(own, None, xs, Call())[2]
-        _, xs = part.apply(own, xs)
+            return part.attending(own, None, xs, Call(targets_lengths))[2]
+        _, xs = part.apply(own, xs, lengths=targets_lengths)
     raise ValueError("model: expected a decoder that is a chain with an attention_decoder in it, got another")

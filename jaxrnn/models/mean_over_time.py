@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.arguments import valid_steps
+from jaxrnn.arguments import at_least_float32, valid_steps
 from jaxrnn.gradients.masks import zero_unless
 from jaxrnn.models.pooling import Pooling
 from jaxrnn.types import pytree
@@ -22,9 +22,9 @@ class MeanOverTime(Pooling):
         if lengths is None:
             return xs.mean(0)
         valid = valid_steps(lengths, xs.shape[0], xs.shape[1 : 1 + np.ndim(lengths)])
-        total = zero_unless(valid, xs).sum(0)
-        steps = jnp.maximum(valid.sum(0), 1).astype(xs.dtype)
-        return total / steps.reshape(steps.shape + (1,) * (total.ndim - steps.ndim))
+        total = at_least_float32(zero_unless(valid, xs)).sum(0)
+        steps = jnp.maximum(valid.sum(0), 1).astype(total.dtype)
+        return (total / steps.reshape(steps.shape + (1,) * (total.ndim - steps.ndim))).astype(xs.dtype)
 
 
 def mean_over_time() -> MeanOverTime:

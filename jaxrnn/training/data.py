@@ -16,8 +16,8 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
     """A dict of arrays that hold all rows, and which of each array's axes counts the rows.
 
     Sequences are [T, N, ...] and have their rows on axis 1; the rest are [N, ...]. "xs" says what T and N are: an
-    array whose second axis is N is a sequence if its first is T, or is not N. With "targets_lengths", "targets" are
-    sequences [L, N] of any L.
+    array whose second axis is N is a sequence if its first is T, or is not N. "previous" is one of any L, and so are
+    "targets" where there are "targets_lengths" or "previous".
 
     Raises:
       ValueError, TypeError: there are no "xs", no row, an array without rows, or lengths or resets that do not fit.
@@ -29,7 +29,9 @@ def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, 
 def row_axes(name: str, arrays: Batch) -> dict[str, int]:
     """Which of each array's axes counts the rows."""
     T, N = arrays["xs"].shape[:2]
-    axes, sequences = {}, {"xs", "resets", "mask"} | ({"targets"} if "targets_lengths" in arrays else set())
+    axes, sequences = {}, {"xs", "resets", "mask", "previous"}
+    if "targets_lengths" in arrays or "previous" in arrays:
+        sequences.add("targets")
     for entry, x in arrays.items():
         if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in sequences:
             raise ValueError(

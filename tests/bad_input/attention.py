@@ -62,7 +62,11 @@ def _attach():
     unattached = lambda: LAYER.apply(params, XS)  # noqa: E731
     yield Case("attention_decoder.apply-unattached", unattached, ValueError, "model", "memory", "none")
     rows = lambda: attached.apply(params, ones(T, B + 1, D))  # noqa: E731
-    yield Case("attention_decoder.apply-rows", rows, ValueError, "xs", f"({B},)", f"[{T}, {B + 1}, {D}]")
+    yield Case("attention_decoder.apply-rows", rows, ValueError, "memory", f"[S, {B + 1}, M]", f"[{S}, {B}, {M}]")
+    batch_first = lambda: jr.attach(LAYER, np.moveaxis(MEMORY, 0, 1)).apply(params, XS)  # noqa: E731
+    yield Case("attach-batch-first", batch_first, ValueError, "memory", f"[S, {B}, M], time first", f"[{B}, {S}, {M}]")
+    vector = lambda: attached.apply(params, ones(T))  # noqa: E731
+    yield Case("attention_decoder.apply-vector", vector, ValueError, "xs", "[T, ..., D]", f"float32[{T}]")
     for attend, cell in (("after", jr.gru(D, H)), ("before", jr.gru(D + M, H))):
         layer = jr.attach(jr.attention_decoder(cell, DOT, attend=attend), MEMORY)
         call = lambda layer=layer: layer.apply(drawn(layer), ones(T, B, D + 1))  # noqa: E731
@@ -73,7 +77,11 @@ def _encoder_decoder():
     build = jr.encoder_decoder
     short = jr.chain(ENCODER, jr.last())
     wide = jr.stack([jr.gru(D, M + 1)])
+    both = jr.chain(jr.bidirectional(jr.gru(D, 2), jr.gru(D, D - 2)), LAYER)
+    ends = jr.chain(LAYER, jr.last())
     yield from [
+        Case("encoder_decoder-backward", lambda: build(ENCODER, both), ValueError, "decoder", "forward", "Chain"),
+        Case("encoder_decoder-last", lambda: build(ENCODER, ends), ValueError, "decoder", "each step", "last"),
         Case("encoder-cell", lambda: build(jr.gru(D, M), DECODER), TypeError, "encoder", "Model", "GRU"),
         Case("decoder-cell", lambda: build(ENCODER, jr.gru(D, M)), TypeError, "decoder", "Model", "GRU"),
         Case("encoder-last", lambda: build(short, DECODER), ValueError, "encoder", "each step", "last"),
@@ -87,15 +95,20 @@ def _encoder_decoder():
         return Case(f"encoder_decoder.apply-{what}", call, error, argument, expected, got)
 
     yield case("one", TypeError, "xs", "a pair (source, previous)", "int32[4, 2]", xs=SOURCE)
-    yield case("three", TypeError, "xs", "a pair (source, previous)", "tuple of 3", xs=(SOURCE, PREVIOUS, PREVIOUS))
+    yield case("four", TypeError, "xs", "a pair (source, previous)", "tuple of 4", xs=(SOURCE, PREVIOUS, None, None))
+    long = (SOURCE, PREVIOUS, [1, T + 1])
+    yield case("own-lengths", ValueError, "xs[2]", f"T = {T}", f"{T + 1}", xs=long)
     yield case("rows", ValueError, "xs", f"source, int32[{S}, {B}]", f"[{T}, 1]", xs=(SOURCE, PREVIOUS[:, 1:]))
     yield case("none", TypeError, "xs[1]", "array", "None", xs=(SOURCE, None))
     yield case("lengths", ValueError, "lengths", f"T = {S}", f"{S + 1}", lengths=[1, S + 1])
     yield case("resets", ValueError, "resets", "one sequence", "bool[4, 2]", resets=np.ones((S, B), bool))
     carry = ones(B, H)
     yield case("carry", ValueError, "carry", "tuple of 3", f"float32[{B}, {H}]", carry=carry)
-    batch = {"xs": SOURCE}
-    yield Case("encoder_decoder.reads", lambda: MODEL.reads(batch), ValueError, "batch", '"previous"', "['xs']")
+    alone = {"xs": SOURCE}
+    yield Case("encoder_decoder.reads", lambda: MODEL.reads(alone), ValueError, "batch", '"previous"', "['xs']")
+    batch = {"xs": SOURCE, "previous": PREVIOUS, "lengths": [1, 2]}
+    own = lambda: MODEL.reads(batch)  # noqa: E731
+    yield Case("encoder_decoder.reads-lengths", own, ValueError, "batch", '"targets_lengths"', "'previous', 'xs'")
     weights = lambda: jr.attention_weights(DECODER, params, SOURCE, PREVIOUS)  # noqa: E731
     yield Case("attention_weights-model", weights, TypeError, "model", "EncoderDecoder", "Chain")
 

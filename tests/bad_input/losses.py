@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 import jaxrnn as jr
-from tests.bad_input.case import B, Case, O, T, each, ones
+from tests.bad_input.case import B, Case, D, O, T, each, ones
 
 YS, VALUES, CLASSES = ones(T, B, O), ones(T, B, O), np.zeros((T, B), np.int32)
 REGRESSIONS = {
@@ -39,6 +39,9 @@ def _of_all(name, loss, targets):
     yield case("mask-integers", TypeError, MASK, "booleans", "int32", mask=np.ones((T, B), np.int32))
     yield case("mask-string", TypeError, MASK, "array", "'gap'", mask="gap")
     yield case("lengths-long", ValueError, "lengths", f"T = {T}", f"1 to {T + 1}", lengths=np.array([1, T + 1]))
+    own = {"targets_lengths": np.array([1, T + 1])}
+    yield case("targets_lengths-long", ValueError, "targets_lengths", f"T = {T}", f"1 to {T + 1}", **own)
+    yield case("steps", ValueError, "ys", '"targets_lengths"', f"[{T}, {B}, {O}]", xs=ones(T + 1, B, D))
     yield case("lengths-negative", ValueError, "lengths", f"T = {T}", "-1 to 1", lengths=np.array([-1, 1]))
     yield case("lengths-floats", TypeError, "lengths", "integers", "float32", lengths=ones(B))
     yield case("lengths-rows", ValueError, "lengths", f"({B},)", "[3]", lengths=np.ones(3, np.int32))
@@ -70,6 +73,13 @@ for name, loss in REGRESSIONS.items():
             f"[{T}, {B}]",
         )
     )
+for what, targets, got in (
+    ("large", 2 * VALUES, "2.0"),
+    ("negative", -VALUES, "-1.0"),
+    ("nan", np.nan * VALUES, "nan"),
+):
+    call = lambda targets=targets: jr.binary_cross_entropy(YS, {"targets": targets})  # noqa: E731
+    CASES.append(Case(f"binary_cross_entropy-targets-{what}", call, ValueError, TARGETS, "from 0 to 1", got))
 for name, loss in CLASSIFICATIONS.items():
     CASES += _of_all(name, loss, CLASSES)
     for what, targets, error, expected, got in (

@@ -1,13 +1,14 @@
 """The encoder-decoder against its parts, and the weights of its attention against plain NumPy loops."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import jaxrnn as jr
 from tests.helpers import assert_close
-from tests.models.oracles import B, drawn
+from tests.models.oracles import B, drawn, sequence, with_nan
 from tests.models.test_attention import LENGTHS, D, H, M, S, T, by_hand, decoder
 
 O, SYMBOLS = 7, 5
@@ -57,6 +58,93 @@ def test_the_weights_are_those_of_the_equations(model, x64):
     np.testing.assert_allclose(np.asarray(weights).sum(-1)[:, LENGTHS > 0], 1.0, rtol=1e-12)
 
 
+TARGETS_LENGTHS = np.array([T, 2, 3, 0], np.int32)
+
+
+def vectors(attend):
+    """A model of vectors, with a batch of rows whose padding is NaN."""
+    model = jr.encoder_decoder(
+        jr.stack([jr.gru(D, M)]), jr.chain(jr.dense(D, D), decoder("additive", attend), jr.dense(H + M, O))
+    )
+    source, previous = with_nan(sequence(S, B, D), LENGTHS), with_nan(sequence(T, B, D, seed=2), TARGETS_LENGTHS)
+    targets = np.random.default_rng(4).integers(0, O, (T, B)).astype(np.int32)
+    targets[np.arange(T)[:, None] >= TARGETS_LENGTHS] = -1
+    batch = {"xs": source, "previous": previous, "lengths": LENGTHS}
+    return model, batch | {"targets": targets, "targets_lengths": TARGETS_LENGTHS}
+
+
+@pytest.mark.parametrize("attend", ["after", "before"])
+def test_the_padding_of_what_the_decoder_reads_reaches_nothing(attend, x64):
+    """The loss and its gradient are those of the rows one by one, without padding."""
+    model, batch = vectors(attend)
+
+    def rows(params):
+        losses = []
+        for b in range(B):
+            source, previous = batch["xs"][: LENGTHS[b], b], batch["previous"][: TARGETS_LENGTHS[b], b]
+            if len(previous) and len(source):
+                _, ys = model.apply(params, (source, previous))
+            elif len(previous):  # what it looks at is nothing
+                nothing = np.zeros((1, D))
+                _, ys = model.apply(params, (nothing, previous), lengths=0)
+            else:
+                continue
+            picked = batch["targets"][: len(previous), b]
+            losses.append(-jax.nn.log_softmax(ys)[np.arange(len(picked)), picked])
+        return jnp.concatenate(losses).mean()
+
+    def whole(params):
+        options = {"lengths": batch["lengths"], "key": jax.random.key(0)}
+        return jr.cross_entropy(model.apply(params, model.reads(batch), **options)[1], batch)
+
+    params = jax.tree.map(jnp.asarray, drawn(model))
+    assert_close(jax.value_and_grad(whole)(params), jax.value_and_grad(rows)(params), 1e-10)
+    found = jr.evaluate(model, params, jr.cross_entropy, batch, batch_size=3)["loss"]
+    halves = [jr.evaluate(model, params, jr.cross_entropy, {name: x[..., i] if x.ndim == 1 else x[:, i]
+              for name, x in batch.items()})["loss"] for i in (slice(0, 3), slice(3, 4))]  # fmt: skip
+    np.testing.assert_allclose(found, 0.75 * halves[0] + 0.25 * halves[1], rtol=1e-10)
+    report = jr.check_gradients(model, params, jax.tree.map(np.nan_to_num, model.reads(batch)), lengths=LENGTHS)
+    assert report.ok, str(report)
+
+
+def test_a_row_of_the_decoder_ends_at_its_own_length(x64):
+    """Its carry is held there, and it looks at nothing any more."""
+    model, batch = vectors("after")
+    params, xs = drawn(model), model.reads(batch)
+    carry, _ = model.apply(params, xs, lengths=LENGTHS)
+    weights = jr.attention_weights(model, params, *xs[:2], lengths=LENGTHS, targets_lengths=TARGETS_LENGTHS)
+    whole = jr.attention_weights(model, params, xs.source, np.nan_to_num(xs.previous), lengths=LENGTHS)
+    valid = np.arange(T)[:, None] < TARGETS_LENGTHS
+    assert_close(weights, np.where(valid[..., None], whole, 0.0), 1e-10)
+    for b, n in enumerate(TARGETS_LENGTHS):
+        if n:
+            short = xs._replace(previous=xs.previous[:n], lengths=np.minimum(TARGETS_LENGTHS, n))
+            cut, _ = model.apply(params, short, lengths=LENGTHS)
+            assert_close(jax.tree.map(lambda x, b=b: x[b], carry), jax.tree.map(lambda x, b=b: x[b], cut), 1e-10)
+
+
+def test_a_batch_norm_in_the_decoder_counts_valid_steps_only(x64):
+    decoded = jr.chain(jr.batch_norm(D), decoder("additive", "after"))
+    model, batch = jr.encoder_decoder(jr.stack([jr.gru(D, M)]), decoded), vectors("after")[1]
+    found = jr.calibrate(model, drawn(model), batch)["decoder"]["0"]["statistics"]
+    values = batch["previous"][np.arange(T)[:, None] < TARGETS_LENGTHS]
+    assert_close(found, {"mean": values.mean(0), "variance": values.var(0)}, 1e-10)
+
+
+def test_a_decoder_may_read_its_own_outputs_while_it_is_trained(x64):
+    """At rate 1 the decoder reads what it would choose, as in greedy decoding."""
+    choose = lambda y, x: jnp.argmax(y, -1).astype(x.dtype)  # noqa: E731
+    plain = jr.chain(jr.embed(O, D), decoder("additive", "after"), jr.dense(H + M, O))
+    encoder = jr.stack([jr.gru(D, M)])
+    model = jr.encoder_decoder(encoder, jr.scheduled_sampling(plain, 1.0, feedback=choose))
+    params, source = drawn(model), sequence(S, B, D)
+    previous = np.random.default_rng(0).integers(0, O, (T, B)).astype(np.int32)
+    _, ys = model.apply(params, (source, previous), key=jax.random.key(0))
+    attached = jr.encoder_decoder(encoder, plain).encode(params, source)
+    _, written = jr.generate(attached, params["decoder"], previous[:1], T)
+    np.testing.assert_array_equal(np.argmax(ys, -1), written)
+
+
 def test_it_learns_to_write_backwards():
     """Sequences of symbols, reversed: what cannot be done without looking back."""
     rng = np.random.default_rng(0)
@@ -72,13 +160,11 @@ def test_it_learns_to_write_backwards():
         ),
     )
 
-    def loss(ys, batch):
-        return jr.cross_entropy(ys, {"targets": batch["targets"]})
-
     with jax.numpy_dtype_promotion("standard"):
         result = jr.fit(
-            model, loss, optax.adam(2e-2), data, key=jax.random.key(0), steps=300, batch_size=64, progress=False
-        )
+            model, jr.cross_entropy, optax.adam(2e-2), data, key=jax.random.key(0), steps=300, batch_size=64,
+            progress=False,
+        )  # fmt: skip
     assert result.history.train["loss"][-20:].mean() < 0.1 * np.log(SYMBOLS)
     attached = model.encode(result.params, rows[:, :50])
     _, written = jr.generate(attached, result.params["decoder"], np.zeros((1, 50), np.int32), 5)

@@ -54,3 +54,10 @@ def test_integers_have_a_mean_too():
     ys = MODEL.apply({}, xs, lengths=np.array([2, 4]))[1]
     assert ys.dtype == jnp.float32
     np.testing.assert_array_equal(ys, [1.0, 4.0])
+
+
+def test_in_float16_the_sum_may_be_larger_than_its_largest_number():
+    xs, lengths = np.full((900, 2, 1), 100.0, np.float16), np.array([900, 700])
+    ys = MODEL.apply({}, xs, lengths=lengths)[1]
+    assert ys.dtype == jnp.float16
+    np.testing.assert_array_equal(ys, 100.0)

@@ -31,6 +31,12 @@ def test_labels_that_come_with_their_lengths_are_sequences_of_any_length():
     assert axes(7, 7, targets=(7, 7), targets_lengths=(7,)) == {"xs": 1, "targets": 1, "targets_lengths": 0}
 
 
+def test_what_an_encoder_decoder_reads_and_writes_are_sequences_of_any_length():
+    for L in (3, 5, 7):
+        got = axes(5, 7, previous=(L, 7), targets=(L, 7))
+        assert got == {"xs": 1, "previous": 1, "targets": 1}
+
+
 def test_where_steps_and_rows_can_not_be_told_apart_that_is_an_error():
     with pytest.raises(ValueError, match=r"^data\['square'\]: expected T and N to differ"):
         axes(7, 7, square=(7, 7))

@@ -1,0 +1,21 @@
+"""Models that go on from step to step."""
+
+from typing import Any
+
+from jaxrnn import checks
+from jaxrnn.models.bidirectional import reads_backward
+from jaxrnn.types import Model
+
+
+def checked_causal(name: str, model: Any) -> Model:
+    """A model whose output at a step depends on no later one.
+
+    Raises:
+      ValueError, TypeError: it is no model, reads backward, or has no output at each step.
+    """
+    checks.instance(name, model, Model, "put cells into jr.stack([cell, ...])")
+    if reads_backward(model):
+        raise ValueError(f"{name}: expected one that reads forward, whose end need not be known, got {model!r}")
+    if not model.keeps_time:
+        raise ValueError(f"{name}: expected one with an output at each step, got {model!r}, which ends in last")
+    return model
