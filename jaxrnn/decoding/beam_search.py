@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.decoding.one_step import before_last, checked_model, checked_prompt, one_step
+from jaxrnn.decoding.one_step import before_last, check_symbol, checked_model, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -52,14 +52,14 @@ def beam_search(
       Beams. Where there are fewer sequences than `beam`, the rest has the score -inf.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit, and which; symbols of xs in NumPy or Python are out of range.
 
     References:
       Graves 2012, Sequence transduction with recurrent neural networks, arXiv:1211.3711; Sutskever et al. 2014,
       arXiv:1409.3215.
     """
     checked_model(model)
-    xs = checked_prompt(xs)
+    xs = checked_prompt(model, xs)
     checks.positive_int("steps", steps)
     checks.positive_int("beam", beam)
     stop = None if stop is None else checks.symbol("stop", stop)
@@ -96,6 +96,7 @@ def _beam_search(
         carry, x, scores, ended, lengths = state
         carry, logits = read(carry, x)
         O = logits.shape[-1]
+        check_symbol("stop", stop, O)
         logs = jax.nn.log_softmax(logits.astype(scores.dtype))
         if stop is not None:
             only_stop = jnp.where(jnp.arange(O) == stop, 0.0, -jnp.inf).astype(logs.dtype)

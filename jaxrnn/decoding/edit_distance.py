@@ -24,7 +24,8 @@ def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
 
     Args:
       a, b: integers [L, B] and [M, B]: strings, time first as all sequences; B any axes or none.
-      a_lengths, b_lengths: integers [B], how many symbols each string has; what lies past them counts nothing.
+      a_lengths, b_lengths: integers [B], how many symbols each string has; what lies past them counts nothing. JAX
+        arrays, whose values can't be looked at while tracing, are clipped to 0 ... L and 0 ... M.
 
     Returns:
       int32 [B].
@@ -54,7 +55,7 @@ def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
         return jnp.where(valid[None], inserted, d), None
 
     d, _ = jax.lax.scan(read, start, (a, in_a))
-    at = checks.array("b_lengths", b_lengths).astype(jnp.int32)
+    at = jnp.clip(checks.array("b_lengths", b_lengths).astype(jnp.int32), 0, M)
     return jnp.take_along_axis(d, at[None], axis=0)[0]
 
 

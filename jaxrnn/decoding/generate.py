@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.decoding.one_step import before_last, checked_model, checked_prompt, one_step
+from jaxrnn.arguments import at_least_float32
+from jaxrnn.decoding.one_step import before_last, check_symbol, checked_model, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -35,8 +36,8 @@ def generate(
       steps: how many symbols to choose.
       carry: the state before xs; None for the model's initial carry.
       key: draws the symbols. None: the most probable one at each step.
-      temperature: above 0; below 1 probable symbols become more probable still. It may be traced.
-      top_k: draw among the k most probable symbols only. None: among all.
+      temperature: above 0; below 1 probable symbols become more probable still. It may be traced. Needs a key.
+      top_k: draw among the k most probable symbols only. None: among all. Needs a key.
       stop: the symbol that ends a row, once it is chosen (it may be in xs); what follows is filled with it. None: no
         symbol does.
 
@@ -45,15 +46,17 @@ def generate(
       `generate(model, params, symbols[-1:], more, carry=carry)` goes on.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit, and which; symbols of xs in NumPy or Python are out of range.
     """
     checked_model(model)
-    xs = checked_prompt(xs)
+    xs = checked_prompt(model, xs)
     checks.positive_int("steps", steps)
     key = None if key is None else checks.key("key", key)
     temperature = checks.above("temperature", temperature, 0.0)
     top_k = None if top_k is None else checks.positive_int("top_k", top_k)
     stop = None if stop is None else checks.symbol("stop", stop)
+    if key is None and not (top_k is None and isinstance(temperature, float) and temperature == 1.0):
+        raise ValueError("key: expected a random key with temperature or top_k, which need something drawn, got None")
     return _generate(model, params, xs, carry, key, temperature, steps, top_k, stop)
 
 
@@ -74,6 +77,10 @@ def _generate(
     def step(state: Any, key: jax.Array | None) -> tuple[Any, jax.Array]:
         carry, x, ended = state
         carry, logits = one_step(model, params, carry, x)
+        O = logits.shape[-1]
+        check_symbol("stop", stop, O)
+        if top_k is not None and top_k > O:
+            raise ValueError(f"top_k: expected at most the O = {O} symbols of the model, got {top_k}")
         chosen = _choose(logits, key, temperature, top_k).astype(x.dtype)
         if stop is not None:
             chosen = jnp.where(ended, stop, chosen)
@@ -90,8 +97,9 @@ def _choose(logits: jax.Array, key: jax.Array | None, temperature: Any, top_k: i
     """A symbol for each row of logits [..., O]."""
     if key is None:
         return jnp.argmax(logits, -1)
+    logits = at_least_float32(logits)  # the noise is drawn in their dtype
     if top_k is None:
         return jax.random.categorical(key, logits / temperature)
-    best, symbols = jax.lax.top_k(logits, min(top_k, logits.shape[-1]))
+    best, symbols = jax.lax.top_k(logits, top_k)
     drawn = jax.random.categorical(key, best / temperature)
     return jnp.take_along_axis(symbols, drawn[..., None], -1)[..., 0]

@@ -4,24 +4,31 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.models.bidirectional import reads_backward
+from jaxrnn.arguments import in_numpy
+from jaxrnn.models.causal import checked_causal
+from jaxrnn.models.chain import Chain
+from jaxrnn.models.embed import Embed
+from jaxrnn.models.encoder_decoder import EncoderDecoder
+from jaxrnn.models.tied import Tied
+from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Model, Params, Tree
 
 
 def checked_model(model: Any) -> Model:
-    """A model that can go on from step to step.
+    """A model of one sequence that can go on from step to step.
 
     Raises:
-      ValueError, TypeError: it is no model, reads backward, or has no output at each step.
+      ValueError, TypeError: it is no model, reads backward or two sequences, or has no output at each step.
     """
-    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
-    if reads_backward(model):
-        raise ValueError(f"model: expected one that reads forward, whose end need not be known, got {model!r}")
-    if not model.keeps_time:
-        raise ValueError(f"model: expected one with an output at each step, got {model!r}, which ends in last")
-    return model
+    if isinstance(model, EncoderDecoder):
+        raise TypeError(
+            "model: expected one that reads one sequence, such as model.encode(params, source) or a decoder, got "
+            f"{checks.short(model)}"
+        )
+    return checked_causal("model", model)
 
 
 def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[Tree, Any]:
@@ -30,14 +37,31 @@ def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[T
     return carry, ys[0]
 
 
-def checked_prompt(xs: Any) -> jax.Array:
-    """Symbols [T, *batch_shape], of which there is at least one."""
-    xs = checks.array("xs", xs)
+def checked_prompt(model: Model, xs: Any) -> jax.Array:
+    """At least one symbol, [T, *batch_shape]; in NumPy or Python only such as the model reads."""
+    given, xs = xs, checks.array("xs", xs)
     if xs.ndim < 1 or xs.shape[0] < 1:
         raise ValueError(f"xs: expected an array [T, ...] of at least one symbol, got {checks.short(xs)}")
     if not jnp.issubdtype(xs.dtype, jnp.integer):
         raise TypeError(f"xs: expected integer symbols, got {checks.short(xs)}")
+    symbols = _symbols(model)
+    if symbols is not None and in_numpy(given) and xs.size and (np.min(given) < 0 or np.max(given) >= symbols):
+        got = f"{np.min(given)} to {np.max(given)}"
+        raise ValueError(f"xs: expected symbols from 0 to {symbols - 1}, got values from {got}")
     return xs
+
+
+def check_symbol(name: str, symbol: int | None, O: int) -> None:
+    """Raises if it is none of the O symbols that a model chooses from; None passes."""
+    if symbol is not None and symbol >= O:
+        raise ValueError(f"{name}: expected a symbol from 0 to {O - 1}, got {symbol}")
+
+
+def _symbols(model: Any) -> int | None:
+    """How many symbols a model reads; None if that can't be told."""
+    if isinstance(model, (Embed, Tied)):
+        return model.symbols
+    return _symbols(model.parts[0]) if isinstance(model, (Chain, Wrapper)) else None
 
 
 def before_last(model: Model, params: Params, carry: Tree, xs: jax.Array) -> Tree:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_sequence
-from jaxrnn.decoding.feedback import Feedback, fed_back
+from jaxrnn.decoding.feedback import Feedback, checked_feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model, one_step
 from jaxrnn.types import Model, Params, Tree
 
@@ -52,7 +52,7 @@ def rollout(
     checks.positive_int("steps", steps)
     xs = checked_sequence(xs)
     if feedback is not None:
-        checks.callable_("feedback", feedback)
+        checked_feedback(feedback, *(("y",) if inputs is None else ("y", "inputs[k]")))
     _, ys = jax.eval_shape(lambda params, xs, carry: model.apply(params, xs, carry=carry), params, xs, carry)
     if inputs is not None:
         inputs = checks.array("inputs", inputs)

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_resets, valid_steps
-from jaxrnn.decoding.feedback import Feedback, fed_back
+from jaxrnn.arguments import at_least_float32, checked_resets, valid_steps
+from jaxrnn.decoding.feedback import Feedback, checked_feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model
 from jaxrnn.gradients.masks import select
+from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
 
@@ -34,7 +35,7 @@ class ScheduledSampling(Wrapper):
         before = jnp.zeros(read.shape[1:], read.dtype)
         jax.eval_shape(lambda y, xs: fed_back(self.feedback, xs[0], y, xs[0]), before, xs)
         coins_key, key = jax.random.split(call.key)
-        rate = jnp.asarray(self.rate)
+        rate = at_least_float32(jnp.asarray(self.rate))  # the coins are drawn in its dtype
         if rate.shape not in ((), (T,)):
             raise ValueError(f"rate: expected a number or one for each of the T = {T} steps, got {checks.short(rate)}")
         rate = rate.reshape(rate.shape + (1,) * (len(batch_shape) + 1 - rate.ndim))
@@ -82,7 +83,8 @@ def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = N
             return jr.make_train_step(jr.scheduled_sampling(model, rate), loss, optimizer)(state, batch)
 
     Args:
-      model: a Model that reads forward and has an output at each step.
+      model: a Model that reads forward and has an output at each step, without a `batch_norm` in it, as its statistics
+        in training would be those of single steps. Of a `jr.encoder_decoder` wrap the decoder.
       rate: the probability of reading the own output, in [0, 1]; or one for each step, [T].
       feedback: makes an input [*batch_shape, D] of (y[t-1], x[t]), an output [*batch_shape, O] and the input in whose
         place it will stand (for what in it is known: the calendar, a control). None: y[t-1] itself, whose features must
@@ -98,9 +100,14 @@ def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = N
       Bengio et al. 2015, Scheduled sampling for sequence prediction with recurrent neural networks, arXiv:1506.03099.
     """
     checked_model(model)
+    if any(True for _ in batch_norms(model)):
+        raise ValueError(
+            "model: expected one without batch_norm, whose statistics would be those of single steps in training and "
+            f"of sequences in evaluation, got {checks.short(model)}"
+        )
     D, O = model.features
     if feedback is not None:
-        checks.callable_("feedback", feedback)
+        checked_feedback(feedback, "y[t-1]", "x[t]")
     elif D is not None and O is not None and D != O:
         raise ValueError(f"feedback: expected a function that makes {D} input features of {O} outputs, got None")
     return ScheduledSampling(model, checks.probabilities("rate", rate), feedback)

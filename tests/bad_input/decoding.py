@@ -26,6 +26,9 @@ def _of_models(name, call):
     inside = jr.chain(BACKWARD, jr.dense(2 * H, D))
     yield Case(f"{name}-backward-inside", lambda: call(inside), ValueError, "model", "forward", "Chain")
     yield Case(f"{name}-last", lambda: call(SHORT), ValueError, "model", "each step", "last")
+    layer = jr.attention_decoder(jr.gru(D, H), jr.dot_attention(H, H))
+    pair = jr.encoder_decoder(jr.stack([jr.gru(D, H)]), layer)
+    yield Case(f"{name}-pair", lambda: call(pair), TypeError, "model", "one sequence", "EncoderDecoder")
 
 
 def _of_rollout():
@@ -47,6 +50,10 @@ def _of_rollout():
     yield case("feedback-integers", TypeError, "feedback", "floating-point", "int32", feedback=integers)
     joined = lambda y, known: y + known  # noqa: E731
     yield case("inputs-alone", TypeError, "feedback", "function of y and inputs", "None", inputs=ones(STEPS, B, D))
+    of_y = lambda y: y  # noqa: E731
+    yield case("feedback-two", TypeError, "feedback", "of y", "(y, known)", feedback=joined)
+    one = {"feedback": of_y, "inputs": ones(STEPS, B, D)}
+    yield case("feedback-one", TypeError, "feedback", "of y and inputs[k]", "one of (y)", **one)
     wrong = {"feedback": joined, "error": ValueError, "argument": "inputs"}
     yield case("inputs-steps", expected=f"[{STEPS}, {B}, E]", got="[2,", inputs=ones(2, B, D), **wrong)
     yield case("inputs-rows", expected=f"[{STEPS}, {B}, E]", got=f"[{STEPS}, 1,", inputs=ones(STEPS, 1, D), **wrong)
@@ -60,6 +67,11 @@ def _of_scheduled_sampling():
     yield from each(name, "rate", lambda v: jr.scheduled_sampling(MODEL, v), ValueError, "[0, 1]", *rates)
     feedbacks = lambda v: jr.scheduled_sampling(MODEL, 0.5, feedback=v)  # noqa: E731
     yield from each(name, "feedback", feedbacks, TypeError, "function", 1, "argmax")
+    of_one = lambda: jr.scheduled_sampling(MODEL, 0.5, feedback=lambda y: y)  # noqa: E731
+    yield Case(f"{name}-feedback-one", of_one, TypeError, "feedback", "of y[t-1] and x[t]", "one of (y)")
+    normal = jr.chain(MODEL, jr.residual(jr.batch_norm(D)))
+    by_step = lambda: jr.scheduled_sampling(normal, 0.5)  # noqa: E731
+    yield Case(f"{name}-batch_norm", by_step, ValueError, "model", "without batch_norm", "Chain")
     misfit = lambda: jr.scheduled_sampling(OTHER, 0.5)  # noqa: E731
     yield Case(f"{name}-outputs-no-inputs", misfit, ValueError, "feedback", f"{D} input", "None")
 
@@ -82,6 +94,10 @@ WRITER = jr.chain(jr.embed(O, D), jr.stack([jr.gru(D, H)]), jr.dense(H, O))
 START = np.zeros((1, B), np.int32)
 
 
+def _chosen(y, x):
+    return jnp.argmax(y, -1).astype(x.dtype)
+
+
 def _of_symbols(name, search):
     """What `generate` and `beam_search` must refuse."""
 
@@ -91,6 +107,12 @@ def _of_symbols(name, search):
     yield from _of_models(name, run)
     yield from sizes(name, "steps", lambda v: run(steps=v))
     yield from [c for c in sizes(name, "stop", lambda v: run(stop=v)) if c.got not in ("None", "0")]
+    yield Case(f"{name}-stop-large", lambda: run(stop=99), ValueError, "stop", f"0 to {O - 1}", "99")
+    tied, wrapped = jr.tied(O, H, jr.stack([jr.gru(H, H)])), jr.scheduled_sampling(WRITER, 0.5, feedback=_chosen)
+    for what, model in (("", WRITER), ("-tied", tied), ("-wrapped", wrapped)):
+        large = lambda model=model: run(model, START + O)  # noqa: E731
+        yield Case(f"{name}-xs-large{what}", large, ValueError, "xs", f"0 to {O - 1}", f"{O} to {O}")
+    yield Case(f"{name}-xs-negative", lambda: run(xs=START - 1), ValueError, "xs", f"0 to {O - 1}", "-1 to -1")
     for what, error, expected, got, xs in (
         ("string", TypeError, "array", "'xs'", "xs"),
         ("floats", TypeError, "integer symbols", "float32", ones(1, B)),
@@ -112,6 +134,12 @@ def _of_generate():
         "generate", "temperature", lambda v: run(temperature=v), ValueError, "above 0", 0.0, -1.0, "1", np.inf, None
     )
     yield from [c for c in sizes("generate", "top_k", lambda v: run(top_k=v)) if c.got != "None"]
+    key = jax.random.key(0)
+    most = lambda: run(top_k=99, key=key)  # noqa: E731
+    yield Case("generate-top_k-large", most, ValueError, "top_k", f"O = {O}", "99")
+    for wrong in ({"temperature": 0.5}, {"top_k": 1}, {"temperature": jnp.float32(0.5)}):
+        alone = lambda wrong=wrong: run(**wrong)  # noqa: E731
+        yield Case(f"generate-undrawn-{wrong}", alone, ValueError, "key", "with temperature or top_k", "None")
 
 
 def _of_beam_search():

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -44,3 +45,13 @@ def test_it_is_that_of_the_recursion(symbols):
 def test_words(a, b, want):
     a, b = (np.array([ord(letter) for letter in word], np.int32) for word in (a, b))
     assert jr.edit_distance(a, len(a), b, len(b)) == want
+
+
+def test_lengths_on_the_device_are_clipped_to_what_there_is():
+    rng = np.random.default_rng(0)
+    (a, _), (b, _) = drawn(rng, L, 3), drawn(rng, M, 3)
+    for n, m in ((L + 9, M), (L, M + 1), (-1, M), (L, -3)):
+        lengths = jnp.full(B, n, jnp.int32), jnp.full(B, m, jnp.int32)
+        got = jr.edit_distance(a, lengths[0], b, lengths[1])
+        want = [distance(tuple(a[: np.clip(n, 0, L), i]), tuple(b[: np.clip(m, 0, M), i])) for i in range(B)]
+        np.testing.assert_array_equal(got, want)

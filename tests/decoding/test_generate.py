@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import jaxrnn as jr
+from jaxrnn.models.wrapper import Wrapper
+from jaxrnn.types import pytree
 from tests.helpers import assert_close
 from tests.models.oracles import drawn
 
@@ -78,6 +80,26 @@ def test_frequencies_of_sampled_symbols():
         found = np.bincount(np.asarray(symbols[0]), minlength=O) / rows
         np.testing.assert_allclose(found, p, atol=4 * np.sqrt(0.25 / rows))
         assert (found > 0).sum() <= (top_k or O)
+
+
+@pytest.mark.parametrize("top_k", [None, O])
+def test_frequencies_of_symbols_from_logits_of_half_precision(top_k):
+    """Gumbel noise in bfloat16 has so few values that the frequencies would be far off."""
+
+    @pytree
+    class Halved(Wrapper):
+        def run(self, params, carry, xs, call):
+            carry, ys = self.model.run(params, carry, xs, call)
+            return carry, ys.astype(jnp.bfloat16)
+
+    rows, logits = 20000, np.log(np.array([0.002, 0.008, 0.09, 0.2, 0.3, 0.4])).astype(np.float32)
+    model = Halved(jr.chain(jr.embed(O, O)))
+    params = {"0": {"w": np.tile(logits, (O, 1))}}
+    _, symbols = jr.generate(model, params, np.zeros((1, rows), np.int32), 1, key=jax.random.key(0), top_k=top_k)
+    p = np.exp(np.asarray(jnp.asarray(logits, jnp.bfloat16), np.float64))
+    p /= p.sum()
+    found = np.bincount(np.asarray(symbols[0]), minlength=O) / rows
+    np.testing.assert_array_less(np.abs(found - p), 5 * np.sqrt(p * (1 - p) / rows))
 
 
 def test_what_follows_the_stop_symbol_is_the_stop_symbol():

@@ -151,6 +151,14 @@ def test_the_rate_may_be_traced_and_swept():
         assert_close(ys, jitted(jr.scheduled_sampling(SAME, float(rate)))(params, xs)[1], 1e-5)
 
 
+def test_a_rate_in_half_precision_is_drawn_as_the_same_one_in_float32():
+    """The coins of bfloat16 have 8 bits."""
+    params, xs = drawn(SAME, dtype=np.float32), sequence(T, 50, D).astype(np.float32)
+    rate = jnp.asarray(0.0101, jnp.bfloat16)
+    got = jitted(jr.scheduled_sampling(SAME, rate))(params, xs)
+    assert_close(got, jitted(jr.scheduled_sampling(SAME, rate.astype(jnp.float32)))(params, xs), 1e-6)
+
+
 def test_symbols():
     model = jr.chain(jr.embed(5, H), jr.stack([jr.gru(H, H)]), jr.dense(H, 5))
     params = drawn(model, dtype=np.float32)
