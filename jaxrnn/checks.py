@@ -54,7 +54,7 @@ def levels(name: str, value: Any) -> Any:
 def entry(name: str, value: Any, key: str) -> None:
     """Raises ValueError unless `value` is a dict that has the entry."""
     if not isinstance(value, dict) or key not in value:
-        got = f"a dict with {sorted(map(str, value))}" if isinstance(value, dict) else short(value)
+        got = _entries(value) if isinstance(value, dict) else short(value)
         raise ValueError(f'{name}: expected a dict with the entry "{key}", got {got}')
 
 
@@ -197,7 +197,7 @@ def same_dtypes(name: str, value: Any, expected: Any) -> None:
 def same_entries(name: str, value: Any, expected: dict[str, Any]) -> None:
     """Raises unless `value` is a dict with the entries of `expected`."""
     if not isinstance(value, dict) or set(value) != set(expected):
-        got = f"a dict with {sorted(map(str, value))}" if isinstance(value, dict) else short(value)
+        got = _entries(value) if isinstance(value, dict) else short(value)
         raise ValueError(f"{name}: expected a dict with the entries {sorted(expected)}, got {got}")
 
 
@@ -271,11 +271,22 @@ def within(part: str) -> Iterator[None]:
 
 
 def short(value: Any) -> str:
-    """A value in an error message: arrays by dtype and shape, the rest by type and a short repr."""
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
+    """A value in an error message: arrays by dtype and shape, all else by type and a short repr."""
+    if _is_array(value):
         return f"{value.dtype}{list(value.shape)}"
-    if isinstance(value, tuple) and value:
+    if isinstance(value, dict) and any(map(_is_array, value.values())):
+        return _entries(value)
+    of_arrays = isinstance(value, list) and any(isinstance(x, dict) or _is_array(x) for x in value)
+    if of_arrays or (isinstance(value, tuple) and value):
         return f"{type(value).__name__} of {len(value)}: ({', '.join(map(short, value))})"[:120]
     text, kind = repr(value), type(value).__name__
     text = text if text.startswith(kind) else f"{kind} {text}"
     return text if len(text) <= 90 else text[:87] + "..."
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def _entries(value: dict[str, Any]) -> str:
+    return f"a dict with {sorted(map(str, value))}"

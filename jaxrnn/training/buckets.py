@@ -19,12 +19,13 @@ class Bucketed:
       sizes: how many rows each bucket has.
       padding: the share of steps that are padding, with each row once.
       run: how many batches of one shape come in a row (where an epoch has so many).
+      endless: whether the epochs never end.
     """
 
     def __init__(
         self, rows: Rows, buckets: list[np.ndarray], batch_size: int, run: int, seed: list[int], epochs: int | None
     ):
-        self.run = run
+        self.run, self.endless = run, epochs is None
         self.sizes = [len(bucket) for bucket in buckets]
         self._steps = [rows.steps(bucket, batch_size) for bucket in buckets]
         self.shapes = [(steps["xs"], batch_size) for steps in self._steps]
@@ -67,6 +68,7 @@ def bucketed(
     run: int = 10,
     epochs: int | None = None,
     own_lengths: Sequence[str] = (),
+    per_row: Sequence[str] = (),
 ) -> Bucketed:
     """Shuffled batches of rows of different lengths, in at most `buckets` shapes: each row is padded to its bucket.
 
@@ -82,6 +84,7 @@ def bucketed(
       run: batches of one shape in a row.
       epochs: how often each row comes. None: without end.
       own_lengths: entries that are sequences with lengths of their own; padded to the longest of the bucket.
+      per_row: entries with one array a row that is no sequence.
 
     Returns:
       An iterable of batches {"xs": [T, batch_size, ...], "lengths": [batch_size], ...} in NumPy, with `shapes`,
@@ -90,7 +93,7 @@ def bucketed(
     Raises:
       ValueError, TypeError: an argument does not fit, and which.
     """
-    found = checked_rows("rows", rows, own_lengths)
+    found = checked_rows("rows", rows, own_lengths, per_row)
     N = len(found.lengths)
     if checks.positive_int("batch_size", batch_size) > N:
         raise ValueError(f"batch_size: expected at most the {N} rows, got {batch_size}")

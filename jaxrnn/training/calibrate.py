@@ -31,7 +31,8 @@ def calibrate(model: Model, params: Params, batches: dict[str, Any] | Iterable[B
     Args:
       model: the model.
       params: its parameters.
-      batches: a dict like `data` of `fit`: "xs" [T, N, ...], optionally "lengths" and "resets"; or an iterable of them.
+      batches: a dict like `data` of `fit`: "xs" [T, N, ...], optionally "lengths" and "resets"; or an iterable of them,
+        all of which are read: it has to end, as `jr.bucketed(..., epochs=1)` does.
 
     Returns:
       The parameters with other statistics, in the dtype that they had; those of a `batch_norm` that saw no valid step
@@ -49,6 +50,8 @@ def calibrate(model: Model, params: Params, batches: dict[str, Any] | Iterable[B
     checked_params(model, params)
     if not isinstance(batches, Iterable):
         raise TypeError(f"batches: expected a dict of arrays or an iterable of such dicts, got {checks.short(batches)}")
+    if getattr(batches, "endless", False):
+        raise ValueError(f"batches: expected some that end, such as bucketed(..., epochs=1), got {batches!r}")
     total = None
     for batch in [batches] if isinstance(batches, dict) else batches:
         found = _statistics(model, params, checked_batch("batches", batch))

@@ -45,13 +45,14 @@ class Rows(NamedTuple):
         return found | {"lengths": self.lengths[rows]}
 
 
-def padded(rows: Mapping[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()) -> Batch:
+def padded(rows: Mapping[str, Sequence[Any]], *, own_lengths: Sequence[str] = (), per_row: Sequence[str] = ()) -> Batch:
     """Rows of different lengths as one dict of arrays for `fit` and `evaluate`, padded with zeros.
 
     An entry of `rows` is one of three things:
 
-      a sequence along xs       its rows have as many steps as those of xs, [T_i, ...]: becomes [T, N, ...]
-      a value a row             a scalar or an array, of the same shape in all rows: becomes [N, ...]
+      a sequence along xs       arrays that are named nowhere: they have as many steps as those of xs, [T_i, ...], and
+                                become [T, N, ...]
+      a value a row             scalars, or arrays of one shape if named in `per_row`: becomes [N, ...]
       a sequence of its own     named in `own_lengths`, such as the words of a translation: its rows [L_i, ...] become
                                 [L, N, ...], and an entry "<entry>_lengths" [N] says what each L_i is
 
@@ -61,6 +62,7 @@ def padded(rows: Mapping[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()
     Args:
       rows: by entry a list of N arrays, "xs" among them: [T_i, ...]. All rows of an entry have one dtype.
       own_lengths: entries that are sequences with lengths of their own.
+      per_row: entries with one array a row that is no sequence, such as what is known of a speaker.
 
     Returns:
       NumPy arrays: the entries, "lengths" [N], and "<entry>_lengths" [N] for each of `own_lengths`.
@@ -68,7 +70,7 @@ def padded(rows: Mapping[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()
     Raises:
       ValueError, TypeError: an entry is none of these, or rows do not fit together, and which.
     """
-    found = checked_rows("rows", rows, own_lengths)
+    found = checked_rows("rows", rows, own_lengths, per_row)
     everything = np.arange(len(found.lengths))
     return found.batch(everything, found.steps(everything, len(everything)))
 
@@ -79,14 +81,12 @@ def steps_for(longest: int, rows: int) -> int:
     return steps + (steps == rows)
 
 
-def checked_rows(name: str, rows: Any, own_lengths: Sequence[str]) -> Rows:
+def checked_rows(name: str, rows: Any, own_lengths: Sequence[str], per_row: Sequence[str]) -> Rows:
     """A dict of lists, one entry a row, as `padded` describes it."""
     checks.entry(name, rows, "xs")
-    own = tuple(checks.instance("own_lengths", own_lengths, (tuple, list)))
-    for entry in own:
-        if entry not in rows or entry == "xs":
-            others = sorted(map(str, set(rows) - {"xs"}))
-            raise ValueError(f"own_lengths: expected entries of {name} other than xs, {others}, got {entry!r}")
+    own, single = _named(name, rows, "own_lengths", own_lengths), _named(name, rows, "per_row", per_row)
+    for entry in set(own) & set(single):
+        raise ValueError(f"per_row: expected entries that are not in own_lengths, got {entry!r}")
     for made in ("lengths", *(f"{entry}_lengths" for entry in own)):
         if made in rows:
             raise ValueError(f"{name}: expected no entry {made!r}, which is made of the rows, got one")
@@ -102,17 +102,28 @@ def checked_rows(name: str, rows: Any, own_lengths: Sequence[str]) -> Rows:
             raise ValueError(f"{where}: expected N = {N} rows as in xs, got {len(values)}")
         shapes = {x.shape for x in values}
         sequences = all(x.ndim for x in values) and len({x.shape[1:] for x in values}) == 1
-        follows = sequences and [len(x) for x in values] == lengths
-        if follows and entry not in own:
-            along.append(entry)
-        elif not (sequences if entry in own else len(shapes) == 1):
-            expected = (
-                "sequences that differ in their first axis only"
-                if entry in own or entry == "xs"
-                else "rows of one shape, sequences as long as those of xs, or the entry's name in own_lengths"
-            )
+        if entry in own or entry == "xs":
+            fits, expected = sequences, "sequences that differ in their first axis only"
+        elif entry in single or not any(x.ndim for x in values):
+            fits, expected = len(shapes) == 1, "rows of one shape"
+        else:
+            fits = sequences and [len(x) for x in values] == lengths
+            expected = "sequences as long as those of xs, scalars, or the entry's name in own_lengths or per_row"
+        if not fits:
             raise ValueError(f"{where}: expected {expected}, got shapes {_some(shapes)}")
+        if entry not in own and entry not in single and values[0].ndim:
+            along.append(entry)
     return Rows(entries, tuple(along), own, np.array(lengths, np.int32))
+
+
+def _named(name: str, rows: Any, argument: str, entries: Any) -> tuple[str, ...]:
+    """Entries that an argument names."""
+    named = tuple(checks.instance(argument, entries, (tuple, list)))
+    for entry in named:
+        if entry not in rows or entry == "xs":
+            others = sorted(map(str, set(rows) - {"xs"}))
+            raise ValueError(f"{argument}: expected entries of {name} other than xs, {others}, got {entry!r}")
+    return named
 
 
 def _arrays(name: str, values: Any) -> list[np.ndarray]:

@@ -23,7 +23,7 @@ class Prefetched:
     """See `prefetch`; each iteration has a thread of its own."""
 
     def __init__(self, batches: Iterable[Batch], size: int, device: Any):
-        self.run = getattr(batches, "run", None)
+        self.run, self.endless = getattr(batches, "run", None), getattr(batches, "endless", False)
         self._batches, self._size, self._device = batches, size, device
 
     def __iter__(self) -> "Ahead":

@@ -254,6 +254,10 @@ def _calibrate():
     yield case("batches-array", ValueError, "batches", 'entry "xs"', f"float32[{N}, {D}]", batches=DATA["xs"])
     yield case("batches-without-xs", ValueError, "batches", 'entry "xs"', "targets", batches=[changed(DATA, xs=None)])
     yield case("batches-one-row", ValueError, 'batches["xs"]', "of N rows", f"[{T}, {D}]", batches={"xs": ones(T, D)})
+    endless = jr.bucketed({"xs": [ones(n, D) for n in (3, 1, 2)]}, batch_size=1, key=KEY)
+    yield case("batches-endless", ValueError, "batches", "that end", "Bucketed(3 rows", batches=endless)
+    ahead = jr.prefetch(endless)
+    yield case("batches-endless-prefetched", ValueError, "batches", "that end", "Prefetched", batches=ahead)
     wrong = DATA | {"lengths": np.full(N, T + 1)}
     yield case("batches-lengths", ValueError, "lengths", f"T = {T}", f"{T + 1}", batches=[DATA, wrong])
     yield case("xs-features", ValueError, "xs", f"{D} features", f"{D + 1}]", batches={"xs": ones(T, N, D + 1)})
@@ -265,6 +269,8 @@ def _others():
     yield from _params("evaluate", evaluate, none=True)
     yield from sizes("evaluate", "batch_size", lambda v: evaluate(batch_size=v))
     yield Case("evaluate-data-list", lambda: evaluate(data=[DATA]), ValueError, "data", "dict", "list")
+    several = "list of 2: (a dict with ['targets', 'xs'], a dict with ['targets', 'xs'])"
+    yield Case("evaluate-data-batches", lambda: evaluate(data=[DATA, DATA]), ValueError, "data", "dict", several)
 
     yield Case("train_state-model", lambda: state(jr.elman(D, H)), TypeError, "model", "Model", "Elman")
     yield from _optimizer("train_state", state)
@@ -293,12 +299,12 @@ def _rows(name, run):
     """Wrong rows of different lengths; `run` takes rows and own_lengths."""
 
     def case(what, error, argument, expected, got, **entries):
-        own = entries.pop("own_lengths", ())
+        options = {option: entries.pop(option) for option in ("own_lengths", "per_row") if option in entries}
         rows = changed(ROWS, **entries)
-        return Case(f"{name}-{what}", lambda: run(rows, own_lengths=own), error, argument, expected, got)
+        return Case(f"{name}-{what}", lambda: run(rows, **options), error, argument, expected, got)
 
     label, words = [0, 1, 2], [np.arange(n) for n in (2, 4, 1)]
-    shaped = "rows of one shape, sequences as long as those of xs, or the entry's name in own_lengths"
+    shaped = "sequences as long as those of xs, scalars, or the entry's name in own_lengths or per_row"
     yield case("without-xs", ValueError, "rows", 'entry "xs"', "targets", xs=None)
     yield Case(f"{name}-list", lambda: run([ROWS]), ValueError, "rows", 'entry "xs"', "list")
     yield case("xs-array", TypeError, "rows['xs']", "a list of one array a row", "float32[3, 4, 2]", xs=ones(3, 4, 2))
@@ -311,6 +317,15 @@ def _rows(name, run):
     yield case("xs-string", TypeError, "rows['xs'][1]", "an array", "'cat'", xs=[ones(3, D), "cat", ones(2, D)])
     yield case("targets-rows", ValueError, "rows['targets']", "N = 3 rows", "2", targets=[0, 1])
     yield case("targets-lengths", ValueError, "rows['targets']", shaped, "(1,), (2,), (4,)", targets=words)
+    vectors = [ones(4)] * 3
+    yield case("vectors", ValueError, "rows['about']", shaped, "(4,)", about=vectors)
+    yield case("labels-mixed", ValueError, "rows['about']", shaped, "(), (3,)", about=[ones(3), *ones(2)])
+    single = {"per_row": ["about"]}
+    yield case("per_row-shapes", ValueError, "rows['about']", "rows of one shape", "(2,)", about=[*words], **single)
+    yield case("per_row-unknown", ValueError, "per_row", "['targets']", "'about'", **single)
+    yield case("per_row-xs", ValueError, "per_row", "other than xs", "'xs'", per_row=["xs"])
+    both = {"own_lengths": ["words"], "per_row": ["words"]}
+    yield case("per_row-own_lengths", ValueError, "per_row", "not in own_lengths", "'words'", words=words, **both)
     mixed = [ones(2), ones(3, 1), ones(4)]
     own = {"own_lengths": ["words"]}
     yield case("words-shapes", ValueError, "rows['words']", "first axis only", "(3, 1)", words=mixed, **own)

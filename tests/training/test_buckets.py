@@ -124,3 +124,9 @@ def test_training_in_pieces_is_training_at_once(tmp_path):
     fit(bucketed(), **options | {"steps": 11}, run_dir=tmp_path)
     resumed = fit(bucketed(), **options, run_dir=tmp_path)
     assert_same_run(resumed, fit(bucketed(), **options))
+
+
+def test_an_array_a_row_stays_one():
+    about = ragged(*[3] * N, features=())
+    for batch in jr.bucketed(rows() | {"about": about}, batch_size=B, key=KEY, epochs=1, per_row=["about"]):
+        np.testing.assert_array_equal(batch["about"], np.stack([about[i] for i in batch["row"]]))

@@ -91,6 +91,14 @@ def test_evaluation_on_the_one_batch_is_what_training_made_of_it(x64):
     assert np.abs(run(calibrated) - run(params)).max() > 0.1
 
 
+def test_one_epoch_of_buckets_counts_each_row_once(x64):
+    rng, model = np.random.default_rng(0), jr.batch_norm(D)
+    rows = [rng.standard_normal((n, D)) for n in (1, 4, 2, 4, 1, 3)]
+    data = jr.bucketed({"xs": rows}, batch_size=1, key=KEY, buckets=2, epochs=1)
+    values, found = np.concatenate(rows), jr.calibrate(model, drawn(model), data)["statistics"]
+    assert_close(found, {"mean": values.mean(0), "variance": values.var(0)}, 1e-10)
+
+
 def test_without_a_batch_norm_the_parameters_are_the_same_object():
     model = jr.chain(jr.stack([jr.elman(D, H)]), jr.layer_norm(H))
     params = model.init(KEY)

@@ -14,7 +14,8 @@ def ragged(*lengths, features=(D,), seed=0, dtype=np.float32):
 
 def test_sequences_are_padded_with_zeros_and_values_are_stacked():
     xs, marks = ragged(3, 0, 5), [np.arange(n) > 0 for n in (3, 0, 5)]
-    data = jr.padded({"xs": xs, "resets": marks, "label": [4, 2, 7], "about": ragged(2, 2, 2, features=())})
+    rows = {"xs": xs, "resets": marks, "label": [4, 2, 7], "about": ragged(2, 2, 2, features=())}
+    data = jr.padded(rows, per_row=["about"])
     assert {name: x.shape for name, x in data.items()} == {
         "xs": (5, 3, D), "resets": (5, 3), "label": (3,), "about": (3, 2), "lengths": (3,)
     }  # fmt: skip
@@ -27,6 +28,16 @@ def test_sequences_are_padded_with_zeros_and_values_are_stacked():
         assert not data["resets"][len(x) :, b].any()
     assert data["resets"].dtype == bool
     assert data["xs"].dtype == np.float32
+
+
+def test_what_an_entry_is_does_not_depend_on_the_lengths_of_the_rows():
+    """A vector a row stays one where all rows have as many steps as it has features."""
+    vectors = ragged(3, 3, features=())
+    for lengths in ((3, 3), (3, 5)):
+        data = jr.padded({"xs": ragged(*lengths), "about": vectors}, per_row=["about"])
+        np.testing.assert_array_equal(data["about"], np.stack(vectors))
+    along = jr.padded({"xs": ragged(3, 3), "about": vectors})["about"]
+    np.testing.assert_array_equal(along, np.stack(vectors, 1))
 
 
 def test_sequences_with_lengths_of_their_own_say_them():
