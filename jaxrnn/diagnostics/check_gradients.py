@@ -32,6 +32,9 @@ STEP = 1e-5
 """Length of the finite differences' steps."""
 SHIFT = 1e-2
 """Standard deviation of what is added to all parameters, inputs and carries before they are compared."""
+RESOLVED = 1e-5
+"""A gradient below this share of the largest one is measured against that share: a sum in which larger terms cancel,
+such as the gradient of a bias that a `batch_norm` takes away, can't be known better."""
 SMALL = 1e-4
 """A directional derivative below this share of the loss is measured against that share: differences of the loss can't
 resolve smaller ones."""
@@ -39,7 +42,7 @@ resolve smaller ones."""
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One comparison: `error` is max|a - b| / max|b| between `gradient` and autodiff for one `parameter`."""
+    """One comparison: `error` is the relative one between `gradient` and autodiff for one `parameter`."""
 
     gradient: str
     parameter: str
@@ -108,7 +111,7 @@ def check_gradients(
 
     Returns:
       A GradientReport: `print` it; `report.ok`, `report.max_error`. Relative error is max|a - b| / max|b|, for each
-      parameter; b is autodiff's.
+      parameter; b is autodiff's, and max|b| at least 1e-5 of the largest one's.
 
     Raises:
       ValueError, TypeError: as `unroll` does.
@@ -122,7 +125,7 @@ def check_gradients(
     if isinstance(cell_or_model, Cell):
         xs = checked_inputs(cell_or_model, xs)
     else:
-        xs = jax.tree.map(lambda x: checks.array("xs", x), xs, is_leaf=lambda x: x is None)
+        xs = checks.array("xs", xs) if xs is None else jax.tree.map(lambda x: checks.array("xs", x), xs)
     if cell_or_model.features[0] is not None and not jnp.issubdtype(xs.dtype, jnp.floating):
         raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
     batch_shape = _batch_shape(cell_or_model, xs)
@@ -151,6 +154,7 @@ def check_gradients(
         moved = _nearby(values)
         values = [moved[i] if i in varied else x for i, x in enumerate(values)]
         reference = jax.jit(jax.grad(lambda v: loss(v, autodiff())))(values)
+        least = RESOLVED * max((float(jnp.max(jnp.abs(reference[i]), initial=0.0)) for i in varied), default=0.0)
         rows = []
         for gradient in compared:
             some = [i for i in varied if names[i] != "xs" or not isinstance(gradient, Forward)]
@@ -161,7 +165,7 @@ def check_gradients(
 
             found = jax.jit(jax.grad(loss_of_some))([values[i] for i in some])
             for i, a in zip(some, found, strict=True):
-                rows.append(Row(repr(gradient), names[i], _relative_error(a, reference[i]), EXACT))
+                rows.append(Row(repr(gradient), names[i], _relative_error(a, reference[i], least), EXACT))
         errors = _finite_differences(lambda v: loss(v, autodiff()), values, reference, varied, directions)
         rows += [Row("finite differences", names[i], e, FINITE_DIFFERENCES) for i, e in errors.items()]
     return GradientReport(tuple(rows))
@@ -183,9 +187,9 @@ def _nearby(values: list[jax.Array]) -> list[jax.Array]:
     return [x + SHIFT * jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, values, strict=True)]
 
 
-def _relative_error(a: Any, b: Any) -> float:
+def _relative_error(a: Any, b: Any, least: float) -> float:
     a, b = np.asarray(a), np.asarray(b)
-    difference, scale = np.max(np.abs(a - b), initial=0.0), np.max(np.abs(b), initial=0.0)
+    difference, scale = np.max(np.abs(a - b), initial=0.0), np.max(np.abs(b), initial=least)
     return float(difference / scale) if scale > 0 else float(np.where(difference == 0, 0.0, np.inf))
 
 

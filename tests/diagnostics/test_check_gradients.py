@@ -132,6 +132,37 @@ def test_nan_counts_as_wrong(gradients):
     assert not any(row.ok for row in report.rows if row.parameter == "params/w_h")
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bias_that_a_batch_norm_takes_away_is_right(seed):
+    """In training its gradient is zero, and what is computed is rounding."""
+    model = jr.chain(jr.dense(D, H), jr.batch_norm(H), jr.stack([jr.gru(H, H)]), jr.dense(H, H), jr.batch_norm(H))
+    xs = np.random.default_rng(seed).standard_normal((6, 5, D)).astype(np.float32)
+    report = jr.check_gradients(model, model.init(jax.random.key(seed)), xs, key=jax.random.key(0), directions=1)
+    assert report.ok, str(report)
+
+
+class HalvedSmall(type(jr.autodiff())):
+    """A gradient that loses half of that of `small`; its values are right."""
+
+    def run(self, cell, params, carry, inputs):
+        halved = {**params, "small": params["small"] / 2 + jax.lax.stop_gradient(params["small"] / 2)}
+        return super().run(cell, halved, carry, inputs)
+
+
+def test_a_wrong_gradient_that_is_a_hundred_millionth_of_another_is_found():
+    cell = jr.cell(
+        lambda key: {"w": jnp.ones(D), "small": jnp.ones(D)},
+        lambda params, batch_shape: jnp.zeros((*batch_shape, D)),
+        lambda params, h, x, noise=None: 2 * (jnp.tanh(x * params["w"] + 1e-8 * h * params["small"]),),
+    )
+    params, xs = cell.init(jax.random.key(0)), small("elman").xs
+    with jax.numpy_rank_promotion("allow"):
+        report = jr.check_gradients(cell, params, xs, gradients=(HalvedSmall(), jr.reverse_scan()), directions=1)
+    assert {(row.gradient, row.parameter) for row in report.rows if not row.ok} == {
+        (repr(HalvedSmall()), "params/small")
+    }
+
+
 def test_nan_in_the_data_counts_as_wrong():
     e = small("elman")
     xs = e.xs.copy()
