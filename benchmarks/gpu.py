@@ -1,0 +1,295 @@
+"""Loops on an accelerator: one persistent kernel beside the scan, cuDNN and other libraries.
+
+What is compared computes the same: that is checked first. Microseconds a step, forward and forward + backward. "floor" is the larger of two times that no kernel with this
+arithmetic can beat: the recurrent products at the rate of one large product, and reading and writing what is larger
+than the chip at the rate of a large copy, both measured in this process.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+import jaxrnn as jr
+from benchmarks import gpu_peers
+from benchmarks.agreement import error
+from benchmarks.gpu_peers import Way, differentiated
+from benchmarks.timing import interleaved, machine
+
+SCAN, PERSISTENT = "jaxrnn, scan", "jaxrnn, persistent"
+GRAPH = "jaxrnn, scan in a command buffer"
+TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2, "float16": 3e-2}
+"""On the relative error of outputs and gradients."""
+LOOPS = {
+    SCAN: ("scan", None),
+    PERSISTENT: ("persistent", None),
+    GRAPH: ("scan", {"xla_gpu_enable_command_buffer": "+WHILE"}),
+}
+"""Name: (loop, options of the compiler)."""
+
+
+class Shape(NamedTuple):
+    """What runs.
+
+    Attributes:
+      section: where it stands in the tables.
+      cell: "lstm", "gru" or "custom".
+      dtype: of the factors of products.
+      B, T, D, H, heads: as everywhere.
+      members: how many networks, each with weights of its own; 0: one network that is not vmapped.
+    """
+
+    section: str
+    cell: str
+    dtype: str
+    B: int
+    T: int
+    D: int
+    H: int
+    heads: int = 1
+    members: int = 0
+
+    @property
+    def gates(self) -> int:
+        """Products a step."""
+        return {"lstm": 4, "gru": 3, "custom": 2}[self.cell]
+
+
+FLASH = ((48, 16), (24, 32), (12, 64), (6, 128), (3, 256), (1, 768))
+"""Heads and their size, as FlashRNN has them (arXiv:2412.07752)."""
+
+
+def shapes() -> list[Shape]:
+    """All of them, the most telling first."""
+    found = [Shape("heads", "lstm", "bfloat16", 16, 1024, 64, n * K, n) for n, K in FLASH]
+    found += [Shape("sweep", "gru", "float32", 32, 100, 8, H, 1, m) for H in (64, 128) for m in (1, 32, 256, 2048)]
+    found += [Shape("layer", "lstm", dtype, 16, 512, H, H) for dtype in TOLERANCE for H in (64, 128, 256)]
+    found += [Shape("cells", cell, "bfloat16", 16, 512, 64, 128) for cell in ("lstm", "gru", "custom")]
+    found += [Shape("batch", "lstm", "bfloat16", B, 512, 64, 768, 12) for B in (2, 8, 32, 64, 128, 256)]
+    found += [
+        Shape("haste", c, "float32", B, 50, H, H) for c in ("lstm", "gru") for B in (1, 32, 128) for H in (128, 512)
+    ]
+    return found
+
+
+SMOKE = [
+    Shape("heads", "lstm", "bfloat16", 2, 5, 4, 32, 2),
+    Shape("sweep", "gru", "float32", 2, 5, 4, 16, 1, 3),
+    Shape("layer", "lstm", "float32", 2, 5, 4, 16),
+    Shape("cells", "custom", "float32", 2, 5, 4, 16),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Loops over time on an accelerator."""
+
+    rounds: int = 5
+    """Timed rounds at least."""
+    sections: tuple[str, ...] = ("heads", "sweep", "layer", "cells", "batch", "haste")
+    """Which tables."""
+    seconds: float = 440.0
+    """No shape is begun after so long; what was left out is said."""
+    smoke: bool = False
+    """Everything tiny, to see that it runs, on a CPU too, where kernels are interpreted."""
+    out: pathlib.Path = pathlib.Path("benchmarks/results/gpu.json")
+    """Where the figures go."""
+
+
+def mostly_open(params: Any, carry: Any, zx: Any, zh: Any, noise: Any) -> Any:
+    """A cell that nobody ships: a leak, and a bounded drive with an oscillation in it."""
+    del params, noise
+    keep = jax.nn.sigmoid(zx[0] + zh[0] + 1.0)
+    return keep * carry + (1.0 - keep) * jnp.sin(jnp.tanh(zx[1]) + zh[1])
+
+
+def build(shape: Shape) -> jr.GatedCell:
+    """The cell."""
+    options: dict[str, Any] = {"heads": shape.heads}
+    if shape.dtype != "float32":
+        options["dtype"] = jnp.dtype(shape.dtype)
+    if shape.cell == "custom":
+        return jr.gated_cell(shape.D, shape.H, 2, mostly_open, **options)
+    cell = {"lstm": jr.lstm, "gru": jr.gru}[shape.cell](shape.D, shape.H, **options)
+    assert isinstance(cell, jr.GatedCell)
+    return cell
+
+
+class Data(NamedTuple):
+    """Parameters, inputs [T, B, D] and cotangents of the outputs."""
+
+    params: Any
+    xs: jax.Array
+    d_ys: jax.Array
+
+
+def data(shape: Shape) -> Data:
+    """Random, with an axis of members in front if there are any."""
+    cell, keys = build(shape), jax.random.split(jax.random.key(0), 3)
+    if shape.members:
+        params = jax.jit(jax.vmap(cell.init))(jax.random.split(keys[0], shape.members))
+    else:
+        params = jax.jit(cell.init)(keys[0])
+    members = (shape.members,) if shape.members else ()
+    xs = jax.random.normal(keys[1], (shape.T, shape.B, shape.D))
+    return Data(params, xs, jax.random.normal(keys[2], (*members, shape.T, shape.B, shape.H)))
+
+
+def ours(shape: Shape, given: Data, loop: str, options: Any) -> Way:
+    """With a loop of jaxrnn's."""
+    cell, gradient = build(shape), jr.reverse_scan(loop=loop)
+
+    def outputs(params: Any, xs: Any) -> Any:
+        run = functools.partial(jr.unroll, cell, gradient=gradient)
+        return (jax.vmap(run, (0, None)) if shape.members else run)(params, xs)[1]
+
+    return differentiated(outputs, *given, options=options)
+
+
+def one_by_one(shape: Shape, given: Data) -> Way:
+    """The members of a sweep one after the other, in one program."""
+    cell = build(shape)
+
+    def outputs(params: Any, xs: Any) -> Any:
+        return jr.unroll(cell, params, xs, gradient=jr.reverse_scan(loop="scan"))[1]
+
+    def both(params: Any, xs: Any, d_ys: Any) -> Any:
+        ys, pull = jax.vjp(lambda params: outputs(params, xs), params)
+        return ys, pull(d_ys)[0]
+
+    forward = jax.jit(lambda params, xs: jax.lax.map(lambda p: outputs(p, xs), params))
+    backward = jax.jit(lambda params, xs, d_ys: jax.lax.map(lambda a: both(a[0], xs, a[1]), (params, d_ys)))
+    return Way(lambda: forward(given.params, given.xs), lambda: backward(*given))
+
+
+def ways(shape: Shape, given: Data) -> dict[str, Callable[[], Way]]:
+    """All that there are for a shape, by name."""
+    found: dict[str, Callable[[], Way]] = {
+        name: functools.partial(ours, shape, given, *options)
+        for name, options in LOOPS.items()
+        if name != GRAPH or jax.default_backend() == "gpu"
+    }
+    if shape.members:
+        found["jaxrnn, one by one"] = functools.partial(one_by_one, shape, given)
+    elif shape.heads == 1 and shape.cell == "lstm":
+        found["flax nnx"] = functools.partial(gpu_peers.nnx, *given, shape.dtype)
+        found["torch"] = functools.partial(gpu_peers.torch, *given, shape.dtype)
+        if shape.dtype == "float32" and jax.default_backend() == "gpu":
+            found["jax.experimental.rnn"] = functools.partial(gpu_peers.cudnn, *given)
+    return found
+
+
+def measure(shape: Shape, rounds: int, rates: dict[str, float]) -> dict[str, Any]:
+    """Checks that all compute the same, then times all, in turn."""
+    given = data(shape)
+    ready: dict[str, Callable[[], Any]] = {}
+    left_out: dict[str, str] = {}
+    errors: dict[str, float] = {}
+    expected = None
+    for name, make in ways(shape, given).items():
+        try:
+            way = make()
+            found = jax.block_until_ready(way.both())
+            jax.block_until_ready(way.forward())
+        except Exception as why:  # what does not fit or compile is a result here
+            left_out[name] = str(why).strip().splitlines()[0][:200]
+            continue
+        if expected is None:
+            expected = found
+        ours = name.startswith("jaxrnn")  # the others' gradients have a layout of their own
+        pair = (found, expected) if ours else map(gpu_peers.outputs_of, (found, expected))
+        errors[name] = error(*pair)
+        if not errors[name] < TOLERANCE[shape.dtype]:
+            left_out[name] = f"its numbers differ by {errors[name]:.1e}"
+            continue
+        ready |= {f"{name}: forward": way.forward, f"{name}: both": way.both}
+    timings = interleaved(ready, rounds, at_least=0.5)
+    return {
+        "shape": shape._asdict(),
+        "timings": {name: timing._asdict() for name, timing in timings.items()},
+        "us a step": {name: 1e6 * timing.median / shape.T for name, timing in timings.items()},
+        "floor": floor(shape, rates),
+        "errors": errors,
+        "left out": left_out,
+    }
+
+
+def rates() -> dict[str, float]:
+    """Products and bytes a second, of a large product in each dtype and of a large copy."""
+    size = 4096 if jax.default_backend() == "gpu" else 256
+    found = {}
+    for name in TOLERANCE:
+        a = jnp.ones((size, size), name)
+        product = jax.jit(lambda a: jnp.matmul(a, a, preferred_element_type=jnp.float32))
+        found[name] = 2 * size**3 / interleaved({"": functools.partial(product, a)}, 5, 0.3)[""].median
+    x = jnp.ones(2**27 if jax.default_backend() == "gpu" else 2**20)
+    copy = jax.jit(lambda x: x + 1.0)
+    return found | {"bytes": 2 * x.nbytes / interleaved({"": lambda: copy(x)}, 5, 0.3)[""].median}
+
+
+def floor(shape: Shape, rates: dict[str, float]) -> dict[str, float]:
+    """Microseconds a step that the recurrent products and the arrays over time need; backward twice as much."""
+    members, K = max(shape.members, 1), shape.H // shape.heads
+    operations = 2 * members * shape.B * shape.H * shape.gates * K
+    bytes_ = 4 * members * shape.B * shape.H * (2 * shape.gates + 2)  # read zx, write what is kept, the carry, h
+    forward = 1e6 * max(operations / rates[shape.dtype], bytes_ / rates["bytes"])
+    return {"forward": forward, "both": 3 * forward}
+
+
+def pair(us: dict[str, float], name: str) -> str:
+    """forward / both, if they were measured."""
+    found = [us.get(f"{name}: {what}" if name else what) for what in ("forward", "both")]
+    return " / ".join(f"{x:.2f}" for x in found if x is not None)
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown, a table for each section."""
+    lines = []
+    for section in dict.fromkeys(r["shape"]["section"] for r in results):
+        mine = [r for r in results if r["shape"]["section"] == section]
+        names = list(dict.fromkeys(name.rpartition(":")[0] for r in mine for name in r["us a step"]))
+        lines += ["", f"| {section}: us a step, forward / both | " + " | ".join([*names, "floor"]) + " |"]
+        lines += ["|" + "---|" * (len(names) + 2)]
+        for r in mine:
+            shape, us = Shape(**r["shape"]), r["us a step"]
+            what = f"{shape.cell}, {shape.dtype}, B={shape.B}, T={shape.T}, H={shape.heads}x{shape.H // shape.heads}"
+            what += f", {shape.members} members" if shape.members else ""
+            columns = [pair(us, name) or r["left out"].get(name, "") for name in names]
+            lines.append("| " + " | ".join([what, *columns, pair(r["floor"], "")]) + " |")
+    return "\n".join(lines)
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Measures, writes the figures, prints the tables."""
+    start, results, late = time.perf_counter(), [], []
+    measured = rates()
+    for shape in SMOKE if config.smoke else shapes():
+        if shape.section not in config.sections:
+            continue
+        if time.perf_counter() - start > config.seconds:
+            late.append(shape)
+            continue
+        results.append(measure(shape, config.rounds, measured))
+        print(table(results[-1:]), flush=True)
+    found = {
+        "machine": machine("flax", "torch"),
+        "rates": measured,
+        "results": results,
+        "not begun in time": [shape._asdict() for shape in late],
+        "seconds": time.perf_counter() - start,
+    }
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    config.out.write_text(json.dumps(found, indent=1))
+    print(f"\n{table(results)}\n\n{len(late)} shapes not begun in time; {found['seconds']:.0f} s; {config.out}")
+    return found
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
