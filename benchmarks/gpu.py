@@ -1,8 +1,9 @@
 """Loops on an accelerator: one persistent kernel beside the scan, cuDNN and other libraries.
 
-What is compared computes the same: that is checked first. Microseconds a step, forward and forward + backward. "floor" is the larger of two times that no kernel with this
-arithmetic can beat: the recurrent products at the rate of one large product, and reading and writing what is larger
-than the chip at the rate of a large copy, both measured in this process.
+What is compared computes the same: that is checked first. Microseconds a step, forward and forward + backward. "floor"
+is the larger of two times that no kernel with this arithmetic can beat: the recurrent products at the rate of one large
+product, and reading and writing what is larger than the chip at the rate of a large copy, both measured in this
+process.
 """
 
 import dataclasses
