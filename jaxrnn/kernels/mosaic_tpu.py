@@ -9,7 +9,8 @@ from typing import Any
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as backend
 
-from jaxrnn.kernels.blocks import Blocks, Time
+from jaxrnn.kernels.blocks import Blocks
+from jaxrnn.kernels.specs import Time, in_specs, out_specs
 
 
 def run(blocks: Blocks, interpret: bool) -> list[Any]:
@@ -41,8 +42,8 @@ def run(blocks: Blocks, interpret: bool) -> list[Any]:
         kernel,
         blocks.out_shapes,
         grid=(*blocks.grid, T),
-        in_specs=blocks.in_specs(time),
-        out_specs=blocks.out_specs(time),
+        in_specs=in_specs(blocks, time),
+        out_specs=out_specs(blocks, time),
         scratch_shapes=carry,
         input_output_aliases=blocks.aliases,
         interpret=interpret,

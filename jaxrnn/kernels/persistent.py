@@ -5,6 +5,7 @@ along the mapped axis, it is one more axis of rows, and otherwise, as where each
 own, an axis of members. A kernel is launched once for all of them, with members and blocks of rows as its grid.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
-from jaxrnn.kernels import limits, mosaic_tpu, triton
+from jaxrnn.kernels import limits
+from jaxrnn.kernels.blocks import Blocks
 from jaxrnn.kernels.levels import Level, Levels
 from jaxrnn.kernels.program import Counts, Program
 from jaxrnn.programs import consts_first, split_invariant
@@ -112,13 +114,18 @@ class Kernel(NamedTuple):
     """A kernel for one kind of device.
 
     Attributes:
-      run: (blocks, interpret) -> results.
+      module: where its `run` is, (blocks, interpret) -> results.
       fewest, most: rows of a block, powers of two.
     """
 
-    run: Callable[..., list[Any]]
+    module: str
     fewest: int
     most: int
+
+    def run(self, blocks: Blocks, interpret: bool) -> list[Any]:
+        """Launches it."""
+        module = importlib.import_module(f"jaxrnn.kernels.{self.module}")  # late: Pallas takes half a second to import
+        return module.run(blocks, interpret)
 
     def block(self, axes: Levels) -> int:
         """Rows of a block."""
@@ -131,7 +138,7 @@ def _launch(kernel: Kernel, interpret: bool, *operands: Any, program: Program, l
     return axes.results(kernel.run(axes.blocks(operands, kernel.block(axes)), interpret))
 
 
-KERNELS = {"cuda": Kernel(triton.run, 16, 16), "tpu": Kernel(mosaic_tpu.run, 8, 128)}
+KERNELS = {"cuda": Kernel("triton", 16, 16), "tpu": Kernel("mosaic_tpu", 8, 128)}
 """By platform. A tile of a Triton product has 16 rows at least, a TPU's registers have 8; not measured: see
 benchmarks/README.md."""
 INTERPRETED = "cuda"

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton as backend
 
-from jaxrnn.kernels.blocks import Blocks, Time
+from jaxrnn.kernels.blocks import Blocks
+from jaxrnn.kernels.specs import Time, in_specs, out_specs
 
 
 def run(blocks: Blocks, interpret: bool) -> list[Any]:
@@ -43,14 +43,21 @@ def run(blocks: Blocks, interpret: bool) -> list[Any]:
 
 def _call(blocks: Blocks, kernel: Any, interpret: bool) -> list[Any]:
     whole = Time(blocks.T)
+    options = None if interpret else _options()
     return pl.pallas_call(
         kernel,
         blocks.out_shapes,
         grid=blocks.grid,
-        in_specs=blocks.in_specs(whole),
-        out_specs=blocks.out_specs(whole),
+        in_specs=in_specs(blocks, whole),
+        out_specs=out_specs(blocks, whole),
         input_output_aliases=blocks.aliases,
         interpret=interpret,
-        compiler_params=None if interpret else backend.CompilerParams(num_warps=4, num_stages=1),
+        compiler_params=options,
         name="persistent_loop",
     )(*blocks.parts.listed)
+
+
+def _options() -> Any:
+    from jax.experimental.pallas import triton  # late: jax 0.11 means to give this backend up
+
+    return triton.CompilerParams(num_warps=4, num_stages=1)
