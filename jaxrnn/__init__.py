@@ -1,7 +1,7 @@
 """Recurrent networks in JAX, with compiled backpropagation through time.
 
 Reading order: `types` (what a cell, a model and a gradient are), `gated` (cells declared by their equations), `cells`,
-`gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `ctc_loss`, `decoding`, `training`, `sweeps`,
+`kernels`, `gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `ctc_loss`, `decoding`, `training`, `sweeps`,
 `diagnostics`.
 """
 
