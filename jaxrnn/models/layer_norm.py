@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.arguments import at_least_float32
 from jaxrnn.linear import FLOAT32, over_rows
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Params, leaf, pytree
@@ -27,9 +28,10 @@ class LayerNorm(Stateless):
         return {"scale": jnp.ones(self.D, self.param_dtype), "shift": jnp.zeros(self.D, self.param_dtype)}
 
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
-        normal = jax.nn.standardize(xs, axis=-1, epsilon=self.epsilon)
-        scale, shift = (over_rows(params[name].astype(xs.dtype), xs) for name in ("scale", "shift"))
-        return normal * scale + shift
+        wide = at_least_float32(xs)  # squares overflow in float16
+        normal = jax.nn.standardize(wide, axis=-1, epsilon=self.epsilon)
+        scale, shift = (over_rows(params[name].astype(wide.dtype), wide) for name in ("scale", "shift"))
+        return (normal * scale + shift).astype(xs.dtype)
 
 
 def layer_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = FLOAT32) -> LayerNorm:

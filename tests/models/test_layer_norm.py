@@ -30,3 +30,11 @@ def test_a_constant_input_gives_the_shift_and_a_finite_gradient(x64):
     ys, pullback = jax.vjp(lambda p, x: model.apply(p, x)[1], params, xs)
     assert_close(ys, np.tile(params["shift"], (T, 1)), 1e-10)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(pullback(np.ones((T, D)))))
+
+
+def test_in_float16_squares_may_be_larger_than_its_largest_number():
+    model = jr.layer_norm(D)
+    params, xs = drawn(model, dtype=np.float32), (1000.0 * sequence(T, B, D)).astype(np.float16)
+    ys = model.apply(params, xs)[1]
+    assert ys.dtype == np.float16
+    assert_close(ys, oracles.layer_norm(params, xs.astype(np.float64)), 2e-3)
