@@ -23,17 +23,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.figure import Figure
-from sklearn.datasets import load_digits
 
 import jaxrnn as jr
-from experiments import command, run_folder
-from experiments.digits import split
+from experiments import command, digit_data, run_folder
 
 CELLS = {"gru": jr.gru, "lstm": jr.lstm}
 SIZE = 8
 """Pixels of a scan, in height and width."""
 BLANK = 0
 """The class of no digit; digit d is class d + 1."""
+DRAWN = 4
+"""Strings in the picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +81,27 @@ class Config:
     out: pathlib.Path = pathlib.Path("runs/digit_strings")
     """Folder for pictures, curves, metrics and configuration; each seed gets a folder of its own in it."""
 
+    def __post_init__(self) -> None:
+        command.positive(self, "hidden", "layers", "shortest", "longest", "steps", "batch_size", "beam", "seeds")
+        command.expect("shortest", f"at most longest = {self.longest}", self.shortest <= self.longest, self.shortest)
+        command.expect("height", f"at least the {SIZE} pixels of a scan", self.height >= SIZE, self.height)
+        command.expect("gap", "at least 0 columns", self.gap >= 0, self.gap)
+        command.expect(
+            "held_out", f"at least the {DRAWN} strings of the picture", self.held_out >= DRAWN, self.held_out
+        )
 
-SMOKE = Config(hidden=8, layers=1, steps=20, batch_size=8, held_out=20)
+
+SMOKE = Config(
+    hidden=4, layers=1, shortest=1, longest=2, height=9, gap=1, steps=4, batch_size=4, held_out=4, beam=4, check=True
+)
+
+
+class Decoded(NamedTuple):
+    """What a network makes of a batch: outputs [T, B, 11], strings of the beam search, (symbols, lengths) of greedy."""
+
+    ys: jax.Array
+    beam: Any
+    greedy: tuple[jax.Array, jax.Array]
 
 
 class Scans(NamedTuple):
@@ -94,9 +113,8 @@ class Scans(NamedTuple):
 
 def load(seed: int) -> dict[str, Scans]:
     """The scans as {"train", "validation", "test"}."""
-    images, digits = load_digits(return_X_y=True)
-    images = (images / 16.0).astype(np.float32).reshape(-1, SIZE, SIZE)
-    rows = split(np.asarray(digits), seed)
+    images, digits = digit_data.read()
+    images, rows = images.reshape(-1, SIZE, SIZE), digit_data.split(digits, seed)
     return {
         name: Scans(jnp.asarray(images[i]), jnp.asarray(digits[i] + 1, dtype=jnp.int32)) for name, i in rows.items()
     }
@@ -176,12 +194,12 @@ def digit_error_rate(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Checks the gradient, trains, and reports; returns the metrics of the last run."""
+    """Checks the gradient, trains, and reports; returns the figures."""
     if config.check:
         model, key = build(config), jax.random.key(config.seed)
-        batch = strings(key, load(config.seed)["train"], config, 4)
+        batch = first(DRAWN, strings(key, load(config.seed)["validation"], config, config.held_out))
         command.check_gradient(model, model.init(key), batch["xs"], lengths=batch["lengths"])
-    return command.over_seeds(train, config, "test digit error rate")[-1]
+    return command.over_seeds(train, config, "test digit error rate")
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -204,19 +222,20 @@ def train(config: Config) -> dict[str, Any]:
     )
 
     @jax.jit
-    def decoded(params: Any, batch: dict[str, Any]) -> dict[str, tuple[jax.Array, jax.Array]]:
+    def decoded(params: Any, batch: dict[str, Any]) -> Decoded:
         _, ys = model.apply(params, batch["xs"], lengths=batch["lengths"])
         beam = jr.ctc_beam(ys, batch["lengths"], beam=config.beam, max_length=2 * config.longest)
-        return {"": (beam.symbols[0], beam.lengths[0]), "greedy ": jr.ctc_greedy(ys, batch["lengths"])}
+        return Decoded(ys, beam, jr.ctc_greedy(ys, batch["lengths"]))
 
-    found: dict[str, Any] = {}
+    rates, found = jax.jit(error_rates), {}
     for part, batch in held_out.items():
-        for name, (symbols, lengths) in decoded(result.params, batch).items():
-            by_digit, by_string = error_rates(symbols, lengths, batch)
+        _, beam, greedy = decoded(result.params, batch)
+        for name, read in {"": (beam.symbols[0], beam.lengths[0]), "greedy ": greedy}.items():
+            by_digit, by_string = rates(*read, batch)
             found[f"{part} {name}digit error rate"] = float(by_digit)
             found[f"{part} {name}sequence error rate"] = float(by_string)
     start = time.perf_counter()
-    jax.block_until_ready(decoded(result.params, held_out["test"]))
+    of_test = jax.block_until_ready(decoded(result.params, held_out["test"]))
     found |= {
         "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
         "best step": result.best_step,
@@ -227,7 +246,7 @@ def train(config: Config) -> dict[str, Any]:
     }
     folder = config.out / f"seed-{config.seed}"
     run_folder.write(folder, config, found, result.history)
-    plot(model, result.params, held_out["test"], folder / "strings.png")
+    plot(held_out["test"], of_test, folder / "strings.png")
     print(f"\n{run_folder.table({'seed': config.seed} | found)}\n\npicture, curves and metrics: {folder}")
     return found
 
@@ -237,15 +256,18 @@ def text(symbols: Any, length: Any) -> str:
     return "".join(str(int(symbol) - 1) for symbol in symbols[: int(length)])
 
 
-def plot(model: jr.Model, params: Any, batch: dict[str, Any], path: pathlib.Path) -> None:
+def first(count: int, batch: dict[str, Any]) -> dict[str, Any]:
+    """The first strings of a batch."""
+    return {name: x[:, :count] if name in ("xs", "targets") else x[:count] for name, x in batch.items()}
+
+
+def plot(batch: dict[str, Any], decoded: Decoded, path: pathlib.Path) -> None:
     """The first four strings of a batch, below each the probabilities of all classes at each column; what is read."""
-    batch = {name: x[:, :4] if name in ("xs", "targets") else x[:4] for name, x in batch.items()}
-    _, ys = model.apply(params, batch["xs"], lengths=batch["lengths"])
-    found = jr.ctc_beam(ys, batch["lengths"])
-    classes = np.asarray(jax.nn.softmax(ys))
+    (batch, decoded), classes = jax.tree.map(np.asarray, (batch, decoded)), np.asarray(jax.nn.softmax(decoded.ys))
+    found = decoded.beam
     figure = Figure(figsize=(11.0, 6.4), layout="constrained")
     panels = figure.subplots(4, 2, height_ratios=(1.0, 1.0, 1.0, 1.0))
-    for i in range(4):
+    for i in range(DRAWN):
         image, curves = panels[2 * (i // 2) : 2 * (i // 2) + 2, i % 2]
         width = int(batch["lengths"][i])
         spelled, read = (

@@ -12,11 +12,9 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 import jaxrnn as jr
-from experiments import command, run_folder
+from experiments import command, digit_data, run_folder
 
 CELLS = {
     "lstm": jr.lstm,
@@ -65,28 +63,22 @@ class Config:
     out: pathlib.Path = pathlib.Path("runs/digits")
     """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
 
+    def __post_init__(self) -> None:
+        command.positive(self, "hidden", "layers", "steps", "batch_size", "seeds")
 
-SMOKE = Config(hidden=8, steps=20)
+
+SMOKE = Config(hidden=4, steps=4)
 
 
 def load(config: Config) -> dict[str, dict[str, np.ndarray]]:
     """The digits as {"train", "validation", "test"}, each {"xs": [T, N, D], "targets": [N]}."""
-    images, targets = load_digits(return_X_y=True)
-    images, targets = np.asarray(images / 16.0, np.float32), np.asarray(targets)
+    images, targets = digit_data.read()
     if config.permute:
         images = images[:, np.random.default_rng(config.seed).permutation(64)]
     T, D = (64, 1) if config.pixels else (8, 8)
     xs = images.reshape(-1, T, D)
-    rows = split(targets, config.seed)
+    rows = digit_data.split(targets, config.seed)
     return {name: {"xs": xs[i].transpose(1, 0, 2), "targets": targets[i]} for name, i in rows.items()}
-
-
-def split(targets: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Which rows are in "train", "validation" and "test"; each part has its share of every class."""
-    rest, test = train_test_split(np.arange(len(targets)), test_size=0.2, stratify=targets, random_state=seed)
-    train, validation = train_test_split(rest, test_size=0.1, stratify=targets[rest], random_state=seed)
-    parts = {"train": train, "validation": validation, "test": test}
-    return {name: np.asarray(rows) for name, rows in parts.items()}
 
 
 def build(config: Config) -> jr.Model:
@@ -108,10 +100,10 @@ def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Checks the gradient, trains, and reports; returns the metrics of the (last) run."""
+    """Checks the gradient, trains, and reports; returns the figures."""
     data, model = load(config), build(config)
     command.check_gradient(model, model.init(jax.random.key(config.seed)), data["train"]["xs"][:, :4])
-    return command.over_seeds(train, config, "test accuracy")[-1]
+    return command.over_seeds(train, config, "test accuracy")
 
 
 def train(config: Config) -> dict[str, Any]:

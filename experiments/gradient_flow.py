@@ -13,7 +13,7 @@ import optax
 import tyro
 
 import jaxrnn as jr
-from experiments import run_folder
+from experiments import command, run_folder
 from experiments.memory_tasks import adding
 from experiments.vanishing import loss
 
@@ -45,6 +45,10 @@ class Config:
     out: pathlib.Path = pathlib.Path("runs/gradient_flow")
     """Folder for the pictures, the pages and the configuration."""
 
+    def __post_init__(self) -> None:
+        command.positive(self, "hidden", "steps", "batch_size")
+        command.expect("T", "at least 2 steps", self.T >= 2, self.T)
+
 
 class Network(NamedTuple):
     """A recurrent cell, and what makes an answer of its last output."""
@@ -63,35 +67,37 @@ def build(config: Config) -> Network:
     return Network(CELLS[config.cell](2, config.hidden), jr.chain(jr.last(), jr.dense(config.hidden, 1)))
 
 
-def look(network: Network, params: Any, batch: dict[str, Any], folder: pathlib.Path) -> str:
-    """Draws everything into a folder; returns the page."""
+def look(network: Network, params: Any, batch: dict[str, Any], folder: pathlib.Path) -> Any:
+    """Draws everything into a folder; returns the report."""
     folder.mkdir(parents=True, exist_ok=True)
     report = jr.gradient_report(network.model, params, batch, loss)
     report.plot(str(folder / "report.png"))
+    for name, found in parts(network, params, batch).items():
+        getattr(jr, f"plot_{name}")(found, str(folder / f"{name}.png"))
+    return report
+
+
+@jax.jit
+def parts(network: Network, params: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """What is drawn one by one."""
     (cell, head), own, xs = network, params["0"]["0"], batch["xs"]
 
     def of_outputs(ys: jax.Array) -> jax.Array:
         return loss(head.apply(params["1"], ys)[1], batch)
 
-    @jax.jit
-    def parts() -> dict[str, Any]:
-        loss, weights = of_outputs, ("w_x", "w_h")
-        return {
-            "hidden_gradients": jr.hidden_gradients(cell, own, xs, loss),
-            "weight_contributions": jr.weight_contributions(cell, own, xs, loss, names=weights),
-            "lag_contributions": jr.lag_contributions(cell, own, xs, loss, names=weights),
-            "gradient_norm_by_lag": jr.gradient_norm_by_lag(cell, own, xs, loss),
-            "state_jacobians": jr.state_jacobians(cell, own, xs[:, :4]),
-            "gate_statistics": jr.gate_statistics(cell, own, xs),
-        }
-
-    for name, found in parts().items():
-        getattr(jr, f"plot_{name}")(found, str(folder / f"{name}.png"))
-    return str(report)
+    weights = ("w_x", "w_h")
+    return {
+        "hidden_gradients": jr.hidden_gradients(cell, own, xs, of_outputs),
+        "weight_contributions": jr.weight_contributions(cell, own, xs, of_outputs, names=weights),
+        "lag_contributions": jr.lag_contributions(cell, own, xs, of_outputs, names=weights),
+        "gradient_norm_by_lag": jr.gradient_norm_by_lag(cell, own, xs, of_outputs),
+        "state_jacobians": jr.state_jacobians(cell, own, xs[:, :4]),
+        "gate_statistics": jr.gate_statistics(cell, own, xs),
+    }
 
 
-def main(config: Config) -> jr.FitResult:
-    """Looks, trains, and looks again."""
+def main(config: Config) -> dict[str, Any]:
+    """Looks, trains, and looks again; returns the losses, and what is left of the gradient at the longest lag."""
     network = build(config)
     model = network.model
     initial, order, training, unseen = jax.random.split(jax.random.key(config.seed), 4)
@@ -114,10 +120,17 @@ def main(config: Config) -> jr.FitResult:
     )
     result.history.plot_diagnostics(str(config.out / "looks.png"))
     after = look(network, result.params, batch, config.out / "after")
-    error = jr.evaluate(model, result.params, loss, batch)
-    run_folder.write(config.out, config, error, result.history)
+    found: dict[str, Any] = {}
+    for when, report in {"before": before, "after": after}.items():
+        found |= {f"loss {when}": report.loss, f"gradient left {when}": report.worst.left}
+    found |= {
+        "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
+        "compile seconds": result.history.compile_seconds,
+        "training seconds": result.history.run_seconds,
+    }
+    run_folder.write(config.out, config, found, result.history)
     print(f"before training\n\n{before}\n\nafter {config.steps} steps\n\n{after}\n\npictures: {config.out}")
-    return result
+    return found
 
 
 if __name__ == "__main__":

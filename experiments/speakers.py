@@ -64,15 +64,20 @@ class Config:
     """How many runs, with the seeds seed, seed + 1, ...; at the end come their mean and spread."""
     folds: int = 0
     """Instead, cross-validate with so many folds of the training split, and leave the test split alone."""
-    check: bool = True
+    check: bool = False
     """Check the gradient of the model before it is trained."""
     progress: bool = True
     """Show a progress bar."""
     out: pathlib.Path = pathlib.Path("runs/speakers")
     """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
 
+    def __post_init__(self) -> None:
+        command.positive(self, "hidden", "steps", "batch_size", "seeds")
+        least = "0, or 2 to 30, the utterances of each speaker"
+        command.expect("folds", least, self.folds == 0 or 2 <= self.folds <= 30, self.folds)
 
-SMOKE = Config(hidden=4, steps=20)
+
+SMOKE = Config(hidden=4, steps=4, check=True)
 
 
 def load() -> dict[str, Data]:
@@ -129,28 +134,34 @@ def learn(config: Config, data: Data) -> jr.FitResult:
     )
 
 
+@jax.jit
+def outputs(model: jr.Model, params: Any, xs: np.ndarray, lengths: np.ndarray) -> jax.Array:
+    """What the model says of some rows, [N, 9]."""
+    return model.apply(params, xs, lengths=lengths)[1]
+
+
 def score(config: Config, result: jr.FitResult, data: Data) -> float:
     """Accuracy on some rows."""
     return jr.evaluate(build(config), result.params, accuracy, data)["loss"]
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Checks the gradient, trains, and reports; returns the metrics of the (last) run."""
+    """Checks the gradient, trains, and reports; returns the figures."""
     if config.check:
         few = some(load()["train"], np.arange(0, 270, 90))
         model = build(config)
         params = model.init(jax.random.key(config.seed))
         command.check_gradient(model, params, few["xs"], lengths=few["lengths"])
     if config.folds:
-        return command.over_seeds(cross_validate, config, "validation accuracy")[-1]
-    return command.over_seeds(train, config, "test accuracy")[-1]
+        return command.over_seeds(cross_validate, config, "validation accuracy", config.out / "folds")
+    return command.over_seeds(train, config, "test accuracy")
 
 
 def train(config: Config) -> dict[str, Any]:
     """One run: trains on the official training split and writes its folder."""
     data, model = load(), build(config)
     result = learn(config, data["train"])
-    ys = model.apply(result.params, data["test"]["xs"], lengths=data["test"]["lengths"])[1]
+    ys = outputs(model, result.params, data["test"]["xs"], data["test"]["lengths"])
     confusion = confusion_matrix(data["test"]["targets"], np.argmax(ys, -1), labels=range(SPEAKERS))
     found = {f"{name} accuracy": score(config, result, part) for name, part in data.items()} | {
         "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
@@ -174,7 +185,7 @@ def cross_validate(config: Config) -> dict[str, Any]:
     for kept, left_out in folds:
         scores.append(score(config, learn(config, some(data, kept)), some(data, left_out)))
     found = {"validation accuracy": float(np.mean(scores)), "folds": [round(x, 4) for x in scores]}
-    run_folder.write(config.out / f"folds-{config.seed}", config, found)
+    run_folder.write(config.out / "folds" / f"seed-{config.seed}", config, found)
     print(f"\n{run_folder.table(found)}", flush=True)
     return found
 

@@ -7,7 +7,6 @@ floating-point numbers and seeds alone run through one compiled program.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -25,7 +24,7 @@ import optax
 from jax.experimental import multihost_utils
 
 import jaxrnn as jr
-from experiments import digits, memory_tasks, vanishing
+from experiments import command, digits, memory_tasks, run_folder, vanishing
 
 HEARTBEAT = 30
 """Seconds without a word after which a process is taken to be dead."""
@@ -80,6 +79,10 @@ class Config:
     """Seed of all randomness."""
     out: pathlib.Path = pathlib.Path("runs/sweep")
     """Folder for the table and the pictures; each task gets a folder of its own in it."""
+
+    def __post_init__(self) -> None:
+        command.positive(self, "seeds", "steps", "batch_size", "processes")
+        command.expect("length", "at least 2 numbers", self.length >= 2, self.length)
 
 
 def numbers(name: str, text: str, kind: Callable[[str], Any] = float) -> list[Any]:
@@ -142,8 +145,8 @@ def start_processes(config: Config) -> None:
         raise SystemExit("--coordinator: expected host:port with --processes and --process, got none")
 
 
-def main(config: Config) -> jr.Results | None:
-    """Runs the sweep; prints a table, writes it and the pictures."""
+def main(config: Config) -> dict[str, Any]:
+    """Runs the sweep; prints a table, writes it and the pictures; returns the best member and how many there were."""
     start_processes(config)
     devices = jax.local_devices()[: config.devices or None]
     mesh = jax.sharding.Mesh(np.array(devices), ("members",)) if len(devices) > 1 else None
@@ -153,7 +156,7 @@ def main(config: Config) -> jr.Results | None:
     options |= {"mesh": mesh, "pruning": pruning}
     if config.dry_run:
         print(jr.plan(what, members, **options))
-        return None
+        return {}
     folder = config.out / config.task
     folder.mkdir(parents=True, exist_ok=True)
     first = jax.process_index() == 0
@@ -162,11 +165,13 @@ def main(config: Config) -> jr.Results | None:
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the folder is ready")
     results = jr.sweep(what, members, run_dir=folder, progress=config.progress, **options)
+    found = {"members": len(results), "programs compiled": results.compiles}
+    found |= {f"best {name}": column.tolist()[0] for name, column in results.table.items()}
     if not first:
-        return results
+        return found
     results.to_csv(folder / "table.csv")
     results.to_json(folder / "results.json")
-    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), default=str, indent=1) + "\n")
+    run_folder.write(folder, config, found)
     jr.plot_sweep(results, "lr", hue="hidden", path=str(folder / "lr.png"))
     jr.plot_curves(results, path=str(folder / "curves.png"))
     if pruning is not None:
@@ -175,7 +180,7 @@ def main(config: Config) -> jr.Results | None:
     for note in results.notes:
         print(note)
     print(f"{len(results)} members, {results.compiles} programs compiled; table and pictures: {folder}")
-    return results
+    return found
 
 
 if __name__ == "__main__":

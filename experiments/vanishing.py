@@ -89,20 +89,15 @@ class Config:
     def __post_init__(self) -> None:
         command.positive(self, "hidden", "steps", "patience", "block", "batch_size", "k", "seeds")
         for name in ("residual_step", "clip_norm", "solved"):
-            _expect(name, "a number above 0", getattr(self, name) > 0, getattr(self, name))
+            command.expect(name, "a number above 0", getattr(self, name) > 0, getattr(self, name))
         if self.learning_rate is not None:
-            _expect("learning_rate", "a number above 0", self.learning_rate > 0, self.learning_rate)
+            command.expect("learning_rate", "a number above 0", self.learning_rate > 0, self.learning_rate)
         for name in ("lengths", "networks", "trainings"):
-            _expect(name, "at least one", bool(getattr(self, name)), "none")
-        _expect("lengths", "at least 2 steps each", min(self.lengths) >= 2, self.lengths)
+            command.expect(name, "at least one", bool(getattr(self, name)), "none")
+        command.expect("lengths", "at least 2 steps each", min(self.lengths) >= 2, self.lengths)
         for name in ("steps", "patience"):
             value = getattr(self, name)
-            _expect(name, f"a multiple of block = {self.block}", value % self.block == 0, value)
-
-
-def _expect(name: str, what: str, met: bool, got: Any) -> None:
-    if not met:
-        raise SystemExit(f"--{name.replace('_', '-')}: expected {what}, got {got}")
+            command.expect(name, f"a multiple of block = {self.block}", value % self.block == 0, value)
 
 
 def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
@@ -196,8 +191,8 @@ def by_lag(model: jr.Model, params: Any, batch: dict[str, Any]) -> list[float]:
     return flow.layers[0].statistics.norm_by_lag.tolist()
 
 
-def main(config: Config) -> list[dict[str, Any]]:
-    """Trains all that the configuration asks for, and reports; returns a dict for each run."""
+def main(config: Config) -> dict[str, Any]:
+    """Trains all that the configuration asks for, and reports; returns the figures of each network, training and T."""
     kinds = list(itertools.product(config.lengths, config.networks, config.trainings))
     runs = []
     with tqdm(total=len(kinds) * config.seeds, unit="run", disable=not config.progress) as bar:
@@ -209,7 +204,9 @@ def main(config: Config) -> list[dict[str, Any]]:
             run_folder.write(config.out, config, runs)
     plot(config, runs, config.out / "vanishing.png")
     print(f"\n{table(config, runs)}\n\npicture, results and configuration: {config.out}")
-    return runs
+    found = command.by_kind(runs, lambda run: f"{run['network']}, {run['training']}, T = {run['T']}")
+    command.write_summary(config.out, found)
+    return found
 
 
 def table(config: Config, runs: list[dict[str, Any]]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 import jaxrnn as jr
 from experiments import digit_strings
+from tests.experiments.calls import given_to
 
 CONFIG = digit_strings.Config(shortest=2, longest=3, height=10, gap=2)
 T = 3 * 8 + 4 * 2
@@ -55,6 +56,19 @@ def test_the_parts_share_no_scan_and_have_all_of_them():
     assert not np.array_equal(parts["test"].images, digit_strings.load(1)["test"].images)
 
 
+def test_training_strings_are_made_of_training_scans_alone(monkeypatch):
+    """All pixels of a part's scans say which part it is."""
+    shades = {"train": 0.25, "validation": 0.5, "test": 1.0}
+    scans = {part: marked()._replace(images=jax.numpy.full((10, 8, 8), shade)) for part, shade in shades.items()}
+    monkeypatch.setattr(digit_strings, "load", lambda seed: scans)
+    config = dataclasses.replace(digit_strings.SMOKE, distortion=0.0)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        (*_, data), options = given_to(monkeypatch, jr, "fit", lambda: digit_strings.train(config))
+        batch = next(iter(data))
+    assert set(np.unique(batch["xs"])) == {0.0, 0.25}
+    assert set(np.unique(options["validation"]["xs"])) == {0.0, 0.5}
+
+
 def test_distortion_of_nothing_is_the_scan_and_of_something_is_a_linear_map():
     image = np.random.default_rng(0).random((8, 8)).astype(np.float32)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
@@ -82,6 +96,7 @@ def test_a_small_run(tmp_path, capsys):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         found = digit_strings.main(config)
     printed = capsys.readouterr().out
+    assert "all gradients agree" in printed
     for part in ("validation", "test"):
         for name in ("", "greedy "):
             assert f"{part} {name}digit error rate" in printed
@@ -94,3 +109,18 @@ def test_what_is_read_of_a_model_that_is_sure():
     """Text of decoded classes: 1 to 10 stand for 0 to 9."""
     symbols, length = jr.ctc_greedy(20.0 * np.eye(11, dtype=np.float32)[[0, 4, 4, 0, 4, 10, 1]])
     assert digit_strings.text(symbols, length) == "3390"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 0}, "--seeds: expected a positive integer, got 0"),
+        ({"shortest": 6}, "--shortest: expected at most longest = 5, got 6"),
+        ({"height": 6}, "--height: expected at least the 8 pixels of a scan, got 6"),
+        ({"held_out": 3}, "--held-out: expected at least the 4 strings of the picture, got 3"),
+        ({"gap": -1}, "--gap: expected at least 0 columns, got -1"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(SystemExit, match=message):
+        digit_strings.Config(**options)

@@ -51,7 +51,7 @@ def test_an_epochs_loss_is_the_mean_over_rows():
     assert abs(np.mean([rows[:4].mean(), rows[4:8].mean(), rows[8:].mean()]) - rows.mean()) > 1e-5
 
 
-@pytest.mark.parametrize("batch_size", [4, 11, 20])
+@pytest.mark.parametrize("batch_size", [4, 20])
 def test_epochs_equal_a_plain_loop(batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
     params, data = started(config)
@@ -61,14 +61,14 @@ def test_epochs_equal_a_plain_loop(batch_size):
         assert run().losses == found.losses  # each run starts anew
         optimizer, want = optax.adam(0.05, eps=1e-7), []
         state, model = optimizer.init(params), experiment.build(config)
+        gradient = jax.jit(jax.grad(lambda p, batch: experiment.loss(model.apply(p, batch["xs"])[1], batch)))
         for _ in range(3):
             total = 0.0
             for start in range(0, 11, batch_size):
                 cut = slice(start, start + batch_size)
                 batch = {"xs": data["xs"][:, cut], "targets": data["targets"][cut]}
                 total += of_numpy(params, batch["xs"], batch["targets"]).sum()
-                grads = jax.grad(lambda p: experiment.loss(model.apply(p, batch["xs"])[1], batch))(params)  # noqa: B023
-                updates, state = optimizer.update(grads, state, params)
+                updates, state = optimizer.update(gradient(params, batch), state, params)
                 params = optax.apply_updates(params, updates)
             want.append(total / 11)
     np.testing.assert_allclose(found.losses, want, rtol=1e-5)
@@ -84,13 +84,13 @@ def test_weights_to_keras_and_back():
 
 
 def test_a_small_run(tmp_path, capsys):
-    config = dataclasses.replace(experiment.SMOKE, seeds=2, progress=False, out=tmp_path)
+    config = dataclasses.replace(experiment.SMOKE, progress=False, out=tmp_path)
     with jax.numpy_dtype_promotion("standard"):
         found = experiment.main(config)
     assert 0 <= found["test accuracy"] <= 1
-    assert "test accuracy over 2 seeds" in capsys.readouterr().out
+    assert "all gradients agree" in capsys.readouterr().out
     names = {"config.json", "metrics.json", "history.json", "curves.png", "losses.png"}
-    assert {path.name for path in (tmp_path / "seed-1").iterdir()} == names
+    assert {path.name for path in (tmp_path / "seed-0").iterdir()} == names
 
 
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")

@@ -7,7 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+import jaxrnn as jr
 from experiments import speakers
+from tests.experiments.calls import given_to
 
 
 def test_the_data_are_the_official_split_scaled_by_training_steps_alone():
@@ -28,22 +30,31 @@ def test_the_data_are_the_official_split_scaled_by_training_steps_alone():
 
 @pytest.fixture
 def config(tmp_path):
-    return dataclasses.replace(speakers.SMOKE, steps=4, seeds=2, progress=False, out=tmp_path)
+    return dataclasses.replace(speakers.SMOKE, out=tmp_path)
 
 
 def test_a_small_run(config, capsys):
+    """With its progress bar."""
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
         found = speakers.main(config)
     assert 0.0 <= found["test accuracy"] <= 1.0
-    printed = capsys.readouterr().out
-    assert "all gradients agree" in printed
-    assert "test accuracy over 2 seeds" in printed
-    for seed in (0, 1):
-        folder = config.out / f"seed-{seed}"
-        assert {path.name for path in folder.iterdir()} == {"config.json", "metrics.json", "history.json", "curves.png"}
-        confusion = np.array(json.loads((folder / "metrics.json").read_text())["confusion"])
-        assert confusion.sum() == 370
+    printed = capsys.readouterr()
+    assert "all gradients agree" in printed.out
+    assert "4/4" in printed.err
+    folder = config.out / "seed-0"
+    assert {path.name for path in folder.iterdir()} == {"config.json", "metrics.json", "history.json", "curves.png"}
+    confusion = np.array(json.loads((folder / "metrics.json").read_text())["confusion"])
+    assert confusion.sum() == 370
+    versions = json.loads((folder / "config.json").read_text())["versions"]
+    assert {"aeon", "scikit-learn"} <= set(versions)
     assert np.trace(confusion) / 370 == pytest.approx(found["test accuracy"], abs=1e-6)
+
+
+def test_training_sees_the_training_split_alone(config, monkeypatch):
+    (*_, data), options = given_to(monkeypatch, jr, "fit", lambda: speakers.train(config))
+    for name, want in speakers.load()["train"].items():
+        np.testing.assert_array_equal(data[name], want)
+    assert "validation" not in options
 
 
 def test_cross_validation_scores_rows_that_were_left_out(config, monkeypatch):
@@ -58,3 +69,15 @@ def test_cross_validation_scores_rows_that_were_left_out(config, monkeypatch):
         np.testing.assert_array_equal(np.bincount(kept["targets"]), [20] * 9)
         both = {x.tobytes() for part in (kept, left_out) for x in part["xs"].swapaxes(0, 1)}
         assert len(both) == 270
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 0}, "--seeds: expected a positive integer, got 0"),
+        ({"folds": 1}, "--folds: expected 0, or 2 to 30, the utterances of each speaker, got 1"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(SystemExit, match=message):
+        speakers.Config(**options)

