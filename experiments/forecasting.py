@@ -37,7 +37,7 @@ MEDIAN = len(QUANTILES) // 2
 class Config:
     """Recurrent networks that forecast CO2 and sunspots."""
 
-    series: Literal["co2", "sunspots", "both"] = "both"
+    series: Literal[Name, "both"] = "both"
     """Which series."""
     part: Part = "test"
     """Which values are forecast: the last ones, or one of the two parts before, on which the options were chosen."""
@@ -68,8 +68,11 @@ class Config:
     out: pathlib.Path = pathlib.Path("runs/forecasting")
     """Folder for the pictures, curves, metrics and configuration."""
 
+    def __post_init__(self) -> None:
+        command.positive(self, "hidden", "context", "steps", "batch_size", "futures", "seeds")
 
-SMOKE = Config(hidden=4, steps=4, futures=4, context=16)
+
+SMOKE = Config(series="sunspots", hidden=4, steps=4, futures=4, context=16, check=True)
 
 
 class Task(NamedTuple):
@@ -161,6 +164,14 @@ def filled(z: np.ndarray) -> np.ndarray:
     return np.where(last < 0, 0.0, z[last])
 
 
+def check_context(config: Config, record: Record) -> None:
+    """Ends the program if there are fewer sequences of so many values than a minibatch has."""
+    each = -(-config.batch_size // len(TASKS[config.series].amplitudes))
+    most, T = record.end - int(np.argmax(~np.isnan(record.z))) - each, option(config, "context")
+    wanted = f"at most {most} of {config.series}, for minibatches of {config.batch_size} sequences"
+    command.expect("context", wanted, most >= T, T)
+
+
 def windows(config: Config, record: Record) -> dict[str, np.ndarray]:
     """All sequences of T values before the first origin, the values after them and where there are any.
 
@@ -244,27 +255,39 @@ def classical(series: Name, part: Part) -> tuple[Forecast, Forecast]:
     return naive, Forecast(*(np.maximum(x, 0.0) ** 2 for x in roots if x is not None))
 
 
-def scores(record: Record, task: Task, found: Forecast) -> dict[str, float]:
-    """Errors over all origins and steps; MASE: the mean absolute one over that of the seasonal naive before them."""
+def comparable(record: Record, task: Task, forecasts: dict[str, Forecast]) -> np.ndarray:
+    """What is forecast, [H, N]; NaN where it was not measured, or some forecast lacks a value that it is made of."""
     truth = record.y[forecast_baselines.steps_ahead(record.origins, task.horizon)]
-    error = np.abs(found.value - truth)
+    lacking = [np.isnan(x) for found in forecasts.values() for x in found if x is not None]
+    return np.where(np.any(lacking, axis=0), np.nan, truth)
+
+
+def scores(record: Record, task: Task, found: Forecast, truth: np.ndarray) -> dict[str, float]:
+    """Errors over all origins and steps; MASE: the mean absolute one over that of the seasonal naive before them.
+
+    Args:
+      record, task: the series.
+      found: the forecasts of one method.
+      truth: see `comparable`.
+    """
+    known = ~np.isnan(truth)
+    error = np.abs(found.value - truth)[known]
     before = record.y[: record.end]
     usual = np.nanmean(np.abs(before[task.period :] - before[: -task.period]))
-    measured = {
-        "MAE": np.nanmean(error),
-        "RMSE": np.sqrt(np.nanmean(error**2)),
-        "MASE": np.nanmean(error) / usual,
-    }
+    measured = {"MAE": np.mean(error), "RMSE": np.sqrt(np.mean(error**2)), "MASE": np.mean(error) / usual}
     if found.low is not None and found.high is not None:
         inside = (found.low <= truth) & (truth <= found.high)
-        measured |= {"coverage": inside[~np.isnan(truth)].mean(), "width": np.mean(found.high - found.low)}
+        measured |= {"coverage": inside[known].mean(), "width": np.mean((found.high - found.low)[known])}
     return {name: float(value) for name, value in measured.items()}
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Trains on each series with each seed, and reports; returns the runs' metrics by series."""
+    """Trains on each series with each seed, and reports; returns the figures by series."""
     names = tuple(TASKS) if config.series == "both" else (config.series,)
-    return {name: command.over_seeds(train, dataclasses.replace(config, series=name), "MAE") for name in names}
+    configs = {name: dataclasses.replace(config, series=name) for name in names}
+    for one in configs.values():
+        check_context(one, load(one))
+    return {name: command.over_seeds(train, one, "MAE", config.out / name) for name, one in configs.items()}
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -295,7 +318,8 @@ def train(config: Config) -> dict[str, Any]:
     naive, sarimax = classical(config.series, config.part)
     gru = forecast(config, record, *(result.params for result in results))
     forecasts = {"seasonal naive": naive, "SARIMAX": sarimax, "GRU": gru}
-    measured = {name: scores(record, task, found) for name, found in forecasts.items()}
+    truth = comparable(record, task, forecasts)
+    measured = {name: scores(record, task, found, truth) for name, found in forecasts.items()}
     found = measured["GRU"] | {
         f"{name} {score}": value for name in ("seasonal naive", "SARIMAX") for score, value in measured[name].items()
     }
@@ -306,12 +330,12 @@ def train(config: Config) -> dict[str, Any]:
     }
     for name, result in zip(("point", "interval"), results, strict=True):
         run_folder.write(folder / name, config, found, result.history)
-    plot(config, record, forecasts, folder / "forecast.png")
+    plot(config, record, forecasts, truth, folder / "forecast.png")
     print(f"\n{run_folder.table({'series': config.series, 'seed': config.seed} | found)}\n\nresults: {folder}")
     return found
 
 
-def plot(config: Config, record: Record, forecasts: dict[str, Forecast], path: pathlib.Path) -> None:
+def plot(config: Config, record: Record, forecasts: dict[str, Forecast], truth: np.ndarray, path: pathlib.Path) -> None:
     """The last forecasts that do not overlap, and the error against the number of steps ahead."""
     task = TASKS[config.series]
     figure = Figure(figsize=(12.0, 4.2), layout="constrained")
@@ -320,7 +344,6 @@ def plot(config: Config, record: Record, forecasts: dict[str, Forecast], path: p
     shown = np.arange(len(record.origins))[::-apart][:4]
     first = record.origins[shown[-1]] - task.horizon // 2
     left.plot(record.years[first:], record.y[first:], "k.-", linewidth=0.8, markersize=3, label="measured")
-    truth = record.y[forecast_baselines.steps_ahead(record.origins, task.horizon)]
     colors = {"seasonal naive": "0.6", "SARIMAX": "C0", "GRU": "C1"}
     for name, found in forecasts.items():
         for i in shown:

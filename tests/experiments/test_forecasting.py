@@ -106,6 +106,17 @@ def test_values_are_drawn_between_the_quantiles():
     np.testing.assert_allclose(forecasting.draw(quantiles, jnp.full((2, 1), 0.0)), [[0.0], [0.0]], atol=1e-6)
 
 
+def test_the_interval_is_the_middle_90_percent():
+    """A network that says the quantiles of U(0, 1), whatever it reads."""
+    c = config("sunspots", futures=1500)
+    record = forecasting.load(c)._replace(back=lambda z, at: z)
+    point, interval = (forecasting.build(c, outputs).init(jax.random.key(0)) for outputs in (1, 9))
+    interval["1"] = {"w": jnp.zeros_like(interval["1"]["w"]), "b": jnp.asarray(forecasting.QUANTILES)}
+    found = forecasting.forecast(c, record, point, interval)
+    assert found.low.mean() == pytest.approx(0.05, abs=0.003)
+    assert found.high.mean() == pytest.approx(0.95, abs=0.003)
+
+
 def test_the_seasonal_naive_forecast():
     y = np.sin(2 * np.pi * np.arange(40) / 8) + np.arange(40)
     found = forecast_baselines.seasonal_naive(y, 8, np.array([20, 27]), 8)
@@ -132,33 +143,59 @@ def test_scores_by_hand():
     truth = record.y[forecast_baselines.steps_ahead(record.origins, task.horizon)]
     error = np.where(np.arange(task.horizon)[:, None] == 0, 11.0, 0.0) + np.zeros_like(truth)
     found = forecast_baselines.Forecast(truth + error, truth + error - 1.0, truth + error + 2.0)
-    got = forecasting.scores(record, task, found)
+    got = forecasting.scores(record, task, found, forecasting.comparable(record, task, {"one": found}))
     before = record.y[: record.end]
     usual = np.mean([abs(before[t] - before[t - 11]) for t in range(11, len(before))])
     want = {"MAE": 1.0, "RMSE": 11.0**0.5, "MASE": 1.0 / usual, "coverage": 10 / 11, "width": 3.0}
     assert got == pytest.approx(want)
 
 
-def test_a_small_run(tmp_path, monkeypatch):
-    """SARIMAX, tested above, takes longer than all the rest."""
-    cheap = forecast_baselines.seasonal_naive
-    monkeypatch.setattr(
-        forecast_baselines, "sarimax", lambda y, end, origins, horizon, **options: cheap(y, horizon, origins, horizon)
-    )
-    forecasting.classical.cache_clear()
+def test_all_methods_are_scored_on_the_values_that_all_forecast():
+    """One lacks a value of each origin, the truth another one; neither is an error or a miss of the interval."""
+    record, task = forecasting.load(config("sunspots")), forecasting.TASKS["sunspots"]
+    at = forecast_baselines.steps_ahead(record.origins, task.horizon)
+    y = record.y.copy()
+    y[at[-1, -1]] = np.nan
+    record = record._replace(y=y)
+    truth = y[at]
+    wrong = np.where(np.arange(task.horizon) == 2, 100.0, 1.0)[:, None]
+    here = np.where(np.arange(task.horizon) == 2, np.nan, 0.0)[:, None]
+    complete = forecast_baselines.Forecast(truth + wrong, truth + 0.5 * wrong, truth + 2 * wrong)
+    gaps = forecast_baselines.Forecast(truth + here, truth + here - 1.0, truth + here + 1.0)
+    known = forecasting.comparable(record, task, {"complete": complete, "gaps": gaps})
+    assert np.isnan(known).sum() == len(record.origins) + 1
+    assert forecasting.scores(record, task, complete, known)["MAE"] == pytest.approx(1.0)
+    got = forecasting.scores(record, task, gaps, known)
+    assert (got["MAE"], got["coverage"], got["width"]) == pytest.approx((0.0, 1.0, 2.0))
+
+
+def test_a_small_run(tmp_path, capsys):
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
         found = forecasting.main(dataclasses.replace(SMOKE, out=tmp_path))
-    forecasting.classical.cache_clear()
-    assert set(found) == {"co2", "sunspots"}
-    for name, (run,) in found.items():
-        assert np.isfinite(list(run.values())).all()
-        folder = tmp_path / name / "seed-0"
-        assert (folder / "forecast.png").exists()
-        for kind in ("point", "interval"):
-            files = {path.name for path in (folder / kind).iterdir()}
-            assert files == {"config.json", "metrics.json", "history.json", "curves.png"}
+    assert set(found) == {"sunspots"}
+    assert np.isfinite(list(found["sunspots"].values())).all()
+    folder = tmp_path / "sunspots" / "seed-0"
+    assert (folder / "forecast.png").exists()
+    for kind in ("point", "interval"):
+        files = {path.name for path in (folder / kind).iterdir()}
+        assert files == {"config.json", "metrics.json", "history.json", "curves.png"}
+    assert capsys.readouterr().out.count("all gradients agree") == 2
+
+
+def test_both_series_are_looked_at_before_any_is_trained(monkeypatch):
+    monkeypatch.setattr(forecasting, "train", None)
+    with pytest.raises(SystemExit, match=r"--context: expected at most 1680 of co2, for minibatches of 32 .* got 9999"):
+        forecasting.main(forecasting.Config(context=9999))
+    with pytest.raises(SystemExit, match=r"--context: expected at most 238 of sunspots, .* got 300"):
+        forecasting.main(forecasting.Config(context=300))
+
+
+@pytest.mark.parametrize("name", ["seeds", "context", "steps", "futures"])
+def test_bad_options(name):
+    with pytest.raises(SystemExit, match=f"--{name}: expected a positive integer, got 0"):
+        forecasting.Config(**{name: 0})
 
 
 def test_one_run_is_of_one_series():
     with pytest.raises(ValueError, match="series: expected one of them, got 'both'"):
-        forecasting.train(SMOKE)
+        forecasting.train(dataclasses.replace(SMOKE, series="both"))
