@@ -144,21 +144,20 @@ class Config:
     def __post_init__(self) -> None:
         command.positive(self, "block", "batch_size", "seeds")
         for name in ("steps", "hidden"):
-            if getattr(self, name) < 0:
-                raise SystemExit(
-                    f"--{name}: expected a positive integer, or 0 for each task's own, got {getattr(self, name)}"
-                )
-        if self.steps % self.block:
-            raise SystemExit(f"--steps: expected a multiple of block = {self.block}, got {self.steps}")
-        for name in ("adding", "copying", "delayed_xor", "parity"):
-            if any(T < 2 for T in getattr(self, name)):
-                shown = name.replace("_", "-")
-                raise SystemExit(f"--{shown}: expected at least 2 steps each, got {getattr(self, name)}")
+            own = "a positive integer, or 0 for each task's own"
+            command.expect(name, own, getattr(self, name) >= 0, getattr(self, name))
+        command.expect("steps", f"a multiple of block = {self.block}", self.steps % self.block == 0, self.steps)
+        lengths = {name: getattr(self, name) for name in ("adding", "copying", "delayed_xor", "parity")}
+        command.expect("adding", "a length, or one of another task", any(lengths.values()), "none")
+        for name, values in lengths.items():
+            command.expect(name, "at least 2 steps each", all(T >= 2 for T in values), values)
+        command.expect("networks", "at least one", bool(self.networks), "none")
 
 
 SMOKE = Config(
-    adding=(6,), copying=(3,), delayed_xor=(6,), parity=(4,), networks=("gru",), hidden=8, steps=10, block=5, seeds=2
-)
+    adding=(6,), copying=(), delayed_xor=(), parity=(4,), networks=("gru",), hidden=4, steps=10, block=5, seeds=2,
+    check=True,
+)  # fmt: skip
 
 
 def build(config: Config, name: str, network: str, T: int) -> jr.Model:
@@ -227,8 +226,8 @@ def train(config: Config, name: str, T: int) -> list[dict[str, Any]]:
     return runs
 
 
-def main(config: Config) -> list[dict[str, Any]]:
-    """Trains all that the configuration asks for, and reports; returns a dict for each run."""
+def main(config: Config) -> dict[str, Any]:
+    """Trains all that the configuration asks for, and reports; returns the figures of each task, T, network, rate."""
     problems = [(name, T) for name in TASKS for T in getattr(config, name)]
     if config.check:
         check(config, problems)
@@ -240,16 +239,18 @@ def main(config: Config) -> list[dict[str, Any]]:
         run_folder.write(config.out, config, runs)
     plot(config, runs, config.out / "synthetic.png")
     print(f"{time.perf_counter() - start:.0f} s; picture, results and configuration: {config.out}")
-    return runs
+    found = command.by_kind(runs, lambda run: f"{run['task']}, T = {run['T']}, {run['network']}, {run['lr']:g}")
+    command.write_summary(config.out, found)
+    return found
 
 
 def check(config: Config, problems: list[tuple[str, int]]) -> None:
-    """The gradient of each network on each task, on short sequences."""
-    for name, _ in problems:
+    """The gradient of the very models that are trained, on short sequences."""
+    for name, T in problems:
         batch = TASKS[name].generate(jax.random.key(config.seed), 5, 3)
         for network in config.networks:
-            model = build(dataclasses.replace(config, hidden=8), name, network, 5)
-            print(f"{name}, {network}")
+            model = build(config, name, network, T)
+            print(f"{name}, T = {T}, {network}")
             command.check_gradient(model, model.init(jax.random.key(config.seed)), batch["xs"])
 
 

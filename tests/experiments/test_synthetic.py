@@ -120,19 +120,36 @@ def test_a_run_is_the_plain_loop_over_draws():
 
 
 def test_a_small_run(tmp_path, capsys):
-    config = dataclasses.replace(synthetic.SMOKE, copying=(), parity=(), progress=False, out=tmp_path, solved=10.0)
+    config = dataclasses.replace(synthetic.SMOKE, progress=False, out=tmp_path)
     with jax.numpy_dtype_promotion("standard"):
-        runs = synthetic.main(config)
-    assert [(run["task"], run["seed"]) for run in runs] == [
-        ("adding", 0), ("adding", 1), ("delayed_xor", 0), ("delayed_xor", 1),
-    ]  # fmt: skip
+        found = synthetic.main(config)
+    assert list(found) == ["adding, T = 6, gru, 0.01", "parity, T = 4, gru, 0.01"]
+    runs = [run for of_task in found.values() for run in of_task["runs"]]
+    assert [(run["task"], run["seed"]) for run in runs] == [("adding", 0), ("adding", 1), ("parity", 0), ("parity", 1)]
     assert runs[0]["curve"] != runs[1]["curve"]
-    assert all(run["solved after"] == 5 and np.isfinite(run["test loss"]) for run in runs)
+    assert found["adding, T = 6, gru, 0.01"]["mean"]["test loss"] == np.mean([run["test loss"] for run in runs[:2]])
     printed = capsys.readouterr().out
+    assert printed.count("all gradients agree") == 2
     assert "adding, T = 6: the loss without memory is 0.1667" in printed
-    assert "| gru | 0.01 | 2 of 2 | 5 |" in printed
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "metrics.json", "synthetic.png"}
+    assert "| gru | 0.01 | 0 of 2 |" in printed
+    names = {"config.json", "metrics.json", "summary.json", "synthetic.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
     assert len(json.loads((tmp_path / "metrics.json").read_text())) == 4
+
+
+def test_the_table_says_who_solved_it():
+    runs = [
+        {"task": "adding", "T": 6, "network": "gru", "lr": 0.01, "solved after": after, "test loss": loss}
+        for after, loss in ((5, 0.001), (None, 0.099))
+    ]
+    assert "| gru | 0.01 | 1 of 2 | 5 | 0.0500 (0.0010, 0.0990) | 0.300 |" in synthetic.table(runs, "adding", 6)
+
+
+def test_the_check_is_of_the_very_models(monkeypatch):
+    given = []
+    monkeypatch.setattr(synthetic.command, "check_gradient", lambda model, params, xs: given.append((params, len(xs))))
+    synthetic.check(synthetic.Config(networks=("gru",)), [("adding", 200), ("copying", 50)])
+    assert [(params["0"]["0"]["w_h"].shape[0], steps) for params, steps in given] == [(64, 5), (128, 25)]
 
 
 @pytest.mark.parametrize(
