@@ -1,8 +1,8 @@
 """Recurrent networks in JAX, with compiled backpropagation through time.
 
 Reading order: `types` (what a cell, a model and a gradient are), `gated` (cells declared by their equations), `cells`,
-`kernels`, `gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `ctc_loss`, `decoding`, `training`, `sweeps`,
-`diagnostics`.
+`kernels`, `gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `ctc_loss`, `decoding`, `training`,
+`sweeps`, `diagnostics`.
 """
 
 from jaxrnn.cells.ctrnn import CTRNN, ctrnn

@@ -30,7 +30,9 @@ def choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, l
     if obstacle is None:
         return LoopChoice("persistent", "asked for" if loop == "persistent" else "it fits on the chip")
     if loop == "persistent":
-        raise ValueError(f"loop: expected a cell and inputs that one kernel can run for 'persistent'; {obstacle}")
+        raise ValueError(
+            f"loop: expected 'auto' or 'scan' for this cell and these inputs, got 'persistent': {obstacle}"
+        )
     return LoopChoice("scan", obstacle)
 
 

@@ -41,6 +41,8 @@ def _shared(name, build):
         cases += option(argument, TypeError, "function", "glorot", 0.1, None)
     cases += option("dtype", TypeError, "floating-point dtype", "int32", "float99", 16)
     cases += option("param_dtype", TypeError, "floating-point dtype", "int32", "float99", 16, None)
+    cases += option("heads", ValueError, "positive integer", 0, -1, 2.0, True, "2")
+    cases += option("heads", ValueError, f"a divisor of H = {H}", 3, 8)
     cases += option("recurrent_dropout", ValueError, "in [0, 1)", 1.0, -0.1, "0.5", True, np.nan)
     cases += option("zoneout", ValueError, "in [0, 1)", 1.0, -0.1, "0.5", True, np.nan)
     cases += [
@@ -134,6 +136,22 @@ CASES += [
         "zoneout",
         "None with proj_size",
         "0.1",
+    ),
+    Case(
+        "lstm-proj_size-heads",
+        lambda: jr.lstm(D, H, proj_size=2, heads=2),
+        ValueError,
+        "heads",
+        "1 with proj_size",
+        "2",
+    ),
+    Case(
+        "gru-reset_before-heads",
+        lambda: jr.gru(D, H, reset_after=False, heads=2),
+        ValueError,
+        "heads",
+        "1 with reset_after=False",
+        "2",
     ),
     Case("ctrnn-dt-above-tau", lambda: _ctrnn(dt=6.0), ValueError, "dt", "at most tau = 5", "6"),
     Case(

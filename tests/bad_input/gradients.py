@@ -14,6 +14,13 @@ OTHER_START = jr.rtrl_start(CELL, PARAMS, (B + 1,))
 SNAP_START = jr.rtrl_start(CELL, PARAMS, (B,), sparsity="snap1")
 
 
+HEADS = jr.gru(D, H, heads=2)
+
+
+def persistent(cell):
+    return jr.unroll(cell, drawn(cell), XS, gradient=jr.reverse_scan(loop="persistent"))
+
+
 def squares(y):
     return jnp.sum(y**2)
 
@@ -53,6 +60,26 @@ def start(cell=CELL, params=PARAMS, **options):
 CASES = [
     *each(
         "reverse_scan", "clip_norm", lambda v: jr.reverse_scan(clip_norm=v), ValueError, "above 0", 0.0, -1.0, np.nan
+    ),
+    *each("reverse_scan", "loop", lambda v: jr.reverse_scan(loop=v), ValueError, "'persistent'", "fused", None),
+    Case(
+        "reverse_scan-loop-plain", lambda: persistent(PLAIN), ValueError, "loop", "'scan' for this cell", "a GatedCell"
+    ),
+    Case(
+        "reverse_scan-loop-mixing",
+        lambda: persistent(jr.lstm(D, H, layer_norm=True)),
+        ValueError,
+        "loop",
+        "'scan' for this cell",
+        "mix hidden units",
+    ),
+    Case(
+        "forward-snap1-heads",
+        lambda: jr.unroll(HEADS, drawn(HEADS), XS, gradient=jr.forward(sparsity="snap1")),
+        ValueError,
+        "sparsity",
+        "one head",
+        "2",
     ),
     *each("reverse_scan", "clip_value", lambda v: jr.reverse_scan(clip_value=v), ValueError, "above 0", 0, "1"),
     *[c for c in sizes("checkpointed", "segments", lambda v: jr.checkpointed(segments=v)) if "None" not in c.name],

@@ -119,7 +119,7 @@ def test_what_keeps_a_cell_from_it_is_said(name, measured):
     choice = loop_of(cell, "cuda")
     assert choice.loop == "scan"
     assert reason in choice.reason
-    with pytest.raises(ValueError, match="loop: expected a cell and inputs that one kernel can run"):
+    with pytest.raises(ValueError, match="loop: expected 'auto' or 'scan'"):
         jr.explain(cell, *shapes(cell), platform="cuda", gradient=PERSISTENT)
 
 
