@@ -155,7 +155,7 @@ class Config:
 
 
 SMOKE = Config(
-    adding=(6,), copying=(), delayed_xor=(), parity=(4,), networks=("gru",), hidden=4, steps=10, block=5, seeds=2,
+    adding=(6,), copying=(), delayed_xor=(), parity=(), networks=("gru",), hidden=4, steps=10, block=5, seeds=2,
     check=True,
 )  # fmt: skip
 
