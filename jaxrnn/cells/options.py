@@ -49,7 +49,7 @@ def checked(options: GatedOptions) -> dict[str, Any]:
 
 
 def checked_cell(cell: T) -> T:
-    """The cell, or an error if its heads do not divide H or its zoneout is neither one rate nor rates like its carry."""
+    """The cell, or an error if heads do not divide H, or zoneout is neither one rate nor one for each of its parts."""
     if cell.H % checks.positive_int("heads", cell.heads):
         raise ValueError(f"heads: expected a divisor of H = {cell.H}, got {cell.heads}")
     if cell.zoneout is None:
