@@ -52,16 +52,19 @@ def test_smoke_changes_the_defaults_of_the_other_options(options, want, monkeypa
 
 
 def test_a_command_with_smoke(tmp_path):
-    """The cheapest one, in a process of its own, as a user runs it."""
-    arguments = ["--smoke", "--no-check", "--seeds", "2", "--out", str(tmp_path)]
+    """The cheapest one, in a process of its own, as a user runs it: its small run."""
+    arguments = ["--smoke", "--seeds", "2", "--out", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-m", "experiments.sequence_classification", *arguments],
         capture_output=True, text=True, timeout=100, env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
     )  # fmt: skip
     assert "test accuracy over 2 seeds" in done.stdout, done.stderr
+    assert "all gradients agree" in done.stdout
     assert "2/2" in done.stderr  # the progress bar counts epochs
+    names = {"config.json", "metrics.json", "history.json", "curves.png", "losses.png"}
+    assert {path.name for path in (tmp_path / "seed-1").iterdir()} == names
     about = json.loads((tmp_path / "seed-0" / "config.json").read_text())
-    assert (about["config"]["rows"], about["config"]["check"]) == (40, False)
+    assert (about["config"]["rows"], about["config"]["check"]) == (40, True)
     assert {"jaxrnn", "jax", "numpy", "python"} <= set(about["versions"])
 
 

@@ -83,16 +83,6 @@ def test_weights_to_keras_and_back():
     jax.tree.map(np.testing.assert_array_equal, back, {**params, "1": {}})
 
 
-def test_a_small_run(tmp_path, capsys):
-    config = dataclasses.replace(experiment.SMOKE, progress=False, out=tmp_path)
-    with jax.numpy_dtype_promotion("standard"):
-        found = experiment.main(config)
-    assert 0 <= found["test accuracy"] <= 1
-    assert "all gradients agree" in capsys.readouterr().out
-    names = {"config.json", "metrics.json", "history.json", "curves.png", "losses.png"}
-    assert {path.name for path in (tmp_path / "seed-0").iterdir()} == names
-
-
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")
 def test_losses_equal_keras(tmp_path):
     """The program as it stands, in a process of its own: Keras keeps neither strict promotion nor silence."""
