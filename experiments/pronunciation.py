@@ -158,11 +158,6 @@ def build(config: Config, letters: int, phonemes: int) -> jr.EncoderDecoder:
     return jr.encoder_decoder(encoder, decoder)
 
 
-def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
-    """Cross-entropy of each phoneme and of the end."""
-    return jr.cross_entropy(ys, {"targets": batch["targets"], "lengths": batch["targets_lengths"]})
-
-
 def longest(words: Words) -> int:
     """How many phonemes the longest pronunciation has."""
     return max(len(said) for all_said in words.values() for said in all_said)
@@ -267,27 +262,21 @@ def main(config: Config) -> dict[str, Any]:
         _, _, _, model, learned = prepared(config)
         few = jr.padded({name: values[:3] for name, values in learned.items()}, own_lengths=("previous", "targets"))
         initial = model.init(jax.random.key(config.seed))
-        command.check_gradient(model, initial, (few["xs"], few["previous"]), lengths=few["lengths"])
+        command.check_gradient(model, initial, model.reads(few), lengths=few["lengths"])
     return command.over_seeds(train, config, "phoneme error rate, beam")
 
 
 def train(config: Config) -> dict[str, Any]:
     """One run, and its folder."""
     words, letters, phonemes, model, learned = prepared(config)
-    batches = jr.bucketed(
-        learned,
-        batch_size=config.batch_size,
-        key=jax.random.key(config.seed),
-        own_lengths=("previous", "targets"),
-    )
+    key, own = jax.random.key(config.seed), ("previous", "targets")
+    batches = jr.bucketed(learned, batch_size=config.batch_size, key=key, own_lengths=own)
     print(f"{len(words['train'])} words to train on, {len(words['validation'])} + {len(words['test'])} held out")
     print(batches)
     steps = steps_of(config, len(learned["xs"]))
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
-    result = jr.fit(
-        model, loss, optimizer, batches, key=jax.random.key(config.seed), steps=steps, progress=config.progress
-    )
+    result = jr.fit(model, jr.cross_entropy, optimizer, batches, key=key, steps=steps, progress=config.progress)
     start = time.perf_counter()
     scored, most = words["validation" if config.tune else "test"], longest(words["train"]) + 5
     found: dict[str, Any] = error_rates(config, model, result.params, scored, letters, phonemes, most)
