@@ -52,7 +52,7 @@ class Config:
     """Features of a letter and of a phoneme."""
     dropout: float = 0.2
     """Dropout behind the encoder and before the output."""
-    epochs: int = 12
+    epochs: int = 24
     """Passes through the training words."""
     batch_size: int = 128
     """Words in a minibatch."""
