@@ -36,7 +36,7 @@ def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Li
     if wider == H:
         return gated_rule.run(cell, params, carry, inputs, limits, PERSISTENT)
     final, hs = gated_rule.run(*with_units(cell, params, carry, inputs, wider), limits, PERSISTENT)
-    return without_units((final, hs), wider, H)
+    return without_units(final, carry, H), hs[..., :H]
 
 
 def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> str | None:
@@ -51,6 +51,8 @@ def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Lim
     if state == np.float64:
         return "kernels compute in float32, not in float64"
     batch_shape = inputs.steps.x.shape[1:-1]
+    if 0 in batch_shape:
+        return f"there are no rows, {batch_shape}"
     for name, tree, time in (("carry", carry, 0), ("noise", inputs.steps.noise, 1)):
         shapes = [x.shape for x in jax.tree.leaves(tree)]
         if any(shape[time : time + len(batch_shape)] != batch_shape for shape in shapes):

@@ -1,5 +1,8 @@
 """Which loop a cell gets, and why."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import jax
@@ -20,8 +23,37 @@ class LoopChoice(NamedTuple):
     reason: str
 
 
-def choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, on: str) -> LoopChoice:
-    """The loop for a cell on a platform: "cpu", "cuda", "tpu"."""
+class Noted(NamedTuple):
+    """The platform that loops are chosen for, and which cell got which so far."""
+
+    platform: str
+    choices: list[tuple[str, LoopChoice]]
+
+
+_noted: contextvars.ContextVar[Noted | None] = contextvars.ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noted(on: str | None) -> Iterator[list[tuple[str, LoopChoice]]]:
+    """Lists all choices made within; None: for the platform that JAX computes on."""
+    found = Noted(_platform() if on is None else on, [])
+    token = _noted.set(found)
+    try:
+        yield found.choices
+    finally:
+        _noted.reset(token)
+
+
+def choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> LoopChoice:
+    """The loop for a cell on the platform that JAX computes on."""
+    noted = _noted.get()
+    choice = _choose(loop, cell, params, carry, inputs, limits, _platform() if noted is None else noted.platform)
+    if noted is not None:
+        noted.choices.append((type(cell).__name__, choice))
+    return choice
+
+
+def _choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, on: str) -> LoopChoice:
     if loop == "scan":
         return LoopChoice("scan", "asked for")
     if loop == "auto" and on not in MEASURED:
@@ -36,7 +68,7 @@ def choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, l
     return LoopChoice("scan", obstacle)
 
 
-def platform() -> str:
+def _platform() -> str:
     """That of the default backend, as `jax.jit` lowers for it."""
     backend = jax.default_backend()
     return "cuda" if backend == "gpu" else backend

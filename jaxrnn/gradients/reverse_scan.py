@@ -6,7 +6,7 @@ from jaxrnn import checks
 from jaxrnn.gated import GatedCell
 from jaxrnn.gradients import gated_rule, kernel_loop, plain_rule
 from jaxrnn.gradients.limits import Limits
-from jaxrnn.gradients.loop_choice import LOOPS, choose, platform
+from jaxrnn.gradients.loop_choice import LOOPS, choose
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Tree, leaf, pytree
 
 
@@ -20,7 +20,7 @@ class ReverseScan(Gradient):
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
         limits = Limits(self.clip_norm, self.clip_value)
-        chosen = choose(self.loop, cell, params, carry, inputs, limits, platform())
+        chosen = choose(self.loop, cell, params, carry, inputs, limits)
         if not isinstance(cell, GatedCell):
             return plain_rule.run(cell, params, carry, inputs, limits)
         run = kernel_loop.run if chosen.loop == "persistent" else gated_rule.run

@@ -47,6 +47,6 @@ def unstacked(params: Params) -> Params:
     return params | jax.tree.map(lambda x: tuple(x) if jnp.ndim(x) > 1 else x, own)
 
 
-def without_units(tree: Tree, wider: int, H: int) -> Tree:
-    """Arrays [..., wider] cut to [..., H]; others as they are."""
-    return jax.tree.map(lambda x: x[..., :H] if has_units(x, wider) else x, tree)
+def without_units(carry: Tree, like: Tree, H: int) -> Tree:
+    """A carry with the units that it had before, `like` this one."""
+    return jax.tree.map(lambda x, before: x[..., :H] if has_units(before, H) else x, carry, like)

@@ -142,3 +142,9 @@ def test_an_explanation_is_a_table(measured):
     assert lines[2] == "LSTM  persistent  it fits on the chip"
     assert lines[3].startswith("LSTM  scan        its weights need 10")
     assert found[0][1] == jr.LoopChoice("persistent", "it fits on the chip")
+
+
+def test_layers_are_explained_with_the_gradient_that_they_were_built_with():
+    model = jr.chain(jr.stack([jr.lstm(4, 32)], gradient=PERSISTENT), jr.stack([jr.gru(32, 32)]), jr.dense(32, 1))
+    found = jr.explain(model, jax.eval_shape(model.init, jax.random.key(0)), np.zeros((9, 2, 4), np.float32))
+    assert [choice.loop for _, choice in found] == ["persistent", "scan"]
