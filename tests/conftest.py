@@ -1,7 +1,5 @@
 """Strict settings for all tests, and the fixtures for the two precisions."""
 
-import gc
-
 import jax
 import numpy as np
 import pytest
@@ -9,7 +7,6 @@ import pytest
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)  # halves XLA's compile times, which are most of the tests'
-gc.set_threshold(200_000, 20, 100)  # tracing makes many objects, few of them garbage: 4 % of the tests' time
 
 
 @pytest.fixture
