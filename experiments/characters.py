@@ -144,6 +144,7 @@ def load(config: Config) -> Text:
 
         text = "\n".join(topics.values()).encode()
     else:
+        command.expect("text", "a file", config.text.is_file(), config.text)
         text = config.text.read_bytes()
     text = text[: config.length]
     train, test = text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]

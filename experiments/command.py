@@ -16,9 +16,12 @@ Config = TypeVar("Config", bound=Any)
 
 
 def run(main: Callable[[Config], Any], smoke: Config) -> None:
-    """Runs an experiment with options from the command line; `--smoke` changes their defaults to those of `smoke`."""
+    """Runs an experiment with options from the command line; `--smoke` changes their defaults to those of `smoke`.
+
+    What is small goes to a folder of its own, runs/smoke/..., beside the real results.
+    """
     given = sys.argv[1:]
-    kind = type(smoke)
+    kind, smoke = type(smoke), dataclasses.replace(smoke, out=pathlib.Path("runs/smoke") / smoke.out.name)
     main(
         tyro.cli(
             kind,
@@ -70,6 +73,7 @@ def over_seeds(
     Returns:
       What `summary` makes of the runs.
     """
+    ((out or config.out) / "summary.json").unlink(missing_ok=True)  # of other runs
     seeds = range(config.seed, config.seed + config.seeds)
     found = summary([{"seed": seed} | train(dataclasses.replace(config, seed=seed)) for seed in seeds])
     if config.seeds > 1:

@@ -6,6 +6,7 @@ in order. With `--keras` Keras trains beside it, from the same weights, and the 
 """
 
 import dataclasses
+import importlib.util
 import os
 import pathlib
 import time
@@ -59,6 +60,8 @@ class Config:
 
     def __post_init__(self) -> None:
         command.positive(self, "rows", "T", "hidden", "batch_size", "epochs", "seeds", "rounds")
+        installed = not self.keras or importlib.util.find_spec("keras") is not None
+        command.expect("keras", "`pip install keras` first", installed, "no such package")
 
 
 SMOKE = Config(rows=40, T=4, hidden=4, epochs=2, rounds=1, check=True)

@@ -1,9 +1,10 @@
-"""Whether equations work on each hidden unit by itself."""
+"""What equations read for one number of a state: only what stands at the same place, in the same row, or more."""
 
 import math
 from typing import Any
 
-from jax.extend.core import Jaxpr, subjaxprs
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr, subjaxprs
 
 ELEMENTWISE = frozenset((
     "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "clamp",
@@ -34,3 +35,27 @@ def mixing_primitives(jaxpr: Jaxpr, H: int) -> set[str]:
 
     found = {eqn.primitive.name for eqn in jaxpr.eqns if not is_safe(eqn)}
     return found.union(*(mixing_primitives(inner, H) for inner in subjaxprs(jaxpr)))
+
+
+def mixes_rows(jaxpr: Jaxpr, rows: int) -> bool:
+    """Whether equations on arrays [rows, ...], all of them of that many rows, may read several rows for one."""
+
+    def of_rows(variables: Any) -> list[bool]:
+        return [v.aval.shape[:1] == (rows,) for v in variables]
+
+    def is_safe(eqn: Any) -> bool:
+        name = eqn.primitive.name
+        kept = all(of_rows(eqn.outvars)) and not name.startswith("cum") and name not in ("gather", "rev", "sort")
+        return name in CALLS or kept or not any(of_rows(eqn.invars))
+
+    return not all(map(is_safe, jaxpr.eqns)) or any(mixes_rows(inner, rows) for inner in subjaxprs(jaxpr))
+
+
+def has_own_units(program: ClosedJaxpr, H: int) -> bool:
+    """Whether equations hold an array [..., H] that was not handed to them, or number the units."""
+    inner = [p for eqn in program.jaxpr.eqns for p in eqn.params.values() if isinstance(p, ClosedJaxpr)]
+    numbered = any(
+        eqn.primitive.name == "iota" and eqn.outvars[0].aval.shape[-1:] == (H,) for eqn in program.jaxpr.eqns
+    )
+    held = any(jnp.shape(x)[-1:] == (H,) for x in program.consts)
+    return numbered or held or any(has_own_units(p, H) for p in inner)

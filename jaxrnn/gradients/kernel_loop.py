@@ -6,11 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from jaxrnn.gated import GatedCell, own_params
 from jaxrnn.gradients import gated_rule
 from jaxrnn.gradients.each_head import each_head
-from jaxrnn.gradients.element_wise import mixing_primitives
+from jaxrnn.gradients.element_wise import has_own_units, mixes_rows, mixing_primitives
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.loops import PERSISTENT
 from jaxrnn.gradients.units import unstacked, with_units, without_units
@@ -19,6 +20,8 @@ from jaxrnn.kernels.persistent import obstacles
 from jaxrnn.linear import state_dtype
 from jaxrnn.types import Cell, Inputs, Params, Tree
 
+ROWS = 2**13 + 1
+"""Rows that equations are traced on, to see whether they mix them: as many as nothing else has."""
 FEWEST_UNITS = 16
 """Of a product in a Triton kernel; sizes are powers of two."""
 
@@ -58,28 +61,38 @@ def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Lim
         if any(shape[time : time + len(batch_shape)] != batch_shape for shape in shapes):
             return f"its {name} does not begin with the axes of the batch, {batch_shape}: {shapes}"
     try:
-        mixed = _mixes(cell, unstacked(params), carry, inputs, state)
+        step = _step_of_rows(cell, unstacked(params), carry, inputs, state)
     except (TypeError, AttributeError, ValueError) as error:
         return f"its equations need its own parameters [n, {cell.H}] as one array, which is n of them there: {error}"
+    if mixes_rows(step.jaxpr, ROWS):
+        return "its equations mix rows of the batch"
     K = cell.H // cell.heads
-    if mixed and cell.heads > 1:
-        return "its equations mix the units of several heads, of which each is a kernel's own"
-    if mixed and units(K) != K:
+    changed = cell.heads > 1 or units(K) != K
+    if changed and has_own_units(step, cell.H):
+        return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor an argument of a Partial"
+    if changed and mixing_primitives(step.jaxpr, cell.H):
+        if cell.heads > 1:
+            return "its equations mix the units of several heads, of which each is a kernel's own"
         return f"its equations mix hidden units, so that their number has to be {units(K)}, not {K}"
     if limits.norm is not None and cell.heads > 1:
         return "clip_norm is of all heads together, of which each is a kernel's own"
     return None if platform == "cpu" else _does_not_fit(cell, params, carry, inputs, limits, platform)
 
 
-def _mixes(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, state: Any) -> bool:
-    z = jax.ShapeDtypeStruct((*inputs.steps.x.shape[1:-1], cell.H), state)
-    noise = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), inputs.steps.noise)
+def _step_of_rows(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, state: Any) -> ClosedJaxpr:
+    """The equations, traced on ROWS rows."""
+    batch_axes = inputs.steps.x.ndim - 2
 
-    def step(cell: GatedCell, own: Params, carry: Tree, z: Any, noise: Tree) -> Any:
-        after = cell.advance(own, carry, (z,) * cell.G, (z,) * cell.G, noise)
+    def rows(x: Any, time: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((ROWS, *x.shape[time + batch_axes :]), x.dtype)
+
+    def step(cell: GatedCell, own: Params, carry: Tree, zx: Any, zh: Any, noise: Tree) -> Any:
+        after = cell.advance(own, carry, zx, zh, noise)
         return after, cell.hidden(after), cell.read(carry, noise)
 
-    return bool(mixing_primitives(jax.make_jaxpr(step)(cell, own_params(params), carry, z, noise).jaxpr, cell.H))
+    z = (jax.ShapeDtypeStruct((ROWS, cell.H), state),) * cell.G
+    carry, noise = jax.tree.map(lambda x: rows(x, 0), carry), jax.tree.map(lambda x: rows(x, 1), inputs.steps.noise)
+    return jax.make_jaxpr(step)(cell, own_params(params), carry, z, z, noise)
 
 
 def _does_not_fit(

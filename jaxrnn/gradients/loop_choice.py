@@ -56,8 +56,10 @@ def choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, l
 def _choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, on: str) -> LoopChoice:
     if loop == "scan":
         return LoopChoice("scan", "asked for")
+    if loop == "auto" and on == "cpu":
+        return LoopChoice("scan", "a CPU has no kernel of its own")
     if loop == "auto" and on not in MEASURED:
-        return LoopChoice("scan", f"a persistent kernel was not measured to be faster on {on}")
+        return LoopChoice("scan", f"kernels have not been measured on {on} yet")
     obstacle = kernel_loop.why_not(cell, params, carry, inputs, limits, on)
     if obstacle is None:
         return LoopChoice("persistent", "asked for" if loop == "persistent" else "it fits on the chip")

@@ -101,10 +101,27 @@ def measured(monkeypatch):
     monkeypatch.setattr(loop_choice, "MEASURED", frozenset(CALLS))
 
 
+UNITS = np.linspace(0.0, 1.0, 16, dtype=np.float32)[None]
 OBSTACLES = {
     "plain": (jr.gru(4, 16, reset_after=False), "needs a GatedCell, whose only products are x @ w_x and h @ w_h"),
     "mixing": (jr.lstm(4, 12, layer_norm=True), "its equations mix hidden units, so that their number has to be 16"),
     "mixing heads": (jr.lstm(4, 32, layer_norm=True, heads=2), "its equations mix the units of several heads"),
+    "mixing rows": (
+        jr.gated_cell(4, 16, 1, lambda p, h, zx, zh, n: jnp.tanh(zx[0] + zh[0]) - h.mean(0, keepdims=True)),
+        "its equations mix rows of the batch",
+    ),
+    "mixing rows, in order": (
+        jr.gated_cell(4, 16, 1, lambda p, h, zx, zh, n: jnp.tanh(zx[0] + zh[0]) + jnp.cumsum(h, 0)),
+        "its equations mix rows of the batch",
+    ),
+    "an array of its own": (
+        jr.gated_cell(4, 16, 1, lambda p, h, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * UNITS, heads=2),
+        "neither in own_params nor an argument of a Partial",
+    ),
+    "numbered units": (
+        jr.gated_cell(4, 16, 1, lambda p, h, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * jnp.arange(16.0)[None], heads=2),
+        "neither in own_params nor an argument of a Partial",
+    ),
     "large": (jr.lstm(4, 512), "its weights need"),
     "unknown to Pallas": (
         jr.gated_cell(4, 16, 1, lambda p, c, zx, zh, n: jax.lax.lgamma(zx[0] + zh[0])),
@@ -129,7 +146,7 @@ def test_float64_is_a_scan(x64, measured):
 
 @platforms
 def test_what_was_not_measured_is_not_chosen(platform):
-    reason = f"a persistent kernel was not measured to be faster on {platform}"
+    reason = f"kernels have not been measured on {platform} yet"
     assert loop_of(jr.gru(4, 16), platform) == jr.LoopChoice("scan", reason)
 
 
