@@ -32,6 +32,7 @@ class Config:
 
 
 SMOKE = Config(steps=2, check=True)
+APART = pathlib.Path("runs/smoke/nothing")
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,9 @@ SMOKE = Config(steps=2, check=True)
     [
         ([], Config()),
         (["--steps", "7"], Config(steps=7)),
-        (["--smoke"], SMOKE),
-        (["--smoke", "--seed", "5", "--no-check"], Config(steps=2, seed=5)),
-        (["--steps", "7", "--smoke"], Config(steps=7, check=True)),
+        (["--smoke"], Config(steps=2, check=True, out=APART)),
+        (["--smoke", "--seed", "5", "--no-check"], Config(steps=2, seed=5, out=APART)),
+        (["--steps", "7", "--smoke"], Config(steps=7, check=True, out=APART)),
     ],
 )
 def test_smoke_changes_the_defaults_of_the_other_options(options, want, monkeypatch):
