@@ -90,7 +90,8 @@ before = dict(jax.config.values)
 import jaxrnn
 from jax._src import xla_bridge
 changed = [name for name, value in jax.config.values.items() if before.get(name) != value]
-heavy = [name for name in ("jax.experimental.pallas", "matplotlib", "orbax", "orbax.checkpoint", "sklearn", "tyro") if name in sys.modules]
+optional = "matplotlib", "orbax", "orbax.checkpoint", "sklearn", "tyro", "jax.experimental.pallas"
+heavy = [name for name in optional if name in sys.modules]
 json.dump([changed, heavy, xla_bridge.backends_are_initialized()], sys.stdout)
 """
 

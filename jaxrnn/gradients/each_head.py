@@ -30,8 +30,10 @@ def each_head(run: Run, cell: GatedCell, params: Params, carry: Tree, inputs: In
 
     engine = {name: first(gates_in_heads(params[name], n, K)) for name in ("w_x", "b", "b_h") if name in params}
     small = dataclasses.replace(cell, H=K, heads=1)
-    leaves, structure = jax.tree.flatten((small, own_params(params), carry, steps.noise, inputs.initial))
-    units = [has_units(x, H) for x in leaves]
+    trees = small, own_params(params), carry, steps.noise, inputs.initial
+    leaves, structure = jax.tree.flatten(trees)
+    lead = [0, 0, steps.x.ndim - 2, steps.x.ndim - 1, steps.x.ndim - 2]
+    units = [has_units(x, H, axes) for tree, axes in zip(trees, lead, strict=True) for x in jax.tree.leaves(tree)]
     split = [first(x.reshape(*x.shape[:-1], n, K)) for x, of_units in zip(leaves, units, strict=True) if of_units]
 
     def one(engine: Params, split: list[jax.Array]) -> tuple[Tree, jax.Array]:
@@ -41,4 +43,5 @@ def each_head(run: Run, cell: GatedCell, params: Params, carry: Tree, inputs: In
         return run(cell, engine | own, carry, Inputs(steps._replace(noise=noise), initial))
 
     final, hs = jax.vmap(one)(engine | {"w_h": params["w_h"]}, split)
-    return jax.tree.map(lambda x, before: last(x) if has_units(before, H) else x[0], final, carry), last(hs)
+    final = jax.tree.map(lambda x, before: last(x) if has_units(before, H, lead[2]) else x[0], final, carry)
+    return final, last(hs)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, subjaxprs
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, subjaxprs
 
 ELEMENTWISE = frozenset((
     "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "clamp",
@@ -59,3 +59,14 @@ def has_own_units(program: ClosedJaxpr, H: int) -> bool:
     )
     held = any(jnp.shape(x)[-1:] == (H,) for x in program.consts)
     return numbered or held or any(has_own_units(p, H) for p in inner)
+
+
+def arithmetic(program: ClosedJaxpr) -> list[Any]:
+    """What equations do, but for shapes: their primitives and the numbers in them."""
+    found: list[Any] = [float(x) for x in program.consts if jnp.shape(x) == ()]
+    for eqn in program.jaxpr.eqns:
+        numbers = [float(v.val) for v in eqn.invars if isinstance(v, Literal) and jnp.shape(v.val) == ()]
+        if eqn.primitive.name not in RESHAPING | {"transpose", "unstack"}:
+            found += [eqn.primitive.name, *numbers]
+        found += [x for p in eqn.params.values() if isinstance(p, ClosedJaxpr) for x in arithmetic(p)]
+    return found

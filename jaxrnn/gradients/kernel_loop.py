@@ -1,5 +1,6 @@
 """A gated cell's loop in one kernel: whether it can be, and running it so."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -11,10 +12,11 @@ from jax.extend.core import ClosedJaxpr
 from jaxrnn.gated import GatedCell, own_params
 from jaxrnn.gradients import gated_rule
 from jaxrnn.gradients.each_head import each_head
-from jaxrnn.gradients.element_wise import has_own_units, mixes_rows, mixing_primitives
+from jaxrnn.gradients.element_wise import arithmetic, has_own_units, mixes_rows, mixing_primitives
+from jaxrnn.gradients.inexact import floats
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.loops import PERSISTENT
-from jaxrnn.gradients.units import unstacked, with_units, without_units
+from jaxrnn.gradients.units import has_units, unstacked, with_units, without_units
 from jaxrnn.kernels.limits import ROOM
 from jaxrnn.kernels.persistent import obstacles
 from jaxrnn.linear import state_dtype
@@ -39,7 +41,7 @@ def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Li
     if wider == H:
         return gated_rule.run(cell, params, carry, inputs, limits, PERSISTENT)
     final, hs = gated_rule.run(*with_units(cell, params, carry, inputs, wider), limits, PERSISTENT)
-    return without_units(final, carry, H), hs[..., :H]
+    return without_units(final, carry, H, inputs.steps.x.ndim - 2), hs[..., :H]
 
 
 def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> str | None:
@@ -60,39 +62,52 @@ def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Lim
         shapes = [x.shape for x in jax.tree.leaves(tree)]
         if any(shape[time : time + len(batch_shape)] != batch_shape for shape in shapes):
             return f"its {name} does not begin with the axes of the batch, {batch_shape}: {shapes}"
-    try:
-        step = _step_of_rows(cell, unstacked(params), carry, inputs, state)
-    except (TypeError, AttributeError, ValueError) as error:
-        return f"its equations need its own parameters [n, {cell.H}] as one array, which is n of them there: {error}"
-    if mixes_rows(step.jaxpr, ROWS):
-        return "its equations mix rows of the batch"
     K = cell.H // cell.heads
-    changed = cell.heads > 1 or units(K) != K
-    if changed and has_own_units(step, cell.H):
+    changed = units(K) != cell.H
+    try:
+        rows, row = (_step(cell, params, carry, inputs, lead, H) for lead, H in (((ROWS,), cell.H), ((), units(K))))
+    except (TypeError, AttributeError, ValueError, IndexError) as error:
+        return (
+            "its equations have to work on one row [H] of any number of units (axes from the end, such as -1), with "
+            f"own parameters [n, {cell.H}] row by row (p[i], or a loop over p): {error}"
+        )
+    if mixes_rows(rows.jaxpr, ROWS):
+        return "its equations mix rows of the batch"
+    if changed and has_own_units(rows, cell.H):
         return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor an argument of a Partial"
-    if changed and mixing_primitives(step.jaxpr, cell.H):
+    if changed and mixing_primitives(rows.jaxpr, cell.H):
         if cell.heads > 1:
             return "its equations mix the units of several heads, of which each is a kernel's own"
         return f"its equations mix hidden units, so that their number has to be {units(K)}, not {K}"
-    if limits.norm is not None and cell.heads > 1:
-        return "clip_norm is of all heads together, of which each is a kernel's own"
+    if arithmetic(rows) != arithmetic(row):
+        return "its equations are others for one row, or another number of units"
+    if cell.heads > 1 and limits != Limits():
+        shared = [x for x in floats(carry) if not has_units(x, cell.H, len(batch_shape))]
+        if limits.norm is not None or shared:
+            return "what clip_norm and clip_value limit is of all heads together, of which each is a kernel's own"
+    if platform == "tpu" and cell.dtype == np.float16:
+        return "there are no float16 products"
     return None if platform == "cpu" else _does_not_fit(cell, params, carry, inputs, limits, platform)
 
 
-def _step_of_rows(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, state: Any) -> ClosedJaxpr:
-    """The equations, traced on ROWS rows."""
+def _step(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, rows: tuple[int, ...], H: int) -> ClosedJaxpr:
+    """The equations, traced on arrays [*rows, H]."""
     batch_axes = inputs.steps.x.ndim - 2
 
-    def rows(x: Any, time: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((ROWS, *x.shape[time + batch_axes :]), x.dtype)
+    def sized(x: Any, lead: int = 0, first: tuple[int, ...] = ()) -> Any:
+        shape = first + jnp.shape(x)[lead:]
+        return jax.ShapeDtypeStruct((*shape[:-1], H) if has_units(x, cell.H, lead) else shape, jnp.result_type(x))
 
     def step(cell: GatedCell, own: Params, carry: Tree, zx: Any, zh: Any, noise: Tree) -> Any:
         after = cell.advance(own, carry, zx, zh, noise)
         return after, cell.hidden(after), cell.read(carry, noise)
 
-    z = (jax.ShapeDtypeStruct((ROWS, cell.H), state),) * cell.G
-    carry, noise = jax.tree.map(lambda x: rows(x, 0), carry), jax.tree.map(lambda x: rows(x, 1), inputs.steps.noise)
-    return jax.make_jaxpr(step)(cell, own_params(params), carry, z, z, noise)
+    small = dataclasses.replace(jax.tree.map(sized, cell), H=H, heads=1)
+    z = (jax.ShapeDtypeStruct((*rows, H), state_dtype(params["w_h"].dtype)),) * cell.G
+    own = jax.tree.map(sized, own_params(unstacked(params)))
+    carry = jax.tree.map(lambda x: sized(x, batch_axes, rows), carry)
+    noise = jax.tree.map(lambda x: sized(x, 1 + batch_axes, rows), inputs.steps.noise)
+    return jax.make_jaxpr(step)(small, own, carry, z, z, noise)
 
 
 def _does_not_fit(

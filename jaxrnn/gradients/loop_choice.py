@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import itertools
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -31,6 +32,9 @@ class Noted(NamedTuple):
 
 
 _noted: contextvars.ContextVar[Noted | None] = contextvars.ContextVar("noted", default=None)
+_call = jax.make_user_context(default_value=0)
+"""Which call of `noted` it is: functions that are jitted within are traced anew, and their programs kept apart."""
+_calls = itertools.count(1)
 
 
 @contextlib.contextmanager
@@ -39,7 +43,8 @@ def noted(on: str | None) -> Iterator[list[tuple[str, LoopChoice]]]:
     found = Noted(_platform() if on is None else on, [])
     token = _noted.set(found)
     try:
-        yield found.choices
+        with _call(next(_calls)):
+            yield found.choices
     finally:
         _noted.reset(token)
 

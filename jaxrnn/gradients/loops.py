@@ -184,7 +184,8 @@ class Persistent(Loop):
 
 def _dot(x: jax.Array, w: jax.Array, accumulated: Any) -> jax.Array:
     """x [K] @ w [K, H], in float32 to the last bit unless JAX is told otherwise: Triton's default would be tf32."""
-    precision = None if jax.config.jax_default_matmul_precision else jax.lax.Precision.HIGHEST  # pyright: ignore
+    asked = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    precision = jax.lax.Precision.HIGHEST if w.dtype == jnp.float32 and not asked else None
     dimensions = (((0,), (0,)), ((), ()))
     return jax.lax.dot_general(x.astype(w.dtype), w, dimensions, precision, preferred_element_type=accumulated)
 

@@ -1,11 +1,13 @@
 """Hidden units that are added so that a kernel's arrays have a size that it can have, and taken away again.
 
 An added unit is a copy of the last one that no other unit reads: in its rows w_h is zero, and all else is repeated. So
-it is as finite as that unit is, adds nothing to any product, and no derivative comes back from it. That holds where the
-equations work unit by unit, as `update` says of itself; some, such as layer normalisation, do not.
+it adds nothing to any product, as long as that unit is finite, and no derivative comes back from it. That holds where
+the equations work unit by unit, as `update` says of itself; some, such as layer normalisation, do not.
 """
 
 import dataclasses
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,17 +17,18 @@ from jaxrnn.gated import GatedCell, own_params
 from jaxrnn.types import Inputs, Params, Tree
 
 
-def has_units(x: Any, H: int) -> bool:
-    """Whether this is an array [..., H] of numbers."""
-    return jnp.shape(x)[-1:] == (H,) and not jnp.issubdtype(x.dtype, jax.dtypes.extended)
+def has_units(x: Any, H: int, lead: int = 0) -> bool:
+    """Whether this is an array [..., H] of numbers, behind so many axes of other things."""
+    shape = jnp.shape(x)
+    return len(shape) > lead and shape[-1] == H and not jnp.issubdtype(x.dtype, jax.dtypes.extended)
 
 
 def with_units(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int) -> tuple[Any, Any, Any, Any]:
     """The same four with H hidden units."""
-    added = H - cell.H
+    added, batch_axes = H - cell.H, inputs.steps.x.ndim - 2
 
-    def repeated(x: Any) -> Any:
-        if not has_units(x, cell.H):
+    def repeated(x: Any, lead: int = 0) -> Any:
+        if not has_units(x, cell.H, lead):
             return x
         return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, added)], mode="edge")
 
@@ -36,17 +39,44 @@ def with_units(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: 
     engine = {name: gates(params[name]) for name in ("w_x", "w_h", "b", "b_h") if name in params}
     engine["w_h"] = jnp.pad(engine["w_h"], [(0, added), (0, 0)])
     wider = dataclasses.replace(jax.tree.map(repeated, cell), H=H)
-    steps = inputs.steps._replace(noise=jax.tree.map(repeated, inputs.steps.noise))
-    inputs = Inputs(steps, jax.tree.map(repeated, inputs.initial))
-    return wider, engine | jax.tree.map(repeated, own_params(params)), jax.tree.map(repeated, carry), inputs
+
+    def rows(tree: Tree, time: int) -> Tree:
+        return jax.tree.map(lambda x: repeated(x, time + batch_axes), tree)
+
+    inputs = Inputs(inputs.steps._replace(noise=rows(inputs.steps.noise, 1)), rows(inputs.initial, 0))
+    return wider, engine | jax.tree.map(repeated, own_params(params)), rows(carry, 0), inputs
+
+
+@jax.tree_util.register_pytree_node_class
+class Rows:
+    """An array [n, ...] of which nothing can be had but its rows: a kernel can't cut one that it has loaded."""
+
+    def __init__(self, rows: Any):
+        self._rows = tuple(rows)
+
+    def __getitem__(self, i: int) -> Any:
+        return self._rows[operator.index(i)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
+        return self._rows, None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, rows: Any) -> "Rows":
+        return cls(rows)
 
 
 def unstacked(params: Params) -> Params:
-    """A cell's own parameters [n, H] as n arrays [H]: a kernel can't take rows out of an array that it has loaded."""
+    """A cell's own parameters [n, H] as `Rows`."""
     own = own_params(params)
-    return params | jax.tree.map(lambda x: tuple(x) if jnp.ndim(x) > 1 else x, own)
+    return params | jax.tree.map(lambda x: Rows(x) if jnp.ndim(x) > 1 else x, own)
 
 
-def without_units(carry: Tree, like: Tree, H: int) -> Tree:
+def without_units(carry: Tree, like: Tree, H: int, batch_axes: int) -> Tree:
     """A carry with the units that it had before, `like` this one."""
-    return jax.tree.map(lambda x, before: x[..., :H] if has_units(before, H) else x, carry, like)
+    return jax.tree.map(lambda x, before: x[..., :H] if has_units(before, H, batch_axes) else x, carry, like)

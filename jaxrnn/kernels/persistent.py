@@ -114,10 +114,12 @@ class Kernel(NamedTuple):
     """A kernel for one kind of device.
 
     Attributes:
+      platform: that of the device.
       module: where its `run` is, (blocks, interpret) -> results.
       fewest, most: rows of a block, powers of two.
     """
 
+    platform: str
     module: str
     fewest: int
     most: int
@@ -128,9 +130,11 @@ class Kernel(NamedTuple):
         return module.run(blocks, interpret)
 
     def block(self, axes: Levels) -> int:
-        """Rows of a block."""
-        rows = 1 << (axes.size(axes.rows) - 1).bit_length()
-        return min(max(rows, self.fewest), self.most)
+        """Rows of a block: as many as there are, of which the chip has room for."""
+        rows = min(max(1 << (axes.size(axes.rows) - 1).bit_length(), self.fewest), self.most)
+        while rows > self.fewest and limits.obstacle(axes.program, rows, self.platform):
+            rows //= 2
+        return rows
 
 
 def _launch(kernel: Kernel, interpret: bool, *operands: Any, program: Program, levels: tuple[Level, ...]) -> list[Any]:
@@ -138,8 +142,10 @@ def _launch(kernel: Kernel, interpret: bool, *operands: Any, program: Program, l
     return axes.results(kernel.run(axes.blocks(operands, kernel.block(axes)), interpret))
 
 
-KERNELS = {"cuda": Kernel("triton", 16, 16), "tpu": Kernel("mosaic_tpu", 8, 128)}
-"""By platform. A tile of a Triton product has 16 rows at least, a TPU's registers have 8; not measured: see
+KERNELS = {
+    kernel.platform: kernel for kernel in (Kernel("cuda", "triton", 16, 16), Kernel("tpu", "mosaic_tpu", 8, 128))
+}
+"""A tile of a Triton product has 16 rows at least, a TPU's registers have 8; not measured: see
 benchmarks/README.md."""
 INTERPRETED = "cuda"
 """Whose kernel is interpreted on a CPU."""
