@@ -156,15 +156,7 @@ ENTRIES = (
         gated=False,
     ),
     _gated("gru", jr.gru, reference.gru()),
-    _gated("gru_zoneout", jr.gru, reference.gru(zoneout=0.3), zoneout=0.3, noisy=True),
-    _gated(
-        "gru_heads_dropout",
-        jr.gru,
-        reference.heads(reference.gru(dropout=0.3)),
-        heads=2,
-        recurrent_dropout=0.3,
-        noisy=True,
-    ),
+    _gated("gru_zoneout", jr.gru, reference.heads(reference.gru(zoneout=0.3)), zoneout=0.3, heads=2, noisy=True),
     _gated("gru_before", jr.gru, reference.gru(reset_after=False), reset_after=False, gated=False),
     _gated(
         "gru_before_noisy",

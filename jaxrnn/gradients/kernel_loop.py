@@ -63,9 +63,12 @@ def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Lim
         if any(shape[time : time + len(batch_shape)] != batch_shape for shape in shapes):
             return f"its {name} does not begin with the axes of the batch, {batch_shape}: {shapes}"
     K = cell.H // cell.heads
-    changed = units(K) != cell.H
+    changed = cell.heads > 1 or units(K) != K
     try:
-        rows, row = (_step(cell, params, carry, inputs, lead, H) for lead, H in (((ROWS,), cell.H), ((), units(K))))
+        rows = _step(cell, params, carry, inputs, (ROWS,), cell.H)
+        if changed and has_own_units(rows, cell.H):
+            return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor a Partial's argument"
+        row = _step(cell, params, carry, inputs, (), units(K))
     except (TypeError, AttributeError, ValueError, IndexError) as error:
         return (
             "its equations have to work on one row [H] of any number of units (axes from the end, such as -1), with "
@@ -73,8 +76,6 @@ def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Lim
         )
     if mixes_rows(rows.jaxpr, ROWS):
         return "its equations mix rows of the batch"
-    if changed and has_own_units(rows, cell.H):
-        return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor an argument of a Partial"
     if changed and mixing_primitives(rows.jaxpr, cell.H):
         if cell.heads > 1:
             return "its equations mix the units of several heads, of which each is a kernel's own"
@@ -100,6 +101,9 @@ def _step(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, rows: tu
 
     def step(cell: GatedCell, own: Params, carry: Tree, zx: Any, zh: Any, noise: Tree) -> Any:
         after = cell.advance(own, carry, zx, zh, noise)
+        for x, y in zip(jax.tree.leaves(carry), jax.tree.leaves(after), strict=True):
+            if x.shape != jnp.shape(y):
+                raise ValueError(f"the carry becomes {jnp.shape(y)}, of {x.shape}")
         return after, cell.hidden(after), cell.read(carry, noise)
 
     small = dataclasses.replace(jax.tree.map(sized, cell), H=H, heads=1)
