@@ -6,6 +6,9 @@ import numpy as np
 import jaxrnn as jr
 from tests.helpers import assert_close, example, gradients
 
+FLOAT64 = np.dtype(np.float64), 1e-10
+FLOAT32 = np.dtype(np.float32), 1e-5
+
 
 def assert_equal_to_autodiff(candidates, entry, precision, without_options=False):
     """Values and all derivatives, with every option at once, and if asked for also with nothing but the data.
