@@ -10,7 +10,7 @@ from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
 from jaxrnn.gradients.one_kernel import one_kernel
-from jaxrnn.programs import consts_first, split_invariant
+from jaxrnn.programs import consts_first, jvp_of, split_invariant
 from jaxrnn.shapes import array_type, placed
 from jaxrnn.types import Tree
 
@@ -133,29 +133,11 @@ def _batch(operands: Any, axes: Any, *, body: ClosedJaxpr, counts: Counts, rever
     return results, [0] * counts.carry + [1] * (len(results) - counts.carry)
 
 
-def _jvp(primals: Any, tangents: Any, **params: Any) -> Any:
-    moving = [i for i, tangent in enumerate(tangents) if type(tangent) is not ad.Zero]
-
-    def run(*values: Any) -> list[Any]:
-        operands = list(primals)
-        for i, value in zip(moving, values, strict=True):
-            operands[i] = value
-        return _loop(*operands, **params)
-
-    results, d_results = jax.jvp(run, [primals[i] for i in moving], [tangents[i] for i in moving])
-    pairs = zip(results, d_results, strict=True)
-    return results, [_no_tangent(x) if d.dtype == jax.dtypes.float0 else d for x, d in pairs]
-
-
-def _no_tangent(x: Any) -> Any:
-    return ad.Zero(jax.typeof(x).to_tangent_aval())
-
-
 _scan = Primitive("scan_in_place")
 _scan.multiple_results = True
 _scan.def_impl(lambda *operands, **params: jax.jit(lambda *operands: _scan.bind(*operands, **params))(*operands))
 _scan.def_abstract_eval(_abstract)
 batching.primitive_batchers[_scan] = _batch
-ad.primitive_jvps[_scan] = _jvp
+ad.primitive_jvps[_scan] = jvp_of(_loop)
 mlir.register_lowering(_scan, mlir.lower_fun(_hoisted, multiple_results=True))
 mlir.register_lowering(_scan, mlir.lower_fun(one_kernel(_loop, _hoisted), multiple_results=True), platform="cpu")

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -110,11 +111,7 @@ class Scan(Loop):
         batch_axes: int,
         reverse: bool = False,
     ) -> tuple[Tree, Tree, Tree, Any]:
-        def step(state: Any, entry: Tree, x: Any) -> Any:
-            carry, totals = state
-            carry, added, entry, y = body(rows, carry, entry, x)
-            return (carry, jax.tree.map(jnp.add, totals, added)), entry, y
-
+        step = functools.partial(_with_totals(body), rows)
         (carry, totals), arrays, ys = scan_in_place(step, (carry, totals), arrays, xs, reverse)
         return carry, totals, arrays, ys
 
@@ -126,13 +123,12 @@ class Persistent(Loop):
     joined = False
 
     def product(self, cell: GatedCell, params: Params, groups: GateGroups) -> Callable[[jax.Array], tuple[Any, Any]]:
-        weights, biases = self._weights(cell, params, groups), groups.split(params.get("b_h"))
-        b = [None] * len(weights) if biases is None else [*biases[0], *biases[1]]
+        weights, (summed, apart) = self._weights(cell, params, groups), groups.split(params.get("b_h"))
         accumulated = state_dtype(params["w_h"].dtype)
 
         def run(h: jax.Array) -> tuple[Any, Any]:
             found = [_dot(h, w, accumulated) for w in weights]
-            pairs = zip(found, b, strict=True)
+            pairs = zip(found, [*summed, *apart], strict=True)
             return groups.by_group([z if bias is None else z + bias.astype(z.dtype) for z, bias in pairs])
 
         return run
@@ -163,13 +159,8 @@ class Persistent(Loop):
         batch_axes: int,
         reverse: bool = False,
     ) -> tuple[Tree, Tree, Tree, Any]:
-        def step(rows: Tree, state: Any, entry: Tree, x: Any) -> Any:
-            carry, totals = state
-            carry, added, entry, y = body(rows, carry, entry, x)
-            return (carry, jax.tree.map(jnp.add, totals, added)), entry, y
-
         def of_row(rows: Tree, carry: Tree, arrays: Tree, xs: Any) -> Any:
-            return persistent_loop(step, rows, (carry, totals), arrays, xs, reverse)
+            return persistent_loop(_with_totals(body), rows, (carry, totals), arrays, xs, reverse)
 
         for _ in range(batch_axes):
             of_row = jax.vmap(of_row, (0, 0, 1, 1), (0, 1, 1))
@@ -180,6 +171,17 @@ class Persistent(Loop):
         """The columns of w_h of each gate, as the product reads them."""
         w = params["w_h"] if cell.dtype is None else params["w_h"].astype(cell.dtype)
         return [columns(w, part) for part in groups.parts]
+
+
+def _with_totals(body: Body) -> Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree, Any]]:
+    """The body with (carry, totals) for its carry."""
+
+    def step(rows: Tree, state: Tree, entry: Tree, x: Any) -> tuple[Tree, Tree, Any]:
+        carry, totals = state
+        carry, added, entry, y = body(rows, carry, entry, x)
+        return (carry, jax.tree.map(jnp.add, totals, added)), entry, y
+
+    return step
 
 
 def _dot(x: jax.Array, w: jax.Array, accumulated: Any) -> jax.Array:

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun
+from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun, subjaxprs
 from jax.interpreters import ad, batching, mlir
 
 from jaxrnn.kernels import limits
 from jaxrnn.kernels.blocks import Blocks
 from jaxrnn.kernels.levels import Level, Levels
 from jaxrnn.kernels.program import Counts, Program
-from jaxrnn.programs import consts_first, split_invariant
+from jaxrnn.programs import consts_first, jvp_of, split_invariant
 from jaxrnn.shapes import array_type
 from jaxrnn.types import Tree
 
@@ -96,20 +96,6 @@ def _plain(*operands: Any, program: Program, levels: tuple[Level, ...]) -> list[
     return run(*operands)
 
 
-def _jvp(primals: Any, tangents: Any, **params: Any) -> Any:
-    moving = [i for i, tangent in enumerate(tangents) if type(tangent) is not ad.Zero]
-
-    def run(*values: Any) -> list[Any]:
-        operands = list(primals)
-        for i, value in zip(moving, values, strict=True):
-            operands[i] = value
-        return _plain(*operands, **params)
-
-    results, d_results = jax.jvp(run, [primals[i] for i in moving], [tangents[i] for i in moving])
-    pairs = zip(results, d_results, strict=True)
-    return results, [ad.Zero(jax.typeof(x).to_tangent_aval()) if d.dtype == jax.dtypes.float0 else d for x, d in pairs]
-
-
 class Kernel(NamedTuple):
     """A kernel for one kind of device.
 
@@ -165,7 +151,7 @@ _persistent.def_impl(
 )
 _persistent.def_abstract_eval(_abstract)
 batching.primitive_batchers[_persistent] = _batch
-ad.primitive_jvps[_persistent] = _jvp
+ad.primitive_jvps[_persistent] = jvp_of(_plain)
 mlir.register_lowering(_persistent, _lowering(None), platform="cpu")
 for _platform in KERNELS:
     mlir.register_lowering(_persistent, _lowering(_platform), platform=_platform)
@@ -178,7 +164,6 @@ def obstacles(jaxpr: Jaxpr, platform: str) -> list[str]:
         if equation.primitive is _persistent:
             axes = Levels(**equation.params)
             found.append(limits.obstacle(axes.program, KERNELS[platform].block(axes), platform))
-        for inner in equation.params.values():
-            if hasattr(inner, "jaxpr") or hasattr(inner, "eqns"):
-                found += obstacles(getattr(inner, "jaxpr", inner), platform)
+    for inner in subjaxprs(jaxpr):
+        found += obstacles(inner, platform)
     return [each for each in found if each]
