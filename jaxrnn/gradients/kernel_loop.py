@@ -17,8 +17,9 @@ from jaxrnn.gradients.inexact import floats
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.loops import PERSISTENT
 from jaxrnn.gradients.units import has_units, unstacked, with_units, without_units
-from jaxrnn.kernels.limits import ROOM
+from jaxrnn.kernels.absent import described
 from jaxrnn.kernels.persistent import obstacles
+from jaxrnn.kernels.room import ROOM
 from jaxrnn.linear import state_dtype
 from jaxrnn.types import Cell, Inputs, Params, Tree
 
@@ -122,11 +123,12 @@ def _does_not_fit(
         return pull(jnp.zeros((*inputs.steps.x.shape[:-1], cell.H), state_dtype(params["w_h"].dtype)))
 
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), (params, carry, inputs))
-    traced = jax.jit(loss).trace(*shapes)
-    for obstacle in obstacles(traced.jaxpr.jaxpr, platform):
-        return obstacle
-    try:
-        traced.lower(lowering_platforms=(platform,))
-    except Exception as error:  # whatever a compiler has to say
-        return f"Pallas can't compile its equations: {error}"
+    with described(platform):
+        traced = jax.jit(loss).trace(*shapes)
+        for obstacle in obstacles(traced.jaxpr.jaxpr, platform):
+            return obstacle
+        try:
+            traced.lower(lowering_platforms=(platform,))
+        except Exception as error:  # whatever a compiler has to say
+            return f"Pallas can't compile its equations: {error}"
     return None

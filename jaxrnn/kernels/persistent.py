@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun, subjaxprs
 from jax.interpreters import ad, batching, mlir
 
-from jaxrnn.kernels import limits
+from jaxrnn.kernels import room
 from jaxrnn.kernels.blocks import Blocks
 from jaxrnn.kernels.levels import Level, Levels
 from jaxrnn.kernels.program import Counts, Program
@@ -118,7 +118,7 @@ class Kernel(NamedTuple):
     def block(self, axes: Levels) -> int:
         """Rows of a block: as many as there are, of which the chip has room for."""
         rows = min(max(1 << (axes.size(axes.rows) - 1).bit_length(), self.fewest), self.most)
-        while rows > self.fewest and limits.obstacle(axes.program, rows, self.platform):
+        while rows > self.fewest and room.obstacle(axes.program, rows, self.platform):
             rows //= 2
         return rows
 
@@ -163,7 +163,7 @@ def obstacles(jaxpr: Jaxpr, platform: str) -> list[str]:
     for equation in jaxpr.eqns:
         if equation.primitive is _persistent:
             axes = Levels(**equation.params)
-            found.append(limits.obstacle(axes.program, KERNELS[platform].block(axes), platform))
+            found.append(room.obstacle(axes.program, KERNELS[platform].block(axes), platform))
     for inner in subjaxprs(jaxpr):
         found += obstacles(inner, platform)
     return [each for each in found if each]

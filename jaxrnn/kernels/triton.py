@@ -12,6 +12,10 @@ from jax.experimental import pallas as pl
 from jaxrnn.kernels.blocks import Blocks
 from jaxrnn.kernels.specs import Time, in_specs, out_specs
 
+WARPS = {"float32": {32: 4, 64: 8}, "half": {32: 4, 128: 8}}
+"""Warps by the factors of products and for up to so many of them in each, 16 beyond: the fewest that compile for an H100
+without spilling registers, or nearly so; see benchmarks/README.md."""
+
 
 def run(blocks: Blocks, interpret: bool) -> list[Any]:
     """The results, [members, rows, ...] and [T, members, rows, ...]."""
@@ -43,7 +47,7 @@ def run(blocks: Blocks, interpret: bool) -> list[Any]:
 
 def _call(blocks: Blocks, kernel: Any, interpret: bool) -> list[Any]:
     whole = Time(blocks.T)
-    options = None if interpret else _options()
+    options = None if interpret else _options(blocks)
     return pl.pallas_call(
         kernel,
         blocks.out_shapes,
@@ -57,7 +61,10 @@ def _call(blocks: Blocks, kernel: Any, interpret: bool) -> list[Any]:
     )(*blocks.parts.listed)
 
 
-def _options() -> Any:
-    from jax.experimental.pallas import triton  # late: jax 0.11 means to give this backend up
+def _options(blocks: Blocks) -> Any:
+    from jax.experimental.pallas import triton  # late: a later jax means to give this backend up
 
-    return triton.CompilerParams(num_warps=4, num_stages=1)
+    weights = [x for x in blocks.program.inputs.shared if len(x.shape) == 2]
+    units = max((x.shape[0] for x in weights), default=1)
+    table = WARPS["float32" if any(x.dtype == jnp.float32 for x in weights) else "half"]
+    return triton.CompilerParams(num_warps=next((n for most, n in table.items() if units <= most), 16), num_stages=1)

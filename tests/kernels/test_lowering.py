@@ -10,7 +10,7 @@ import pytest
 
 import jaxrnn as jr
 from jaxrnn.gradients import loop_choice
-from jaxrnn.kernels.limits import ROOM, needed
+from jaxrnn.kernels.room import ROOM, needed
 from jaxrnn.kernels.persistent import KERNELS
 from tests.jaxprs import equations
 from tests.registry import ENTRIES

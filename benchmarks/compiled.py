@@ -1,0 +1,192 @@
+"""Persistent kernels, compiled for devices that are not at hand: do they compile, and what do they need there?
+
+Of a kernel for a GPU it says how many registers a thread has, how many bytes of them are spilt to memory, and how many
+instructions the loop over time has. Each of the four schedulers of a multiprocessor issues one instruction a cycle, so
+that warps / 4 times instructions is a number of cycles below which no step can be. Nothing is run: no figure here is a
+time, and none says that results are right.
+"""
+
+from benchmarks.targets import TARGETS, device, platform, traced_for  # isort: skip: before JAX looks for its plugins
+
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import jaxrnn as jr
+from benchmarks.gpu import mostly_open
+from benchmarks.timing import machine
+from jaxrnn.kernels.persistent import KERNELS
+
+
+class Case(NamedTuple):
+    """What is compiled.
+
+    Attributes:
+      name: that of the row.
+      cell: a gated cell.
+      B: rows.
+      members: networks with weights of their own; 0: one that is not vmapped.
+      masked: with lengths and resets.
+    """
+
+    name: str
+    cell: Any
+    B: int = 16
+    members: int = 0
+    masked: bool = False
+
+
+def cases() -> list[Case]:
+    """All of them."""
+    found = [
+        Case(f"{name} {H} {dtype}", make(64, H, dtype=None if dtype == "float32" else dtype))
+        for name, make in (("lstm", jr.lstm), ("gru", jr.gru))
+        for dtype, sizes in (("float32", (16, 32, 64)), ("bfloat16", (16, 32, 64, 128)))
+        for H in sizes
+    ]
+    custom = jr.gated_cell(64, 128, 2, mostly_open, dtype="bfloat16")
+    return [
+        *found,
+        Case("gru 128 float32", jr.gru(64, 128)),
+        Case("lstm 128 float16", jr.lstm(64, 128, dtype="float16")),
+        Case("elman 128 float32", jr.elman(64, 128)),
+        Case("elman 256 bfloat16", jr.elman(64, 256, dtype="bfloat16")),
+        Case("ctrnn 128 float32", jr.ctrnn(64, 128, 1.0, 5.0)),
+        Case("custom 128 bfloat16", custom),
+        Case("lstm 40, peephole, masked", jr.lstm(64, 40, peephole=True), masked=True),
+        Case("lstm 12 heads of 64 bfloat16", jr.lstm(64, 768, heads=12, dtype="bfloat16")),
+        Case("256 grus of 64", jr.gru(8, 64), B=32, members=256),
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Kernels compiled ahead of time."""
+
+    targets: tuple[str, ...] = tuple(TARGETS)
+    """Which devices."""
+    out: pathlib.Path = pathlib.Path("benchmarks/results/compiled.json")
+    """Where the figures go."""
+
+
+def compiled(case: Case, target: str, T: int = 100) -> list[dict[str, Any]]:
+    """Compiles the gradient of all weights and inputs; what the two kernels need, if that can be seen, the forward first.
+
+    It is told by its fewer instructions.
+
+    Raises:
+      ValueError: a kernel was refused before it was compiled.
+    """
+    place = jax.sharding.SingleDeviceSharding(device(target))
+
+    def given(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+    masks: dict[str, Any] = {}
+    if case.masked:
+        masks = {"lengths": np.arange(case.B) % T, "resets": np.arange(T * case.B).reshape(T, case.B) % 7 == 0}
+
+    def loss(params: Any, xs: Any) -> Any:
+        gradient = jr.reverse_scan(loop="persistent")
+        return jnp.sum(jr.unroll(case.cell, params, xs, gradient=gradient, **masks)[1])
+
+    shapes = jax.eval_shape(case.cell.init, jax.random.key(0))
+    members = (case.members,) if case.members else ()
+    params = jax.tree.map(lambda x: given((*members, *x.shape), x.dtype), shapes)
+    xs, f = given((T, case.B, case.cell.features[0])), jax.grad(loss, (0, 1))
+    jr.explain(case.cell, shapes, xs, platform=platform(target), gradient=jr.reverse_scan(loop="persistent"))  # or raises
+    with traced_for(target), tempfile.TemporaryDirectory() as folder:
+        lowered = jax.jit(jax.vmap(f, (0, None)) if members else f).trace(params, xs).lower()
+        lowered.compile(compiler_options={"xla_dump_to": folder} if platform(target) == "cuda" else None)
+        found = [needs(path) for path in pathlib.Path(folder).glob("*.ptx") if ".entry persistent_loop" in path.read_text()]
+    return sorted(found, key=lambda kernel: kernel.get("instructions", 0))
+
+
+def needs(ptx: pathlib.Path) -> dict[str, Any]:
+    """Registers, spilt bytes and instructions of a kernel; nothing where there is no ptxas."""
+    assembler, disassembler = tool("ptxas"), tool("nvdisasm")
+    warps = int(re.findall(r"\.reqntid (\d+)", ptx.read_text())[0]) // 32
+    if assembler is None:
+        return {"warps": warps}
+    binary = ptx.with_suffix(".cubin")
+    said = printed(assembler, "-v", "-arch=sm_90a", ptx, "-o", binary)
+    found = {"warps": warps, "registers": int(re.findall(r"Used (\d+) registers", said)[0])}
+    found["spilt"] = sum(map(int, re.findall(r"(\d+) bytes spill", said)))
+    return found if disassembler is None else found | {"instructions": largest_loop(printed(disassembler, "-c", binary))}
+
+
+def largest_loop(assembly: str) -> int:
+    """Instructions between a label and the jump back to it."""
+    labels: dict[str, int] = {}
+    count, largest = 0, 0
+    for line in assembly.splitlines():
+        if label := re.match(r"\s*(\.L_x_\d+):", line):
+            labels[label[1]] = count
+        elif instruction := re.match(r"\s*/\*[0-9a-f]+\*/\s+(.*)", line):
+            jump = re.search(r"\bBRA\b.*?(\.L_x_\d+)", instruction[1])
+            count += 1
+            if jump and jump[1] in labels:
+                largest = max(largest, count - labels[jump[1]])
+    return largest
+
+
+def tool(name: str) -> str | None:
+    """Where a program of the CUDA toolkit is."""
+    return shutil.which(name) or shutil.which(name, path=f"{sysconfig.get_path('purelib')}/nvidia/cu13/bin")
+
+
+def printed(*command: Any) -> str:
+    """What a command prints."""
+    ran = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    return ran.stdout + ran.stderr
+
+
+def row(case: Case, target: str) -> dict[str, Any]:
+    """What came of it."""
+    found: dict[str, Any] = {"target": target, "case": case.name}
+    try:
+        return found | {"kernels": compiled(case, target)}
+    except Exception as why:  # what does not compile is a result here
+        return found | {"failed": str(why).strip().splitlines()[0][:300]}
+
+
+def said(found: dict[str, Any]) -> str:
+    """A line of Markdown."""
+    cells = [found["target"], found["case"], found.get("failed", "compiled")]
+    for key in ("warps", "registers", "spilt", "instructions"):
+        cells.append(" / ".join(str(kernel[key]) for kernel in found.get("kernels", []) if key in kernel))
+    return f"| {' | '.join(cells)} |"
+
+
+def main(config: Config) -> list[dict[str, Any]]:
+    """Compiles all, writes what was found, prints it; exits with 1 if something does not compile."""
+    results = []
+    print("| target | kernel | | warps | registers | spilt bytes | instructions |\n|---|---|---|---|---|---|---|")
+    for target in config.targets:
+        assert platform(target) in KERNELS
+        for case in cases():
+            if platform(target) == "tpu" and case.cell.dtype == "float16":
+                continue  # a TPU has no such products
+            results.append(row(case, target))
+            print(said(results[-1]), flush=True)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    config.out.write_text(json.dumps({"machine": machine(), "results": results}, indent=1))
+    if any("failed" in found for found in results):
+        sys.exit(1)
+    return results
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
