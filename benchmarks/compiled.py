@@ -67,6 +67,10 @@ def cases() -> list[Case]:
         Case("custom 128 bfloat16", custom),
         Case("lstm 40, peephole, masked", jr.lstm(64, 40, peephole=True), masked=True),
         Case("lstm 12 heads of 64 bfloat16", jr.lstm(64, 768, heads=12, dtype="bfloat16")),
+        Case("lstm 128 float32", jr.lstm(64, 128)),
+        Case("lstm 3 heads of 256 bfloat16", jr.lstm(64, 768, heads=3, dtype="bfloat16")),
+        Case("lstm 768 bfloat16", jr.lstm(64, 768, dtype="bfloat16")),
+        Case("gru 512 float32, 64 rows", jr.gru(64, 512), B=64),
         Case("256 grus of 64", jr.gru(8, 64), B=32, members=256),
     ]
 
@@ -82,9 +86,9 @@ class Config:
 
 
 def compiled(case: Case, target: str, T: int = 100) -> list[dict[str, Any]]:
-    """Compiles the gradient of all weights and inputs; what the two kernels need, if that can be seen, the forward first.
+    """Compiles the gradient of all weights and inputs; says what the two kernels need, if that can be seen.
 
-    It is told by its fewer instructions.
+    The forward one, which has fewer instructions, is the first.
 
     Raises:
       ValueError: a kernel was refused before it was compiled.
@@ -106,11 +110,15 @@ def compiled(case: Case, target: str, T: int = 100) -> list[dict[str, Any]]:
     members = (case.members,) if case.members else ()
     params = jax.tree.map(lambda x: given((*members, *x.shape), x.dtype), shapes)
     xs, f = given((T, case.B, case.cell.features[0])), jax.grad(loss, (0, 1))
-    jr.explain(case.cell, shapes, xs, platform=platform(target), gradient=jr.reverse_scan(loop="persistent"))  # or raises
+    jr.explain(
+        case.cell, shapes, xs, platform=platform(target), gradient=jr.reverse_scan(loop="persistent")
+    )  # or raises
     with traced_for(target), tempfile.TemporaryDirectory() as folder:
         lowered = jax.jit(jax.vmap(f, (0, None)) if members else f).trace(params, xs).lower()
         lowered.compile(compiler_options={"xla_dump_to": folder} if platform(target) == "cuda" else None)
-        found = [needs(path) for path in pathlib.Path(folder).glob("*.ptx") if ".entry persistent_loop" in path.read_text()]
+        found = [
+            needs(path) for path in pathlib.Path(folder).glob("*.ptx") if ".entry persistent_loop" in path.read_text()
+        ]
     return sorted(found, key=lambda kernel: kernel.get("instructions", 0))
 
 
@@ -124,7 +132,9 @@ def needs(ptx: pathlib.Path) -> dict[str, Any]:
     said = printed(assembler, "-v", "-arch=sm_90a", ptx, "-o", binary)
     found = {"warps": warps, "registers": int(re.findall(r"Used (\d+) registers", said)[0])}
     found["spilt"] = sum(map(int, re.findall(r"(\d+) bytes spill", said)))
-    return found if disassembler is None else found | {"instructions": largest_loop(printed(disassembler, "-c", binary))}
+    return (
+        found if disassembler is None else found | {"instructions": largest_loop(printed(disassembler, "-c", binary))}
+    )
 
 
 def largest_loop(assembly: str) -> int:

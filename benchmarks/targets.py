@@ -5,6 +5,8 @@ The compilers are JAX's CUDA plugin, which needs no GPU and no driver for this, 
 
 import contextlib
 import os
+from collections.abc import Iterator
+from typing import Any
 
 os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # read before the plugins are: nothing will run
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
@@ -14,6 +16,7 @@ os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")  # nor this
 import jax
 from jax.experimental import topologies
 
+from jaxrnn.gradients.loop_choice import noted
 from jaxrnn.kernels.absent import described
 
 jax.config.update("jax_platforms", "cpu")  # what runs, such as the constants of a trace, runs here
@@ -53,11 +56,11 @@ TARGETS = {
 """Name: (platform, the topology's name, its description)."""
 
 
-def device(name: str) -> jax.Device:
+def device(name: str) -> Any:
     """The first device of a target."""
-    platform, topology, description = TARGETS[name]
+    _, topology, description = TARGETS[name]
     jax.devices()  # the plugins are looked for
-    return topologies.get_topology_desc(topology, platform, **description).devices[0]
+    return topologies.get_topology_desc(topology, platform(name), **description).devices[0]
 
 
 def platform(name: str) -> str:
@@ -65,6 +68,8 @@ def platform(name: str) -> str:
     return TARGETS[name][0]
 
 
-def traced_for(name: str) -> contextlib.AbstractContextManager[object]:
-    """Within it, functions are traced and lowered for a target."""
-    return described(platform(name))
+@contextlib.contextmanager
+def traced_for(name: str) -> Iterator[None]:
+    """Within it, functions are traced and lowered for a target: loops are chosen for its platform."""
+    with described(platform(name)), noted(platform(name)):
+        yield

@@ -18,7 +18,8 @@ class Explanation(tuple[tuple[str, LoopChoice], ...]):
     """(cell, `LoopChoice`) of each loop, under `reverse_scan`, in the order in which they run; prints as a table."""
 
     def __str__(self) -> str:
-        return "\n".join(table([("cell", "loop", "why"), *((cell, *choice) for cell, choice in self)]))
+        rows = [(cell, choice.loop, choice.reason) for cell, choice in self]
+        return "\n".join(table([("cell", "loop", "why"), *rows]))
 
 
 def explain(

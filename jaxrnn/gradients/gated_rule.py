@@ -78,7 +78,7 @@ def run(
     path = _path(rule, cell, loop_params, carry, inputs)
 
     zx = _with_bias(products, groups.split(params.get("b")))
-    hs = jax.vmap(cell.read)(path.carries, steps.noise)
+    hs = loop.all_units(jax.vmap(cell.read)(path.carries, steps.noise))
     zh = groups.by_group(cell.recurrent_parts(params, hs, groups.parts))
     return _attach(rule, cell, loop_params, carry, inputs, limits, Z(_add(zx[0], zh[0]), zx[1], zh[1]), path)
 

@@ -1,30 +1,25 @@
-"""A gated cell's loop in one kernel: whether it can be, and running it so."""
+"""A gated cell's loop in one kernel: whether and how it can be, and running it so."""
 
-import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr
 
-from jaxrnn.gated import GatedCell, own_params
+from jaxrnn.gated import GatedCell
 from jaxrnn.gradients import gated_rule
-from jaxrnn.gradients.each_head import each_head
-from jaxrnn.gradients.element_wise import arithmetic, has_own_units, mixes_rows, mixing_primitives
-from jaxrnn.gradients.inexact import floats
+from jaxrnn.gradients.by_units import each_head, each_share
+from jaxrnn.gradients.kernel_equations import indivisible, limits_all_units, unfit
 from jaxrnn.gradients.limits import Limits
-from jaxrnn.gradients.loops import PERSISTENT
-from jaxrnn.gradients.units import has_units, unstacked, with_units, without_units
-from jaxrnn.kernels.absent import described
+from jaxrnn.gradients.loops import PERSISTENT, Shared
+from jaxrnn.gradients.units import unstacked, with_units, without_units
+from jaxrnn.kernels.absent import described, multiprocessors
 from jaxrnn.kernels.persistent import obstacles
 from jaxrnn.kernels.room import ROOM
 from jaxrnn.linear import state_dtype
 from jaxrnn.types import Cell, Inputs, Params, Tree
 
-ROWS = 2**13 + 1
-"""Rows that equations are traced on, to see whether they mix them: as many as nothing else has."""
 FEWEST_UNITS = 16
 """Of a product in a Triton kernel; sizes are powers of two."""
 
@@ -34,28 +29,67 @@ def units(H: int) -> int:
     return max(FEWEST_UNITS, 1 << (H - 1).bit_length())
 
 
-def run(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, jax.Array]:
-    """As `gated_rule.run`."""
+class Fit(NamedTuple):
+    """How a loop is one kernel.
+
+    Attributes:
+      shares: blocks that share the hidden units of a row, or of a head of one.
+      obstacle: what keeps it from being one; None: nothing.
+    """
+
+    shares: int = 1
+    obstacle: str | None = None
+
+
+def run(
+    cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, shares: int = 1
+) -> tuple[Tree, jax.Array]:
+    """As `gated_rule.run`, its units in so many shares."""
     if cell.heads > 1:
-        return each_head(functools.partial(run, limits=limits), cell, params, carry, inputs)
-    H, wider, params = cell.H, units(cell.H), unstacked(params)
-    if wider == H:
-        return gated_rule.run(cell, params, carry, inputs, limits, PERSISTENT)
-    final, hs = gated_rule.run(*with_units(cell, params, carry, inputs, wider), limits, PERSISTENT)
-    return without_units(final, carry, H, inputs.steps.x.ndim - 2), hs[..., :H]
+        return each_head(functools.partial(run, limits=limits, shares=shares), cell, params, carry, inputs)
+    H, wider, own = cell.H, units(cell.H), unstacked(params)
+    given = (cell, own, carry, inputs) if wider == H else with_units(cell, own, carry, inputs, wider)
+    if shares == 1:
+        final, hs = gated_rule.run(*given, limits, PERSISTENT)
+    else:
+        final, hs = each_share(functools.partial(gated_rule.run, limits=limits, loop=Shared(shares)), shares, *given)
+    return (final, hs) if wider == H else (without_units(final, carry, H, inputs.steps.x.ndim - 2), hs[..., :H])
 
 
-def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> str | None:
-    """What keeps this loop from being one kernel on a platform ("cuda", "tpu"; "cpu": interpreted); None: nothing."""
+def fit(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> Fit:
+    """How this loop is one kernel on a platform ("cuda", "tpu"; "cpu": interpreted)."""
+    given = params, carry, inputs
+    obstacle = _obstacle(cell, *given, limits, platform)
+    if obstacle is not None or platform == "cpu":
+        return Fit(obstacle=obstacle)
+    assert isinstance(cell, GatedCell)
+    obstacle = _too_large(cell, *given, limits, platform)
+    if obstacle is None or platform != "cuda":
+        return Fit(obstacle=obstacle)
+    if limits_all_units(cell, carry, inputs, limits):
+        return Fit(obstacle=f"{obstacle}, and blocks that shared its units would not see what clip_norm limits")
+    together = indivisible(cell, *given)
+    if together is not None:
+        return Fit(obstacle=f"{obstacle}, and blocks can't share its units: {together}")
+    most = min(units(cell.H // cell.heads) // FEWEST_UNITS, multiprocessors())
+    for shares in (2**i for i in range(1, most.bit_length())):
+        if _too_large(cell, *given, limits, platform, shares) is None:
+            return Fit(shares)
+    return Fit(obstacle=obstacle)
+
+
+def _obstacle(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> str | None:
+    """What keeps it from being a kernel, of whatever size."""
     if platform not in (*ROOM, "cpu"):
         return f"there is no kernel for {platform}"
     if not isinstance(cell, GatedCell):
         return f"a kernel needs a GatedCell, whose only products are x @ w_x and h @ w_h, not {type(cell).__name__}"
     if not jax.sharding.get_abstract_mesh().empty:
         return "arrays on a mesh of devices are not shared out among kernels"
-    state = state_dtype(params["w_h"].dtype)
-    if state == np.float64:
+    if state_dtype(params["w_h"].dtype) == np.float64:
         return "kernels compute in float32, not in float64"
+    if platform == "tpu" and cell.dtype == np.float16:
+        return "there are no float16 products"
     batch_shape = inputs.steps.x.shape[1:-1]
     if 0 in batch_shape:
         return f"there are no rows, {batch_shape}"
@@ -64,62 +98,25 @@ def why_not(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Lim
         if any(shape[time : time + len(batch_shape)] != batch_shape for shape in shapes):
             return f"its {name} does not begin with the axes of the batch, {batch_shape}: {shapes}"
     K = cell.H // cell.heads
-    changed = cell.heads > 1 or units(K) != K
-    try:
-        rows = _step(cell, params, carry, inputs, (ROWS,), cell.H)
-        if changed and has_own_units(rows, cell.H):
-            return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor a Partial's argument"
-        row = _step(cell, params, carry, inputs, (), units(K))
-    except (TypeError, AttributeError, ValueError, IndexError) as error:
-        return (
-            "its equations have to work on one row [H] of any number of units (axes from the end, such as -1), with "
-            f"own parameters [n, {cell.H}] row by row (p[i], or a loop over p): {error}"
-        )
-    if mixes_rows(rows.jaxpr, ROWS):
-        return "its equations mix rows of the batch"
-    if changed and mixing_primitives(rows.jaxpr, cell.H):
-        if cell.heads > 1:
-            return "its equations mix the units of several heads, of which each is a kernel's own"
-        return f"its equations mix hidden units, so that their number has to be {units(K)}, not {K}"
-    if arithmetic(rows) != arithmetic(row):
-        return "its equations are others for one row, or another number of units"
-    if cell.heads > 1 and limits != Limits():
-        shared = [x for x in floats(carry) if not has_units(x, cell.H, len(batch_shape))]
-        if limits.norm is not None or shared:
-            return "what clip_norm and clip_value limit is of all heads together, of which each is a kernel's own"
-    if platform == "tpu" and cell.dtype == np.float16:
-        return "there are no float16 products"
-    return None if platform == "cpu" else _does_not_fit(cell, params, carry, inputs, limits, platform)
+    obstacle = unfit(cell, params, carry, inputs, units(K))
+    if obstacle is None and (cell.heads > 1 or units(K) != K):
+        obstacle = indivisible(cell, params, carry, inputs)
+        if obstacle is not None and cell.heads > 1:
+            return f"{obstacle}, those of several heads, of which each is a kernel's own"
+        if obstacle is not None:
+            return f"{obstacle}, so that their number has to be {units(K)}, not {K}"
+    if obstacle is None and cell.heads > 1 and limits_all_units(cell, carry, inputs, limits):
+        return "what clip_norm and clip_value limit is of all heads together, of which each is a kernel's own"
+    return obstacle
 
 
-def _step(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, rows: tuple[int, ...], H: int) -> ClosedJaxpr:
-    """The equations, traced on arrays [*rows, H]."""
-    batch_axes = inputs.steps.x.ndim - 2
-
-    def sized(x: Any, lead: int = 0, first: tuple[int, ...] = ()) -> Any:
-        shape = first + jnp.shape(x)[lead:]
-        return jax.ShapeDtypeStruct((*shape[:-1], H) if has_units(x, cell.H, lead) else shape, jnp.result_type(x))
-
-    def step(cell: GatedCell, own: Params, carry: Tree, zx: Any, zh: Any, noise: Tree) -> Any:
-        after = cell.advance(own, carry, zx, zh, noise)
-        for x, y in zip(jax.tree.leaves(carry), jax.tree.leaves(after), strict=True):
-            if x.shape != jnp.shape(y):
-                raise ValueError(f"the carry becomes {jnp.shape(y)}, of {x.shape}")
-        return after, cell.hidden(after), cell.read(carry, noise)
-
-    small = dataclasses.replace(jax.tree.map(sized, cell), H=H, heads=1)
-    z = (jax.ShapeDtypeStruct((*rows, H), state_dtype(params["w_h"].dtype)),) * cell.G
-    own = jax.tree.map(sized, own_params(unstacked(params)))
-    carry = jax.tree.map(lambda x: sized(x, batch_axes, rows), carry)
-    noise = jax.tree.map(lambda x: sized(x, 1 + batch_axes, rows), inputs.steps.noise)
-    return jax.make_jaxpr(step)(small, own, carry, z, z, noise)
-
-
-def _does_not_fit(
-    cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str
+def _too_large(
+    cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str, shares: int = 1
 ) -> str | None:
+    """What does not fit on the chip, or can't be lowered for it; None: all can."""
+
     def loss(params: Params, carry: Tree, inputs: Inputs) -> Any:
-        _, pull = jax.vjp(lambda params: run(cell, params, carry, inputs, limits)[1], params)
+        _, pull = jax.vjp(lambda params: run(cell, params, carry, inputs, limits, shares)[1], params)
         return pull(jnp.zeros((*inputs.steps.x.shape[:-1], cell.H), state_dtype(params["w_h"].dtype)))
 
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), (params, carry, inputs))

@@ -18,10 +18,17 @@ MEASURED: frozenset[str] = frozenset()
 
 
 class LoopChoice(NamedTuple):
-    """A loop, and why it was chosen."""
+    """A loop, and why it was chosen.
+
+    Attributes:
+      loop: "scan" or "persistent".
+      reason: for people.
+      shares: how many blocks of the kernel share the hidden units, or those of a head.
+    """
 
     loop: Literal["scan", "persistent"]
     reason: str
+    shares: int = 1
 
 
 class Noted(NamedTuple):
@@ -65,9 +72,10 @@ def _choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, 
         return LoopChoice("scan", "a CPU has no kernel of its own")
     if loop == "auto" and on not in MEASURED:
         return LoopChoice("scan", f"kernels have not been measured on {on} yet")
-    obstacle = kernel_loop.why_not(cell, params, carry, inputs, limits, on)
+    shares, obstacle = kernel_loop.fit(cell, params, carry, inputs, limits, on)
     if obstacle is None:
-        return LoopChoice("persistent", "asked for" if loop == "persistent" else "it fits on the chip")
+        reason = "asked for" if loop == "persistent" else "it fits on the chip"
+        return LoopChoice("persistent", reason + f", {shares} blocks share its units" * (shares > 1), shares)
     if loop == "persistent":
         raise ValueError(
             f"loop: expected 'auto' or 'scan' for this cell and these inputs, got 'persistent': {obstacle}"

@@ -15,6 +15,7 @@ from jaxrnn.gradients.in_place import scan_in_place
 from jaxrnn.gradients.joined_product import joined_product
 from jaxrnn.heads import by_heads_transposed
 from jaxrnn.kernels.persistent import persistent_loop
+from jaxrnn.kernels.shared_units import of_all_units, sum_of_own_units
 from jaxrnn.linear import state_dtype
 from jaxrnn.product import columns
 from jaxrnn.types import Params, Tree
@@ -38,6 +39,10 @@ class Loop(abc.ABC):
         self, cell: GatedCell, params: Params, groups: GateGroups
     ) -> Callable[[list[jax.Array]], jax.Array]:
         """dz, a list of gates in the order of the groups -> dz @ w_h^T."""
+
+    def all_units(self, h: jax.Array) -> jax.Array:
+        """What the product reads: h, unless its units are shared out."""
+        return h
 
     @abc.abstractmethod
     def batch_axes(self, count: int) -> int:
@@ -171,6 +176,30 @@ class Persistent(Loop):
         """The columns of w_h of each gate, as the product reads them."""
         w = params["w_h"] if cell.dtype is None else params["w_h"].astype(cell.dtype)
         return [columns(w, part) for part in groups.parts]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared(Persistent):
+    """One kernel in which several blocks, an axis named `UNITS`, have some of the units each.
+
+    Attributes:
+      shares: how many.
+    """
+
+    shares: int
+
+    def product(self, cell: GatedCell, params: Params, groups: GateGroups) -> Callable[[jax.Array], tuple[Any, Any]]:
+        run = super().product(cell, params, groups)
+        return lambda h: run(of_all_units(h, self.shares))
+
+    def transposed_product(
+        self, cell: GatedCell, params: Params, groups: GateGroups
+    ) -> Callable[[list[jax.Array]], jax.Array]:
+        run = super().transposed_product(cell, params, groups)
+        return lambda dz: sum_of_own_units(run(dz), self.shares)
+
+    def all_units(self, h: jax.Array) -> jax.Array:
+        return of_all_units(h, self.shares)
 
 
 def _with_totals(body: Body) -> Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree, Any]]:

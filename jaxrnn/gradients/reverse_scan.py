@@ -23,8 +23,9 @@ class ReverseScan(Gradient):
         chosen = choose(self.loop, cell, params, carry, inputs, limits)
         if not isinstance(cell, GatedCell):
             return plain_rule.run(cell, params, carry, inputs, limits)
-        run = kernel_loop.run if chosen.loop == "persistent" else gated_rule.run
-        return run(cell, params, carry, inputs, limits)
+        if chosen.loop == "persistent":
+            return kernel_loop.run(cell, params, carry, inputs, limits, chosen.shares)
+        return gated_rule.run(cell, params, carry, inputs, limits)
 
 
 def reverse_scan(*, loop: str = "auto", clip_norm: Any = None, clip_value: Any = None) -> ReverseScan:

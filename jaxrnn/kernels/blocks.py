@@ -16,12 +16,14 @@ class Blocks(NamedTuple):
         ...]; 1 in the place of members where they share it.
       members: how many there are.
       size: rows in a block, of which there is a whole number.
+      shares: how many members, next to each other, share the hidden units of one.
     """
 
     program: Program
     parts: Parts
     members: int
     size: int
+    shares: int = 1
 
     @property
     def T(self) -> int:

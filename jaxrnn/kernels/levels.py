@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxrnn.kernels.blocks import Blocks
 from jaxrnn.kernels.program import Program, features
+from jaxrnn.kernels.shared_units import UNITS
 
 
 class Level(NamedTuple):
@@ -17,10 +18,12 @@ class Level(NamedTuple):
     Attributes:
       size: its length.
       mapped: for each operand, whether it has that axis.
+      name: "" if it has none.
     """
 
     size: int
     mapped: tuple[bool, ...]
+    name: str = ""
 
 
 class Levels(NamedTuple):
@@ -43,6 +46,11 @@ class Levels(NamedTuple):
         """Which are axes of rows."""
         return [i for i in range(len(self.levels)) if i not in self.members]
 
+    @property
+    def shares(self) -> int:
+        """How many members, next to each other, share the hidden units of one."""
+        return math.prod(level.size for level in self.levels if level.name == UNITS)
+
     def size(self, axes: Sequence[int]) -> int:
         """Entries along these axes together."""
         return math.prod(self.levels[i].size for i in axes)
@@ -57,7 +65,8 @@ class Levels(NamedTuple):
         parts = program.counts.parts(arranged)
         carry = [self._everywhere(x, 0) for x in parts.carry]
         entries = [self._everywhere(x, 1) for x in parts.entries]
-        return Blocks(program, parts._replace(carry=carry, entries=entries), self.size(self.members), block)
+        parts = parts._replace(carry=carry, entries=entries)
+        return Blocks(program, parts, self.size(self.members), block, self.shares)
 
     def results(self, found: Sequence[Any]) -> list[Any]:
         """[T if any, members, rows, ...] -> [T if any, mapped axes ..., ...]."""

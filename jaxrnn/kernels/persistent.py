@@ -15,9 +15,11 @@ from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun, subjaxprs
 from jax.interpreters import ad, batching, mlir
 
 from jaxrnn.kernels import room
+from jaxrnn.kernels.absent import multiprocessors
 from jaxrnn.kernels.blocks import Blocks
 from jaxrnn.kernels.levels import Level, Levels
 from jaxrnn.kernels.program import Counts, Program
+from jaxrnn.kernels.shared_units import UNITS
 from jaxrnn.programs import consts_first, jvp_of, split_invariant
 from jaxrnn.shapes import array_type
 from jaxrnn.types import Tree
@@ -63,14 +65,16 @@ def _abstract(*operands: Any, program: Program, levels: tuple[Level, ...]) -> An
     return [*carry, *(array_type((T, *sizes, *x.shape), x.dtype) for x in (*results.entries, *results.xs))]
 
 
-def _batch(operands: Any, axes: Any, *, program: Program, levels: tuple[Level, ...]) -> Any:
+def _batch(axis: Any, operands: Any, axes: Any, *, program: Program, levels: tuple[Level, ...]) -> Any:
+    if all(each is None for each in axes):
+        results = _persistent.bind(*operands, program=program, levels=levels)
+        return results, [None] * len(results)
     places = map(int, program.counts.over_time)
-    size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
     moved = [
-        x if axis is None else jnp.moveaxis(x, axis, place)
-        for x, axis, place in zip(operands, axes, places, strict=True)
+        x if each is None else jnp.moveaxis(x, each, place)
+        for x, each, place in zip(operands, axes, places, strict=True)
     ]
-    level = Level(size, tuple(axis is not None for axis in axes))
+    level = Level(axis.size, tuple(each is not None for each in axes), UNITS if axis.name == UNITS else "")
     results = _persistent.bind(*moved, program=program, levels=(level, *levels))
     return results, [0] * program.counts.carry + [1] * (len(results) - program.counts.carry)
 
@@ -92,7 +96,7 @@ def _plain(*operands: Any, program: Program, levels: tuple[Level, ...]) -> list[
     outs = [0] * counts.carry + [1] * (len(program.step.out_avals) - counts.carry)
     for level in reversed(levels):
         axes = [time if mapped else None for time, mapped in zip(map(int, counts.over_time), level.mapped, strict=True)]
-        run = jax.vmap(run, axes, outs, axis_size=level.size)
+        run = jax.vmap(run, axes, outs, axis_size=level.size, axis_name=level.name or None)
     return run(*operands)
 
 
@@ -116,15 +120,32 @@ class Kernel(NamedTuple):
         return module.run(blocks, interpret)
 
     def block(self, axes: Levels) -> int:
-        """Rows of a block: as many as there are, of which the chip has room for."""
+        """Rows of a block: as many as there are, of which the chip has room for; where blocks wait for others, more."""
         rows = min(max(1 << (axes.size(axes.rows) - 1).bit_length(), self.fewest), self.most)
         while rows > self.fewest and room.obstacle(axes.program, rows, self.platform):
             rows //= 2
+        while waiting(axes, rows) > multiprocessors() and not room.obstacle(axes.program, 2 * rows, self.platform):
+            rows *= 2
         return rows
+
+    def obstacle(self, axes: Levels) -> str | None:
+        """What does not fit on the chip; None: everything does."""
+        rows = self.block(axes)
+        blocks, there = waiting(axes, rows), multiprocessors()
+        if blocks > there:
+            return f"{blocks} blocks would have to run at once to share its units, where {there} can"
+        return room.obstacle(axes.program, rows, self.platform)
+
+
+def waiting(axes: Levels, rows: int) -> int:
+    """Blocks of so many rows that have to run at once, since they wait for each other; 0: none do."""
+    return 0 if axes.shares == 1 else axes.size(axes.members) * -(-axes.size(axes.rows) // rows)
 
 
 def _launch(kernel: Kernel, interpret: bool, *operands: Any, program: Program, levels: tuple[Level, ...]) -> list[Any]:
     axes = Levels(program, levels)
+    if axes.shares > 1 and (interpret or kernel.obstacle(axes)):
+        return _plain(*operands, program=program, levels=levels)  # that of a user's vmap, which was not seen before
     return axes.results(kernel.run(axes.blocks(operands, kernel.block(axes)), interpret))
 
 
@@ -150,7 +171,7 @@ _persistent.def_impl(
     lambda *operands, **params: jax.jit(lambda *operands: _persistent.bind(*operands, **params))(*operands)
 )
 _persistent.def_abstract_eval(_abstract)
-batching.primitive_batchers[_persistent] = _batch
+batching.fancy_primitive_batchers[_persistent] = _batch
 ad.primitive_jvps[_persistent] = jvp_of(_plain)
 mlir.register_lowering(_persistent, _lowering(None), platform="cpu")
 for _platform in KERNELS:
@@ -162,8 +183,7 @@ def obstacles(jaxpr: Jaxpr, platform: str) -> list[str]:
     found = []
     for equation in jaxpr.eqns:
         if equation.primitive is _persistent:
-            axes = Levels(**equation.params)
-            found.append(room.obstacle(axes.program, KERNELS[platform].block(axes), platform))
+            found.append(KERNELS[platform].obstacle(Levels(**equation.params)))
     for inner in subjaxprs(jaxpr):
         found += obstacles(inner, platform)
     return [each for each in found if each]

@@ -1,0 +1,75 @@
+"""Which equations a kernel can run: of single rows, which do not see each other, and of as many units as it has."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr
+
+from jaxrnn.gated import GatedCell, own_params
+from jaxrnn.gradients.element_wise import arithmetic, has_own_units, mixes_rows, mixing_primitives
+from jaxrnn.gradients.inexact import floats
+from jaxrnn.gradients.limits import Limits
+from jaxrnn.gradients.units import has_units, unstacked
+from jaxrnn.linear import state_dtype
+from jaxrnn.types import Inputs, Params, Tree
+
+ROWS = 2**13 + 1
+"""Rows that equations are traced on, to see whether they mix them: as many as nothing else has."""
+
+
+def unfit(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int) -> str | None:
+    """What keeps the equations from running row by row, on H units; None: nothing."""
+    try:
+        rows = _step(cell, params, carry, inputs, (ROWS,), cell.H)
+        row = _step(cell, params, carry, inputs, (), H)
+    except (TypeError, AttributeError, ValueError, IndexError) as error:
+        return (
+            "its equations have to work on one row [H] of any number of units (axes from the end, such as -1), with "
+            f"own parameters [n, {cell.H}] row by row (p[i], or a loop over p): {error}"
+        )
+    if mixes_rows(rows.jaxpr, ROWS):
+        return "its equations mix rows of the batch"
+    if arithmetic(rows) != arithmetic(row):
+        return "its equations are others for one row, or another number of units"
+    return None
+
+
+def indivisible(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> str | None:
+    """What keeps the equations, of which `unfit` says None, from running on some of the units; None: nothing."""
+    rows = _step(cell, params, carry, inputs, (ROWS,), cell.H)
+    if has_own_units(rows, cell.H):
+        return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor a Partial's argument"
+    if mixing_primitives(rows.jaxpr, cell.H):
+        return "its equations mix hidden units"
+    return None
+
+
+def limits_all_units(cell: GatedCell, carry: Tree, inputs: Inputs, limits: Limits) -> bool:
+    """Whether a limit is on several units together, or on a part of the carry that all units share."""
+    shared = [x for x in floats(carry) if not has_units(x, cell.H, inputs.steps.x.ndim - 2)]
+    return limits.norm is not None or (limits.value is not None and bool(shared))
+
+
+def _step(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, rows: tuple[int, ...], H: int) -> ClosedJaxpr:
+    """The equations, traced on arrays [*rows, H]."""
+    batch_axes = inputs.steps.x.ndim - 2
+
+    def sized(x: Any, lead: int = 0, first: tuple[int, ...] = ()) -> Any:
+        shape = first + jnp.shape(x)[lead:]
+        return jax.ShapeDtypeStruct((*shape[:-1], H) if has_units(x, cell.H, lead) else shape, jnp.result_type(x))
+
+    def step(cell: GatedCell, own: Params, carry: Tree, zx: Any, zh: Any, noise: Tree) -> Any:
+        after = cell.advance(own, carry, zx, zh, noise)
+        for x, y in zip(jax.tree.leaves(carry), jax.tree.leaves(after), strict=True):
+            if x.shape != jnp.shape(y):
+                raise ValueError(f"the carry becomes {jnp.shape(y)}, of {x.shape}")
+        return after, cell.hidden(after), cell.read(carry, noise)
+
+    small = dataclasses.replace(jax.tree.map(sized, cell), H=H, heads=1)
+    z = (jax.ShapeDtypeStruct((*rows, H), state_dtype(params["w_h"].dtype)),) * cell.G
+    own = jax.tree.map(sized, own_params(unstacked(params)))
+    carry = jax.tree.map(lambda x: sized(x, batch_axes, rows), carry)
+    noise = jax.tree.map(lambda x: sized(x, 1 + batch_axes, rows), inputs.steps.noise)
+    return jax.make_jaxpr(step)(small, own, carry, z, z, noise)

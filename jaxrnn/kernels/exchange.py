@@ -1,0 +1,86 @@
+"""How blocks of a Triton kernel that share hidden units read each other's: through memory that all of them see.
+
+A block writes what it has to hand over, says so by adding to a counter, and waits until the counter says that all of
+its group have: so all blocks have to run at the same time. There are two places to write to, in turn: a block writes to
+one again only after it has met the others at the other one, and by then all have read it.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.extend.core import ClosedJaxpr
+
+from jaxrnn.kernels.blocks import Blocks
+from jaxrnn.kernels.program import features
+from jaxrnn.kernels.shared_units import evaluated, exchanges, gather_units
+
+
+class Exchange(NamedTuple):
+    """What a kernel of such blocks needs besides its arrays.
+
+    Attributes:
+      shares: blocks in a group.
+      groups: how many groups there are.
+      step: the step of a block of rows.
+    """
+
+    shares: int
+    groups: int
+    step: ClosedJaxpr
+
+    @property
+    def memory(self) -> list[jax.ShapeDtypeStruct]:
+        """A counter for each group, which begins at zero; then, for each exchange of a step, the places to write to."""
+        places = []
+        for equation in exchanges(self.step):
+            rows, H = (equation.outvars if equation.primitive is gather_units else equation.invars)[0].aval.shape
+            apart = () if equation.primitive is gather_units else (self.shares,)
+            dtype = equation.invars[0].aval.dtype
+            places.append(jax.ShapeDtypeStruct((self.groups, 2, *apart, rows, H), dtype))
+        return [jax.ShapeDtypeStruct((self.groups,), jnp.int32), *places]
+
+    def run(self, memory: Any, i: Any, values: Any) -> list[Any]:
+        """Results of the block's step i, counted from 0 in the order in which they run."""
+        from jax.experimental.pallas import triton  # late, as in `jaxrnn.kernels.triton`
+
+        counter, *places = memory
+        shares, count = jnp.int32(self.shares), len(places)
+        member = pl.program_id(0)
+        share = jax.lax.rem(member, shares)
+        group = jax.lax.div(member, shares) * pl.num_programs(1) + pl.program_id(1)
+        side = jax.lax.rem(i, jnp.int32(2))
+
+        def meet(k: int) -> None:
+            triton.debug_barrier()  # all threads of this block have written
+            triton.atomic_add(counter, (group,), 1)
+            all_there = (i * count + k + 1) * shares
+            jax.lax.while_loop(
+                lambda there: there < all_there, lambda _: triton.atomic_add(counter, (group,), 0), jnp.int32(0)
+            )
+
+        def exchange(k: int, equation: Any, x: Any) -> Any:
+            place, H = places[k], places[k].shape[-1]
+            own = pl.ds(share * (H // self.shares), H // self.shares)
+            if equation.primitive is gather_units:
+                place[group, side, :, own] = x
+                meet(k)
+                return triton.load(place.at[group, side], volatile=True)  # never from a cache of this block's own
+            place[group, side, share] = x
+            meet(k)
+            return triton.load(place.at[group, side, :, :, own], volatile=True).sum(0)
+
+        return evaluated(self.step, exchange, values)
+
+
+def exchange_of(blocks: Blocks) -> Exchange:
+    """That of blocks which share units."""
+    program, size = blocks.program, blocks.size
+    avals, shared = program.step.in_avals, program.counts.shared
+    shapes = [
+        (features(x.shape, True) if i < shared else (size, *features(x.shape, False))) for i, x in enumerate(avals)
+    ]
+    given = [jax.ShapeDtypeStruct(shape, x.dtype) for shape, x in zip(shapes, avals, strict=True)]
+    groups = blocks.members // blocks.shares * (blocks.rows // size)
+    return Exchange(blocks.shares, groups, jax.make_jaxpr(program.of_rows())(given))
