@@ -10,8 +10,8 @@ import pytest
 
 import jaxrnn as jr
 from jaxrnn.gradients import loop_choice
-from jaxrnn.kernels.room import ROOM, needed
 from jaxrnn.kernels.persistent import KERNELS
+from jaxrnn.kernels.room import ROOM, needed
 from tests.jaxprs import equations
 from tests.registry import ENTRIES
 

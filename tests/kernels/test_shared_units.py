@@ -1,0 +1,91 @@
+"""Kernels whose blocks share the hidden units of larger cells."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from jaxrnn.gradients import kernel_loop
+from jaxrnn.kernels import persistent
+from jaxrnn.kernels.levels import Levels
+from tests.helpers import assert_close
+from tests.jaxprs import equations
+from tests.kernels import in_threads
+
+PERSISTENT = jr.reverse_scan(loop="persistent")
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Four blocks share the units of every cell."""
+    monkeypatch.setattr(kernel_loop, "fit", lambda *_: kernel_loop.Fit(4))
+
+
+def loss(gradient, cell, params, xs, **options):
+    carry, ys = jr.unroll(cell, params, xs, gradient=gradient, **options)
+    return jnp.sum(jnp.sin(3.0 * ys)) + sum(jnp.sum(x * x) for x in jax.tree.leaves(carry))
+
+
+def given(cell, T=5, B=3):
+    """Random parameters and inputs."""
+    shapes = jax.eval_shape(cell.init, jax.random.key(0))
+    keys = iter(jax.random.split(jax.random.key(1), 20))
+    params = jax.tree.map(lambda x: 0.3 * jax.random.normal(next(keys), x.shape), shapes)
+    return params, jax.random.normal(next(keys), (T, B, cell.features[0]))
+
+
+CELLS = {
+    "lstm": (jr.lstm(3, 64, peephole=True), {}),
+    "gru": (jr.gru(3, 50), {}),  # of 64 units, some of them copies
+    "heads": (jr.gru(3, 128, heads=2), {}),
+    "noise": (jr.lstm(3, 64, zoneout=0.3, recurrent_dropout=0.2), {"key": jax.random.key(7)}),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_shares_of_the_units_equal_the_scan(name, shared):
+    """On a CPU what the blocks hand each other goes along an axis of arrays."""
+    cell, options = CELLS[name]
+    params, xs = given(cell)
+    options |= {"lengths": np.array([5, 2, 0]), "resets": np.eye(5, 3, dtype=bool), "reverse": True}
+
+    @jax.jit
+    def run(params, xs):
+        return [
+            jax.value_and_grad(functools.partial(loss, g, cell, **options), (0, 1))(params, xs)
+            for g in (PERSISTENT, jr.reverse_scan(loop="scan"))
+        ]
+
+    found, expected = run(params, xs)
+    assert_close(found, expected, 1e-5)
+
+
+def kernels(cell, members=0):
+    """The two loops of a gradient, each with operands of random numbers."""
+    shapes, xs = jax.eval_shape(given, cell)
+    f = jax.grad(functools.partial(loss, PERSISTENT, cell))
+    if members:
+        f, shapes = jax.vmap(f, (0, None)), jax.tree.map(lambda x: jnp.zeros((members, *x.shape)), shapes)
+    rng = np.random.default_rng(0)
+    for equation in equations(jax.make_jaxpr(f)(shapes, xs).jaxpr):
+        if equation.primitive.name == "persistent_loop":
+            avals = [v.aval for v in equation.invars]
+            yield [jnp.asarray(rng.normal(size=a.shape) * 0.3, a.dtype) for a in avals], equation.params
+
+
+@pytest.mark.parametrize(("cell", "members"), [(jr.lstm(3, 64), 0), (jr.gru(3, 64), 2)], ids=["lstm", "grus"])
+def test_blocks_that_run_at_once_and_meet_at_every_step(cell, members, shared, monkeypatch):
+    """The kernel's own code, its blocks as threads that are delayed by chance."""
+    found = 0
+    for operands, params in kernels(cell, members):
+        axes = Levels(**params)
+        assert axes.shares == 4
+        expected = persistent._plain(*operands, **params)
+        for seed in range(2):
+            blocks = axes.blocks(operands, 16)
+            assert_close(axes.results(in_threads.run(blocks, monkeypatch, seed)), expected, 1e-5)
+        found += 1
+    assert found == 2
