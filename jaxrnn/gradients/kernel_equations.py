@@ -19,10 +19,15 @@ ROWS = 2**13 + 1
 """Rows that equations are traced on, to see whether they mix them: as many as nothing else has."""
 
 
-def unfit(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int) -> str | None:
-    """What keeps the equations from running row by row, on H units; None: nothing."""
+MIXED = "its equations mix hidden units"
+
+
+def unfit(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int, divided: bool) -> str | None:
+    """What keeps the equations from running row by row, and on H units if `divided`; None: nothing."""
     try:
         rows = _step(cell, params, carry, inputs, (ROWS,), cell.H)
+        if divided and has_own_units(rows, cell.H):
+            return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor a Partial's argument"
         row = _step(cell, params, carry, inputs, (), H)
     except (TypeError, AttributeError, ValueError, IndexError) as error:
         return (
@@ -31,18 +36,10 @@ def unfit(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int) 
         )
     if mixes_rows(rows.jaxpr, ROWS):
         return "its equations mix rows of the batch"
+    if divided and mixing_primitives(rows.jaxpr, cell.H):
+        return MIXED
     if arithmetic(rows) != arithmetic(row):
         return "its equations are others for one row, or another number of units"
-    return None
-
-
-def indivisible(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> str | None:
-    """What keeps the equations, of which `unfit` says None, from running on some of the units; None: nothing."""
-    rows = _step(cell, params, carry, inputs, (ROWS,), cell.H)
-    if has_own_units(rows, cell.H):
-        return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor a Partial's argument"
-    if mixing_primitives(rows.jaxpr, cell.H):
-        return "its equations mix hidden units"
     return None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxrnn.gated import GatedCell
 from jaxrnn.gradients import gated_rule
 from jaxrnn.gradients.by_units import each_head, each_share
-from jaxrnn.gradients.kernel_equations import indivisible, limits_all_units, unfit
+from jaxrnn.gradients.kernel_equations import MIXED, limits_all_units, unfit
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.loops import PERSISTENT, Shared
 from jaxrnn.gradients.units import unstacked, with_units, without_units
@@ -68,14 +68,16 @@ def fit(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits,
         return Fit(obstacle=obstacle)
     if limits_all_units(cell, carry, inputs, limits):
         return Fit(obstacle=f"{obstacle}, and blocks that shared its units would not see what clip_norm limits")
-    together = indivisible(cell, *given)
+    together = unfit(cell, *given, FEWEST_UNITS, divided=True)
     if together is not None:
         return Fit(obstacle=f"{obstacle}, and blocks can't share its units: {together}")
     most = min(units(cell.H // cell.heads) // FEWEST_UNITS, multiprocessors())
+    shared = None
     for shares in (2**i for i in range(1, most.bit_length())):
-        if _too_large(cell, *given, limits, platform, shares) is None:
+        shared = _too_large(cell, *given, limits, platform, shares)
+        if shared is None:
             return Fit(shares)
-    return Fit(obstacle=obstacle)
+    return Fit(obstacle=obstacle if shared is None else f"{obstacle}; if blocks share its units, {shared}")
 
 
 def _obstacle(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> str | None:
@@ -98,13 +100,11 @@ def _obstacle(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: L
         if any(shape[time : time + len(batch_shape)] != batch_shape for shape in shapes):
             return f"its {name} does not begin with the axes of the batch, {batch_shape}: {shapes}"
     K = cell.H // cell.heads
-    obstacle = unfit(cell, params, carry, inputs, units(K))
-    if obstacle is None and (cell.heads > 1 or units(K) != K):
-        obstacle = indivisible(cell, params, carry, inputs)
-        if obstacle is not None and cell.heads > 1:
-            return f"{obstacle}, those of several heads, of which each is a kernel's own"
-        if obstacle is not None:
-            return f"{obstacle}, so that their number has to be {units(K)}, not {K}"
+    obstacle = unfit(cell, params, carry, inputs, units(K), divided=cell.heads > 1 or units(K) != K)
+    if obstacle == MIXED and cell.heads > 1:
+        return f"{MIXED}, of several heads, of which each is a kernel's own"
+    if obstacle == MIXED:
+        return f"{MIXED}, so that their number has to be {units(K)}, not {K}"
     if obstacle is None and cell.heads > 1 and limits_all_units(cell, carry, inputs, limits):
         return "what clip_norm and clip_value limit is of all heads together, of which each is a kernel's own"
     return obstacle

@@ -133,7 +133,7 @@ class Kernel(NamedTuple):
         rows = self.block(axes)
         blocks, there = waiting(axes, rows), multiprocessors()
         if blocks > there:
-            return f"{blocks} blocks would have to run at once to share its units, where {there} can"
+            return f"{blocks} blocks would have to run at once, where {there} can"
         return room.obstacle(axes.program, rows, self.platform)
 
 

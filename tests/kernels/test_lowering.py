@@ -10,6 +10,8 @@ import pytest
 
 import jaxrnn as jr
 from jaxrnn.gradients import loop_choice
+from jaxrnn.gradients.loop_choice import noted
+from jaxrnn.kernels.absent import described
 from jaxrnn.kernels.persistent import KERNELS
 from jaxrnn.kernels.room import ROOM, needed
 from tests.jaxprs import equations
@@ -78,21 +80,56 @@ def test_what_is_needed_on_the_chip(cell, G):
     assert needed(programs(cell, B=16)[0], block) == needed(programs(cell, B=1)[0], block)
 
 
-@pytest.mark.parametrize("platform", CALLS)
-def test_the_largest_that_fits(platform, measured):
+def test_the_largest_that_fits_a_tpu(measured):
     """By halves: the weights of a GRU of H units fit, of 2 H units they do not."""
-    H = {"cuda": 128, "tpu": 512}[platform]
-    for units, fits in ((H, True), (2 * H, False)):
-        cell = jr.gru(4, units)
-        obstacle = loop_of(cell, platform)
-        assert (obstacle.loop == "persistent") == fits
-        if not fits:
-            assert f"KiB on the chip, where {ROOM[platform].shared // 1024} KiB can be had" in obstacle.reason
+    assert loop_of(jr.gru(4, 512), "tpu").loop == "persistent"
+    there = ROOM["tpu"].shared // 1024
+    assert f"KiB on the chip, where {there} KiB can be had" in loop_of(jr.gru(4, 1024), "tpu").reason
 
 
-def loop_of(cell, platform, **options):
+@pytest.mark.parametrize(
+    ("cell", "shares"),
+    [
+        (jr.gru(4, 128), 1),
+        (jr.lstm(4, 128), 2),
+        (jr.lstm(4, 128, dtype="bfloat16"), 1),
+        (jr.lstm(4, 700, dtype="bfloat16"), 64),
+        (jr.lstm(4, 768, heads=3, dtype="bfloat16"), 4),
+    ],
+    ids=str,
+)
+def test_as_few_blocks_share_the_units_as_hold_the_weights(cell, shares, measured):
+    choice = loop_of(cell, "cuda")
+    assert (choice.loop, choice.shares) == ("persistent", shares)
+    assert (f"{shares} blocks share its units" in choice.reason) == (shares > 1)
+
+
+def test_blocks_that_share_units_can_all_run_at_once(measured):
+    """More rows to a block where there are many; too many for all of them together are refused."""
+    cell = jr.lstm(4, 700, dtype="bfloat16")
+    assert loop_of(cell, "cuda", B=256).loop == "persistent"
+    refused = loop_of(cell, "cuda", B=4096)
+    assert refused.loop == "scan"
+    assert "if blocks share its units, 2048 blocks would have to run at once, where 132 can" in refused.reason
+
+
+def test_a_sweep_of_them_that_can_not_is_a_scan(measured):
+    """It is seen only when all mapped axes are."""
+    cell = jr.lstm(4, 700, dtype="bfloat16")
+    params, xs = shapes(cell)
+
+    def launches(members):
+        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((members, *x.shape), x.dtype), params)
+        traced = jax.jit(jax.vmap(differentiated(cell), (0, None))).trace(stacked, xs)
+        return traced.lower(lowering_platforms=("cuda",)).as_text().count(CALLS["cuda"])
+
+    with noted("cuda"), described("cuda"):
+        assert [launches(members) for members in (2, 3)] == [2, 0]
+
+
+def loop_of(cell, platform, B=5):
     """What `auto` would choose if the kernel had been measured."""
-    ((_, choice),) = jr.explain(cell, *shapes(cell), platform=platform, **options)
+    ((_, choice),) = jr.explain(cell, *shapes(cell, B=B), platform=platform)
     return choice
 
 
@@ -105,7 +142,7 @@ UNITS = np.linspace(0.0, 1.0, 16, dtype=np.float32)[None]
 OBSTACLES = {
     "plain": (jr.gru(4, 16, reset_after=False), "needs a GatedCell, whose only products are x @ w_x and h @ w_h"),
     "mixing": (jr.lstm(4, 12, layer_norm=True), "its equations mix hidden units, so that their number has to be 16"),
-    "mixing heads": (jr.lstm(4, 32, layer_norm=True, heads=2), "its equations mix the units of several heads"),
+    "mixing heads": (jr.lstm(4, 32, layer_norm=True, heads=2), "its equations mix hidden units, of several heads"),
     "mixing rows": (
         jr.gated_cell(4, 16, 1, lambda p, h, zx, zh, n: jnp.tanh(zx[0] + zh[0]) - h.mean(0, keepdims=True)),
         "its equations mix rows of the batch",
@@ -122,7 +159,11 @@ OBSTACLES = {
         jr.gated_cell(4, 16, 1, lambda p, h, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * jnp.arange(16.0)[None], heads=2),
         "neither in own_params nor a Partial's argument",
     ),
-    "large": (jr.lstm(4, 512), "its weights need"),
+    "large": (jr.lstm(4, 4096), "its weights need"),
+    "large, mixing": (
+        jr.lstm(4, 256, layer_norm=True),
+        "and blocks can't share its units: its equations mix hidden units",
+    ),
     "unknown to Pallas": (
         jr.gated_cell(4, 16, 1, lambda p, c, zx, zh, n: jax.lax.lgamma(zx[0] + zh[0])),
         "Pallas can't compile its equations",
@@ -157,7 +198,7 @@ def test_an_explanation_is_a_table(measured):
     lines = str(found).splitlines()
     assert lines[0].split() == ["cell", "loop", "why"]
     assert lines[2] == "LSTM  persistent  it fits on the chip"
-    assert lines[3].startswith("LSTM  scan        its weights need 10")
+    assert lines[3] == "LSTM  persistent  it fits on the chip, 8 blocks share its units"
     assert found[0][1] == jr.LoopChoice("persistent", "it fits on the chip")
 
 
