@@ -36,21 +36,25 @@ def shapes(cell, T=6, B=5):
     return jax.eval_shape(cell.init, jax.random.key(0)), jax.ShapeDtypeStruct((T, B, cell.features[0]), jnp.float32)
 
 
+def lowered(platform, f, *arguments):
+    """The text of a jitted function."""
+    with described(platform):
+        return f.trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
+
+
 @pytest.mark.parametrize("entry", GATED, ids=lambda e: e.name)
 def test_every_gated_cell_with_every_option(entry):
     cell, key = entry.build(), jax.random.key(0) if entry.noisy else None
     options = {"lengths": np.array([6, 3, 0, 5, 1]), "resets": np.eye(6, 5, dtype=bool), "reverse": True}
-    traced = differentiated(cell, key, **options).trace(*shapes(cell))
     for platform, call in CALLS.items():
-        assert traced.lower(lowering_platforms=(platform,)).as_text().count(call) == 2  # forward and backward
+        assert lowered(platform, differentiated(cell, key, **options), *shapes(cell)).count(call) == 2  # both ways
 
 
 @platforms
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=lambda d: d.__name__)
 def test_half_precision(dtype, platform):
     cell = jr.lstm(8, 32, dtype=dtype)
-    lowered = differentiated(cell).trace(*shapes(cell)).lower(lowering_platforms=(platform,))
-    assert lowered.as_text().count(CALLS[platform]) == 2
+    assert lowered(platform, differentiated(cell), *shapes(cell)).count(CALLS[platform]) == 2
 
 
 @platforms
@@ -59,8 +63,7 @@ def test_members_of_a_sweep(platform):
     params, xs = shapes(cell)
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct((7, *x.shape), x.dtype), params)
     mapped = jax.jit(jax.vmap(differentiated(cell), (0, None)))
-    text = mapped.trace(params, xs).lower(lowering_platforms=(platform,)).as_text()
-    assert text.count(CALLS[platform]) == 2
+    assert lowered(platform, mapped, params, xs).count(CALLS[platform]) == 2
 
 
 def programs(cell, B):
@@ -120,10 +123,9 @@ def test_a_sweep_of_them_that_can_not_is_a_scan(measured):
 
     def launches(members):
         stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((members, *x.shape), x.dtype), params)
-        traced = jax.jit(jax.vmap(differentiated(cell), (0, None))).trace(stacked, xs)
-        return traced.lower(lowering_platforms=("cuda",)).as_text().count(CALLS["cuda"])
+        return lowered("cuda", jax.jit(jax.vmap(differentiated(cell), (0, None))), stacked, xs).count(CALLS["cuda"])
 
-    with noted("cuda"), described("cuda"):
+    with noted("cuda"):
         assert [launches(members) for members in (2, 3)] == [2, 0]
 
 
