@@ -134,7 +134,14 @@ def _batch_axes(products: Tree) -> int:
     return jax.tree.leaves(products)[0].ndim - 2
 
 
-_path = jax.custom_vjp(_walk, nondiff_argnums=(0,))
+def _seen(rule: Rule, *args: Any) -> Path:
+    """The path where no derivative is taken: what only a derivative reads is not kept by the loop."""
+    path = _walk(rule, *args)
+    carries, kept = jax.tree.map(jnp.zeros_like, (path.carries, path.kept))
+    return path._replace(carries=carries, kept=kept)
+
+
+_path = jax.custom_vjp(_seen, nondiff_argnums=(0,))
 _path.defvjp(lambda *args: (_walk(*args), None), lambda *_: (None, None, None, None))
 
 

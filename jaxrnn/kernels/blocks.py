@@ -28,7 +28,7 @@ class Blocks(NamedTuple):
     @property
     def T(self) -> int:
         """Steps."""
-        return self.parts.entries[0].shape[0]
+        return self.program.counts.steps(self.parts.listed)
 
     @property
     def rows(self) -> int:

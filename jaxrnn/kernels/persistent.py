@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun, subjaxprs
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, partial_eval
 
 from jaxrnn.kernels import room
 from jaxrnn.kernels.absent import multiprocessors
@@ -60,7 +60,7 @@ def persistent_loop(
 
 def _abstract(*operands: Any, program: Program, levels: tuple[Level, ...]) -> Any:
     sizes, results = tuple(level.size for level in levels), program.results
-    T = program.counts.parts(operands).entries[0].shape[0]
+    T = program.counts.steps(operands)
     carry = [array_type((*sizes, *x.shape), x.dtype) for x in results.carry]
     return [*carry, *(array_type((T, *sizes, *x.shape), x.dtype) for x in (*results.entries, *results.xs))]
 
@@ -98,6 +98,19 @@ def _plain(*operands: Any, program: Program, levels: tuple[Level, ...]) -> list[
         axes = [time if mapped else None for time, mapped in zip(map(int, counts.over_time), level.mapped, strict=True)]
         run = jax.vmap(run, axes, outs, axis_size=level.size, axis_name=level.name or None)
     return run(*operands)
+
+
+def _only_used(used: Any, equation: Any) -> tuple[list[bool], Any]:
+    """What is not read again is not written: without a derivative, that is most of it."""
+    if not any(used):
+        return [False] * len(equation.invars), None
+    program, levels = equation.params["program"], equation.params["levels"]
+    used = [True] * program.counts.carry + used[program.counts.carry :]
+    program, order = program.writing(used)
+    levels = tuple(level._replace(mapped=tuple(level.mapped[i] for i in order)) for level in levels)
+    outs = [v for v, keep in zip(equation.outvars, used, strict=True) if keep]
+    invars, params = [equation.invars[i] for i in order], {"program": program, "levels": levels}
+    return [True] * len(equation.invars), equation.replace(invars=invars, outvars=outs, params=params)
 
 
 class Kernel(NamedTuple):
@@ -173,6 +186,7 @@ _persistent.def_impl(
 _persistent.def_abstract_eval(_abstract)
 batching.fancy_primitive_batchers[_persistent] = _batch
 ad.primitive_jvps[_persistent] = jvp_of(_plain)
+partial_eval.dce_rules[_persistent] = _only_used
 mlir.register_lowering(_persistent, _lowering(None), platform="cpu")
 for _platform in KERNELS:
     mlir.register_lowering(_persistent, _lowering(_platform), platform=_platform)

@@ -44,6 +44,11 @@ class Counts(NamedTuple):
         rest = iter(values)
         return Parts(*([next(rest) for _ in range(count)] for count in self))
 
+    def steps(self, values: Sequence[Any]) -> int:
+        """How many there are, of arrays with an axis of time in front."""
+        parts = self.parts(values)
+        return [*parts.entries, *parts.xs][0].shape[0]
+
     @property
     def over_time(self) -> list[bool]:
         """For each array, whether it has an axis of time."""
@@ -73,6 +78,18 @@ class Program(NamedTuple):
         """Shapes and dtypes of what a step returns, of one row; its outputs are `xs`."""
         counts, avals = self.counts, self.step.out_avals
         return Counts(0, 0, counts.carry, counts.entries, len(avals) - counts.carry - counts.entries).parts(avals)
+
+    def writing(self, used: Sequence[bool]) -> "tuple[Program, list[int]]":
+        """The program with only these results, and which inputs it takes; the carry stays."""
+        counts, jaxpr = self.counts, self.step.jaxpr
+        kept = [True] * counts.carry + list(used[counts.carry :])
+        parts = Parts(*counts.parts(range(len(jaxpr.invars))))
+        entries = [i for k, i in enumerate(parts.entries) if kept[counts.carry + k]]
+        xs = [i for i in parts.entries if i not in entries] + parts.xs  # what is not replaced is only read
+        order = [*parts.shared, *parts.rows, *parts.carry, *entries, *xs]
+        outs = [v for v, keep in zip(jaxpr.outvars, kept, strict=True) if keep]
+        step = ClosedJaxpr(jaxpr.replace(invars=[jaxpr.invars[i] for i in order], outvars=outs), ())
+        return Program(step, counts._replace(entries=len(entries), xs=len(xs)), self.reverse), order
 
     def of_rows(self) -> Callable[[Sequence[Any]], list[Any]]:
         """The step of a block of rows: everything but what is shared has an axis of rows first, and features behind."""
