@@ -26,8 +26,8 @@ def mixing_primitives(jaxpr: Jaxpr, H: int) -> set[str]:
     """Names of the primitives by which a unit may act on another one."""
 
     def keeps_units(eqn: Any) -> bool:
-        before, after = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
-        return before == () or before[-1:] == after[-1:] == (H,) or math.prod(before) == 1
+        with_units = [v for v in eqn.invars if v.aval.shape[-1:] == (H,) and math.prod(v.aval.shape) > 1]
+        return not with_units or eqn.outvars[0].aval.shape[-1:] == (H,)
 
     def is_safe(eqn: Any) -> bool:
         name = eqn.primitive.name

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, xla
 
 from jaxrnn.gradients.one_kernel import one_kernel
 from jaxrnn.programs import consts_first, jvp_of, split_invariant
@@ -135,7 +135,7 @@ def _batch(operands: Any, axes: Any, *, body: ClosedJaxpr, counts: Counts, rever
 
 _scan = Primitive("scan_in_place")
 _scan.multiple_results = True
-_scan.def_impl(lambda *operands, **params: jax.jit(lambda *operands: _scan.bind(*operands, **params))(*operands))
+_scan.def_impl(functools.partial(xla.apply_primitive, _scan))
 _scan.def_abstract_eval(_abstract)
 batching.primitive_batchers[_scan] = _batch
 ad.primitive_jvps[_scan] = jvp_of(_loop)

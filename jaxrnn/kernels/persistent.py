@@ -5,6 +5,7 @@ along the mapped axis, it is one more axis of rows, and otherwise, as where each
 own, an axis of members. A kernel is launched once for all of them, with members and blocks of rows as its grid.
 """
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun, subjaxprs
-from jax.interpreters import ad, batching, mlir, partial_eval
+from jax.interpreters import ad, batching, mlir, partial_eval, xla
 
 from jaxrnn.kernels import room
 from jaxrnn.kernels.absent import multiprocessors
@@ -180,9 +181,7 @@ def _lowering(platform: str | None) -> Any:
 
 _persistent = Primitive("persistent_loop")
 _persistent.multiple_results = True
-_persistent.def_impl(
-    lambda *operands, **params: jax.jit(lambda *operands: _persistent.bind(*operands, **params))(*operands)
-)
+_persistent.def_impl(functools.partial(xla.apply_primitive, _persistent))
 _persistent.def_abstract_eval(_abstract)
 batching.fancy_primitive_batchers[_persistent] = _batch
 ad.primitive_jvps[_persistent] = jvp_of(_plain)

@@ -40,7 +40,22 @@ def with_params(update, shape, **options):
     return jr.gated_cell(3, 8, 1, update, own_params=own, **options)
 
 
+def slowing(H, **options):
+    """Each row has a rate of its own, which falls."""
+
+    def update(params, c, zx, zh, noise):
+        h, rate = c
+        return (1 - rate[..., None]) * h + rate[..., None] * jnp.tanh(zx[0] + zh[0]), 0.9 * rate
+
+    def zeros(batch_shape, dtype):
+        return jnp.zeros((*batch_shape, H), dtype), jnp.full(batch_shape, 0.5, dtype)
+
+    return jr.gated_cell(3, H, 1, update, hidden=lambda c: c[0], zero_carry=zeros, **options)
+
+
 EQUAL = {
+    "a number a row": (slowing(5), 4),
+    "a number a row, heads": (slowing(8, heads=2), 4),
     "carry": (odd(8), 4),
     "as many rows as units": (odd(5), 5),
     "heads": (jr.gated_cell(3, 8, 2, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zx[1] * zh[1] + zh[0]), heads=4), 3),
@@ -83,6 +98,29 @@ REFUSED = {
     "the number of rows": (
         jr.gated_cell(3, 16, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) / len(c)),
         "others for one row, or another number of units",
+    ),
+    "units one further": (
+        jr.gated_cell(
+            3,
+            5,
+            1,
+            lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * jnp.concatenate([c[..., :1] * 0, c], -1)[..., :-1],
+        ),
+        "its equations mix hidden units",
+    ),
+    "units one further, by a number": (
+        jr.gated_cell(
+            3,
+            5,
+            1,
+            lambda p, c, zx, zh, n: (jnp.tanh(zx[0] + zh[0]) * jnp.concatenate([c[1], c[0]], -1)[..., :-1], c[1]),
+            hidden=lambda c: c[0],
+            zero_carry=lambda batch_shape, dtype: (
+                jnp.zeros((*batch_shape, 5), dtype),
+                jnp.ones((*batch_shape, 1), dtype),
+            ),
+        ),
+        "its equations mix hidden units",
     ),
     "an axis from the front": (
         jr.gated_cell(3, 16, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) - c.mean(1, keepdims=True)),
