@@ -88,7 +88,7 @@ def _obstacle(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: L
         return f"a kernel needs a GatedCell, whose only products are x @ w_x and h @ w_h, not {type(cell).__name__}"
     if not jax.sharding.get_abstract_mesh().empty:
         return "arrays on a mesh of devices are not shared out among kernels"
-    if state_dtype(params["w_h"].dtype) == np.float64:
+    if state_dtype(params["w_h"].dtype) == np.float64 and platform != "cpu":
         return "kernels compute in float32, not in float64"
     if platform == "tpu" and cell.dtype == np.float16:
         return "there are no float16 products"

@@ -166,6 +166,28 @@ OBSTACLES = {
         jr.lstm(4, 256, layer_norm=True),
         "and blocks can't share its units: its equations mix hidden units",
     ),
+    "much to carry": (
+        jr.gated_cell(
+            4,
+            16,
+            1,
+            lambda p, c, zx, zh, n: (jnp.tanh(zx[0] + zh[0]), *c[:-1]),
+            hidden=lambda c: c[0],
+            zero_carry=lambda batch_shape, dtype: tuple(jnp.zeros((*batch_shape, 16), dtype) for _ in range(80)),
+        ),
+        "its 16 rows need 2",
+    ),
+    "a carry of all rows": (
+        jr.gated_cell(
+            4,
+            16,
+            1,
+            lambda p, c, zx, zh, n: (jnp.tanh(zx[0] + zh[0]), c[1] + 1),
+            hidden=lambda c: c[0],
+            zero_carry=lambda batch_shape, dtype: (jnp.zeros((*batch_shape, 16), dtype), jnp.zeros((), dtype)),
+        ),
+        "its carry does not begin with the axes of the batch, (5,)",
+    ),
     "unknown to Pallas": (
         jr.gated_cell(4, 16, 1, lambda p, c, zx, zh, n: jax.lax.lgamma(zx[0] + zh[0])),
         "Pallas can't compile its equations",
@@ -181,6 +203,46 @@ def test_what_keeps_a_cell_from_it_is_said(name, measured):
     assert reason in choice.reason
     with pytest.raises(ValueError, match="loop: expected 'auto' or 'scan'"):
         jr.explain(cell, *shapes(cell), platform="cuda", gradient=PERSISTENT)
+
+
+def test_no_rows_are_a_scan(measured):
+    assert "there are no rows, (0,)" in loop_of(jr.gru(4, 16), "cuda", B=0).reason
+
+
+def test_a_mesh_of_devices_is_a_scan(measured):
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((2,), ("data",))):
+        assert "arrays on a mesh of devices" in loop_of(jr.gru(4, 16), "cuda").reason
+
+
+@pytest.mark.parametrize(
+    ("dtype", "asked", "precision"),
+    [
+        (None, None, (jax.lax.Precision.HIGHEST,) * 2),
+        (None, "tensorfloat32", (jax.lax.Precision.HIGH,) * 2),
+        ("bfloat16", None, None),
+    ],
+    ids=str,
+)
+def test_products_are_in_float32_unless_asked(dtype, asked, precision):
+    with jax.default_matmul_precision(asked):
+        for program in programs(jr.lstm(8, 16, dtype=dtype), B=2):
+            products = [e for e in equations(program.step.jaxpr) if e.primitive.name == "dot_general"]
+            assert [e.params["precision"] for e in products] == [precision] * 4
+            assert {e.outvars[0].aval.dtype.name for e in products} == {"float32"}
+
+
+@platforms
+def test_pre_activations_are_replaced_where_they_are(platform):
+    """By what is kept of them, and by their derivatives."""
+    text = lowered(platform, differentiated(jr.lstm(8, 32)), *shapes(jr.lstm(8, 32)))
+    assert text.count("output_operand_alias<") == 2 * 4
+
+
+def test_nothing_is_kept_for_a_derivative_that_is_not_taken():
+    cell, B, T = jr.lstm(8, 32), 5, 6
+    text = lowered("cuda", jax.jit(lambda p, xs: jr.unroll(cell, p, xs, gradient=PERSISTENT)), *shapes(cell, T, B))
+    (call,) = [line for line in text.splitlines() if CALLS["cuda"] in line]
+    assert call.partition("->")[2].count(f"tensor<{T}x") == 1  # the outputs
 
 
 def test_float64_is_a_scan(x64, measured):

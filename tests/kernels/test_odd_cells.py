@@ -86,6 +86,15 @@ def test_equal_to_the_scan(name):
     assert_close(found, expected, 1e-5)
 
 
+def test_the_kernel_is_checked_as_other_gradients_are():
+    """Interpreted, in float64."""
+    cell = slowing(5, heads=1)
+    report = jr.check_gradients(
+        cell, cell.init(jax.random.key(0)), np.ones((3, 2, 3), np.float32), gradients=(PERSISTENT,), directions=1
+    )
+    assert report.ok, str(report)
+
+
 REFUSED = {
     "arithmetic on rows": (
         with_params(lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) + (2 * p["a"])[0], (3, 8)),
