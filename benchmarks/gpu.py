@@ -19,22 +19,24 @@ import jax.numpy as jnp
 import tyro
 
 import jaxrnn as jr
-from benchmarks import gpu_peers
+from benchmarks import gpu_peers, gpu_tune
 from benchmarks.agreement import error
 from benchmarks.gpu_peers import Way, differentiated
 from benchmarks.timing import interleaved, machine
 
 SCAN, PERSISTENT = "jaxrnn, scan", "jaxrnn, persistent"
 GRAPH = "jaxrnn, scan in a command buffer"
+SPLIT = "jaxrnn, persistent, tf32x3"
 TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2, "float16": 3e-2}
 """On the relative error of outputs and gradients."""
 DEFAULT_COMMANDS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION"
 LOOPS = {
-    SCAN: ("scan", None),
-    PERSISTENT: ("persistent", None),
-    GRAPH: ("scan", {"xla_gpu_enable_command_buffer": f"{DEFAULT_COMMANDS},WHILE"}),
+    SCAN: ("scan", None, None),
+    PERSISTENT: ("persistent", None, None),
+    GRAPH: ("scan", {"xla_gpu_enable_command_buffer": f"{DEFAULT_COMMANDS},WHILE"}, None),
+    SPLIT: ("persistent", None, "TF32_TF32_F32_X3"),
 }
-"""Name: (loop, options of the compiler)."""
+"""Name: (loop, options of the compiler, precision of products). The last is three tf32 products for a float32 one."""
 
 
 class Shape(NamedTuple):
@@ -73,6 +75,7 @@ def shapes() -> list[Shape]:
     found = [Shape("heads", "lstm", "bfloat16", 16, 1024, 64, n * K, n) for n, K in FLASH]
     found += [Shape("sweep", "gru", "float32", 32, 100, 8, H, 1, m) for H in (64, 128) for m in (1, 32, 256, 2048)]
     found += [Shape("layer", "lstm", dtype, 16, 512, H, H) for dtype in TOLERANCE for H in (64, 128, 256)]
+    found += [Shape("large", "lstm", dtype, 16, 512, 64, H) for dtype in ("bfloat16", "float32") for H in (512, 1024)]
     found += [Shape("cells", cell, "bfloat16", 16, 512, 64, 128) for cell in ("lstm", "gru", "custom")]
     found += [Shape("batch", "lstm", "bfloat16", B, 512, 64, 768, 12) for B in (2, 8, 32, 64, 128, 256)]
     found += [
@@ -95,8 +98,8 @@ class Config:
 
     rounds: int = 5
     """Timed rounds at least."""
-    sections: tuple[str, ...] = ("heads", "sweep", "layer", "cells", "batch", "haste")
-    """Which tables."""
+    sections: tuple[str, ...] = ("heads", "sweep", "layer", "large", "cells", "batch", "haste")
+    """Which tables; another is "tune": warps and rows of a block."""
     seconds: float = 440.0
     """No shape is begun after so long; what was left out is said."""
     smoke: bool = False
@@ -144,7 +147,7 @@ def data(shape: Shape) -> Data:
     return Data(params, xs, jax.random.normal(keys[2], (*members, shape.T, shape.B, shape.H)))
 
 
-def ours(shape: Shape, given: Data, loop: str, options: Any) -> Way:
+def ours(shape: Shape, given: Data, loop: str, options: Any, precision: str | None) -> Way:
     """With a loop of jaxrnn's."""
     cell, gradient = build(shape), jr.reverse_scan(loop=loop)
 
@@ -152,7 +155,8 @@ def ours(shape: Shape, given: Data, loop: str, options: Any) -> Way:
         run = functools.partial(jr.unroll, cell, gradient=gradient)
         return (jax.vmap(run, (0, None)) if shape.members else run)(params, xs)[1]
 
-    return differentiated(outputs, *given, options=options)
+    found = differentiated(outputs, *given, options=options)
+    return found if precision is None else Way(*(jax.default_matmul_precision(precision)(run) for run in found))
 
 
 def one_by_one(shape: Shape, given: Data) -> Way:
@@ -176,7 +180,8 @@ def ways(shape: Shape, given: Data) -> dict[str, Callable[[], Way]]:
     found: dict[str, Callable[[], Way]] = {
         name: functools.partial(ours, shape, given, *options)
         for name, options in LOOPS.items()
-        if name != GRAPH or jax.default_backend() == "gpu"
+        if (name != GRAPH or jax.default_backend() == "gpu")
+        and (name != SPLIT or (jax.default_backend() == "gpu" and shape.dtype == "float32"))
     }
     if shape.members:
         found["jaxrnn, one by one"] = functools.partial(one_by_one, shape, given)
@@ -285,8 +290,10 @@ def main(config: Config) -> dict[str, Any]:
         with jax.default_matmul_precision("highest" if shape.dtype == "float32" else None):
             results.append(measure(shape, config.rounds, measured))
         print(table(results[-1:]), flush=True)
+    tuned = gpu_tune.measured(config.rounds, config.smoke) if "tune" in config.sections else []
     found = {
         "machine": machine("flax", "torch"),
+        "tuned": tuned,
         "rates": measured,
         "results": results,
         "not begun in time": [shape._asdict() for shape in late],

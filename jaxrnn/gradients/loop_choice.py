@@ -58,29 +58,36 @@ def noted(on: str | None) -> Iterator[list[tuple[str, LoopChoice]]]:
 
 def choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> LoopChoice:
     """The loop for a cell on the platform that JAX computes on."""
-    noted = _noted.get()
-    choice = _choose(loop, cell, params, carry, inputs, limits, _platform() if noted is None else noted.platform)
-    if noted is not None:
-        noted.choices.append((type(cell).__name__, choice))
+    noted, given = _noted.get(), (cell, params, carry, inputs, limits)
+    if noted is None:
+        return _choose(loop, *given, _platform(), explained=False)
+    choice = _choose(loop, *given, noted.platform, explained=True)
+    noted.choices.append((f"{type(cell).__name__}{cell.features}", choice))
     return choice
 
 
-def _choose(loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, on: str) -> LoopChoice:
+def _choose(
+    loop: str, cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, on: str, explained: bool
+) -> LoopChoice:
     if loop == "scan":
         return LoopChoice("scan", "asked for")
     if loop == "auto" and on == "cpu":
         return LoopChoice("scan", "a CPU has no kernel of its own")
-    if loop == "auto" and on not in MEASURED:
-        return LoopChoice("scan", f"kernels have not been measured on {on} yet")
+    measured = on in MEASURED
+    if loop == "auto" and not measured and not explained:
+        return LoopChoice("scan", "not measured")
     shares, obstacle = kernel_loop.fit(cell, params, carry, inputs, limits, on)
-    if obstacle is None:
-        reason = "asked for" if loop == "persistent" else "it fits on the chip"
-        return LoopChoice("persistent", reason + f", {shares} blocks share its units" * (shares > 1), shares)
-    if loop == "persistent":
+    if obstacle is not None and loop == "persistent":
         raise ValueError(
             f"loop: expected 'auto' or 'scan' for this cell and these inputs, got 'persistent': {obstacle}"
         )
-    return LoopChoice("scan", obstacle)
+    if obstacle is not None:
+        return LoopChoice("scan", obstacle)
+    fits = "it fits on the chip" if on != "cpu" else "it can be interpreted"
+    fits += f", {shares} blocks share its units" * (shares > 1)
+    if loop == "auto" and not measured:
+        return LoopChoice("scan", f"kernels have not been measured on {on} yet, though {fits}")
+    return LoopChoice("persistent", fits if loop == "auto" else f"asked for, and {fits}", shares)
 
 
 def _platform() -> str:

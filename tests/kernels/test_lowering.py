@@ -251,7 +251,7 @@ def test_float64_is_a_scan(x64, measured):
 
 @platforms
 def test_what_was_not_measured_is_not_chosen(platform):
-    reason = f"kernels have not been measured on {platform} yet"
+    reason = f"kernels have not been measured on {platform} yet, though it fits on the chip"
     assert loop_of(jr.gru(4, 16), platform) == jr.LoopChoice("scan", reason)
 
 
@@ -261,8 +261,8 @@ def test_an_explanation_is_a_table(measured):
     found = jr.explain(model, params, jax.ShapeDtypeStruct((9, 2, 4), jnp.float32), platform="cuda")
     lines = str(found).splitlines()
     assert lines[0].split() == ["cell", "loop", "why"]
-    assert lines[2] == "LSTM  persistent  it fits on the chip"
-    assert lines[3] == "LSTM  persistent  it fits on the chip, 8 blocks share its units"
+    assert lines[2] == "LSTM(4, 32)    persistent  it fits on the chip"
+    assert lines[3] == "LSTM(32, 200)  persistent  it fits on the chip, 8 blocks share its units"
     assert found[0][1] == jr.LoopChoice("persistent", "it fits on the chip")
 
 
