@@ -1,5 +1,7 @@
 """The encoder-decoder against its parts, and the weights of its attention against plain NumPy loops."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from tests.models.oracles import B, drawn, sequence, with_nan
 from tests.models.test_attention import LENGTHS, D, H, M, S, T, by_hand, decoder
 
 O, SYMBOLS = 7, 5
+TARGETS_LENGTHS = np.array([T, 2, 3, 0], np.int32)
 
 
 def models():
@@ -29,36 +32,45 @@ def sentences():
 
 @pytest.mark.parametrize("model", list(models())[1:], ids=["before"])
 def test_all_gradients_agree(model):
-    params = drawn(model, dtype=np.float32)
-    report = jr.check_gradients(model, params, sentences(), lengths=LENGTHS)
+    """Where the rows of both ends are padded."""
+    params, (source, previous) = drawn(model, dtype=np.float32), sentences()
+    xs = model.reads({"xs": source, "previous": previous, "targets_lengths": TARGETS_LENGTHS})
+    report = jr.check_gradients(model, params, xs, lengths=LENGTHS)
     assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("model", list(models()), ids=["after", "before"])
 def test_an_encoder_decoder_is_its_parts(model, x64):
     params, (source, previous) = drawn(model), sentences()
-    carry, ys = jax.jit(model.apply)(params, (source, previous), lengths=LENGTHS)
-    _, memory = model.encoder.apply(params["encoder"], source, lengths=LENGTHS)
-    attached = jr.attach(model.decoder, memory, lengths=LENGTHS)
-    assert_close((carry, ys), attached.apply(params["decoder"], previous), 1e-10)
+    apply = jax.jit(model.apply)
+    carry, ys = apply(params, (source, previous), lengths=LENGTHS)
+
+    @jax.jit
+    def parts(params, source, previous):
+        _, memory = model.encoder.apply(params["encoder"], source, lengths=LENGTHS)
+        return jr.attach(model.decoder, memory, lengths=LENGTHS).apply(params["decoder"], previous)
+
+    assert_close((carry, ys), parts(params, source, previous), 1e-10)
     garbage = source.copy()
     for b, length in enumerate(LENGTHS):
         garbage[length:, b] = 10**6
-    assert_close(model.apply(params, (garbage, previous), lengths=LENGTHS), (carry, ys), 1e-10)
+    assert_close(apply(params, (garbage, previous), lengths=LENGTHS), (carry, ys), 1e-10)
 
 
 @pytest.mark.parametrize("model", list(models()), ids=["after", "before"])
 def test_the_weights_are_those_of_the_equations(model, x64):
     params, (source, previous) = drawn(model), sentences()
-    weights = jr.attention_weights(model, params, source, previous, lengths=LENGTHS)
-    _, memory = model.encoder.apply(params["encoder"], source, lengths=LENGTHS)
+
+    @jax.jit
+    def weights_and_memory(params, source, previous):
+        _, memory = model.encoder.apply(params["encoder"], source, lengths=LENGTHS)
+        return jr.attention_weights(model, params, source, previous, lengths=LENGTHS), memory
+
+    weights, memory = weights_and_memory(params, source, previous)
     embedded, own = params["decoder"]["0"]["w"][previous], params["decoder"]["1"]
     _, want, _ = by_hand("additive", model.decoder.models[1].attend, own, embedded, np.asarray(memory), LENGTHS)
     assert_close(weights, want, 1e-10)
     np.testing.assert_allclose(np.asarray(weights).sum(-1)[:, LENGTHS > 0], 1.0, rtol=1e-12)
-
-
-TARGETS_LENGTHS = np.array([T, 2, 3, 0], np.int32)
 
 
 def vectors(attend):
@@ -75,13 +87,16 @@ def vectors(attend):
 
 @pytest.mark.parametrize("attend", ["before"])
 def test_the_padding_of_what_the_decoder_reads_reaches_nothing(attend, x64):
-    """The loss and its gradient are those of the rows one by one, without padding."""
+    """The loss and its gradients, those of both ends' inputs too, are those of the rows one by one, without padding."""
     model, batch = vectors(attend)
 
-    def rows(params):
+    @jax.jit
+    @jax.value_and_grad
+    def rows(arguments):
+        params, sources, previous_ = arguments
         losses = []
         for b in range(B):
-            source, previous = batch["xs"][: LENGTHS[b], b], batch["previous"][: TARGETS_LENGTHS[b], b]
+            source, previous = sources[: LENGTHS[b], b], previous_[: TARGETS_LENGTHS[b], b]
             if len(previous) and len(source):
                 _, ys = model.apply(params, (source, previous))
             elif len(previous):  # what it looks at is nothing
@@ -93,33 +108,38 @@ def test_the_padding_of_what_the_decoder_reads_reaches_nothing(attend, x64):
             losses.append(-jax.nn.log_softmax(ys)[np.arange(len(picked)), picked])
         return jnp.concatenate(losses).mean()
 
-    def whole(params):
+    @jax.jit
+    @jax.value_and_grad
+    def whole(arguments):
+        params, source, previous = arguments
+        read = batch | {"xs": source, "previous": previous}
         options = {"lengths": batch["lengths"], "key": jax.random.key(0)}
-        return jr.cross_entropy(model.apply(params, model.reads(batch), **options)[1], batch)
+        return jr.cross_entropy(model.apply(params, model.reads(read), **options)[1], read)
 
     params = jax.tree.map(jnp.asarray, drawn(model))
-    assert_close(jax.value_and_grad(whole)(params), jax.value_and_grad(rows)(params), 1e-10)
+    arguments = params, batch["xs"], batch["previous"]
+    assert_close(whole(arguments), rows(arguments), 1e-10)
     found = jr.evaluate(model, params, jr.cross_entropy, batch, batch_size=3)["loss"]
     halves = [jr.evaluate(model, params, jr.cross_entropy, {name: x[..., i] if x.ndim == 1 else x[:, i]
               for name, x in batch.items()})["loss"] for i in (slice(0, 3), slice(3, 4))]  # fmt: skip
     np.testing.assert_allclose(found, 0.75 * halves[0] + 0.25 * halves[1], rtol=1e-10)
-    report = jr.check_gradients(model, params, jax.tree.map(np.nan_to_num, model.reads(batch)), lengths=LENGTHS)
-    assert report.ok, str(report)
 
 
 def test_a_row_of_the_decoder_ends_at_its_own_length(x64):
     """Its carry is held there, and it looks at nothing any more."""
     model, batch = vectors("after")
     params, xs = drawn(model), model.reads(batch)
-    carry, _ = model.apply(params, xs, lengths=LENGTHS)
-    weights = jr.attention_weights(model, params, *xs[:2], lengths=LENGTHS, targets_lengths=TARGETS_LENGTHS)
-    whole = jr.attention_weights(model, params, xs.source, np.nan_to_num(xs.previous), lengths=LENGTHS)
+    apply = jax.jit(model.apply)
+    carry, _ = apply(params, xs, lengths=LENGTHS)
+    attend = jax.jit(functools.partial(jr.attention_weights, model, lengths=LENGTHS))
+    weights = attend(params, *xs[:2], targets_lengths=TARGETS_LENGTHS)
+    whole = attend(params, xs.source, np.nan_to_num(xs.previous))
     valid = np.arange(T)[:, None] < TARGETS_LENGTHS
     assert_close(weights, np.where(valid[..., None], whole, 0.0), 1e-10)
     for b, n in enumerate(TARGETS_LENGTHS):
         if n:
             short = xs._replace(previous=xs.previous[:n], lengths=np.minimum(TARGETS_LENGTHS, n))
-            cut, _ = model.apply(params, short, lengths=LENGTHS)
+            cut, _ = apply(params, short, lengths=LENGTHS)
             assert_close(jax.tree.map(lambda x, b=b: x[b], carry), jax.tree.map(lambda x, b=b: x[b], cut), 1e-10)
 
 
@@ -139,7 +159,7 @@ def test_a_decoder_may_read_its_own_outputs_while_it_is_trained(x64):
     model = jr.encoder_decoder(encoder, jr.scheduled_sampling(plain, 1.0, feedback=choose))
     params, source = drawn(model), sequence(S, B, D)
     previous = np.random.default_rng(0).integers(0, O, (T, B)).astype(np.int32)
-    _, ys = model.apply(params, (source, previous), key=jax.random.key(0))
+    _, ys = jax.jit(model.apply)(params, (source, previous), key=jax.random.key(0))
     attached = jr.encoder_decoder(encoder, plain).encode(params, source)
     _, written = jr.generate(attached, params["decoder"], previous[:1], T)
     np.testing.assert_array_equal(np.argmax(ys, -1), written)

@@ -1,6 +1,9 @@
 """A small task for sweeps."""
 
+import functools
+
 import jax
+import numpy as np
 import optax
 
 import jaxrnn as jr
@@ -31,14 +34,20 @@ def sweep(space, *, of=None, **options):
 
 def alone(results, member, steps=6, block=3):
     """The same run by `fit`."""
-    hyper = results.members[member]
-    model, loss, optimizer = build(jr.Hyper(hyper))
+    key = tuple(jax.random.key_data(results.key(member)).tolist())
+    return _alone(tuple(results.members[member].items()), key, steps, block)
+
+
+@functools.cache
+def _alone(hyper, key, steps, block):
+    hyper = jr.Hyper(dict(hyper))
+    model, loss, optimizer = build(hyper)
     return jr.fit(
         model,
         loss,
         optimizer,
         DATA,
-        key=results.key(member),
+        key=jax.random.wrap_key_data(np.array(key, np.uint32)),
         steps=steps,
         block=block,
         batch_size=hyper.get("batch_size", 4),

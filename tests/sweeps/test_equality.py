@@ -29,7 +29,10 @@ def test_members_follow_fit(strategy):
 def test_static_hyperparameters():
     results = sweep(jr.grid(hidden=[2, 3], lr=[0.01, 0.1], batch_size=[4, 5]))
     assert results.compiles == 4
-    for member in range(8):
+    programs = [(m["hidden"], m["batch_size"]) for m in results.members]
+    members = (0, 3, 5, 6)  # every pair of settings
+    assert {programs[member] for member in members} == set(programs)
+    for member in members:
         assert_close(results.params(member), alone(results, member).params, 1e-5)
 
 

@@ -1,7 +1,6 @@
 """Two processes on one machine: the results of one, and a word in time when one of them dies."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 import jaxrnn as jr
+from tests.compiling import environment
 from tests.sweeps.setup import DATA, KEY, build, sweep
 
 START = """
@@ -74,7 +74,7 @@ def processes(program, folder):
     with socket.socket() as s:
         s.bind(("localhost", 0))
         port = s.getsockname()[1]
-    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    env = environment(devices=2)
     command = [sys.executable, "-c", START + program, str(port)]
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context((folder / f"{i}.txt").open("w")) for i in range(2)]

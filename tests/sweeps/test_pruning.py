@@ -1,5 +1,7 @@
 """Successive halving: who goes on, and that the rest is not run."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -24,10 +26,15 @@ def test_survivors_are_the_lowest_and_never_nan():
     assert survivors(scores, 5).tolist() == [0, 2, 3, 4]
 
 
+@functools.cache
+def halved(strategy):
+    return sweep(SPACE, steps=18, block=2, strategy=strategy, pruning=jr.halving(first=2))
+
+
 @pytest.mark.parametrize("strategy", ["vmap", "loop"])
 def test_members_that_go_on_are_those_of_the_full_sweep(strategy):
     full = sweep(SPACE, steps=18, block=2, strategy=strategy)
-    pruned = sweep(SPACE, steps=18, block=2, strategy=strategy, pruning=jr.halving(first=2))
+    pruned = halved(strategy)
     assert [end for end, _ in pruned.rungs] == [2, 6, 18]
     alive = np.arange(9)
     for number, (end, scores) in enumerate(pruned.rungs):
@@ -54,7 +61,7 @@ def test_the_batch_shrinks_where_that_saves_more_than_compiling_takes(monkeypatc
             compiled.append(size)
         return compile_(runner, size)
 
-    expected = sweep(SPACE, steps=18, block=2, pruning=jr.halving(first=2))
+    expected = halved("vmap")
     monkeypatch.setattr(Runner, "compile", recorded)
     monkeypatch.setattr(Runner, "compile_seconds", property(lambda _: compile_seconds, lambda *_: None), raising=False)
     found = sweep(SPACE, steps=18, block=2, pruning=jr.halving(first=2))

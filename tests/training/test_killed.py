@@ -1,12 +1,12 @@
 """A process that dies in the middle of a run."""
 
-import os
 import pathlib
 import signal
 import subprocess
 import sys
 import time
 
+from tests.compiling import environment
 from tests.training.setup import assert_same_run, fit, saved_steps
 
 KILLED = """
@@ -19,10 +19,9 @@ fit(steps=int(sys.argv[2]), block=2, run_dir=sys.argv[1])
 
 def test_a_killed_process_leaves_a_run_that_goes_on_as_if_nothing_had_been(tmp_path):
     steps = 600
-    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # as here, so that the bits are the same
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(steps)]
     root = pathlib.Path(__file__).parents[2]
-    process = subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=root, env=environment(), stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 100.0
         while process.poll() is None and max(saved_steps(tmp_path), default=0) < 6:

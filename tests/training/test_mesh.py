@@ -1,8 +1,9 @@
 """Data-parallel training over 8 virtual devices: the numbers of one device, and each device does its share."""
 
-import os
 import subprocess
 import sys
+
+from tests.compiling import environment
 
 PROGRAM = """
 import jax, numpy as np
@@ -73,8 +74,8 @@ print("shared")
 
 
 def run(program):
-    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=110)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment(devices=8), capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
