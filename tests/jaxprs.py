@@ -45,7 +45,10 @@ def products_in_loops(jaxpr):
 
 
 def carry_shapes(scan):
-    if scan.primitive.name == "scan":
+    if "ft_in" in scan.params:  # of `jax.lax.scan` from jax 0.11 on
+        consts, carry, _ = scan.params["ft_in"].unpack()
+        first, count = len(list(consts.vals)), len(list(carry.vals))
+    elif scan.primitive.name == "scan":
         first, count = scan.params["num_consts"], scan.params["num_carry"]
     else:
         first, count, *_ = scan.params["counts"]

@@ -15,7 +15,17 @@ ELEMENTWISE = frozenset((
 ))  # fmt: skip
 """Primitives by which no unit of the state acts on another."""
 RESHAPING = frozenset(
-    ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice", "dynamic_slice", "split", "concatenate")
+    (
+        "broadcast_in_dim",
+        "reshape",
+        "squeeze",
+        "expand_dims",
+        "slice",
+        "dynamic_slice",
+        "split",
+        "concatenate",
+        "unstack",
+    )
 )
 """Those by which none does if the last axis, that of the units, stays whole and where it is."""
 CALLS = frozenset(("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat", "remat2"))
@@ -66,7 +76,7 @@ def arithmetic(program: ClosedJaxpr) -> list[Any]:
     found: list[Any] = [float(x) for x in program.consts if jnp.shape(x) == ()]
     for eqn in program.jaxpr.eqns:
         numbers = [float(v.val) for v in eqn.invars if isinstance(v, Literal) and jnp.shape(v.val) == ()]
-        if eqn.primitive.name not in RESHAPING | {"transpose", "unstack"}:
+        if eqn.primitive.name not in RESHAPING | {"transpose"}:
             found += [eqn.primitive.name, *numbers]
         found += [x for p in eqn.params.values() if isinstance(p, ClosedJaxpr) for x in arithmetic(p)]
     return found
