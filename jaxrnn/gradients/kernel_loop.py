@@ -14,8 +14,8 @@ from jaxrnn.gradients.kernel_equations import MIXED, limits_all_units, unfit
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.loops import PERSISTENT, Shared
 from jaxrnn.gradients.units import unstacked, with_units, without_units
-from jaxrnn.kernels.absent import described, multiprocessors
-from jaxrnn.kernels.persistent import obstacles
+from jaxrnn.kernels.absent import described
+from jaxrnn.kernels.persistent import at_once, obstacles
 from jaxrnn.kernels.room import ROOM
 from jaxrnn.linear import state_dtype
 from jaxrnn.types import Cell, Inputs, Params, Tree
@@ -71,7 +71,7 @@ def fit(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits,
     together = unfit(cell, *given, FEWEST_UNITS, divided=True)
     if together is not None:
         return Fit(obstacle=f"{obstacle}, and blocks can't share its units: {together}")
-    most = min(units(cell.H // cell.heads) // FEWEST_UNITS, multiprocessors())
+    most = min(units(cell.H // cell.heads) // FEWEST_UNITS, at_once())
     shared = None
     for shares in (2**i for i in range(1, most.bit_length())):
         shared = _too_large(cell, *given, limits, platform, shares)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import jax
+from jax.extend.backend import get_backend
 
 from jaxrnn.gradients import kernel_loop
 from jaxrnn.gradients.limits import Limits
@@ -93,4 +94,6 @@ def _choose(
 def _platform() -> str:
     """That of the default backend, as `jax.jit` lowers for it."""
     backend = jax.default_backend()
-    return "cuda" if backend == "gpu" else backend
+    if backend != "gpu":
+        return backend
+    return "rocm" if "rocm" in get_backend().platform_version.lower() else "cuda"

@@ -1,7 +1,8 @@
 """How blocks of a Triton kernel that share hidden units read each other's: through memory that all of them see.
 
 A block writes what it has to hand over, says so by adding to a counter, and waits until the counter says that all of
-its group have: so all blocks have to run at the same time. There are two places to write to, in turn: a block writes to
+its group have: so all blocks have to run at the same time, and no more are launched than surely do, see
+`jaxrnn.kernels.persistent.at_once`. There are two places to write to, in turn: a block writes to
 one again only after it has met the others at the other one, and by then all have read it.
 """
 

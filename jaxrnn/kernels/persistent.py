@@ -138,17 +138,22 @@ class Kernel(NamedTuple):
         rows = min(max(1 << (axes.size(axes.rows) - 1).bit_length(), self.fewest), self.most)
         while rows > self.fewest and room.obstacle(axes.program, rows, self.platform):
             rows //= 2
-        while waiting(axes, rows) > multiprocessors() and not room.obstacle(axes.program, 2 * rows, self.platform):
+        while waiting(axes, rows) > at_once() and not room.obstacle(axes.program, 2 * rows, self.platform):
             rows *= 2
         return rows
 
     def obstacle(self, axes: Levels) -> str | None:
         """What does not fit on the chip; None: everything does."""
         rows = self.block(axes)
-        blocks, there = waiting(axes, rows), multiprocessors()
+        blocks, there = waiting(axes, rows), at_once()
         if blocks > there:
             return f"{blocks} blocks would have to run at once, where {there} can"
         return room.obstacle(axes.program, rows, self.platform)
+
+
+def at_once() -> int:
+    """Blocks that run at once even beside another loop of as many, such as that of a layer's other direction."""
+    return multiprocessors() // 2
 
 
 def waiting(axes: Levels, rows: int) -> int:
