@@ -29,6 +29,7 @@ LONG = {
     "jit(while)",
     "jit(block)",
     "jit(<lambda>)",
+    "jit(scan_in_place)",
     "jit(loss)",
     "jit(along)",
     "jit(_evaluate)",
