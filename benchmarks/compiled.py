@@ -1,9 +1,9 @@
 """Persistent kernels, compiled for devices that are not at hand: do they compile, and what do they need there?
 
 Of a kernel for a GPU it says how many registers a thread has, how many bytes of them are spilt to memory, and how many
-instructions the loop over time has. Each of the four schedulers of a multiprocessor issues one instruction a cycle, so
-that warps / 4 times instructions is a number of cycles below which no step can be. Nothing is run: no figure here is a
-time, and none says that results are right.
+instructions the loop over time has in the code. Each of the four schedulers of a multiprocessor issues one a cycle, so
+that warps / 4 times instructions tells how many cycles a step will take at least, but for code that is jumped over.
+Nothing is run: no figure here is a time, and none says that results are right.
 """
 
 from benchmarks.targets import TARGETS, device, platform, traced_for  # isort: skip: before JAX looks for its plugins
@@ -25,7 +25,7 @@ import numpy as np
 import tyro
 
 import jaxrnn as jr
-from benchmarks.gpu import mostly_open
+from benchmarks import gpu
 from benchmarks.timing import machine
 from jaxrnn.kernels.persistent import KERNELS
 
@@ -56,7 +56,7 @@ def cases() -> list[Case]:
         for dtype, sizes in (("float32", (16, 32, 64)), ("bfloat16", (16, 32, 64, 128)))
         for H in sizes
     ]
-    custom = jr.gated_cell(64, 128, 2, mostly_open, dtype="bfloat16")
+    custom = jr.gated_cell(64, 128, 2, gpu.mostly_open, dtype="bfloat16")
     return [
         *found,
         Case("gru 128 float32", jr.gru(64, 128)),
@@ -75,12 +75,27 @@ def cases() -> list[Case]:
     ]
 
 
+def shapes() -> list[Case]:
+    """What `benchmarks.gpu` runs, but for its steps, which all look the same to a compiler."""
+    return [
+        Case(
+            f"{s.section} {s.cell} {s.dtype} B={s.B} H={s.heads}x{s.H // s.heads} {s.members}",
+            gpu.build(s),
+            s.B,
+            s.members,
+        )
+        for s in gpu.shapes()
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Kernels compiled ahead of time."""
 
     targets: tuple[str, ...] = tuple(TARGETS)
     """Which devices."""
+    shapes: bool = False
+    """Also those of `benchmarks.gpu`."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/compiled.json")
     """Where the figures go."""
 
@@ -186,7 +201,7 @@ def main(config: Config) -> list[dict[str, Any]]:
     print("| target | kernel | | warps | registers | spilt bytes | instructions |\n|---|---|---|---|---|---|---|")
     for target in config.targets:
         assert platform(target) in KERNELS
-        for case in cases():
+        for case in cases() + shapes() * config.shapes:
             if platform(target) == "tpu" and case.cell.dtype == "float16":
                 continue  # a TPU has no such products
             results.append(row(case, target))

@@ -279,7 +279,8 @@ def table(results: list[dict[str, Any]]) -> str:
 def main(config: Config) -> dict[str, Any]:
     """Measures, writes the figures, prints the tables."""
     start, results, late = time.perf_counter(), [], []
-    measured = rates()
+    with jax.default_matmul_precision("highest"):
+        measured = rates()
     for shape in SMOKE if config.smoke else shapes():
         if shape.section not in config.sections:
             continue

@@ -28,6 +28,10 @@ RESHAPING = frozenset(
     )
 )
 """Those by which none does if the last axis, that of the units, stays whole and where it is."""
+REDUCTIONS = frozenset(
+    ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin")
+)
+CUMULATIVE = frozenset(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"))
 CALLS = frozenset(("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat", "remat2"))
 """Those that do what the functions in them do."""
 
@@ -48,35 +52,52 @@ def mixing_primitives(jaxpr: Jaxpr, H: int) -> set[str]:
 
 
 def mixes_rows(jaxpr: Jaxpr, rows: int) -> bool:
-    """Whether equations on arrays [rows, ...], all of them of that many rows, may read several rows for one."""
+    """Whether equations on arrays [rows, ...], all of them of that many rows, may read several rows, or which it is."""
 
     def of_rows(variables: Any) -> list[bool]:
         return [v.aval.shape[:1] == (rows,) for v in variables]
 
     def is_safe(eqn: Any) -> bool:
-        name = eqn.primitive.name
-        kept = all(of_rows(eqn.outvars)) and not name.startswith("cum") and name not in ("gather", "rev", "sort")
-        return name in CALLS or kept or not any(of_rows(eqn.invars))
+        name, params = eqn.primitive.name, eqn.params
+        if name == "iota":
+            return params["dimension"] != 0 or not any(of_rows(eqn.outvars))
+        if name in CALLS or not any(of_rows(eqn.invars)):
+            return True
+        if not all(of_rows(eqn.outvars)):
+            return False
+        if name == "dot_general":
+            (contracted, _), (batch, _) = params["dimension_numbers"]
+            return of_rows(eqn.invars) == [True, False] and 0 not in (*contracted, *batch)
+        if name in REDUCTIONS:
+            return 0 not in params["axes"]
+        if name in CUMULATIVE:
+            return params["axis"] != 0
+        if name == "transpose":
+            return params["permutation"][0] == 0
+        return name in ELEMENTWISE | RESHAPING
 
     return not all(map(is_safe, jaxpr.eqns)) or any(mixes_rows(inner, rows) for inner in subjaxprs(jaxpr))
 
 
-def has_own_units(program: ClosedJaxpr, H: int) -> bool:
-    """Whether equations hold an array [..., H] that was not handed to them, or number the units."""
-    inner = [p for eqn in program.jaxpr.eqns for p in eqn.params.values() if isinstance(p, ClosedJaxpr)]
-    numbered = any(
-        eqn.primitive.name == "iota" and eqn.outvars[0].aval.shape[-1:] == (H,) for eqn in program.jaxpr.eqns
-    )
-    held = any(jnp.shape(x)[-1:] == (H,) for x in program.consts)
-    return numbered or held or any(has_own_units(p, H) for p in inner)
+def has_own_units(program: ClosedJaxpr) -> bool:
+    """Whether equations hold an array that was not handed to them, or number anything: units, perhaps."""
+    return any(jnp.shape(x) != () for x in program.consts) or _numbers(program.jaxpr)
+
+
+def _numbers(jaxpr: Jaxpr) -> bool:
+    numbered = any(eqn.primitive.name == "iota" for eqn in jaxpr.eqns)
+    return numbered or any(map(_numbers, subjaxprs(jaxpr)))
 
 
 def arithmetic(program: ClosedJaxpr) -> list[Any]:
     """What equations do, but for shapes: their primitives and the numbers in them."""
-    found: list[Any] = [float(x) for x in program.consts if jnp.shape(x) == ()]
-    for eqn in program.jaxpr.eqns:
+    return [float(x) for x in program.consts if jnp.shape(x) == ()] + _arithmetic(program.jaxpr)
+
+
+def _arithmetic(jaxpr: Jaxpr) -> list[Any]:
+    found: list[Any] = []
+    for eqn in jaxpr.eqns:
         numbers = [float(v.val) for v in eqn.invars if isinstance(v, Literal) and jnp.shape(v.val) == ()]
         if eqn.primitive.name not in RESHAPING | {"transpose"}:
-            found += [eqn.primitive.name, *numbers]
-        found += [x for p in eqn.params.values() if isinstance(p, ClosedJaxpr) for x in arithmetic(p)]
-    return found
+            found += [eqn.primitive.name, eqn.params.get("y"), *numbers]  # y: an integer exponent
+    return found + [x for inner in subjaxprs(jaxpr) for x in _arithmetic(inner)]

@@ -26,8 +26,8 @@ def unfit(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int, 
     """What keeps the equations from running row by row, and on H units if `divided`; None: nothing."""
     try:
         rows = _step(cell, params, carry, inputs, (ROWS,), cell.H)
-        if divided and has_own_units(rows, cell.H):
-            return f"its equations hold an array [..., {cell.H}] that is neither in own_params nor a Partial's argument"
+        if divided and has_own_units(rows):
+            return "its equations hold or number an array that is neither in own_params nor a Partial's argument"
         row = _step(cell, params, carry, inputs, (), H)
     except (TypeError, AttributeError, ValueError, IndexError) as error:
         return (

@@ -22,6 +22,7 @@ from jaxrnn.types import Cell, Inputs, Params, Tree
 
 FEWEST_UNITS = 16
 """Of a product in a Triton kernel; sizes are powers of two."""
+NOT_COMPILED = "Pallas can't compile its equations"
 
 
 def units(H: int) -> int:
@@ -64,10 +65,10 @@ def fit(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits,
         return Fit(obstacle=obstacle)
     assert isinstance(cell, GatedCell)
     obstacle = _too_large(cell, *given, limits, platform)
-    if obstacle is None or platform != "cuda":
+    if obstacle is None or platform != "cuda" or obstacle.startswith(NOT_COMPILED):
         return Fit(obstacle=obstacle)
     if limits_all_units(cell, carry, inputs, limits):
-        return Fit(obstacle=f"{obstacle}, and blocks that shared its units would not see what clip_norm limits")
+        return Fit(obstacle=f"{obstacle}, and blocks that shared its units would not see all that is clipped")
     together = unfit(cell, *given, FEWEST_UNITS, divided=True)
     if together is not None:
         return Fit(obstacle=f"{obstacle}, and blocks can't share its units: {together}")
@@ -127,5 +128,5 @@ def _too_large(
         try:
             traced.lower(lowering_platforms=(platform,))
         except Exception as error:  # whatever a compiler has to say
-            return f"Pallas can't compile its equations: {error}"
+            return f"{NOT_COMPILED}: {error}"
     return None

@@ -189,8 +189,8 @@ class Shared(Persistent):
     shares: int
 
     def product(self, cell: GatedCell, params: Params, groups: GateGroups) -> Callable[[jax.Array], tuple[Any, Any]]:
-        run = super().product(cell, params, groups)
-        return lambda h: run(of_all_units(h, self.shares))
+        run, factors = super().product(cell, params, groups), params["w_h"].dtype if cell.dtype is None else cell.dtype
+        return lambda h: run(of_all_units(h.astype(factors), self.shares))
 
     def transposed_product(
         self, cell: GatedCell, params: Params, groups: GateGroups

@@ -3,7 +3,8 @@
 A block writes what it has to hand over, says so by adding to a counter, and waits until the counter says that all of
 its group have: so all blocks have to run at the same time, and no more are launched than surely do, see
 `jaxrnn.kernels.persistent.at_once`. There are two places to write to, in turn: a block writes to
-one again only after it has met the others at the other one, and by then all have read it.
+one again only after it has met the others at the other one, and by then all have read it. Should a block never come, as
+where the program runs on a smaller device than it was compiled for, results are NaN: nothing waits for ever.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +16,10 @@ from jax.extend.core import ClosedJaxpr
 
 from jaxrnn.kernels.blocks import Blocks
 from jaxrnn.kernels.program import features
-from jaxrnn.kernels.shared_units import evaluated, exchanges, gather_units
+from jaxrnn.kernels.shared_units import all_units, evaluated, exchanges, gather_units
+
+PATIENCE = 2**24
+"""How often a block looks whether the others are there: some seconds."""
 
 
 class Exchange(NamedTuple):
@@ -36,10 +40,8 @@ class Exchange(NamedTuple):
         """A counter for each group, which begins at zero; then, for each exchange of a step, the places to write to."""
         places = []
         for equation in exchanges(self.step):
-            rows, H = (equation.outvars if equation.primitive is gather_units else equation.invars)[0].aval.shape
-            apart = () if equation.primitive is gather_units else (self.shares,)
-            dtype = equation.invars[0].aval.dtype
-            places.append(jax.ShapeDtypeStruct((self.groups, 2, *apart, rows, H), dtype))
+            whole, apart = all_units(equation), () if equation.primitive is gather_units else (self.shares,)
+            places.append(jax.ShapeDtypeStruct((self.groups, 2, *apart, *whole.shape), whole.dtype))
         return [jax.ShapeDtypeStruct((self.groups,), jnp.int32), *places]
 
     def run(self, memory: Any, i: Any, values: Any) -> list[Any]:
@@ -53,24 +55,34 @@ class Exchange(NamedTuple):
         group = jax.lax.div(member, shares) * pl.num_programs(1) + pl.program_id(1)
         side = jax.lax.rem(i, jnp.int32(2))
 
-        def meet(k: int) -> None:
+        def meet(k: int) -> Any:
+            """Waits for the others; whether they came."""
             triton.debug_barrier()  # all threads of this block have written
             triton.atomic_add(counter, (group,), 1)
             all_there = (i * count + k + 1) * shares
-            jax.lax.while_loop(
-                lambda there: there < all_there, lambda _: triton.atomic_add(counter, (group,), 0), jnp.int32(0)
-            )
+
+            def waits(state: Any) -> Any:
+                there, looks = state
+                return (there < all_there) & (looks < PATIENCE)
+
+            def look(state: Any) -> Any:
+                return triton.atomic_add(counter, (group,), 0), state[1] + 1
+
+            there, _ = jax.lax.while_loop(waits, look, (jnp.int32(0), jnp.int32(0)))
+            return there >= all_there
 
         def exchange(k: int, equation: Any, x: Any) -> Any:
             place, H = places[k], places[k].shape[-1]
             own = pl.ds(share * (H // self.shares), H // self.shares)
             if equation.primitive is gather_units:
                 place[group, side, :, own] = x
-                meet(k)
-                return triton.load(place.at[group, side], volatile=True)  # never from a cache of this block's own
-            place[group, side, share] = x
-            meet(k)
-            return triton.load(place.at[group, side, :, :, own], volatile=True).sum(0)
+                came = meet(k)
+                found = triton.load(place.at[group, side], volatile=True)  # never from a cache of this block's own
+            else:
+                place[group, side, share] = x
+                came = meet(k)
+                found = triton.load(place.at[group, side, :, :, own], volatile=True).sum(0)
+            return jnp.where(came, found, jnp.full_like(found, jnp.nan))
 
         return evaluated(self.step, exchange, values)
 

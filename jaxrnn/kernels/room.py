@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrnn.kernels.program import Program
+from jaxrnn.kernels.shared_units import all_units, exchanges
 
 
 class Room(NamedTuple):
@@ -27,10 +28,14 @@ computes needs some. A TPU kernel may have 16 MiB of VMEM by default."""
 
 
 def needed(program: Program, block: int) -> Room:
-    """What a block of so many rows keeps on the chip: of what a step reads and writes, also the next one's."""
+    """What a block of so many rows keeps on the chip: of what a step reads and writes, also the next one's.
+
+    What blocks hand over to each other lies beside the weights while it is multiplied.
+    """
     inputs, results = program.inputs, program.results
+    handed_over = max((_bytes([all_units(equation)]) for equation in exchanges(program.step)), default=0)
     carried, passing = (*inputs.rows, *inputs.carry), (*inputs.entries, *inputs.xs, *results.xs)
-    return Room(_bytes(inputs.shared), block * (_bytes(carried) + 2 * _bytes(passing)))
+    return Room(_bytes(inputs.shared) + block * handed_over, block * (_bytes(carried) + 2 * _bytes(passing)))
 
 
 def obstacle(program: Program, block: int, platform: str) -> str | None:

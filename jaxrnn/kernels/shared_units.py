@@ -75,9 +75,15 @@ def exchanges(step: ClosedJaxpr) -> list[Any]:
     return [equation for equation in step.jaxpr.eqns if equation.primitive in (gather_units, scatter_units)]
 
 
+def all_units(equation: Any) -> Any:
+    """Shape and dtype of what such an equation has for the units of all blocks."""
+    return (equation.outvars if equation.primitive is gather_units else equation.invars)[0].aval
+
+
 def evaluated(step: ClosedJaxpr, exchange: Callable[[int, Any, Any], Any], values: Any) -> list[Any]:
     """A step's results, with exchange(i, equation, x) in the place of equation i of `exchanges`."""
     jaxpr, apart = step.jaxpr, exchanges(step)
+    assert not step.consts
     known = dict(zip(jaxpr.invars, values, strict=True))
     pending: list[Any] = []
 

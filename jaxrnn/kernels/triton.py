@@ -15,8 +15,8 @@ from jaxrnn.kernels.exchange import exchange_of
 from jaxrnn.kernels.specs import Time, in_specs, out_specs
 
 WARPS = {"float32": {32: 4, 64: 8}, "half": {32: 4, 128: 8}}
-"""Warps by the factors of products, and for up to so many in each; 16 beyond: the fewest that compile for an H100
-without spilling registers, or nearly so; see benchmarks/README.md."""
+"""How many warps a block has: by the dtype of w_h and the largest of its sizes, 16 if that is larger than any here: the
+fewest with which an LSTM or a GRU of one block spills no registers on an H100, see benchmarks/README.md."""
 
 
 def run(blocks: Blocks, interpret: bool) -> list[Any]:

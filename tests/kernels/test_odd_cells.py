@@ -131,6 +131,54 @@ REFUSED = {
         ),
         "its equations mix hidden units",
     ),
+    "a width as an exponent": (
+        jr.gated_cell(3, 5, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) ** c.shape[-1]),
+        "others for one row, or another number of units",
+    ),
+    "a width, within a call": (
+        jr.gated_cell(
+            3, 5, 1, lambda p, c, zx, zh, n: jax.checkpoint(lambda a: jnp.tanh(a) / a.shape[-1])(zx[0] + zh[0])
+        ),
+        "others for one row, or another number of units",
+    ),
+    "numbered units, within a call": (
+        jr.gated_cell(
+            3,
+            8,
+            1,
+            lambda p, c, zx, zh, n: jax.checkpoint(
+                lambda a: jnp.tanh(a) * jax.lax.broadcasted_iota(jnp.float32, a.shape, a.ndim - 1)
+            )(zx[0] + zh[0]),
+            heads=2,
+        ),
+        "hold or number an array",
+    ),
+    "numbered units, and more": (
+        jr.gated_cell(
+            3, 8, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * (1 + jnp.arange(20.0))[: c.shape[-1]], heads=2
+        ),
+        "hold or number an array",
+    ),
+    "numbered rows": (
+        jr.gated_cell(
+            3,
+            16,
+            1,
+            lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * jax.lax.broadcasted_iota(jnp.float32, c.shape, 0),
+        ),
+        "its equations mix rows",
+    ),
+    "rows one further": (
+        jr.gated_cell(
+            3,
+            16,
+            1,
+            lambda p, c, zx, zh, n: (
+                jnp.tanh(zx[0] + zh[0]) + jax.lax.pad(c, 0.0, ((1, -1, 0), *[(0, 0, 0)] * (c.ndim - 1)))
+            ),
+        ),
+        "its equations mix rows",
+    ),
     "an axis from the front": (
         jr.gated_cell(3, 16, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) - c.mean(1, keepdims=True)),
         "axes from the end",

@@ -9,7 +9,7 @@ import pytest
 
 import jaxrnn as jr
 from jaxrnn.gradients import kernel_loop
-from jaxrnn.kernels import persistent
+from jaxrnn.kernels import exchange, persistent
 from jaxrnn.kernels.levels import Levels
 from tests.helpers import assert_close
 from tests.jaxprs import equations
@@ -50,7 +50,7 @@ def test_shares_of_the_units_equal_the_scan(name, shared):
     """On a CPU what the blocks hand each other goes along an axis of arrays."""
     cell, options = CELLS[name]
     params, xs = given(cell)
-    options |= {"lengths": np.array([5, 2, 0]), "resets": np.eye(5, 3, dtype=bool), "reverse": True}
+    options = options | {"lengths": np.array([5, 2, 0]), "resets": np.eye(5, 3, dtype=bool), "reverse": True}
 
     @jax.jit
     def run(params, xs):
@@ -63,9 +63,9 @@ def test_shares_of_the_units_equal_the_scan(name, shared):
     assert_close(found, expected, 1e-5)
 
 
-def kernels(cell, members=0):
+def kernels(cell, members, B):
     """The two loops of a gradient, each with operands of random numbers."""
-    shapes, xs = jax.eval_shape(given, cell)
+    shapes, xs = jax.eval_shape(lambda: given(cell, B=B))
     f = jax.grad(functools.partial(loss, PERSISTENT, cell))
     if members:
         f, shapes = jax.vmap(f, (0, None)), jax.tree.map(lambda x: jnp.zeros((members, *x.shape)), shapes)
@@ -76,16 +76,33 @@ def kernels(cell, members=0):
             yield [jnp.asarray(rng.normal(size=a.shape) * 0.3, a.dtype) for a in avals], equation.params
 
 
-@pytest.mark.parametrize(("cell", "members"), [(jr.lstm(3, 64), 0), (jr.gru(3, 64), 2)], ids=["lstm", "grus"])
-def test_blocks_that_run_at_once_and_meet_at_every_step(cell, members, shared, monkeypatch):
+@pytest.mark.parametrize(
+    ("cell", "members", "B", "rows"),
+    [
+        (jr.lstm(3, 64), 0, 3, 16),
+        (jr.gru(3, 64), 2, 20, 16),
+        (jr.gru(3, 128, heads=2), 0, 20, 16),
+        (jr.lstm(3, 64, dtype="bfloat16"), 0, 20, 32),
+    ],
+    ids=["lstm", "grus", "heads", "rows"],
+)
+def test_blocks_that_run_at_once_and_meet_at_every_step(cell, members, B, rows, shared, monkeypatch):
     """The kernel's own code, its blocks as threads that are delayed by chance."""
     found = 0
-    for operands, params in kernels(cell, members):
+    for operands, params in kernels(cell, members, B):
         axes = Levels(**params)
         assert axes.shares == 4
         expected = persistent._plain(*operands, **params)
         for seed in range(2):
-            blocks = axes.blocks(operands, 16)
+            blocks = axes.blocks(operands, rows)
             assert_close(axes.results(in_threads.run(blocks, monkeypatch, seed)), expected, 1e-5)
         found += 1
     assert found == 2
+
+
+def test_a_block_that_never_comes_is_nan_not_a_hang(shared, monkeypatch):
+    monkeypatch.setattr(exchange, "PATIENCE", 20)
+    operands, params = next(kernels(jr.lstm(3, 64), 0, 3))
+    blocks = Levels(**params).blocks(operands, 16)
+    results = in_threads.run(blocks, monkeypatch, without=(3, 0))
+    assert all(np.isnan(x[:, :3]).all() for x in results[1])  # the carry of all others
