@@ -198,7 +198,8 @@ def said(found: dict[str, Any]) -> str:
 def main(config: Config) -> list[dict[str, Any]]:
     """Compiles all, writes what was found, prints it; exits with 1 if something does not compile."""
     results = []
-    print("| target | kernel | | warps | registers | spilt bytes | instructions |\n|---|---|---|---|---|---|---|")
+    print("| target | kernel | outcome | warps, forward / backward | registers | spilt bytes | instructions |")
+    print("|" + "---|" * 7)
     for target in config.targets:
         assert platform(target) in KERNELS
         for case in cases() + shapes() * config.shapes:

@@ -64,7 +64,9 @@ def fit(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits,
     if obstacle is not None or platform == "cpu":
         return Fit(obstacle=obstacle)
     assert isinstance(cell, GatedCell)
-    obstacle = _too_large(cell, *given, limits, platform)
+    obstacle, K = _too_large(cell, *given, limits, platform), cell.H // cell.heads
+    if obstacle is not None and units(K) != K:
+        obstacle += f", its {K} units being padded to {units(K)}"
     if obstacle is None or platform != "cuda" or obstacle.startswith(NOT_COMPILED):
         return Fit(obstacle=obstacle)
     if limits_all_units(cell, carry, inputs, limits):
@@ -72,7 +74,7 @@ def fit(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits,
     together = unfit(cell, *given, FEWEST_UNITS, divided=True)
     if together is not None:
         return Fit(obstacle=f"{obstacle}, and blocks can't share its units: {together}")
-    most = min(units(cell.H // cell.heads) // FEWEST_UNITS, at_once())
+    most = min(units(K) // FEWEST_UNITS, at_once())
     shared = None
     for shares in (2**i for i in range(1, most.bit_length())):
         shared = _too_large(cell, *given, limits, platform, shares)
@@ -105,7 +107,7 @@ def _obstacle(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: L
     if obstacle == MIXED and cell.heads > 1:
         return f"{MIXED}, of several heads, of which each is a kernel's own"
     if obstacle == MIXED:
-        return f"{MIXED}, so that their number has to be {units(K)}, not {K}"
+        return f"{MIXED}, so that their number has to be a power of two from {FEWEST_UNITS} on, not {K}"
     if obstacle is None and cell.heads > 1 and limits_all_units(cell, carry, inputs, limits):
         return "what clip_norm and clip_value limit is of all heads together, of which each is a kernel's own"
     return obstacle

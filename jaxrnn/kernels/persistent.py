@@ -147,7 +147,7 @@ class Kernel(NamedTuple):
         rows = self.block(axes)
         blocks, there = waiting(axes, rows), at_once()
         if blocks > there:
-            return f"{blocks} blocks would have to run at once, where {there} can"
+            return f"{blocks} blocks would have to run at once for all its rows, where {there} can"
         return room.obstacle(axes.program, rows, self.platform)
 
 
