@@ -1,12 +1,13 @@
 """Persistent kernels, compiled for devices that are not at hand: do they compile, and what do they need there?
 
-Of a kernel for a GPU it says how many registers a thread has, how many bytes of them are spilt to memory, and how many
-instructions the loop over time has in the code. Each of the four schedulers of a multiprocessor issues one a cycle, so
-that warps / 4 times instructions tells how many cycles a step will take at least, but for code that is jumped over.
+Of a kernel for a GPU it says how many bytes of shared memory a block asks for, which may not be more than jaxrnn
+counted, how many registers a thread has, how many bytes of them are spilt to memory, and how many instructions the loop
+over time has in the code. Each of the four schedulers of a multiprocessor issues one a cycle, so that warps / 4 times
+instructions tells how many cycles a step will take at least, but for code that is jumped over.
 Nothing is run: no figure here is a time, and none says that results are right.
 """
 
-from benchmarks.targets import TARGETS, device, platform, traced_for  # isort: skip: before JAX looks for its plugins
+from benchmarks.targets import TARGETS, architecture, device, traced_for  # isort: skip: before JAX looks for its plugins
 
 import dataclasses
 import json
@@ -27,7 +28,10 @@ import tyro
 import jaxrnn as jr
 from benchmarks import gpu
 from benchmarks.timing import machine
-from jaxrnn.kernels.persistent import KERNELS
+from jaxrnn.kernels.persistent import KERNELS, kernels
+from jaxrnn.kernels.room import needed
+
+PERSISTENT = jr.reverse_scan(loop="persistent")
 
 
 class Case(NamedTuple):
@@ -100,13 +104,26 @@ class Config:
     """Where the figures go."""
 
 
-def compiled(case: Case, target: str, T: int = 100) -> list[dict[str, Any]]:
+T = 100
+"""Steps, which all look the same to a compiler."""
+
+
+def refused(case: Case, target: str) -> str | None:
+    """What jaxrnn says that keeps it from being a kernel."""
+    shapes = jax.eval_shape(case.cell.init, jax.random.key(0))
+    xs = jax.ShapeDtypeStruct((T, case.B, case.cell.features[0]), jnp.float32)
+    with traced_for(target):
+        try:
+            jr.explain(case.cell, shapes, xs, platform=TARGETS[target].platform, gradient=PERSISTENT)
+        except ValueError as why:
+            return str(why).partition("got 'persistent': ")[2]
+    return None
+
+
+def compiled(case: Case, target: str) -> list[dict[str, Any]]:
     """Compiles the gradient of all weights and inputs; says what the two kernels need, if that can be seen.
 
     The forward one, which has fewer instructions, is the first.
-
-    Raises:
-      ValueError: a kernel was refused before it was compiled.
     """
     place = jax.sharding.SingleDeviceSharding(device(target))
 
@@ -118,38 +135,45 @@ def compiled(case: Case, target: str, T: int = 100) -> list[dict[str, Any]]:
         masks = {"lengths": np.arange(case.B) % T, "resets": np.arange(T * case.B).reshape(T, case.B) % 7 == 0}
 
     def loss(params: Any, xs: Any) -> Any:
-        gradient = jr.reverse_scan(loop="persistent")
-        return jnp.sum(jr.unroll(case.cell, params, xs, gradient=gradient, **masks)[1])
+        return jnp.sum(jr.unroll(case.cell, params, xs, gradient=PERSISTENT, **masks)[1])
 
     shapes = jax.eval_shape(case.cell.init, jax.random.key(0))
     members = (case.members,) if case.members else ()
     params = jax.tree.map(lambda x: given((*members, *x.shape), x.dtype), shapes)
-    xs, f = given((T, case.B, case.cell.features[0])), jax.grad(loss, (0, 1))
-    jr.explain(
-        case.cell, shapes, xs, platform=platform(target), gradient=jr.reverse_scan(loop="persistent")
-    )  # or raises
+    xs, f, platform = given((T, case.B, case.cell.features[0])), jax.grad(loss, (0, 1)), TARGETS[target].platform
     with traced_for(target), tempfile.TemporaryDirectory() as folder:
-        lowered = jax.jit(jax.vmap(f, (0, None)) if members else f).trace(params, xs).lower()
-        lowered.compile(compiler_options={"xla_dump_to": folder} if platform(target) == "cuda" else None)
-        found = [
-            needs(path) for path in pathlib.Path(folder).glob("*.ptx") if ".entry persistent_loop" in path.read_text()
-        ]
-    return sorted(found, key=lambda kernel: kernel.get("instructions", 0))
+        traced = jax.jit(jax.vmap(f, (0, None)) if members else f).trace(params, xs)
+        if platform != "cuda":
+            traced.lower().compile()
+            return []
+        asked = {"xla_dump_to": folder, "xla_dump_emitter_re": "ptx"}  # which jax 0.11 leaves out else
+        traced.lower().compile(compiler_options=asked)
+        launched = [needed(axes.program, KERNELS[platform].block(axes)) for axes in kernels(traced.jaxpr.jaxpr)]
+        found = needs(pathlib.Path(folder), target)
+    counted = max(room.shared for room in launched)
+    if max(kernel["shared"] for kernel in found) > counted:
+        raise ValueError(f"a kernel asks for more shared memory than the {counted} bytes that were counted: {found}")
+    return found
 
 
-def needs(ptx: pathlib.Path) -> dict[str, Any]:
-    """Registers, spilt bytes and instructions of a kernel; nothing where there is no ptxas."""
+def needs(dump: pathlib.Path, target: str) -> list[dict[str, Any]]:
+    """Of each kernel, from what XLA dumped: warps, shared memory; registers, spilt bytes, instructions of its loop."""
+    (listing,) = (path.read_text() for path in dump.glob("*.thunk_sequence.txt"))  # in the order in which they run
+    launches = re.findall(r"persistent_loop\w* grid: .*threads: \[(\d+), .*shared_memory: (\d+) bytes", listing)
+    found = [{"warps": int(threads) // 32, "shared": int(shared)} for threads, shared in launches]
     assembler, disassembler = tool("ptxas"), tool("nvdisasm")
-    warps = int(re.findall(r"\.reqntid (\d+)", ptx.read_text())[0]) // 32
-    if assembler is None:
-        return {"warps": warps}
-    binary = ptx.with_suffix(".cubin")
-    said = printed(assembler, "-v", "-arch=sm_90a", ptx, "-o", binary)
-    found = {"warps": warps, "registers": int(re.findall(r"Used (\d+) registers", said)[0])}
-    found["spilt"] = sum(map(int, re.findall(r"(\d+) bytes spill", said)))
-    return (
-        found if disassembler is None else found | {"instructions": largest_loop(printed(disassembler, "-c", binary))}
-    )
+    if assembler is None or disassembler is None:
+        return found
+    codes = []
+    for ptx in dump.glob("*.ptx"):
+        if ".entry persistent_loop" in ptx.read_text():
+            binary = ptx.with_suffix(".cubin")
+            said = printed(assembler, "-v", f"-arch={architecture(target)}", ptx, "-o", binary)
+            registers, spilt = re.findall(r"Used (\d+) registers", said)[0], re.findall(r"(\d+) bytes spill", said)
+            code = {"registers": int(registers), "spilt": sum(map(int, spilt))}
+            codes.append(code | {"instructions": largest_loop(printed(disassembler, "-c", binary))})
+    codes.sort(key=lambda code: code["instructions"])  # files have other names than launches; a backward loop is longer
+    return [launch | code for launch, code in zip(found, codes, strict=True)]
 
 
 def largest_loop(assembly: str) -> int:
@@ -181,6 +205,8 @@ def printed(*command: Any) -> str:
 def row(case: Case, target: str) -> dict[str, Any]:
     """What came of it."""
     found: dict[str, Any] = {"target": target, "case": case.name}
+    if (why := refused(case, target)) is not None:
+        return found | {"refused": why}
     try:
         return found | {"kernels": compiled(case, target)}
     except Exception as why:  # what does not compile is a result here
@@ -189,26 +215,28 @@ def row(case: Case, target: str) -> dict[str, Any]:
 
 def said(found: dict[str, Any]) -> str:
     """A line of Markdown."""
-    cells = [found["target"], found["case"], found.get("failed", "compiled")]
-    for key in ("warps", "registers", "spilt", "instructions"):
+    outcome = found.get("failed", f"refused: {found['refused']}" if "refused" in found else "compiled")
+    cells = [found["target"], found["case"], outcome]
+    for key in ("warps", "shared", "registers", "spilt", "instructions"):
         cells.append(" / ".join(str(kernel[key]) for kernel in found.get("kernels", []) if key in kernel))
     return f"| {' | '.join(cells)} |"
 
 
 def main(config: Config) -> list[dict[str, Any]]:
-    """Compiles all, writes what was found, prints it; exits with 1 if something does not compile."""
+    """Compiles all, writes what was found, prints it; exits with 1 if something does not compile that should."""
     results = []
-    print("| target | kernel | outcome | warps, forward / backward | registers | spilt bytes | instructions |")
-    print("|" + "---|" * 7)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    print(
+        "| target | kernel | outcome | warps, forward / backward | shared memory | registers | spilt | instructions |"
+    )
+    print("|" + "---|" * 8)
     for target in config.targets:
-        assert platform(target) in KERNELS
         for case in cases() + shapes() * config.shapes:
-            if platform(target) == "tpu" and case.cell.dtype == "float16":
+            if TARGETS[target].platform == "tpu" and case.cell.dtype == "float16":
                 continue  # a TPU has no such products
             results.append(row(case, target))
             print(said(results[-1]), flush=True)
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    config.out.write_text(json.dumps({"machine": machine(), "results": results}, indent=1))
+        config.out.write_text(json.dumps({"machine": machine(), "results": results}, indent=1))
     if any("failed" in found for found in results):
         sys.exit(1)
     return results

@@ -6,7 +6,7 @@ The compilers are JAX's CUDA plugin, which needs no GPU and no driver for this, 
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # read before the plugins are: nothing will run
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
@@ -17,59 +17,99 @@ import jax
 from jax.experimental import topologies
 
 from jaxrnn.gradients.loop_choice import noted
-from jaxrnn.kernels.absent import described
+from jaxrnn.kernels.devices import H100, Gpu, assumed, described
 
 jax.config.update("jax_platforms", "cpu")  # what runs, such as the constants of a trace, runs here
 
-H100 = """
-gpu_device_info {
+GPU = """
+gpu_device_info {{
   threads_per_block_limit: 1024
   threads_per_warp: 32
   shared_memory_per_block: 49152
-  shared_memory_per_block_optin: 232448
-  shared_memory_per_core: 233472
-  threads_per_core_limit: 2048
+  shared_memory_per_block_optin: {shared}
+  shared_memory_per_core: {shared_of_core}
+  threads_per_core_limit: {threads}
   registers_per_core_limit: 65536
   registers_per_block_limit: 65536
-  core_count: 132
-  fpus_per_core: 128
+  core_count: {cores}
+  fpus_per_core: {fpus}
   block_dim_limit_x: 2147483647
   block_dim_limit_y: 65535
   block_dim_limit_z: 65535
-  memory_bandwidth: 3352320000000
-  l2_cache_size: 52428800
-  clock_rate_ghz: 1.98
-  device_memory_size: 84942979072
-  cuda_compute_capability { major: 9 feature_extension: ACCELERATED_FEATURES }
-}
+  memory_bandwidth: {bandwidth}
+  l2_cache_size: {l2}
+  clock_rate_ghz: {ghz}
+  device_memory_size: {memory}
+  cuda_compute_capability {{ major: {major} minor: {minor} {feature} }}
+}}
 platform_name: "CUDA"
-dnn_version_info { major: 9 minor: 10 }
-device_description_str: "NVIDIA H100 80GB HBM3"
+dnn_version_info {{ major: 9 minor: 10 }}
+device_description_str: "{name}"
 """
-"""What XLA has to know of an NVIDIA H100 SXM, from its data sheet."""
+"""What XLA has to know of a GPU."""
+OWN = "feature_extension: ACCELERATED_FEATURES"
+"""Instructions that later capabilities do not have."""
+
+
+class Target(NamedTuple):
+    """A device.
+
+    Attributes:
+      platform: its platform.
+      topology: the name of its topology.
+      described: a GPU, by what is read by `GPU`; from data sheets.
+    """
+
+    platform: str
+    topology: str
+    described: dict[str, Any] | None = None
+
+
+def gpu_target(name: str, capability: str, cores: int, shared_kib: int, gib: int, **others: Any) -> Target:
+    """A GPU with so many multiprocessors, shared memory for a block, and memory."""
+    major, minor = capability.split(".")
+    described = {"name": name, "major": major, "minor": minor, "cores": cores, "memory": gib * 2**30}
+    described |= {"shared": shared_kib * 1024, "shared_of_core": (shared_kib + 1) * 1024}
+    return Target("cuda", "", {"feature": "", "threads": 2048, "fpus": 128} | described | others)
+
+
 TARGETS = {
-    "H100": ("cuda", "", {"target_config": H100, "topology": "1x1x1"}),
-    "TPU v4": ("tpu", "v4:2x2x1", {}),
-    "TPU v5e": ("tpu", "v5e:2x2", {}),
-    "TPU v6e": ("tpu", "v6e:2x2", {}),
+    "H100": gpu_target(
+        "NVIDIA H100", "9.0", 132, 227, 80, bandwidth=3350 * 10**9, l2=50 * 2**20, ghz=1.98, feature=OWN
+    ),
+    "A100": gpu_target("NVIDIA A100", "8.0", 108, 163, 80, bandwidth=2039 * 10**9, l2=40 * 2**20, ghz=1.41, fpus=64),
+    "RTX 4090": gpu_target(
+        "NVIDIA GeForce RTX 4090", "8.9", 128, 99, 24, bandwidth=1008 * 10**9, l2=72 * 2**20, ghz=2.52, threads=1536
+    ),
+    "B200": gpu_target(
+        "NVIDIA B200", "10.0", 148, 227, 180, bandwidth=8000 * 10**9, l2=126 * 2**20, ghz=1.97, feature=OWN
+    ),
+    "TPU v4": Target("tpu", "v4:2x2x1"),
+    "TPU v5e": Target("tpu", "v5e:2x2"),
+    "TPU v6e": Target("tpu", "v6e:2x2"),
 }
-"""Name: (platform, the topology's name, its description)."""
 
 
 def device(name: str) -> Any:
     """The first device of a target."""
-    _, topology, description = TARGETS[name]
+    target, config = TARGETS[name], {}
+    if target.described is not None:
+        config = {"target_config": GPU.format(**target.described), "topology": "1x1x1"}
     jax.devices()  # the plugins are looked for
-    return topologies.get_topology_desc(topology, platform(name), **description).devices[0]
+    return topologies.get_topology_desc(target.topology, target.platform, **config).devices[0]
 
 
-def platform(name: str) -> str:
-    """That of a target."""
-    return TARGETS[name][0]
+def architecture(name: str) -> str:
+    """That of a GPU, as ptxas calls it."""
+    found = TARGETS[name].described
+    assert found is not None
+    return f"sm_{found['major']}{found['minor']}{'a' if found['feature'] else ''}"
 
 
 @contextlib.contextmanager
 def traced_for(name: str) -> Iterator[None]:
     """Within it, functions are traced and lowered for a target: loops are chosen for its platform."""
-    with described(platform(name)), noted(platform(name)):
+    platform, _, found = TARGETS[name]
+    gpu = H100 if found is None else Gpu(found["name"], found["cores"], found["shared"])
+    with assumed(gpu), described(platform), noted(platform):
         yield

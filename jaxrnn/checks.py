@@ -1,6 +1,7 @@
 """Checks of arguments: every message names the argument, what was expected and what came."""
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -146,6 +147,20 @@ def callable_(name: str, value: Any) -> Any:
     """A function."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function, got {short(value)}")
+    return value
+
+
+def function(name: str, value: Any, *arguments: str) -> Any:
+    """A function of these arguments, as far as its signature can be read."""
+    callable_(name, value)
+    try:
+        signature = inspect.signature(value)
+    except ValueError:  # of some built-in functions
+        return value
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise TypeError(f"{name}: expected a function of ({', '.join(arguments)}), got one of {signature}") from error
     return value
 
 

@@ -11,6 +11,8 @@ from jaxrnn.gated import GatedCell, Gates
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Function = Callable[..., Any]
+UPDATE, NOISE = ("params", "carry", "zx", "zh", "noise"), ("key", "T", "batch_shape")
+"""What functions of those names are called with."""
 
 
 @pytree
@@ -88,11 +90,12 @@ def cell(init: Function, initial_carry: Function, step: Function, *, noise: Func
     Returns:
       A Cell.
     """
+    read = ("params", "carry", "x") if noise is None else ("params", "carry", "x", "noise")
     return CustomCell(
-        _function("init", init),
-        _function("initial_carry", initial_carry),
-        _function("step", step),
-        None if noise is None else _function("noise", noise),
+        _function("init", init, "key"),
+        _function("initial_carry", initial_carry, "params", "batch_shape"),
+        _function("step", step, *read),
+        None if noise is None else _function("noise", noise, *NOISE),
     )
 
 
@@ -138,20 +141,25 @@ def gated_cell(
     Raises:
       ValueError, TypeError: an option is out of range or unknown.
     """
-    optional = {"hidden": hidden, "zero_carry": zero_carry, "own_params": own_params, "noise": noise}
-    optional |= {"gate_values": gate_values}
+    optional = {
+        "hidden": (hidden, "carry"),
+        "zero_carry": (zero_carry, "batch_shape", "dtype"),
+        "own_params": (own_params, "key"),
+        "noise": (noise, *NOISE),
+        "gate_values": (gate_values, *UPDATE),
+    }
     cell = CustomGatedCell(
         checks.positive_int("D", D),
         checks.positive_int("H", H),
         checks.positive_int("gates", gates),
-        _function("update", update),
-        **{f"{name}_fn": None if f is None else _function(name, f) for name, f in optional.items()},
+        _function("update", update, *UPDATE),
+        **{f"{name}_fn": None if f is None else _function(name, f, *read) for name, (f, *read) in optional.items()},
         hidden_bias=checks.flag("hidden_bias", hidden_bias),
         **checked(options),
     )
     return checked_cell(cell)
 
 
-def _function(name: str, value: Any) -> jax.tree_util.Partial:
-    checks.callable_(name, value)
+def _function(name: str, value: Any, *arguments: str) -> jax.tree_util.Partial:
+    checks.function(name, value, *arguments)
     return value if isinstance(value, jax.tree_util.Partial) else jax.tree_util.Partial(value)

@@ -1,6 +1,5 @@
 """What a model reads of its own outputs."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,21 +10,6 @@ from jaxrnn import checks
 
 Feedback = Callable[..., jax.Array]
 """A function y -> x, or (y, what else is known of the step) -> x."""
-
-
-def checked_feedback(feedback: Any, *arguments: str) -> Feedback:
-    """A function that takes these arguments, as far as its signature can be read."""
-    checks.callable_("feedback", feedback)
-    try:
-        signature = inspect.signature(feedback)
-    except ValueError:  # of some built-in functions
-        return feedback
-    try:
-        signature.bind(*arguments)
-    except TypeError as error:
-        expected = f"a function of {' and '.join(arguments)}"
-        raise TypeError(f"feedback: expected {expected}, got one of {signature}") from error
-    return feedback
 
 
 def fed_back(feedback: Feedback | None, x: Any, *known: Any) -> jax.Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_sequence
-from jaxrnn.decoding.feedback import Feedback, checked_feedback, fed_back
+from jaxrnn.decoding.feedback import Feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model, one_step
 from jaxrnn.types import Model, Params, Tree
 
@@ -52,12 +52,12 @@ def rollout(
     checks.positive_int("steps", steps)
     xs = checked_sequence(xs)
     if feedback is not None:
-        checked_feedback(feedback, *(("y",) if inputs is None else ("y", "inputs[k]")))
+        checks.function("feedback", feedback, *(("y",) if inputs is None else ("y", "inputs[k]")))
     _, ys = jax.eval_shape(lambda params, xs, carry: model.apply(params, xs, carry=carry), params, xs, carry)
     if inputs is not None:
         inputs = checks.array("inputs", inputs)
         if feedback is None:
-            raise TypeError("feedback: expected a function of y and inputs[k] where there are inputs, got None")
+            raise TypeError("feedback: expected a function of (y, inputs[k]) where there are inputs, got None")
         if inputs.shape[:-1] != (steps, *ys.shape[1:-1]):
             shape = ", ".join(map(str, (steps, *ys.shape[1:-1], "E")))
             raise ValueError(f"inputs: expected an array [{shape}], got {checks.short(inputs)}")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_resets, valid_steps
-from jaxrnn.decoding.feedback import Feedback, checked_feedback, fed_back
+from jaxrnn.decoding.feedback import Feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model
 from jaxrnn.gradients.masks import select
 from jaxrnn.models.batch_norm import batch_norms
@@ -107,7 +107,7 @@ def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = N
         )
     D, O = model.features
     if feedback is not None:
-        checked_feedback(feedback, "y[t-1]", "x[t]")
+        checks.function("feedback", feedback, "y[t-1]", "x[t]")
     elif D is not None and O is not None and D != O:
         raise ValueError(f"feedback: expected a function that makes {D} input features of {O} outputs, got None")
     return ScheduledSampling(model, checks.probabilities("rate", rate), feedback)

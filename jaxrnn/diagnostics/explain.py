@@ -11,7 +11,8 @@ from jaxrnn.gradients.reverse_scan import ReverseScan
 from jaxrnn.types import Cell, Model, Params
 from jaxrnn.unroll import unroll
 
-PLATFORMS = ("cpu", "cuda", "tpu")
+PLATFORMS = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "tpu": "tpu"}
+"""Names that JAX has for platforms, and which of them a kernel is for."""
 
 
 class Explanation(tuple[tuple[str, LoopChoice], ...]):
@@ -38,7 +39,8 @@ def explain(
       params: its parameters, or their shapes.
       xs: its inputs, or their shapes.
       gradient: `reverse_scan(loop=...)`; None: what the layers were built with, or the default one.
-      platform: "cpu", "cuda" or "tpu", which need not be at hand; None: where JAX computes.
+      platform: "cpu", "cuda" (or "gpu") or "tpu", which need not be at hand: without a GPU, "cuda" is an H100; None:
+        where JAX computes.
       **options: those of `unroll` or `Model.apply`, such as `lengths`.
 
     Returns:
@@ -51,7 +53,7 @@ def explain(
     if gradient is not None:
         checks.instance("gradient", gradient, ReverseScan, "jr.reverse_scan(loop=...): only it has a choice")
     if platform is not None:
-        checks.one_of("platform", platform, PLATFORMS)
+        platform = PLATFORMS[checks.one_of("platform", platform, tuple(PLATFORMS))]
 
     def run(params: Params, xs: Any) -> Any:
         if isinstance(cell_or_model, Model):

@@ -14,9 +14,8 @@ from jaxrnn.gradients.kernel_equations import MIXED, limits_all_units, unfit
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.loops import PERSISTENT, Shared
 from jaxrnn.gradients.units import unstacked, with_units, without_units
-from jaxrnn.kernels.absent import described
-from jaxrnn.kernels.persistent import at_once, obstacles
-from jaxrnn.kernels.room import ROOM
+from jaxrnn.kernels.devices import described
+from jaxrnn.kernels.persistent import KERNELS, at_once, obstacles
 from jaxrnn.linear import state_dtype
 from jaxrnn.types import Cell, Inputs, Params, Tree
 
@@ -85,7 +84,7 @@ def fit(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits,
 
 def _obstacle(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, platform: str) -> str | None:
     """What keeps it from being a kernel, of whatever size."""
-    if platform not in (*ROOM, "cpu"):
+    if platform not in (*KERNELS, "cpu"):
         return f"there is no kernel for {platform}"
     if not isinstance(cell, GatedCell):
         return f"a kernel needs a GatedCell, whose only products are x @ w_x and h @ w_h, not {type(cell).__name__}"

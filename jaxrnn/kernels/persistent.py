@@ -16,8 +16,8 @@ from jax.extend.core import Jaxpr, Primitive, jaxpr_as_fun, subjaxprs
 from jax.interpreters import ad, batching, mlir, partial_eval, xla
 
 from jaxrnn.kernels import room
-from jaxrnn.kernels.absent import multiprocessors
 from jaxrnn.kernels.blocks import Blocks
+from jaxrnn.kernels.devices import gpu
 from jaxrnn.kernels.levels import Level, Levels
 from jaxrnn.kernels.program import Counts, Program
 from jaxrnn.kernels.shared_units import UNITS
@@ -153,7 +153,7 @@ class Kernel(NamedTuple):
 
 def at_once() -> int:
     """Blocks that run at once even beside another loop of as many, such as that of a layer's other direction."""
-    return multiprocessors() // 2
+    return gpu().multiprocessors // 2
 
 
 def waiting(axes: Levels, rows: int) -> int:
@@ -196,12 +196,12 @@ for _platform in KERNELS:
     mlir.register_lowering(_persistent, _lowering(_platform), platform=_platform)
 
 
+def kernels(jaxpr: Jaxpr) -> list[Levels]:
+    """All that a program launches."""
+    found = [Levels(**equation.params) for equation in jaxpr.eqns if equation.primitive is _persistent]
+    return [*found, *(axes for inner in subjaxprs(jaxpr) for axes in kernels(inner))]
+
+
 def obstacles(jaxpr: Jaxpr, platform: str) -> list[str]:
     """What keeps the kernels of a program from fitting on the chip."""
-    found = []
-    for equation in jaxpr.eqns:
-        if equation.primitive is _persistent:
-            found.append(KERNELS[platform].obstacle(Levels(**equation.params)))
-    for inner in subjaxprs(jaxpr):
-        found += obstacles(inner, platform)
-    return [each for each in found if each]
+    return [why for axes in kernels(jaxpr) if (why := KERNELS[platform].obstacle(axes))]

@@ -4,17 +4,25 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+from jaxrnn.kernels.devices import gpu
 from jaxrnn.kernels.program import Program
-from jaxrnn.kernels.shared_units import all_units, exchanges
+
+SEVERAL_PRODUCTS = {
+    jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3: 2.0,
+    jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X6: 1.5,
+    jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X9: 1.5,
+}
+"""Where a product of float32 factors is made of several, their parts take so many times the factors' room."""
 
 
 class Room(NamedTuple):
     """Bytes.
 
     Attributes:
-      shared: for what all rows and steps share, such as weights.
+      shared: for what all rows and steps share, such as weights, and for its products.
       rows: for what belongs to a block's rows.
     """
 
@@ -22,26 +30,34 @@ class Room(NamedTuple):
     rows: int
 
 
-ROOM = {"cuda": Room(224 * 1024, 192 * 1024), "tpu": Room(10 * 2**20, 4 * 2**20)}
-"""By platform. A multiprocessor of an H100 has 227 KiB of shared memory, and 256 KiB of registers, of which what a step
-computes needs some. A TPU kernel may have 16 MiB of VMEM by default."""
+def there(platform: str) -> Room:
+    """What can be had. A GPU's multiprocessor also has 256 KiB of registers, of which what a step computes needs some.
+
+    A TPU kernel may have 16 MiB of VMEM by default.
+    """
+    return Room(10 * 2**20, 4 * 2**20) if platform == "tpu" else Room(gpu().shared_memory, 192 * 1024)
 
 
 def needed(program: Program, block: int) -> Room:
     """What a block of so many rows keeps on the chip: of what a step reads and writes, also the next one's.
 
-    What blocks hand over to each other lies beside the weights while it is multiplied.
+    In a GPU's shared memory the factors of a step's products lie beside the weights, and each result once it is there:
+    as much as Triton asks for, or a little more, see benchmarks/README.md.
     """
     inputs, results = program.inputs, program.results
-    handed_over = max((_bytes([all_units(equation)]) for equation in exchanges(program.step)), default=0)
+    products = [e for e in program.step.jaxpr.eqns if e.primitive is jax.lax.dot_general_p]
+    factors = {e.invars[0]: _bytes([e.invars[0].aval]) for e in products}
+    largest = max((factors[e.invars[0]] + _bytes([e.outvars[0].aval]) for e in products), default=0)
+    parts = max((SEVERAL_PRODUCTS.get(e.params["precision"], 1.0) for e in products), default=1.0)
+    working = max(largest, sum(factors.values()))
     carried, passing = (*inputs.rows, *inputs.carry), (*inputs.entries, *inputs.xs, *results.xs)
-    return Room(_bytes(inputs.shared) + block * handed_over, block * (_bytes(carried) + 2 * _bytes(passing)))
+    return Room(int(parts * (_bytes(inputs.shared) + block * working)), block * (_bytes(carried) + 2 * _bytes(passing)))
 
 
 def obstacle(program: Program, block: int, platform: str) -> str | None:
     """What does not fit on the chip; None: everything does."""
-    there, wanted = ROOM[platform], needed(program, block)
-    for name, bytes_, limit in (("weights", wanted.shared, there.shared), (f"{block} rows", wanted.rows, there.rows)):
+    wanted, had = needed(program, block), there(platform)
+    for name, bytes_, limit in (("weights", wanted.shared, had.shared), (f"{block} rows", wanted.rows, had.rows)):
         if bytes_ > limit:
             return f"its {name} need {bytes_ / 1024:.0f} KiB on the chip, where {limit / 1024:.0f} KiB can be had"
     return None

@@ -11,6 +11,10 @@ def _update(params, carry, zx, zh, noise):
     return zx[0] + zh[0]
 
 
+def _any(*arguments):
+    return arguments
+
+
 def _gated(D=D, H=H, gates=1, update=_update, **options):
     return jr.gated_cell(D, H, gates, update, **options)
 
@@ -96,13 +100,39 @@ for i, function in enumerate(("init", "initial_carry", "step")):
     CASES += each(
         "cell",
         function,
-        lambda v, i=i: jr.cell(*(v if i == j else _update for j in range(3))),
+        lambda v, i=i: jr.cell(*(v if i == j else _any for j in range(3))),
         TypeError,
         "function",
         "tanh",
         None,
     )
-CASES += each("cell", "noise", lambda v: jr.cell(_update, _update, _update, noise=v), TypeError, "function", "tanh", 1)
+CASES += each("cell", "noise", lambda v: jr.cell(_any, _any, _any, noise=v), TypeError, "function", "tanh", 1)
+CASES += [
+    Case(
+        "gated_cell-update-arguments",
+        lambda: _gated(update=lambda params, h, zx: h),
+        TypeError,
+        "update",
+        "a function of (params, carry, zx, zh, noise)",
+        "(params, h, zx)",
+    ),
+    Case(
+        "cell-step-arguments",
+        lambda: jr.cell(_any, _any, lambda params, h: h),
+        TypeError,
+        "step",
+        "a function of (params, carry, x)",
+        "(params, h)",
+    ),
+    Case(
+        "cell-step-noise",
+        lambda: jr.cell(_any, _any, lambda params, h, x: h, noise=_any),
+        TypeError,
+        "step",
+        "a function of (params, carry, x, noise)",
+        "(params, h, x)",
+    ),
+]
 
 CASES += [
     Case(

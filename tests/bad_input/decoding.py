@@ -49,11 +49,11 @@ def _of_rollout():
     integers = lambda y: y.astype(jnp.int32)  # noqa: E731
     yield case("feedback-integers", TypeError, "feedback", "floating-point", "int32", feedback=integers)
     joined = lambda y, known: y + known  # noqa: E731
-    yield case("inputs-alone", TypeError, "feedback", "function of y and inputs", "None", inputs=ones(STEPS, B, D))
+    yield case("inputs-alone", TypeError, "feedback", "function of (y, inputs[k])", "None", inputs=ones(STEPS, B, D))
     of_y = lambda y: y  # noqa: E731
-    yield case("feedback-two", TypeError, "feedback", "of y", "(y, known)", feedback=joined)
+    yield case("feedback-two", TypeError, "feedback", "of (y)", "(y, known)", feedback=joined)
     one = {"feedback": of_y, "inputs": ones(STEPS, B, D)}
-    yield case("feedback-one", TypeError, "feedback", "of y and inputs[k]", "one of (y)", **one)
+    yield case("feedback-one", TypeError, "feedback", "of (y, inputs[k])", "one of (y)", **one)
     wrong = {"feedback": joined, "error": ValueError, "argument": "inputs"}
     yield case("inputs-steps", expected=f"[{STEPS}, {B}, E]", got="[2,", inputs=ones(2, B, D), **wrong)
     yield case("inputs-rows", expected=f"[{STEPS}, {B}, E]", got=f"[{STEPS}, 1,", inputs=ones(STEPS, 1, D), **wrong)
@@ -68,7 +68,7 @@ def _of_scheduled_sampling():
     feedbacks = lambda v: jr.scheduled_sampling(MODEL, 0.5, feedback=v)  # noqa: E731
     yield from each(name, "feedback", feedbacks, TypeError, "function", 1, "argmax")
     of_one = lambda: jr.scheduled_sampling(MODEL, 0.5, feedback=lambda y: y)  # noqa: E731
-    yield Case(f"{name}-feedback-one", of_one, TypeError, "feedback", "of y[t-1] and x[t]", "one of (y)")
+    yield Case(f"{name}-feedback-one", of_one, TypeError, "feedback", "of (y[t-1], x[t])", "one of (y)")
     normal = jr.chain(MODEL, jr.residual(jr.batch_norm(D)))
     by_step = lambda: jr.scheduled_sampling(normal, 0.5)  # noqa: E731
     yield Case(f"{name}-batch_norm", by_step, ValueError, "model", "without batch_norm", "Chain")

@@ -168,7 +168,7 @@ CASES = [
         True,
     ),
     *each("explain", "cell_or_model", lambda v: jr.explain(v, PARAMS, XS), TypeError, "a Cell", "lstm"),
-    *each("explain", "platform", lambda v: jr.explain(CELL, PARAMS, XS, platform=v), ValueError, "'cuda'", "gpu", 1),
+    *each("explain", "platform", lambda v: jr.explain(CELL, PARAMS, XS, platform=v), ValueError, "'cuda'", "rocm", 1),
     Case(
         "explain-gradient",
         lambda: jr.explain(CELL, PARAMS, XS, gradient=jr.autodiff()),

@@ -11,9 +11,9 @@ import pytest
 import jaxrnn as jr
 from jaxrnn.gradients import loop_choice
 from jaxrnn.gradients.loop_choice import noted
-from jaxrnn.kernels.absent import described
+from jaxrnn.kernels.devices import Gpu, assumed, described
 from jaxrnn.kernels.persistent import KERNELS
-from jaxrnn.kernels.room import ROOM, needed
+from jaxrnn.kernels.room import needed, there
 from tests.jaxprs import equations
 from tests.registry import ENTRIES
 
@@ -74,11 +74,11 @@ def programs(cell, B):
 
 @pytest.mark.parametrize(("cell", "G"), [(jr.elman(8, 64), 1), (jr.lstm(8, 64), 4), (jr.gru(8, 64), 3)], ids=str)
 def test_what_is_needed_on_the_chip(cell, G):
-    """w_h once, biases and little else; of a row some vectors of H, by no means T of them."""
+    """w_h once, biases, factors and results of products; of a row some vectors of H, by no means T of them."""
     H, block = 64, KERNELS["cuda"].fewest
     for program in programs(cell, B=16):
         room = needed(program, block)
-        assert G * H * H * 4 <= room.shared <= G * H * H * 4 + 4 * G * H * 4
+        assert G * H * H * 4 <= room.shared <= G * H * H * 4 + 4 * G * H * 4 + block * H * 4 * max(2, G)
         assert room.rows <= block * H * 4 * (2 + 2 * (3 * G + 5))
     assert needed(programs(cell, B=16)[0], block) == needed(programs(cell, B=1)[0], block)
 
@@ -86,8 +86,8 @@ def test_what_is_needed_on_the_chip(cell, G):
 def test_the_largest_that_fits_a_tpu(measured):
     """By halves: the weights of a GRU of H units fit, of 2 H units they do not."""
     assert loop_of(jr.gru(4, 512), "tpu").loop == "persistent"
-    there = ROOM["tpu"].shared // 1024
-    assert f"KiB on the chip, where {there} KiB can be had" in loop_of(jr.gru(4, 1024), "tpu").reason
+    had = there("tpu").shared // 1024
+    assert f"KiB on the chip, where {had} KiB can be had" in loop_of(jr.gru(4, 1024), "tpu").reason
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,36 @@ def test_as_few_blocks_share_the_units_as_hold_the_weights(cell, shares, measure
     choice = loop_of(cell, "cuda")
     assert (choice.loop, choice.shares) == ("persistent", shares)
     assert (f"{shares} blocks share its units" in choice.reason) == (shares > 1)
+
+
+@pytest.mark.parametrize(
+    ("shared_memory", "cell", "shares"),
+    [
+        (227, jr.gru(4, 128), 1),
+        (163, jr.gru(4, 128), 2),
+        (163, jr.lstm(4, 128, dtype="bfloat16"), 1),
+        (99, jr.lstm(4, 128, dtype="bfloat16"), 2),
+        (99, jr.lstm(4, 64), 1),
+    ],
+    ids=str,
+)
+def test_what_fits_is_that_of_the_gpu(shared_memory, cell, shares, measured):
+    with assumed(Gpu("a GPU", 108, shared_memory * 1024)):
+        assert loop_of(cell, "cuda").shares == shares
+
+
+def test_fewer_blocks_run_at_once_on_a_smaller_gpu(measured):
+    cell = jr.lstm(4, 512)
+    assert loop_of(cell, "cuda").loop == "persistent"
+    with assumed(Gpu("a GPU", 24, 227 * 1024)):
+        assert loop_of(cell, "cuda").loop == "scan"
+
+
+def test_products_made_of_several_need_more(measured):
+    cell = jr.gru(4, 128)
+    assert loop_of(cell, "cuda").shares == 1
+    with jax.default_matmul_precision("TF32_TF32_F32_X3"):
+        assert loop_of(cell, "cuda").shares > 1
 
 
 def test_blocks_that_share_units_can_all_run_at_once(measured):
@@ -272,6 +302,7 @@ def test_an_explanation_is_a_table(measured):
     assert lines[2] == "LSTM(4, 32)    persistent  it fits on the chip"
     assert lines[3] == "LSTM(32, 200)  persistent  it fits on the chip, 8 blocks share its units"
     assert found[0][1] == jr.LoopChoice("persistent", "it fits on the chip")
+    assert found == jr.explain(model, params, jax.ShapeDtypeStruct((9, 2, 4), jnp.float32), platform="gpu")
 
 
 def test_layers_are_explained_with_the_gradient_that_they_were_built_with():
