@@ -146,7 +146,10 @@ def compiled(case: Case, target: str) -> list[dict[str, Any]]:
         if platform != "cuda":
             traced.lower().compile()
             return []
-        asked = {"xla_dump_to": folder, "xla_dump_emitter_re": "ptx"}  # which jax 0.11 leaves out else
+        asked: dict[str, str | bool] = {
+            "xla_dump_to": folder,
+            "xla_dump_emitter_re": "ptx",
+        }  # which jax 0.11 leaves out else
         traced.lower().compile(compiler_options=asked)
         launched = [needed(axes.program, KERNELS[platform].block(axes)) for axes in kernels(traced.jaxpr.jaxpr)]
         found = needs(pathlib.Path(folder), target)

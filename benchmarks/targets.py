@@ -92,7 +92,8 @@ TARGETS = {
 
 def device(name: str) -> Any:
     """The first device of a target."""
-    target, config = TARGETS[name], {}
+    target = TARGETS[name]
+    config: dict[str, Any] = {}
     if target.described is not None:
         config = {"target_config": GPU.format(**target.described), "topology": "1x1x1"}
     jax.devices()  # the plugins are looked for
