@@ -27,5 +27,8 @@ def test_example_runs(block, capsys):
         assert names["result"].history.train["loss"][-10:].mean() < 0.1 * names["series"].var()
     if "beams" in names:
         assert (names["beams"].symbols[:-1, 0, 0] == names["source"][::-1, 0]).all()
+    if "few" in names:
+        for source, symbols in zip(names["sources"][:3], names["symbols"].T, strict=True):
+            assert symbols[: len(source) + 1].tolist() == [*source[::-1], 0]
     if "losses" in names:
         assert names["losses"][-100:].mean() < 0.1 * names["losses"][:100].mean()
