@@ -99,7 +99,7 @@ class Config:
     rounds: int = 5
     """Timed rounds at least."""
     sections: tuple[str, ...] = ("heads", "sweep", "layer", "large", "cells", "batch", "haste")
-    """Which tables; another is "tune": warps and rows of a block."""
+    """Which tables; another is "tune": warps and rows of a block, and how many share units."""
     seconds: float = 440.0
     """No shape is begun after so long; what was left out is said."""
     smoke: bool = False
