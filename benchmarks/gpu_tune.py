@@ -3,8 +3,9 @@
 The first are tables of `jaxrnn.kernels`; of the last `jaxrnn.gradients.kernel_loop` takes as few as hold the weights.
 """
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -63,15 +64,15 @@ def shared_by(shares: int) -> Iterator[None]:
 def measured(rounds: int, smoke: bool) -> list[dict[str, Any]]:
     """Microseconds a step, forward and backward, of each choice; prints them as it goes."""
     one, several = (OF_ONE_BLOCK[:1], OF_SEVERAL[:1]) if smoke else (OF_ONE_BLOCK, OF_SEVERAL)
-    blocks = {f"{w} warps, {r} rows": (lambda w=w, r=r: blocks_of(w, r)) for w in WARPS for r in ROWS}
-    shares = {f"shared by {shares}": (lambda shares=shares: shared_by(shares)) for shares in SHARES}
+    blocks = {f"{w} warps, {r} rows": functools.partial(blocks_of, w, r) for w in WARPS for r in ROWS}
+    shares = {f"shared by {shares}": functools.partial(shared_by, shares) for shares in SHARES}
     steps, whole, few = (5, 4, 4) if smoke else (T, WHOLE, FEW)
     return [*_table(one, blocks, steps, whole, rounds), *_table(several, shares, steps, few, rounds)]
 
 
 def _table(
     cases: tuple[Case, ...],
-    ways: dict[str, Callable[[], AbstractContextManager[None]]],
+    ways: Mapping[str, Callable[[], AbstractContextManager[None]]],
     steps: int,
     B: int,
     rounds: int,
