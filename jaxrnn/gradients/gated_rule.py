@@ -34,6 +34,7 @@ from jaxrnn.gradients.known_outputs import Kept, choose, with_found, with_known
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.loops import SCAN, Loop
 from jaxrnn.gradients.masks import enter, enter_and_select_transposed, select, zero_unless
+from jaxrnn.gradients.unread import unread
 from jaxrnn.linear import affine_parts, over_rows, state_dtype
 from jaxrnn.types import Inputs, Params, Step, Tree
 
@@ -137,7 +138,7 @@ def _batch_axes(products: Tree) -> int:
 def _seen(rule: Rule, *args: Any) -> Path:
     """The path where no derivative is taken: what only a derivative reads is not kept by the loop."""
     path = _walk(rule, *args)
-    carries, kept = jax.tree.map(jnp.zeros_like, (path.carries, path.kept))
+    carries, kept = jax.tree.map(unread, (path.carries, path.kept))
     return path._replace(carries=carries, kept=kept)
 
 
