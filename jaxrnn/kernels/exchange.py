@@ -20,6 +20,8 @@ from jaxrnn.kernels.shared_units import all_units, evaluated, exchanges, gather_
 
 PATIENCE = 2**24
 """How often a block looks whether the others are there: some seconds."""
+GAVE_UP = 2**30
+"""What the counter is at least once a block has waited in vain: then none waits again."""
 
 
 class Exchange(NamedTuple):
@@ -66,10 +68,11 @@ class Exchange(NamedTuple):
                 return (there < all_there) & (looks < PATIENCE)
 
             def look(state: Any) -> Any:
-                return triton.atomic_add(counter, (group,), 0), state[1] + 1
+                looks = state[1] + 1
+                return triton.atomic_max(counter, (group,), jnp.where(looks < PATIENCE, 0, GAVE_UP)), looks
 
             there, _ = jax.lax.while_loop(waits, look, (jnp.int32(0), jnp.int32(0)))
-            return there >= all_there
+            return (there >= all_there) & (there < GAVE_UP)
 
         def exchange(k: int, equation: Any, x: Any) -> Any:
             place, H = places[k], places[k].shape[-1]

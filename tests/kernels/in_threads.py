@@ -68,7 +68,11 @@ def block_of(array, spec, at):
 
 
 def run(blocks, monkeypatch, seed=0, without=None):
-    """The results of `triton.run`; each block is delayed, now and then, by chance, and one may not run at all."""
+    """The results of `triton.run`, and how often blocks looked whether the others were there.
+
+    Each block is delayed, now and then, by chance, and one may not run at all.
+    """
+    looks = []
     place, lock = threading.local(), threading.Lock()
     delays = np.random.default_rng(seed)
 
@@ -78,6 +82,13 @@ def run(blocks, monkeypatch, seed=0, without=None):
         with lock:
             before = int(ref.array[plain(index)])
             ref.array[plain(index)] += int(value)
+        return before
+
+    def atomic_max(ref, index, value):
+        looks.append(place.at)
+        with lock:
+            before = int(ref.array[plain(index)])
+            ref.array[plain(index)] = max(before, int(value))
         return before
 
     def fori_loop(start, stop, body, state):
@@ -123,7 +134,8 @@ def run(blocks, monkeypatch, seed=0, without=None):
         patched.setattr(pl, "num_programs", lambda axis: jnp.int32(blocks.grid[axis]))
         patched.setattr(backend, "debug_barrier", lambda: None)
         patched.setattr(backend, "atomic_add", atomic_add)
+        patched.setattr(backend, "atomic_max", atomic_max)
         patched.setattr(backend, "load", lambda ref, volatile: jnp.asarray(ref.array.copy()))
         patched.setattr(jax.lax, "fori_loop", fori_loop)
         patched.setattr(jax.lax, "while_loop", while_loop)
-        return triton.run(blocks, interpret=False)
+        return triton.run(blocks, interpret=False), len(looks)

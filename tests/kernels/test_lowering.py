@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import pallas as pl
 
 import jaxrnn as jr
 from jaxrnn.gradients import loop_choice
@@ -119,14 +120,14 @@ def test_as_few_blocks_share_the_units_as_hold_the_weights(cell, shares, measure
     ids=str,
 )
 def test_what_fits_is_that_of_the_gpu(shared_memory, cell, shares, measured):
-    with assumed(Gpu("a GPU", 108, shared_memory * 1024)):
+    with assumed(Gpu("NVIDIA A100", 108, shared_memory * 1024)):
         assert loop_of(cell, "cuda").shares == shares
 
 
 def test_fewer_blocks_run_at_once_on_a_smaller_gpu(measured):
     cell = jr.lstm(4, 512)
     assert loop_of(cell, "cuda").loop == "persistent"
-    with assumed(Gpu("a GPU", 24, 227 * 1024)):
+    with assumed(Gpu("NVIDIA H100", 24, 227 * 1024)):
         assert loop_of(cell, "cuda").loop == "scan"
 
 
@@ -243,13 +244,52 @@ def test_what_keeps_a_cell_from_it_is_said(name, measured):
         jr.explain(cell, *shapes(cell), platform="cuda", gradient=PERSISTENT)
 
 
+def test_blocks_that_share_units_do_not_clip_what_each_sees(measured):
+    cell = jr.lstm(4, 512)
+    for limit in ({"clip_norm": 1.0}, {"clip_value": 1.0}):
+        gradient = jr.reverse_scan(**limit)
+        ((_, choice),) = jr.explain(cell, *shapes(cell), platform="cuda", gradient=gradient)
+        assert ("would not see all that is clipped" in choice.reason) == ("clip_norm" in limit)
+
+
+def test_float16_is_a_scan_on_a_tpu(measured):
+    assert "no float16 products" in loop_of(jr.gru(4, 16, dtype="float16"), "tpu").reason
+
+
+@pytest.mark.parametrize(
+    ("cell", "warps"),
+    [(jr.lstm(4, 32), 4), (jr.lstm(4, 64), 8), (jr.gru(4, 128), 16), (jr.lstm(4, 128, dtype="bfloat16"), 8)],
+    ids=str,
+)
+def test_warps_are_those_of_the_table(cell, warps):
+    assert lowered("cuda", differentiated(cell), *shapes(cell)).count(f"num_warps = {warps} : i32") == 2
+
+
+def test_time_is_in_order_on_a_tpu(monkeypatch):
+    seen = []
+    call = pl.pallas_call
+
+    def spied(*args, **options):
+        seen.append(options["compiler_params"].dimension_semantics)
+        return call(*args, **options)
+
+    monkeypatch.setattr(pl, "pallas_call", spied)
+    cell = jr.gru(4, 32)
+    lowered("tpu", differentiated(cell), *shapes(cell))
+    assert [str(axis) for axis in seen[0]][-1].lower().endswith("arbitrary")
+    assert len(seen) == 2
+
+
 def test_no_rows_are_a_scan(measured):
     assert "there are no rows, (0,)" in loop_of(jr.gru(4, 16), "cuda", B=0).reason
 
 
 def test_a_mesh_of_devices_is_a_scan(measured):
+    cell = jr.gru(4, 16)
+    given = shapes(cell)
     with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((2,), ("data",))):
-        assert "arrays on a mesh of devices" in loop_of(jr.gru(4, 16), "cuda").reason
+        ((_, choice),) = jr.explain(cell, *given, platform="cuda")
+    assert "arrays on a mesh of devices" in choice.reason
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 import jaxrnn as jr
 from jaxrnn.gradients import kernel_loop
-from jaxrnn.kernels import exchange, persistent
+from jaxrnn.kernels import exchange, persistent, triton
 from jaxrnn.kernels.levels import Levels
 from tests.helpers import assert_close
 from tests.jaxprs import equations
@@ -94,8 +94,8 @@ def test_blocks_that_run_at_once_and_meet_at_every_step(cell, members, B, rows, 
         assert axes.shares == 4
         expected = persistent._plain(*operands, **params)
         for seed in range(2):
-            blocks = axes.blocks(operands, rows)
-            assert_close(axes.results(in_threads.run(blocks, monkeypatch, seed)), expected, 1e-5)
+            results, _ = in_threads.run(axes.blocks(operands, rows), monkeypatch, seed)
+            assert_close(axes.results(results), expected, 1e-5)
         found += 1
     assert found == 2
 
@@ -104,5 +104,16 @@ def test_a_block_that_never_comes_is_nan_not_a_hang(shared, monkeypatch):
     monkeypatch.setattr(exchange, "PATIENCE", 20)
     operands, params = next(kernels(jr.lstm(3, 64), 0, 3))
     blocks = Levels(**params).blocks(operands, 16)
-    results = in_threads.run(blocks, monkeypatch, without=(3, 0))
+    results, looks = in_threads.run(blocks, monkeypatch, without=(3, 0))
     assert all(np.isnan(x[:, :3]).all() for x in results[1])  # the carry of all others
+    assert looks <= 3 * (exchange.PATIENCE + blocks.T)  # none waits a second time
+
+
+def test_what_threads_of_python_can_not_show(shared):
+    """All threads of a block have written before it says so, and what it reads of others comes from no cache."""
+    for operands, params in kernels(jr.lstm(3, 64), 0, 3):
+        axes = Levels(**params)
+        jaxpr = jax.make_jaxpr(lambda *x, axes=axes: triton.run(axes.blocks(x, 16), interpret=False))(*operands)
+        found = [e for e in equations(jaxpr) if e.primitive.name in ("debug_barrier_p", "atomic_rmw", "masked_load")]
+        assert [e.primitive.name for e in found] == ["debug_barrier_p", "atomic_rmw", "atomic_rmw", "masked_load"]
+        assert found[-1].params["is_volatile"]
