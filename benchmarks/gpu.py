@@ -245,10 +245,15 @@ def rates() -> dict[str, float]:
 
 
 def floor(shape: Shape, rates: dict[str, float]) -> dict[str, float]:
-    """Microseconds a step that the recurrent products and the arrays over time need; backward twice as much."""
+    """Microseconds a step that the recurrent products and the arrays over time need at least.
+
+    Forward reads the inputs of all gates and writes h. Backward reads those and h again, and dL/dh, and writes the
+    derivatives of all gates; its two products are that with w_h^T and that of the gradient of w_h. So both
+    passes need three times as much.
+    """
     members, K = max(shape.members, 1), shape.H // shape.heads
     operations = 2 * members * shape.B * shape.H * shape.gates * K
-    bytes_ = 4 * members * shape.B * shape.H * (2 * shape.gates + 2)  # read zx, write what is kept, the carry, h
+    bytes_ = 4 * members * shape.B * shape.H * (shape.gates + 1)
     forward = 1e6 * max(operations / rates[shape.dtype], bytes_ / rates["bytes"])
     return {"forward": forward, "both": 3 * forward}
 

@@ -91,13 +91,13 @@ def _numbers(jaxpr: Jaxpr) -> bool:
 
 def arithmetic(program: ClosedJaxpr) -> list[Any]:
     """What equations do, but for shapes: their primitives and the numbers in them."""
-    return [float(x) for x in program.consts if jnp.shape(x) == ()] + _arithmetic(program.jaxpr)
+    return [str(x) for x in program.consts if jnp.shape(x) == ()] + _arithmetic(program.jaxpr)
 
 
 def _arithmetic(jaxpr: Jaxpr) -> list[Any]:
     found: list[Any] = []
     for eqn in jaxpr.eqns:
-        numbers = [float(v.val) for v in eqn.invars if isinstance(v, Literal) and jnp.shape(v.val) == ()]
+        numbers = [str(v.val) for v in eqn.invars if isinstance(v, Literal) and jnp.shape(v.val) == ()]
         if eqn.primitive.name not in RESHAPING | {"transpose"}:
             found += [eqn.primitive.name, eqn.params.get("y"), *numbers]  # y: an integer exponent
     return found + [x for inner in subjaxprs(jaxpr) for x in _arithmetic(inner)]

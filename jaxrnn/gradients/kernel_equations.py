@@ -29,10 +29,10 @@ def unfit(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int, 
         if divided and has_own_units(rows):
             return "its equations hold or number an array that is neither in own_params nor a Partial's argument"
         row = _step(cell, params, carry, inputs, (), H)
-    except (TypeError, AttributeError, ValueError, IndexError) as error:
+    except Exception as error:  # whatever a user's equations raise
         return (
             "its equations have to work on one row [H] of any number of units (axes from the end, such as -1), with "
-            f"own parameters [n, {cell.H}] row by row (p[i], or a loop over p): {error}"
+            f"own parameters [n, {cell.H}] row by row (p[i], or a loop over p): {type(error).__name__}: {error}"
         )
     if mixes_rows(rows.jaxpr, ROWS):
         return "its equations mix rows of the batch"

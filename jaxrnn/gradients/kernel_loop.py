@@ -97,6 +97,8 @@ def _obstacle(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: L
     batch_shape = inputs.steps.x.shape[1:-1]
     if 0 in batch_shape:
         return f"there are no rows, {batch_shape}"
+    if any(jnp.issubdtype(x.dtype, jax.dtypes.extended) for x in jax.tree.leaves((params, carry, inputs.steps.noise))):
+        return "a kernel can't hold random keys, in the carry, noise or parameters"
     for name, tree, time in (("carry", carry, 0), ("noise", inputs.steps.noise, 1)):
         shapes = [x.shape for x in jax.tree.leaves(tree)]
         if any(shape[time : time + len(batch_shape)] != batch_shape for shape in shapes):

@@ -227,6 +227,25 @@ OBSTACLES = {
         ),
         "its carry does not begin with the axes of the batch, (5,)",
     ),
+    "an error": (
+        jr.gated_cell(4, 16, 1, lambda p, c, zx, zh, n: {2: jnp.tanh(zx[0] + zh[0])}[c.ndim]),
+        "its equations have to work on one row [H] of any number of units (axes from the end, such as -1), with own "
+        "parameters [n, 16] row by row (p[i], or a loop over p): KeyError: 1",
+    ),
+    "keys": (
+        jr.gated_cell(
+            4,
+            16,
+            1,
+            lambda p, c, zx, zh, n: (jnp.tanh(zx[0] + zh[0]), c[1]),
+            hidden=lambda c: c[0],
+            zero_carry=lambda shape, dtype: (
+                jnp.zeros((*shape, 16), dtype),
+                jnp.broadcast_to(jax.random.key(0), shape),
+            ),
+        ),
+        "a kernel can't hold random keys, in the carry, noise or parameters",
+    ),
     "unknown to Pallas": (
         jr.gated_cell(4, 16, 1, lambda p, c, zx, zh, n: jax.lax.lgamma(zx[0] + zh[0])),
         "Pallas can't compile its equations",
@@ -278,6 +297,11 @@ def test_time_is_in_order_on_a_tpu(monkeypatch):
     lowered("tpu", differentiated(cell), *shapes(cell))
     assert [str(axis) for axis in seen[0]][-1].lower().endswith("arbitrary")
     assert len(seen) == 2
+
+
+def test_a_number_that_is_none_is_the_same_for_any_rows(measured):
+    cell = jr.gated_cell(4, 12, 1, lambda p, h, zx, zh, n: jnp.where(zh[0] > 9.0, jnp.nan, jnp.tanh(zx[0] + zh[0])))
+    assert loop_of(cell, "cuda").loop == "persistent"
 
 
 def test_no_rows_are_a_scan(measured):
