@@ -51,8 +51,8 @@ def mixing_primitives(jaxpr: Jaxpr, H: int) -> set[str]:
     return found.union(*(mixing_primitives(inner, H) for inner in subjaxprs(jaxpr)))
 
 
-def mixes_rows(jaxpr: Jaxpr, rows: int) -> bool:
-    """Whether equations on arrays [rows, ...], all of them of that many rows, may read several rows, or which it is."""
+def primitives_mixing_rows(jaxpr: Jaxpr, rows: int) -> set[str]:
+    """Names of the primitives by which equations on arrays [rows, ...] may read several rows, or which one it is."""
 
     def of_rows(variables: Any) -> list[bool]:
         return [v.aval.shape[:1] == (rows,) for v in variables]
@@ -76,7 +76,8 @@ def mixes_rows(jaxpr: Jaxpr, rows: int) -> bool:
             return params["permutation"][0] == 0
         return name in ELEMENTWISE | RESHAPING
 
-    return not all(map(is_safe, jaxpr.eqns)) or any(mixes_rows(inner, rows) for inner in subjaxprs(jaxpr))
+    found = {eqn.primitive.name for eqn in jaxpr.eqns if not is_safe(eqn)}
+    return found.union(*(primitives_mixing_rows(inner, rows) for inner in subjaxprs(jaxpr)))
 
 
 def has_own_units(program: ClosedJaxpr) -> bool:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 
 from jaxrnn.gated import GatedCell, own_params
-from jaxrnn.gradients.element_wise import arithmetic, has_own_units, mixes_rows, mixing_primitives
+from jaxrnn.gradients.element_wise import arithmetic, has_own_units, mixing_primitives, primitives_mixing_rows
 from jaxrnn.gradients.inexact import floats
 from jaxrnn.gradients.limits import Limits
 from jaxrnn.gradients.units import has_units, unstacked
@@ -34,8 +34,8 @@ def unfit(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, H: int, 
             "its equations have to work on one row [H] of any number of units (axes from the end, such as -1), with "
             f"own parameters [n, {cell.H}] row by row (p[i], or a loop over p): {type(error).__name__}: {error}"
         )
-    if mixes_rows(rows.jaxpr, ROWS):
-        return "its equations mix rows of the batch"
+    if found := primitives_mixing_rows(rows.jaxpr, ROWS):
+        return f"its equations mix rows of the batch, or might, by {', '.join(sorted(found))}"
     if divided and mixing_primitives(rows.jaxpr, cell.H):
         return MIXED
     if arithmetic(rows) != arithmetic(row):

@@ -131,5 +131,5 @@ def _too_large(
         try:
             traced.lower(lowering_platforms=(platform,))
         except Exception as error:  # whatever a compiler has to say
-            return f"{NOT_COMPILED}: {error}"
+            return f"{NOT_COMPILED}: {str(error).partition(' Please file')[0]}"
     return None

@@ -45,8 +45,9 @@ def reverse_scan(*, loop: str = "auto", clip_norm: Any = None, clip_value: Any =
     Args:
       loop: "scan"; "persistent", all steps in one kernel of a GPU or TPU that keeps w_h on the chip, for gated cells
         (on a CPU it is interpreted: slow, for tests; where blocks share hidden units and a `jax.vmap` around asks for
-        more of them than can run at once, it is a scan); "auto", whichever of the two is known to be faster, see
-        `jaxrnn.explain`.
+        more of them than can run at once, it is a scan; arrays that are shared out among devices are to be used under
+        `jax.set_mesh`, so that it is seen: kernels don't take them); "auto", whichever of the two is known to be
+        faster, see `jaxrnn.explain`.
       clip_norm: the largest norm of dL/dcarry[t] of a row of the batch, over all parts of the carry; None: any.
       clip_value: the largest absolute value of an entry of dL/dcarry[t]; None: any. It is applied before the norm.
         Limits may be traced, so that they can be swept (`jnp.inf` is no limit); below 0 they are then not noticed.

@@ -190,7 +190,7 @@ OBSTACLES = {
     ),
     "mixing rows, in order": (
         jr.gated_cell(4, 16, 1, lambda p, h, zx, zh, n: jnp.tanh(zx[0] + zh[0]) + jnp.cumsum(h, 0)),
-        "its equations mix rows of the batch",
+        "its equations mix rows of the batch, or might, by cumsum",
     ),
     "an array of its own": (
         jr.gated_cell(4, 16, 1, lambda p, h, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * UNITS, heads=2),
