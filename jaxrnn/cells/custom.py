@@ -37,6 +37,23 @@ class CustomCell(Cell):
         return None if self.noise_fn is None else self.noise_fn(key, T, batch_shape)
 
 
+@jax.tree_util.register_pytree_node_class
+class OneByOne(tuple[jax.Array, ...]):
+    """The arrays of all gates, which can't be added to others all at once: `+` would put tuples one after the other."""
+
+    def __add__(self, other: Any) -> Any:
+        raise TypeError(
+            "update: expected sums gate by gate, such as zx[0] + zh[0], got a sum with the tuple of all gates"
+        )
+
+    def tree_flatten(self) -> tuple[tuple[jax.Array, ...], None]:
+        return tuple(self), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, gates: tuple[jax.Array, ...]) -> "OneByOne":
+        return cls(gates)
+
+
 @pytree
 class CustomGatedCell(GatedCell):
     """See `gated_cell`."""
@@ -54,7 +71,7 @@ class CustomGatedCell(GatedCell):
         return self.gates
 
     def update(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> Tree:
-        return self.update_fn(params, carry, zx, zh, noise)
+        return self.update_fn(params, carry, OneByOne(zx), OneByOne(zh), noise)
 
     def hidden(self, carry: Tree) -> jax.Array:
         return carry if self.hidden_fn is None else self.hidden_fn(carry)
@@ -65,7 +82,9 @@ class CustomGatedCell(GatedCell):
         return jax.tree.map(lambda x: checks.array("zero_carry", x), self.zero_carry_fn(batch_shape, dtype))
 
     def gate_values(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> dict[str, jax.Array]:
-        return {} if self.gate_values_fn is None else self.gate_values_fn(params, carry, zx, zh, noise)
+        return (
+            {} if self.gate_values_fn is None else self.gate_values_fn(params, carry, OneByOne(zx), OneByOne(zh), noise)
+        )
 
     def own_params(self, key: jax.Array) -> dict[str, Any]:
         return {} if self.own_params_fn is None else self.own_params_fn(key)

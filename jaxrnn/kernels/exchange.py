@@ -69,7 +69,9 @@ class Exchange(NamedTuple):
 
             def look(state: Any) -> Any:
                 looks = state[1] + 1
-                return triton.atomic_max(counter, (group,), jnp.where(looks < PATIENCE, jnp.int32(0), jnp.int32(GAVE_UP))), looks
+                return triton.atomic_max(
+                    counter, (group,), jnp.where(looks < PATIENCE, jnp.int32(0), jnp.int32(GAVE_UP))
+                ), looks
 
             there, _ = jax.lax.while_loop(waits, look, (jnp.int32(0), jnp.int32(0)))
             return (there >= all_there) & (there < GAVE_UP)

@@ -68,6 +68,10 @@ def checked_batch(name: str, batch: Any) -> dict[str, jax.Array]:
         valid_steps(np.asarray(arrays["lengths"]), T, (N,))
     if "resets" in arrays:
         checked_resets(arrays["resets"], T, (N,))
+    for entry, x in arrays.items():
+        whose = arrays.get(entry.removesuffix("_lengths"), x)
+        if whose is not x and whose.shape[1:2] == (N,):
+            valid_steps(np.asarray(x), len(whose), (N,), name=f"{name}[{entry!r}]", size="L")
     return arrays
 
 

@@ -283,6 +283,14 @@ CASES += [
         "'zeros'",
     ),
     Case(
+        "update-sum-of-tuples",
+        lambda: _gated(update=lambda params, carry, zx, zh, noise: jnp.tanh((zx + zh)[0])),
+        TypeError,
+        "update",
+        "sums gate by gate, such as zx[0] + zh[0]",
+        "tuple of all gates",
+    ),
+    Case(
         "own_params-takes-w_x",
         lambda: jr.gated_cell(D, H, 1, lambda p, c, zx, zh, n: c, own_params=lambda k: {"w_x": ones(2)}).init(
             jax.random.key(0)

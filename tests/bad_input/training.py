@@ -89,6 +89,8 @@ def _data(name, run, whose):
         ("shape", ValueError, f"({N},)", f"[{N}, 1]", np.ones((N, 1), np.int32)),
     ):
         yield case(f"lengths-{what}", error, "lengths", expected, got, DATA | {"lengths": value})
+        own, of_targets = DATA | {"targets_lengths": value}, expected.replace("T =", "L =")
+        yield case(f"targets_lengths-{what}", error, f"{whose}['targets_lengths']", of_targets, got, own)
     for what, error, expected, got, value in (
         ("shape", ValueError, f"({T}, {N})", f"bool[{N}]", np.ones(N, bool)),
         ("integers", TypeError, "booleans", "int32", np.ones((T, N), np.int32)),

@@ -11,7 +11,9 @@ from jaxrnn.training.data import checked_data, rows_of, shuffled_rows, take
 
 
 def axes(T, N, **shapes):
-    data = {"xs": np.zeros((T, N, 2), np.float32)} | {name: np.zeros(s, np.float32) for name, s in shapes.items()}
+    data = {"xs": np.zeros((T, N, 2), np.float32)}
+    for name, shape in shapes.items():
+        data[name] = np.zeros(shape, np.int32 if name.endswith("lengths") else np.float32)
     return checked_data("data", data)[1]
 
 
