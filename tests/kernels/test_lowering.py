@@ -311,7 +311,8 @@ def test_no_rows_are_a_scan(measured):
 def test_a_mesh_of_devices_is_a_scan(measured):
     cell = jr.gru(4, 16)
     given = shapes(cell)
-    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((2,), ("data",))):
+    mesh = jax.sharding.AbstractMesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    with jax.sharding.use_abstract_mesh(mesh):
         ((_, choice),) = jr.explain(cell, *given, platform="cuda")
     assert "arrays on a mesh of devices" in choice.reason
 
