@@ -38,3 +38,11 @@ def array_type(shape: tuple[int, ...], dtype: Any) -> Any:
 def placed() -> bool:
     """Whether arrays may be placed on a mesh: abstract values then say where, and JAX's own rules must tell."""
     return not jax.sharding.get_abstract_mesh().empty
+
+
+def on_mesh(x: jax.Array) -> jax.Array:
+    """An array that was made outside a mesh whose axes are explicit, on it: whole, on each device."""
+    mesh, explicit = jax.sharding.get_abstract_mesh(), jax.sharding.AxisType.Explicit
+    if explicit not in mesh.axis_types or not jax.typeof(x).sharding.mesh.empty:
+        return x
+    return jax.sharding.reshard(x, jax.sharding.PartitionSpec())

@@ -11,7 +11,7 @@ from jax.interpreters import ad, batching, mlir, xla
 
 from jaxrnn.gradients.one_kernel import one_kernel
 from jaxrnn.programs import consts_first, jvp_of, split_invariant
-from jaxrnn.shapes import array_type, placed
+from jaxrnn.shapes import array_type, on_mesh, placed
 from jaxrnn.types import Tree
 
 
@@ -66,7 +66,7 @@ class Counts(NamedTuple):
 
 
 def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> list[Any]:
-    consts, carry, arrays, xs = counts.parts(operands)
+    consts, carry, arrays, xs = counts.parts(map(on_mesh, operands))
     T, f = len(arrays[0]), jaxpr_as_fun(body)
 
     def at(t: Any, a: jax.Array) -> dict[str, Any]:

@@ -72,3 +72,12 @@ def test_gradient_through_a_vmapped_step_of_gradient_descent(gradient):
 
     want = jax.grad(adapted(unrolled(jr.autodiff())))(PARAMS, XS)
     assert_close(jax.grad(adapted(unrolled(GRADIENTS[gradient])))(PARAMS, XS), want, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit], ids=lambda kind: kind.name
+)
+def test_arrays_that_were_made_outside_a_mesh_can_be_used_within(kind, expected):
+    with jax.set_mesh(jax.make_mesh((1,), ("data",), axis_types=(kind,))):
+        got = jax.jit(jax.grad(summed(unrolled(jr.reverse_scan()))))(PARAMS, XS)
+    assert_close(got, expected, 1e-5)
