@@ -82,9 +82,9 @@ class CustomGatedCell(GatedCell):
         return jax.tree.map(lambda x: checks.array("zero_carry", x), self.zero_carry_fn(batch_shape, dtype))
 
     def gate_values(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> dict[str, jax.Array]:
-        return (
-            {} if self.gate_values_fn is None else self.gate_values_fn(params, carry, OneByOne(zx), OneByOne(zh), noise)
-        )
+        if self.gate_values_fn is None:
+            return {}
+        return self.gate_values_fn(params, carry, OneByOne(zx), OneByOne(zh), noise)
 
     def own_params(self, key: jax.Array) -> dict[str, Any]:
         return {} if self.own_params_fn is None else self.own_params_fn(key)

@@ -17,8 +17,6 @@ from jaxrnn.types import Inputs, Params, Tree
 
 ROWS = 2**13 + 1
 """Rows that equations are traced on, to see whether they mix them: as many as nothing else has."""
-
-
 MIXED = "its equations mix hidden units"
 
 

@@ -97,7 +97,8 @@ def _obstacle(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: L
     batch_shape = inputs.steps.x.shape[1:-1]
     if 0 in batch_shape:
         return f"there are no rows, {batch_shape}"
-    if any(jnp.issubdtype(x.dtype, jax.dtypes.extended) for x in jax.tree.leaves((params, carry, inputs.steps.noise))):
+    dtypes = [getattr(x, "dtype", float) for x in jax.tree.leaves((params, carry, inputs.steps.noise))]
+    if any(jnp.issubdtype(dtype, jax.dtypes.extended) for dtype in dtypes):
         return "a kernel can't hold random keys, in the carry, noise or parameters"
     for name, tree, time in (("carry", carry, 0), ("noise", inputs.steps.noise, 1)):
         shapes = [x.shape for x in jax.tree.leaves(tree)]
