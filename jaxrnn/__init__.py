@@ -19,7 +19,6 @@ from jaxrnn.decoding.generate import generate
 from jaxrnn.decoding.rollout import rollout
 from jaxrnn.decoding.scheduled_sampling import scheduled_sampling
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
-from jaxrnn.diagnostics.explain import Explanation, explain
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gate_statistics
 from jaxrnn.diagnostics.gradient_report import GradientFlow, LayerReport, gradient_report
@@ -37,11 +36,10 @@ from jaxrnn.diagnostics.plots import (
 )
 from jaxrnn.diagnostics.state_jacobians import state_jacobians
 from jaxrnn.diagnostics.weight_contributions import gradient_norm_by_lag, lag_contributions, weight_contributions
-from jaxrnn.gated import GatedCell
+from jaxrnn.cells.gated import GatedCell
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.checkpointed import checkpointed
-from jaxrnn.gradients.forward import forward
-from jaxrnn.gradients.loop_choice import LoopChoice
+from jaxrnn.gradients.rtrl import forward
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.truncated import truncated
 from jaxrnn.initializers import torch_uniform
@@ -60,7 +58,7 @@ from jaxrnn.models.layer_norm import layer_norm
 from jaxrnn.models.mean_over_time import mean_over_time
 from jaxrnn.models.stack import stack
 from jaxrnn.models.tied import tied
-from jaxrnn.rtrl import rtrl_start, rtrl_step
+from jaxrnn.online.one_step import rtrl_start, rtrl_step
 from jaxrnn.sweeps.distributions import choice, log_uniform, uniform
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.plan import plan
@@ -80,7 +78,7 @@ from jaxrnn.training.prefetch import prefetch
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import make_train_step
 from jaxrnn.types import Cell, Gradient, Model
-from jaxrnn.unroll import unroll
+from jaxrnn.driver import unroll
 
 __all__ = [
     "CTRNN",
@@ -93,7 +91,6 @@ __all__ = [
     "Cell",
     "Elman",
     "EncoderDecoder",
-    "Explanation",
     "FirstNonFinite",
     "FitResult",
     "GateStatistics",
@@ -107,7 +104,6 @@ __all__ = [
     "LSTMCarry",
     "LayerReport",
     "LayerStatistics",
-    "LoopChoice",
     "Model",
     "ModelTask",
     "ProjectedLSTM",
@@ -145,7 +141,6 @@ __all__ = [
     "embed",
     "encoder_decoder",
     "evaluate",
-    "explain",
     "first_non_finite",
     "fit",
     "forward",

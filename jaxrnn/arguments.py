@@ -4,11 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
+from jaxrnn.primitives.primitive import Tracer
 
 from jaxrnn import checks
-from jaxrnn.gated import GatedCell
+from jaxrnn.cells.gated import GatedCell
 from jaxrnn.gradients.autodiff import Autodiff
 from jaxrnn.shapes import once_by_shapes
 from jaxrnn.types import Cell, Gradient, Params, Step, Tree
@@ -67,11 +66,6 @@ def checked_logits(ys: Any, blank: Any) -> jax.Array:
     return ys
 
 
-def in_numpy(*values: Any) -> bool:
-    """Whether all are NumPy or Python values, which are known while tracing."""
-    return not any(isinstance(x, jax.Array) for x in jax.tree.leaves(values))
-
-
 def at_least_float32(x: jax.Array) -> jax.Array:
     """Half precision becomes float32, where sums of logarithms need more digits; the rest stays what it is."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
@@ -79,7 +73,7 @@ def at_least_float32(x: jax.Array) -> jax.Array:
 
 def checked_params(owner: Any, params: Params) -> None:
     """Raises unless `params` have the structure and shapes that `owner.init` makes."""
-    known = jax.tree.leaves(owner) != [owner]  # a user's model may be no pytree
+    known = not jax.tree_util.all_leaves([owner])  # a user's model may be no pytree
     expected = _expected_params(owner) if known else jax.eval_shape(lambda: owner.init(jax.random.key(0)))
     checks.same_tree("params", params, expected)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(expected), strict=True):
@@ -107,15 +101,10 @@ def valid_steps(
     lengths: Any, T: int, batch_shape: tuple[int, ...], *, name: str = "lengths", size: str = "T"
 ) -> jax.Array:
     """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`, of this name, up to this size."""
-    known = in_numpy(lengths)
-    lengths_ = checks.array(name, lengths)
-    if lengths_.shape != batch_shape:
-        raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(lengths_)}")
-    if not jnp.issubdtype(lengths_.dtype, jnp.integer):
-        raise TypeError(f"{name}: expected integers, got {checks.short(lengths_)}")
-    if known and lengths_.size and (np.min(lengths) < 0 or np.max(lengths) > T):
-        got = f"{np.min(lengths)} to {np.max(lengths)}"
-        raise ValueError(f"{name}: expected values from 0 to {size} = {T}, got {got}")
+    shape = checks.array(name, lengths).shape
+    if shape != batch_shape:
+        raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(checks.array(name, lengths))}")
+    lengths_ = checks.lengths(lengths, T, name=name, size=size)
     steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *(1,) * len(batch_shape))
     return steps < lengths_.astype(jnp.int32)[None]
 

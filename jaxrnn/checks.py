@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jaxrnn.primitives.primitive import Tracer
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -184,6 +184,22 @@ def array(name: str, value: Any) -> jax.Array:
         return jnp.asarray(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected an array, got {short(value)}") from error
+
+
+def in_numpy(*values: Any) -> bool:
+    """Whether all are NumPy or Python values, which are known while tracing."""
+    return not any(isinstance(x, jax.Array) for x in jax.tree.leaves(values))
+
+
+def lengths(value: Any, T: int, *, name: str = "lengths", size: str = "T") -> jax.Array:
+    """Lengths as an array; NumPy and Python values, which are known while tracing, are from 0 to T."""
+    lengths_ = array(name, value)
+    if not jnp.issubdtype(lengths_.dtype, jnp.integer):
+        raise TypeError(f"{name}: expected integers, got {short(lengths_)}")
+    if in_numpy(value) and lengths_.size and (np.min(value) < 0 or np.max(value) > T):
+        got = f"{np.min(value)} to {np.max(value)}"
+        raise ValueError(f"{name}: expected values from 0 to {size} = {T}, got {got}")
+    return lengths_
 
 
 def scalar(name: str, value: Any) -> jax.Array:

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 
 from jaxrnn import checks
-from jaxrnn.arguments import at_least_float32, checked_logits, in_numpy, valid_steps
-from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.arguments import at_least_float32, checked_logits, valid_steps
+from jaxrnn.masks import zero_unless
 
 Batch = dict[str, Any]
 
@@ -90,7 +90,7 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
 
 def _check_values(targets: Any, targets_lengths: Any, lengths: Any, O: int, blank: int) -> None:
     """Raises if labels are no classes or do not fit into their rows, as far as the values are known."""
-    if not in_numpy(targets, targets_lengths):
+    if not checks.in_numpy(targets, targets_lengths):
         return
     targets, targets_lengths = np.asarray(targets), np.asarray(targets_lengths)
     is_label = np.arange(len(targets)).reshape(-1, *(1,) * targets_lengths.ndim) < targets_lengths
@@ -100,7 +100,7 @@ def _check_values(targets: Any, targets_lengths: Any, lengths: Any, O: int, blan
             f'batch["targets"]: expected labels from 0 to {O - 1} other than blank = {blank}, got {wrong[0]}'
         )
     needed = targets_lengths + ((targets[1:] == targets[:-1]) & is_label[1:]).sum(0)
-    if in_numpy(lengths) and np.any(needed > np.asarray(lengths)):
+    if checks.in_numpy(lengths) and np.any(needed > np.asarray(lengths)):
         row = tuple(np.argwhere(needed > np.asarray(lengths))[0].tolist())
         raise ValueError(
             'batch["targets"]: expected a step for each label and one more between equal ones, got labels that need '

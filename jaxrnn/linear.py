@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.product import Part, columns, products
+from jaxrnn.primitives.matmul import matmul
 
 FLOAT32 = np.dtype(np.float32)
 """The default dtype of parameters."""
@@ -20,7 +20,7 @@ def state_dtype(params_dtype: Any) -> Any:
 def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any = None) -> jax.Array:
     """x @ w + b, over the last axis.
 
-    The gradient of `w` is one plain matrix product over all rows, vmapped or not: see `jaxrnn.product`.
+    The gradient of `w` is one plain matrix product over all rows, vmapped or not: see `jaxrnn.primitives.matmul`.
 
     Args:
       x: [..., D].
@@ -31,21 +31,20 @@ def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any
     Returns:
       [..., K], in the dtype of `w`, float32 at least.
     """
-    (out,) = affine_parts(x, w, b, (((0, w.shape[-1]),),), dtype=dtype)
-    return out
-
-
-def affine_parts(
-    x: jax.Array, w: jax.Array, b: jax.Array | None, parts: tuple[Part, ...], *, dtype: Any = None
-) -> list[jax.Array]:
-    """The columns of `affine` in parts, each column in one of them."""
     accumulated = state_dtype(w.dtype)
     factors = w.dtype if dtype is None else dtype
-    found = products(x.astype(factors), w.astype(factors), parts, accumulated)
-    if b is None:
-        return found
-    b = b.astype(accumulated)
-    return [out + over_rows(columns(b, part), out) for out, part in zip(found, parts, strict=True)]
+    out = matmul(x.astype(factors), w.astype(factors), accumulated)
+    return out if b is None else out + over_rows(b.astype(accumulated), out)
+
+
+def in_dtype(tree: Any, dtype: Any) -> Any:
+    """The tree with its floating-point arrays in a dtype; Python numbers take that of what they meet anyway."""
+
+    def cast(x: Any) -> Any:
+        known = getattr(x, "dtype", None)
+        return jnp.asarray(x).astype(dtype) if known is not None and jnp.issubdtype(known, jnp.floating) else x
+
+    return jax.tree.map(cast, tree)
 
 
 def over_rows(v: jax.Array, like: jax.Array) -> jax.Array:

@@ -30,7 +30,7 @@ import optax
 
 from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_outputs, valid_steps
-from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.masks import zero_unless
 from jaxrnn.models.last import at_last_step
 
 Batch = dict[str, Any]

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import ShapedArray
 
 
 def once_by_shapes(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,21 +27,3 @@ def once_by_shapes(f: Callable[..., Any]) -> Callable[..., Any]:
 def _shape(x: Any) -> jax.ShapeDtypeStruct:
     x = x if isinstance(x, jax.ShapeDtypeStruct) else jax.typeof(x)
     return jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=x.weak_type)
-
-
-def array_type(shape: tuple[int, ...], dtype: Any) -> Any:
-    """The abstract value of an array, for a primitive's rule."""
-    return ShapedArray(shape, dtype)
-
-
-def placed() -> bool:
-    """Whether arrays may be placed on a mesh: abstract values then say where, and JAX's own rules must tell."""
-    return not jax.sharding.get_abstract_mesh().empty
-
-
-def on_mesh(x: jax.Array) -> jax.Array:
-    """An array that was made outside a mesh whose axes are explicit, on it: whole, on each device."""
-    mesh, explicit = jax.sharding.get_abstract_mesh(), jax.sharding.AxisType.Explicit
-    if explicit not in mesh.axis_types or not jax.typeof(x).sharding.mesh.empty:
-        return x
-    return jax.sharding.reshard(x, jax.sharding.PartitionSpec())

@@ -1,4 +1,4 @@
-"""The types that carry everything: Cell, Model, Gradient; `jaxrnn.gated` adds GatedCell.
+"""The types that carry everything: Cell, Model, Gradient; `jaxrnn.cells.gated` adds GatedCell.
 
 Vocabulary, in every docstring of the library:
 
@@ -26,6 +26,7 @@ import jax
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.compiled import compiled
 
 Tree = Any
 """A pytree of arrays."""
@@ -208,7 +209,22 @@ class Model(Options, abc.ABC):
         key = None if key is None else checks.key("key", key)
         if gradient is not None:
             checks.instance("gradient", gradient, Gradient, "such as jr.reverse_scan() or jr.autodiff()")
-        return self.run(params, carry, xs, Call(lengths, resets, key, gradient))
+        xs = jax.tree.map(lambda x: checks.array("xs", x), xs, is_leaf=lambda x: isinstance(x, list))
+        lengths = None if lengths is None else self.checked_lengths(xs, lengths)
+        resets = None if resets is None else checks.array("resets", resets)
+        run = _apply if gradient is None or not gradient.has_effects else _apply.__wrapped__
+        return run(self, params, carry, xs, lengths, resets, key, gradient)
+
+    def checked_lengths(self, xs: Any, lengths: Any) -> jax.Array:
+        """Lengths as an array; values that are known while tracing are checked."""
+        return checks.lengths(lengths, jax.tree.leaves(xs)[0].shape[0])
+
+
+@compiled
+def _apply(
+    model: Model, params: Params, carry: Tree, xs: Any, lengths: Any, resets: Any, key: Any, gradient: Any
+) -> tuple[Tree, Any]:
+    return model.run(params, carry, xs, Call(lengths, resets, key, gradient))
 
 
 class Call(NamedTuple):
@@ -265,9 +281,19 @@ class Inputs(NamedTuple):
     steps: Step
     initial: Tree = None
 
+    @property
+    def batch_axes(self) -> int:
+        """How many axes lie between time and features."""
+        return jax.tree.leaves(self.steps.x)[0].ndim - 2
+
 
 class Gradient(Options, abc.ABC):
     """How an unroll is differentiated through time. The values are the same for all of them."""
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether `run` does more than it returns, so that it can't be compiled for another call."""
+        return False
 
     def __repr__(self) -> str:
         name, _, options = super().__repr__().partition("(")

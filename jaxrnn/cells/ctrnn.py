@@ -6,12 +6,12 @@ from typing import Any, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jaxrnn.primitives.primitive import Tracer
 
 from jaxrnn import checks
 from jaxrnn.cells.options import GatedOptions, checked, checked_cell
-from jaxrnn.cells.ranges import activation_range
-from jaxrnn.gated import GatedCell, Gates
+from jaxrnn.cells.gated import GatedCell, Gates
+from jaxrnn.cells.gates import identity, known
 from jaxrnn.linear import over_rows
 from jaxrnn.types import Params, leaf, pytree
 
@@ -25,9 +25,7 @@ class CTRNN(GatedCell):
     sigma: Any = leaf(default=None)
     activation: Callable[[jax.Array], jax.Array] = jax.nn.relu
 
-    @property
-    def G(self) -> int:
-        return 1
+    gates = {"v": identity}  # noqa: RUF012
 
     def hidden(self, carry: jax.Array) -> jax.Array:
         return self.activation(carry)
@@ -35,19 +33,12 @@ class CTRNN(GatedCell):
     def process_noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> jax.Array | None:
         return None if self.sigma is None else jax.random.normal(key, (T, *batch_shape, self.H))
 
-    @property
-    def gate_ranges(self) -> dict[str, tuple[float, float]]:
-        bounds = activation_range(self.activation)
-        return {} if bounds is None else {"r": bounds}
+    def gate_values(self, params: Params, carry: jax.Array, gates: Gates, noise: Any) -> dict[str, tuple[Any, Any]]:
+        return {"r": (self.hidden(self.update(params, carry, gates, noise)), known(self.activation).bounds)}
 
-    def gate_values(
-        self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: jax.Array | None
-    ) -> dict[str, jax.Array]:
-        return {name: self.hidden(self.update(params, carry, zx, zh, noise)) for name in self.gate_ranges}
-
-    def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: jax.Array | None) -> jax.Array:
+    def update(self, params: Params, carry: jax.Array, gates: Gates, noise: jax.Array | None) -> jax.Array:
+        (drive,) = gates
         alpha = over_rows(jnp.asarray(self.dt / self.tau), carry)
-        drive = zx[0] + zh[0]
         if noise is not None:
             sigma = over_rows(jnp.asarray(self.sigma), drive)
             drive = drive + jnp.sqrt(2.0 / alpha) * sigma * noise.astype(drive.dtype)

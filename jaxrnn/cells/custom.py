@@ -1,17 +1,19 @@
 """Cells made of a user's own functions."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 import jax
 
 from jaxrnn import checks
 from jaxrnn.cells.options import GatedOptions, checked, checked_cell
-from jaxrnn.gated import GatedCell, Gates
+from jaxrnn.cells.gated import GatedCell, Gates
+from jaxrnn.cells.gates import Activation, Apart, apart
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Function = Callable[..., Any]
-UPDATE, NOISE = ("params", "carry", "zx", "zh", "noise"), ("key", "T", "batch_shape")
+UPDATE, NOISE = ("params", "carry", "gates", "noise"), ("key", "T", "batch_shape")
 """What functions of those names are called with."""
 
 
@@ -37,41 +39,24 @@ class CustomCell(Cell):
         return None if self.noise_fn is None else self.noise_fn(key, T, batch_shape)
 
 
-@jax.tree_util.register_pytree_node_class
-class OneByOne(tuple[jax.Array, ...]):
-    """The arrays of all gates, which can't be added to others all at once: `+` would put tuples one after the other."""
-
-    def __add__(self, other: Any) -> Any:
-        raise TypeError(
-            "update: expected sums gate by gate, such as zx[0] + zh[0], got a sum with the tuple of all gates"
-        )
-
-    def tree_flatten(self) -> tuple[tuple[jax.Array, ...], None]:
-        return tuple(self), None
-
-    @classmethod
-    def tree_unflatten(cls, _: None, gates: tuple[jax.Array, ...]) -> "OneByOne":
-        return cls(gates)
-
-
 @pytree
 class CustomGatedCell(GatedCell):
     """See `gated_cell`."""
 
-    gates: int
+    names: tuple[str, ...]
+    activations: tuple[Any, ...] = leaf()
     update_fn: Function = leaf()
     hidden_fn: Function | None = leaf(default=None)
     zero_carry_fn: Function | None = leaf(default=None)
     own_params_fn: Function | None = leaf(default=None)
     noise_fn: Function | None = leaf(default=None)
-    gate_values_fn: Function | None = leaf(default=None)
 
     @property
-    def G(self) -> int:
-        return self.gates
+    def gates(self) -> Mapping[str, Activation]:
+        return dict(zip(self.names, self.activations, strict=True))
 
-    def update(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> Tree:
-        return self.update_fn(params, carry, OneByOne(zx), OneByOne(zh), noise)
+    def update(self, params: Params, carry: Tree, gates: Gates, noise: Tree) -> Tree:
+        return self.update_fn(params, carry, tuple(gates), noise)
 
     def hidden(self, carry: Tree) -> jax.Array:
         return carry if self.hidden_fn is None else self.hidden_fn(carry)
@@ -80,11 +65,6 @@ class CustomGatedCell(GatedCell):
         if self.zero_carry_fn is None:
             return GatedCell.zero_carry(self, batch_shape, dtype)
         return jax.tree.map(lambda x: checks.array("zero_carry", x), self.zero_carry_fn(batch_shape, dtype))
-
-    def gate_values(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> dict[str, jax.Array]:
-        if self.gate_values_fn is None:
-            return {}
-        return self.gate_values_fn(params, carry, OneByOne(zx), OneByOne(zh), noise)
 
     def own_params(self, key: jax.Array) -> dict[str, Any]:
         return {} if self.own_params_fn is None else self.own_params_fn(key)
@@ -121,38 +101,40 @@ def cell(init: Function, initial_carry: Function, step: Function, *, noise: Func
 def gated_cell(
     D: int,
     H: int,
-    gates: int,
+    gates: Mapping[str, Activation],
     update: Function,
     *,
     hidden: Function | None = None,
     zero_carry: Function | None = None,
     own_params: Function | None = None,
     noise: Function | None = None,
-    gate_values: Function | None = None,
     hidden_bias: bool = False,
     **options: Unpack[GatedOptions],
 ) -> CustomGatedCell:
-    """A GatedCell of its equations.
+    """A GatedCell of its gates and equations.
 
-    zx = x[t] @ w_x + b;  zh = hidden(carry) @ w_h + b_h;  carry = update(params, carry, zx, zh, noise)
+    zx = x[t] @ w_x + b;  zh = hidden(carry) @ w_h + b_h;  gate = activation(zx + zh)
+    carry = update(params, carry, gates, noise)
 
     Args:
       D: input features.
       H: hidden features.
-      gates: G, how many blocks of H columns w_x and w_h have.
-      update: (params, carry, zx, zh, noise) -> carry, element-wise; zx and zh are tuples of G arrays [..., H], `params`
-        holds what `own_params` made, `noise` this step's slice of what `noise` drew, or None.
+      gates: {name: activation}, G of them, in the order in which w_x and w_h have their blocks of H columns. An
+        activation is an element-wise function of z = zx + zh, such as `jax.nn.sigmoid`; `jaxrnn.identity` hands over z
+        itself; `jaxrnn.apart(f)` is a gate f(zx, zh, *before) of its two parts and the gates before it, and
+        `jaxrnn.apart` alone the pair (zx, zh). Where the derivative follows from the output (sigmoid, tanh, relu, exp,
+        identity) the output is kept for the way back, and is not computed again.
+      update: (params, carry, gates, noise) -> carry, element by element; `gates` is a tuple of G arrays [..., H], the
+        activations, `params` holds what `own_params` made, `noise` this step's slice of what `noise` drew, or None.
       hidden: carry -> h [..., H], what the recurrent product reads and what comes out; None: the carry itself.
       zero_carry: (batch_shape, dtype) -> carry; None: zeros [*batch_shape, H].
       own_params: key -> dict of arrays beside the weights and biases; None: there are none.
       noise: (key, T, batch_shape) -> a tree of arrays [T, *batch_shape, ...]; None: there is none.
-      gate_values: takes what `update` does -> {name: [..., H]}, activations in (0, 1), for `gate_statistics`; `update`
-        may call it, so that the equations stand once. None: the cell names no gates.
       hidden_bias: whether there is a "b_h" [G*H] beside "b".
       **options: as in `GatedCell`.
 
-    Each function may be a `jax.tree_util.Partial`, whose arguments then are numeric options of the cell: they can be
-    traced, swept and differentiated. A function must not close over traced values.
+    Each function, activations included, may be a `jax.tree_util.Partial`, whose arguments then are numeric options of
+    the cell: they can be traced, swept and differentiated. A function must not close over traced values.
 
     Returns:
       A GatedCell.
@@ -165,18 +147,37 @@ def gated_cell(
         "zero_carry": (zero_carry, "batch_shape", "dtype"),
         "own_params": (own_params, "key"),
         "noise": (noise, *NOISE),
-        "gate_values": (gate_values, *UPDATE),
     }
     cell = CustomGatedCell(
         checks.positive_int("D", D),
         checks.positive_int("H", H),
-        checks.positive_int("gates", gates),
+        *_gates(gates),
         _function("update", update, *UPDATE),
         **{f"{name}_fn": None if f is None else _function(name, f, *read) for name, (f, *read) in optional.items()},
         hidden_bias=checks.flag("hidden_bias", hidden_bias),
         **checked(options),
     )
     return checked_cell(cell)
+
+
+def _gates(gates: Any) -> tuple[tuple[str, ...], tuple[Activation, ...]]:
+    """Names and activations; functions as Partials, which can be leaves."""
+    if not isinstance(gates, Mapping) or not gates or not all(isinstance(name, str) for name in gates):
+        example = '{"f": jax.nn.sigmoid, "n": jnp.tanh}'
+        raise TypeError(f"gates: expected a dict of activations by name such as {example}, got {checks.short(gates)}")
+    before: list[str] = []
+    found = []
+    for name, f in gates.items():
+        where = f"gates[{name!r}]"
+        if f is apart:
+            f = Apart()
+        elif isinstance(f, Apart):
+            f = dataclasses.replace(f, function=_function(where, f.function, "zx", "zh", *before))
+        else:
+            f = _function(where, f, "z")
+        found.append(f)
+        before.append(name)
+    return tuple(gates), tuple(found)
 
 
 def _function(name: str, value: Any, *arguments: str) -> jax.tree_util.Partial:

@@ -1,6 +1,6 @@
 """The simple recurrent network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 import jax
@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.cells.options import GatedOptions, checked, checked_cell
-from jaxrnn.cells.ranges import activation_range
-from jaxrnn.gated import GatedCell, Gates
+from jaxrnn.cells.gated import GatedCell, Gates
+from jaxrnn.cells.gates import Activation
 from jaxrnn.types import Params, pytree
 
 
@@ -20,19 +20,12 @@ class Elman(GatedCell):
     activation: Callable[[jax.Array], jax.Array] = jnp.tanh
 
     @property
-    def G(self) -> int:
-        return 1
+    def gates(self) -> Mapping[str, Activation]:
+        return {"h": self.activation}
 
-    @property
-    def gate_ranges(self) -> dict[str, tuple[float, float]]:
-        bounds = activation_range(self.activation)
-        return {} if bounds is None else {"h": bounds}
-
-    def gate_values(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> dict[str, jax.Array]:
-        return {name: self.update(params, carry, zx, zh, noise) for name in self.gate_ranges}
-
-    def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> jax.Array:
-        return self.activation(zx[0] + zh[0])
+    def update(self, params: Params, carry: jax.Array, gates: Gates, noise: Any) -> jax.Array:
+        (h,) = gates
+        return h
 
 
 def elman(

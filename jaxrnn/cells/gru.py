@@ -7,9 +7,15 @@ import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
 from jaxrnn.cells.options import GatedOptions, checked, checked_cell
-from jaxrnn.gated import GatedCell, Gates, Noise
+from jaxrnn.cells.gated import GatedCell, Gates, Noise
+from jaxrnn.cells.gates import apart
 from jaxrnn.linear import affine
 from jaxrnn.types import Cell, Params, leaf, pytree
+
+
+def _candidate(zx: jax.Array, zh: jax.Array, r: jax.Array, z: jax.Array) -> jax.Array:
+    del z
+    return jnp.tanh(zx + r * zh)
 
 
 @pytree
@@ -19,27 +25,16 @@ class GRU(GatedCell):
     hidden_bias: bool = True
     chrono: Any = leaf(default=None)
 
-    @property
-    def G(self) -> int:
-        return 3
+    gates = {"r": jax.nn.sigmoid, "z": jax.nn.sigmoid, "n": apart(_candidate, (-1.0, 1.0))}  # noqa: RUF012
 
     def initial_bias(self, key: jax.Array, bias: jax.Array) -> jax.Array:
         if self.chrono is None:
             return bias
         return bias.at[1].add(initializers.chrono(key, self.H, self.chrono, bias.dtype))
 
-    @property
-    def gate_ranges(self) -> dict[str, tuple[float, float]]:
-        return {"n": (-1.0, 1.0)}
-
-    def gate_values(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> dict[str, jax.Array]:
-        r = jax.nn.sigmoid(zx[0] + zh[0])
-        z = jax.nn.sigmoid(zx[1] + zh[1])
-        return {"r": r, "z": z, "n": jnp.tanh(zx[2] + r * zh[2])}
-
-    def update(self, params: Params, carry: jax.Array, zx: Gates, zh: Gates, noise: Any) -> jax.Array:
-        gates = self.gate_values(params, carry, zx, zh, noise)
-        return (1.0 - gates["z"]) * gates["n"] + gates["z"] * carry
+    def update(self, params: Params, carry: jax.Array, gates: Gates, noise: Any) -> jax.Array:
+        _, z, n = gates
+        return (1.0 - z) * n + z * carry
 
 
 @pytree
@@ -65,7 +60,7 @@ class ResetBeforeGRU(Cell):
         self, params: Params, carry: jax.Array, x: jax.Array, noise: Noise | None = None
     ) -> tuple[jax.Array, jax.Array]:
         cell, h = self.inner, self.inner.read(carry, noise)
-        x_r, x_z, x_n = cell.split(cell.input_product(params, x))
+        x_r, x_z, x_n = jnp.split(cell.input_product(params, x), 3, axis=-1)
         w_rz, w_n = jnp.split(params["w_h"], [2 * cell.H], axis=1)
         h_r, h_z = jnp.split(affine(h, w_rz, dtype=cell.dtype), 2, axis=-1)
         r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)

@@ -1,6 +1,6 @@
 """Long short-term memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
 import jax
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
 from jaxrnn.cells.options import GatedOptions, checked, checked_cell
-from jaxrnn.gated import GatedCell, Gates, learned_carry, named_leaves, own_params
+from jaxrnn.cells.gated import GatedCell, Gates, learned_carry, named_leaves, own_params
+from jaxrnn.cells.gates import Activation, apart, identity
 from jaxrnn.linear import affine, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, leaf, pytree
 
@@ -31,8 +32,12 @@ class LSTM(GatedCell):
     chrono: Any = leaf(default=None)
 
     @property
-    def G(self) -> int:
-        return 3 if self.coupled else 4
+    def gates(self) -> Mapping[str, Activation]:
+        names = ("i", "g", "o") if self.coupled else ("i", "f", "g", "o")
+        if self.layer_norm:  # over all gates of a row together
+            return dict.fromkeys(names, apart)
+        sees_memory = jax.nn.sigmoid if not self.peephole else identity
+        return {name: jnp.tanh if name == "g" else sees_memory for name in names}
 
     def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> LSTMCarry:
         zeros = jnp.zeros((*batch_shape, self.H), dtype)
@@ -63,35 +68,35 @@ class LSTM(GatedCell):
             }
         return params
 
-    @property
-    def gate_ranges(self) -> dict[str, tuple[float, float]]:
-        return {"g": (-1.0, 1.0)}
+    def update(self, params: Params, carry: LSTMCarry, gates: Gates, noise: Any) -> LSTMCarry:
+        _, _, _, o, c = self._gates_and_memory(params, carry, gates)
+        return LSTMCarry(h=o * jnp.tanh(self._before_tanh(params, c)), c=c)
 
-    def gate_values(self, params: Params, carry: LSTMCarry, zx: Gates, zh: Gates, noise: Any) -> dict[str, jax.Array]:
-        gates, _ = self._gates_and_memory(params, carry, zx, zh)
-        return gates
+    def gate_values(self, params: Params, carry: LSTMCarry, gates: Gates, noise: Any) -> dict[str, tuple[Any, Any]]:
+        found = zip("ifgo", self._gates_and_memory(params, carry, gates), strict=False)
+        return {name: (a, (-1.0, 1.0) if name == "g" else (0.0, 1.0)) for name, a in found}
 
-    def update(self, params: Params, carry: LSTMCarry, zx: Gates, zh: Gates, noise: Any) -> LSTMCarry:
-        gates, c = self._gates_and_memory(params, carry, zx, zh)
-        return LSTMCarry(h=gates["o"] * jnp.tanh(self._before_tanh(params, c)), c=c)
-
-    def _gates_and_memory(
-        self, params: Params, carry: LSTMCarry, zx: Gates, zh: Gates
-    ) -> tuple[dict[str, jax.Array], jax.Array]:
-        """The gates and c[t]; o may see c[t]."""
+    def _gates_and_memory(self, params: Params, carry: LSTMCarry, gates: Gates) -> tuple[jax.Array, ...]:
+        """i, f, g, o and c[t]; o may see c[t]."""
         if self.layer_norm:
-            norm = params["norm"]
-            zx, zh = _normalise(zx, norm["scale_x"]), _normalise(zh, norm["scale_h"])
-            zx = tuple(z + over_rows(shift, z) for z, shift in zip(zx, norm["shift"], strict=True))
-        z_i, *z_f, z_g, z_o = (a + b for a, b in zip(zx, zh, strict=True))
+            gates = self._normalised(params["norm"], gates)
+        i, *f, g, o = gates
         if self.peephole:
-            z_i, *z_f = (z + over_rows(w, z) * carry.c for z, w in zip((z_i, *z_f), params["w_c"], strict=False))
-        i = jax.nn.sigmoid(z_i)
-        f = 1.0 - i if self.coupled else jax.nn.sigmoid(z_f[0])
-        g = jnp.tanh(z_g)
+            i, *f = (z + over_rows(w, z) * carry.c for z, w in zip((i, *f), params["w_c"], strict=False))
+        if self.peephole or self.layer_norm:
+            i, *f = map(jax.nn.sigmoid, (i, *f))
+        g = jnp.tanh(g) if self.layer_norm else g
+        f = 1.0 - i if self.coupled else f[0]
         c = f * carry.c + i * g
-        o = jax.nn.sigmoid(z_o + over_rows(params["w_c"][-1], c) * c if self.peephole else z_o)
-        return {"i": i, "f": f, "g": g, "o": o}, c
+        o = o + over_rows(params["w_c"][-1], c) * c if self.peephole else o
+        o = jax.nn.sigmoid(o) if self.peephole or self.layer_norm else o
+        return i, f, g, o, c
+
+    def _normalised(self, norm: Params, gates: Gates) -> Gates:
+        """The pre-activations: both parts normalised, and added."""
+        zx, zh = zip(*gates, strict=True)
+        pairs = zip(_normalise(zx, norm["scale_x"]), norm["shift"], _normalise(zh, norm["scale_h"]), strict=True)
+        return [a + over_rows(shift, a) + b for a, shift, b in pairs]
 
     def _before_tanh(self, params: Params, c: jax.Array) -> jax.Array:
         if not self.layer_norm:
@@ -100,7 +105,7 @@ class LSTM(GatedCell):
         return _normalise((c,), (norm["scale_c"],))[0] + over_rows(norm["shift_c"], c)
 
 
-def _normalise(z: Gates, scale: Iterable[jax.Array], epsilon: float = 1e-5) -> Gates:
+def _normalise(z: Sequence[jax.Array], scale: Iterable[jax.Array], epsilon: float = 1e-5) -> tuple[jax.Array, ...]:
     """Layer normalisation over all gates of a row together, as in the paper; a scale [H] for each of them."""
     mean = sum(x.mean(-1, keepdims=True) for x in z) / len(z)
     variance = sum(jnp.square(x - mean).mean(-1, keepdims=True) for x in z) / len(z)
@@ -213,8 +218,8 @@ class ProjectedLSTM(Cell):
 
     def step(self, params: Params, carry: LSTMCarry, x: jax.Array, noise: None = None) -> tuple[LSTMCarry, jax.Array]:
         cell = self.inner
-        zx = cell.split(cell.input_product(params, x))
-        zh = cell.split(cell.recurrent_product(params, carry.h))
-        new = cell.advance(own_params(params), carry, zx, zh, None)
+        zx, zh = cell.input_product(params, x), cell.recurrent_product(params, carry.h)
+        gates = cell.activate(cell.pre_activations(zx, zh))
+        new = cell.advance(own_params(params), carry, gates, None)
         h = affine(new.h, params["w_p"], dtype=cell.dtype)
         return LSTMCarry(h=h, c=new.c), h

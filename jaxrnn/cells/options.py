@@ -6,7 +6,7 @@ from typing import Any, TypedDict, TypeVar
 import jax
 
 from jaxrnn import checks
-from jaxrnn.gated import GatedCell
+from jaxrnn.cells.gated import GatedCell
 from jaxrnn.initializers import Initializer
 from jaxrnn.linear import FLOAT32
 
@@ -14,7 +14,7 @@ T = TypeVar("T", bound=GatedCell)
 
 
 class GatedOptions(TypedDict, total=False):
-    """Options of every gated cell; `jaxrnn.gated.GatedCell` says what each does."""
+    """Options of every gated cell; `jaxrnn.cells.gated.GatedCell` says what each does."""
 
     bias: bool
     input_init: Initializer

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_logits, valid_steps
-from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.masks import zero_unless
 
 
 class CTCBeam(NamedTuple):

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.arguments import in_numpy
 from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.chain import Chain
 from jaxrnn.models.embed import Embed
@@ -45,7 +44,7 @@ def checked_prompt(model: Model, xs: Any) -> jax.Array:
     if not jnp.issubdtype(xs.dtype, jnp.integer):
         raise TypeError(f"xs: expected integer symbols, got {checks.short(xs)}")
     symbols = _symbols(model)
-    if symbols is not None and in_numpy(given) and xs.size and (np.min(given) < 0 or np.max(given) >= symbols):
+    if symbols is not None and checks.in_numpy(given) and xs.size and (np.min(given) < 0 or np.max(given) >= symbols):
         got = f"{np.min(given)} to {np.max(given)}"
         raise ValueError(f"xs: expected symbols from 0 to {symbols - 1}, got values from {got}")
     return xs

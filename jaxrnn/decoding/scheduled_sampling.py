@@ -9,7 +9,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_resets, valid_steps
 from jaxrnn.decoding.feedback import Feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model
-from jaxrnn.gradients.masks import select
+from jaxrnn.masks import select
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree

@@ -15,9 +15,9 @@ from jax.extend.core import Var
 
 from jaxrnn.arguments import check_rows
 from jaxrnn.diagnostics.layer import Layer
-from jaxrnn.gated import GatedCell
-from jaxrnn.gradients.inexact import floats, with_floats
-from jaxrnn.gradients.masks import take_step, zero_unless
+from jaxrnn.cells.gated import GatedCell
+from jaxrnn.float_leaves import floats, with_floats
+from jaxrnn.masks import take_step, zero_unless
 from jaxrnn.types import Params, Step, Tree
 
 Arrays = list[jax.Array]

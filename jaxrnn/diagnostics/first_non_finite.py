@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn.diagnostics.backward import backward
 from jaxrnn.diagnostics.layer import Layer, Loss, record_cell
-from jaxrnn.gradients.inexact import floats
+from jaxrnn.float_leaves import floats
 from jaxrnn.types import Cell, Params, Tree
 
 

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jaxrnn.primitives.primitive import Tracer
 
 from jaxrnn import checks
 from jaxrnn.diagnostics.layer import Layer, in_time, run_cell
-from jaxrnn.gated import GatedCell, in_state_dtype, own_params
-from jaxrnn.gradients.masks import enter
+from jaxrnn.cells.gated import GatedCell, own_params
+from jaxrnn.masks import enter
 from jaxrnn.types import Cell, Params, Step, Tree
 
 MARGIN = 0.05
@@ -87,16 +87,18 @@ def gates(layer: Layer, margin: float = MARGIN) -> dict[str, GateStatistics]:
     if not isinstance(cell, GatedCell):
         return {}
 
+    bounds = {}
+
     def values(before: Tree, step: Step) -> dict[str, jax.Array]:
         carry = enter(before, layer.inputs.initial, step.reset)
-        zx, zh = cell.pre_activations(params, carry, step.x, step.noise)
-        noise = None if step.noise is None else step.noise.process
-        return cell.gate_values(in_state_dtype(own_params(params)), carry, zx, zh, noise)
+        named = cell.named_gates(params, carry, step.x, step.noise)
+        bounds.update({name: limits for name, (_, limits) in named.items()})
+        return {name: a for name, (a, limits) in named.items() if limits is not None}
 
     valid = layer.inputs.steps.valid
 
     def statistics(name: str, at_t: jax.Array) -> GateStatistics:
-        low, high = cell.gate_ranges.get(name, (0.0, 1.0))
+        low, high = bounds[name]
         edge = margin * (high - low) if np.isfinite(high - low) else 0.0
         counted = jnp.ones(at_t.shape[:-1], bool) if valid is None else valid
         count = (counted.reshape(len(at_t), -1).sum(-1) * at_t.shape[-1]).astype(at_t.dtype)

@@ -14,9 +14,9 @@ from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gates
 from jaxrnn.diagnostics.layer import Layer, record
 from jaxrnn.diagnostics.random_product import random_product
-from jaxrnn.gradients.inexact import floats, paths
+from jaxrnn.float_leaves import floats, paths
 from jaxrnn.types import Cell, Gradient, Model, Params
-from jaxrnn.unroll import unroll
+from jaxrnn.driver import unroll
 
 ROWS = 8
 """Rows of a batch that are looked at by lag."""

@@ -6,7 +6,7 @@ import jax
 
 from jaxrnn.diagnostics.backward import backward
 from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
-from jaxrnn.gradients.inexact import cotangent
+from jaxrnn.float_leaves import cotangent
 from jaxrnn.types import Cell, Params, Tree
 
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.gradients.autodiff import Autodiff
-from jaxrnn.gradients.inexact import floats, with_floats
-from jaxrnn.gradients.masks import take_step
+from jaxrnn.float_leaves import floats, with_floats
+from jaxrnn.masks import take_step
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, leaf, pytree
-from jaxrnn.unroll import unroll
+from jaxrnn.driver import unroll
 
 Loss = Callable[[Any], jax.Array]
 
@@ -68,6 +68,10 @@ class Recorder(Autodiff):
     shifts: list[list[jax.Array]] | None = leaf(default=None)
     cells: list[Cell] = leaf(default_factory=list)
     layers: list[Layer] = leaf(default_factory=list)
+
+    @property
+    def has_effects(self) -> bool:
+        return True
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
         def body(carry: Tree, step: Step) -> tuple[Tree, Any]:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.gradients.inexact import floats
+from jaxrnn.float_leaves import floats
 from jaxrnn.types import Tree
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxrnn.arguments import check_rows
 from jaxrnn.diagnostics.layer import Layer, in_time, run_cell
-from jaxrnn.gradients.inexact import floats, with_floats
-from jaxrnn.gradients.masks import take_step
+from jaxrnn.float_leaves import floats, with_floats
+from jaxrnn.masks import take_step
 from jaxrnn.types import Cell, Params, Step, Tree
 
 

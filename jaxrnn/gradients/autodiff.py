@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxrnn.gradients.masks import take_step
+from jaxrnn.masks import take_step
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.gradients.blocks import put, take
-from jaxrnn.gradients.masks import restricted
-from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.bptt.segments import put, take
+from jaxrnn.masks import restricted
+from jaxrnn.gradients.reverse_scan import default
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
 
@@ -26,7 +26,7 @@ class Checkpointed(Gradient):
             T = len(steps.x)
             lengths = [length for length in lengths if length < T]
             if not lengths:
-                carry, block = reverse_scan().run(cell, params, carry, inputs._replace(steps=steps))
+                carry, block = default(cell).run(cell, params, carry, inputs._replace(steps=steps))
                 return carry, put(ys, block, first)
             length, *rest = lengths
             shorter = T % length
@@ -59,7 +59,7 @@ class Checkpointed(Gradient):
 def checkpointed(*, segments: int | None = None, checkpoints: int | None = None) -> Checkpointed:
     """Backpropagation through time that keeps some carries, and runs the steps between them again on the way back.
 
-    The same gradient as `autodiff()`, with `reverse_scan()` inside each segment; second derivatives too, in reverse
+    The same gradient as `autodiff()`, with the default gradient of the cell inside each segment; second derivatives too, in reverse
     mode over reverse mode (`jax.hessian` and a `jax.jvp` of a gradient need `reverse_scan()` or `autodiff()`).
 
     Args:

@@ -1,42 +1,43 @@
 """Backpropagation through time as an explicit reverse scan: the default."""
 
-from typing import Any
+from typing import Any, Literal
 
 from jaxrnn import checks
-from jaxrnn.gated import GatedCell
-from jaxrnn.gradients import gated_rule, kernel_loop, plain_rule
-from jaxrnn.gradients.limits import Limits
-from jaxrnn.gradients.loop_choice import LOOPS, choose
+from jaxrnn.bptt import gated, plain
+from jaxrnn.bptt.clipping import Limits
+from jaxrnn.cells.gated import GatedCell
+from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Tree, leaf, pytree
+
+LOOPS = ("auto", "scan", "persistent")
 
 
 @pytree
 class ReverseScan(Gradient):
     """See `reverse_scan`."""
 
-    loop: str = "auto"
+    loop: Literal["auto", "scan", "persistent"] = "auto"
     clip_norm: Any = leaf(default=None)
     clip_value: Any = leaf(default=None)
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
         limits = Limits(self.clip_norm, self.clip_value)
-        chosen = choose(self.loop, cell, params, carry, inputs, limits)
-        if not isinstance(cell, GatedCell):
-            return plain_rule.run(cell, params, carry, inputs, limits)
-        if chosen.loop == "persistent":
-            return kernel_loop.run(cell, params, carry, inputs, limits, chosen.shares)
-        return gated_rule.run(cell, params, carry, inputs, limits)
+        if isinstance(cell, GatedCell):
+            return gated.run(cell, params, carry, inputs, limits)
+        return plain.run(cell, params, carry, inputs, limits)
 
 
-def reverse_scan(*, loop: str = "auto", clip_norm: Any = None, clip_value: Any = None) -> ReverseScan:
+def reverse_scan(
+    *, loop: Literal["auto", "scan", "persistent"] = "auto", clip_norm: Any = None, clip_value: Any = None
+) -> ReverseScan:
     """Backpropagation through time written out: an explicit reverse `lax.scan` that carries dL/dcarry.
 
-    The same gradient as `autodiff()`, second derivatives included, unless it is clipped. For gated cells the input
-    product is one product before the loop and each weight's gradient one product after it. The step of any other cell
-    is linearised in the forward loop, and the parameters' gradient is taken for all steps in parallel after the reverse
-    one; a step that holds a `jax.custom_vjp` function is run again instead, twice. Reverse mode only: `jax.jvp` and
-    `jax.jacfwd` of the unroll itself need `autodiff()`, and so does a step that closes over a value that is
-    differentiated; forward mode over a gradient (a Hessian-vector product) works. Memory: O(T).
+    The same gradient as `autodiff()`, second derivatives included, unless it is clipped. The default for gated cells:
+    the input product is one product before the loop, and each weight's gradient one product after it. Any other cell's
+    step runs again at each time on the way back; it is there to check such a cell, and to clip; its default is
+    `autodiff()`. Reverse mode only: `jax.jvp` and `jax.jacfwd` of the unroll itself need `autodiff()`, and so does a
+    step that closes over a value that is differentiated; forward mode over a gradient (a Hessian-vector product) works.
+    Memory: O(T).
 
     The limits clip dL/dcarry[t], as step t+1 hands it back to step t, at every step: an exploding gradient is cut where
     it grows, so what reaches the parameters is another gradient than that of the loss. To clip the sum over all steps
@@ -44,12 +45,12 @@ def reverse_scan(*, loop: str = "auto", clip_norm: Any = None, clip_value: Any =
 
     Args:
       loop: "scan"; "persistent", all steps in one kernel of a GPU or TPU that keeps w_h on the chip, for gated cells
-        (on a CPU it is interpreted: slow, for tests; where blocks share hidden units and a `jax.vmap` around asks for
-        more of them than can run at once, it is a scan; arrays that are shared out among devices are to be used under
+        (on a CPU it is interpreted: slow, for tests; arrays that are shared out among devices are to be used under
         `jax.set_mesh`, so that it is seen: kernels don't take them); "auto", whichever of the two is known to be
-        faster, see `jaxrnn.explain`.
+        faster, which so far is the scan: the kernel has not been measured. See `jaxrnn.explain`.
       clip_norm: the largest norm of dL/dcarry[t] of a row of the batch, over all parts of the carry; None: any.
-      clip_value: the largest absolute value of an entry of dL/dcarry[t]; None: any. It is applied before the norm.
+      clip_value: the largest absolute value of an entry of dL/dcarry[t]; None: any. It is applied before the norm. A
+        complex entry keeps its angle.
         Limits may be traced, so that they can be swept (`jnp.inf` is no limit); below 0 they are then not noticed.
 
     Returns:
@@ -68,3 +69,8 @@ def reverse_scan(*, loop: str = "auto", clip_norm: Any = None, clip_value: Any =
         None if clip_norm is None else checks.limit("clip_norm", clip_norm),
         None if clip_value is None else checks.limit("clip_value", clip_value),
     )
+
+
+def default(cell: Cell) -> Gradient:
+    """The gradient that a cell gets where none is given: `reverse_scan()` if it is gated, and else `autodiff()`."""
+    return reverse_scan() if isinstance(cell, GatedCell) else autodiff()

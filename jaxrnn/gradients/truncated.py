@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.gradients.blocks import put, take
-from jaxrnn.gradients.masks import restricted, select
-from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.bptt.segments import put, take
+from jaxrnn.masks import restricted, select
+from jaxrnn.gradients.reverse_scan import default
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
 
@@ -24,7 +24,7 @@ class Truncated(Gradient):
         T, k1, k2 = len(inputs.steps.x), self.k1, self.k2
 
         def run(carry: Tree, steps: Step) -> tuple[Tree, Any]:
-            return reverse_scan().run(cell, params, carry, inputs._replace(steps=steps))
+            return default(cell).run(cell, params, carry, inputs._replace(steps=steps))
 
         if k2 >= T:
             return run(carry, inputs.steps)

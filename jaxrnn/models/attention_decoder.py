@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params, valid_steps
-from jaxrnn.gated import GatedCell
-from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.cells.gated import GatedCell
+from jaxrnn.masks import zero_unless
 from jaxrnn.models.attention import Attention, Memory
 from jaxrnn.types import Call, Cell, Gradient, Model, Params, Tree, leaf, pytree
-from jaxrnn.unroll import unroll
+from jaxrnn.driver import unroll
 
 
 @pytree

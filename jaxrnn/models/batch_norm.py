@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.masks import zero_unless
 from jaxrnn.linear import FLOAT32, over_rows, state_dtype
 from jaxrnn.models.moments import moments
 from jaxrnn.models.stateless import Stateless

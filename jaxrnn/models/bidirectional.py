@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Cell, Gradient, Params, Tree, leaf, pytree
-from jaxrnn.unroll import unroll
+from jaxrnn.driver import unroll
 
 
 class BidirectionalCarry(NamedTuple):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.arguments import at_least_float32, valid_steps
-from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.masks import zero_unless
 from jaxrnn.models.pooling import Pooling
 from jaxrnn.types import pytree
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.masks import zero_unless
 from jaxrnn.linear import over_rows, state_dtype
 
 

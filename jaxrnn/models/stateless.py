@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params, checked_resets, valid_steps
-from jaxrnn.gradients.masks import zero_unless
+from jaxrnn.masks import zero_unless
 from jaxrnn.types import Call, Model, Params, Tree
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from jaxrnn.primitives.primitive import multihost_utils
 
 from jaxrnn.types import Tree
 

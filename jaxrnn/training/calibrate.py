@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import get_opaque_trace_state
+from jaxrnn.primitives.primitive import get_opaque_trace_state
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params

@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from jaxrnn.primitives.primitive import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.training.checkpoint import is_key

@@ -21,7 +21,7 @@ class Limits(NamedTuple):
     def clip(self, d_carry: list[jax.Array], batch_axes: int) -> list[jax.Array]:
         """Clips dL/dcarry, a list of arrays [*batch_shape, ...]; without such axes they are one row."""
         if self.value is not None:
-            d_carry = [jnp.clip(d, -_like(self.value, d), _like(self.value, d)) for d in d_carry]
+            d_carry = [_clip(d, self.value) for d in d_carry]
         if self.norm is None or not d_carry:
             return d_carry
         rows = min([batch_axes, *(d.ndim for d in d_carry)])
@@ -34,13 +34,22 @@ class Limits(NamedTuple):
         peak = jax.lax.stop_gradient(functools.reduce(jnp.maximum, peaks))
         peak = jnp.where(peak > 0, peak, jnp.ones_like(peak))
         shares = [d / each_row(peak, d) for d in d_carry]
-        squares = [jnp.sum(s * s, range(rows, s.ndim)) for s in shares]
+        squares = [jnp.sum(jnp.square(jnp.abs(s)), range(rows, s.ndim)) for s in shares]
         norm = jnp.sqrt(jnp.maximum(sum(squares[1:], squares[0]), 1.0))  # at least 1, unless all are zero
         limit = _like(self.norm, norm)
         exceeds, scale = peak * norm > limit, limit / norm
         return [
             jnp.where(each_row(exceeds, d), s * each_row(scale, d), d) for s, d in zip(shares, d_carry, strict=True)
         ]
+
+
+def _clip(d: jax.Array, value: Any) -> jax.Array:
+    """Entries of at most this absolute value; complex ones keep their angle."""
+    if not jnp.iscomplexobj(d):
+        return jnp.clip(d, -_like(value, d), _like(value, d))
+    size = jnp.abs(d)
+    exceeds = size > _like(value, size)
+    return jnp.where(exceeds, d * (_like(value, size) / jnp.where(exceeds, size, jnp.ones_like(size))), d)
 
 
 def _like(limit: Any, d: jax.Array) -> jax.Array:

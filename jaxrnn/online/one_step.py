@@ -6,9 +6,9 @@ from typing import Any, Literal
 import jax
 
 from jaxrnn import arguments, checks
-from jaxrnn.gradients.forward import RULES, check_step
-from jaxrnn.gradients.inexact import cotangent, floats
-from jaxrnn.gradients.influence import Influence
+from jaxrnn.gradients.rtrl import RULES, check_step
+from jaxrnn.float_leaves import cotangent, floats
+from jaxrnn.online.exact import Influence
 from jaxrnn.types import Cell, Params, Tree
 
 

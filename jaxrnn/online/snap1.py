@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.gated import GatedCell, own_params
-from jaxrnn.gradients.element_wise import mixing_primitives
-from jaxrnn.gradients.inexact import floats, with_floats
-from jaxrnn.gradients.influence import Arrays, Influence
-from jaxrnn.gradients.masks import select
+from jaxrnn.cells.gated import GatedCell, own_params
+from jaxrnn.primitives.jaxprs import mixing_primitives
+from jaxrnn.float_leaves import floats, with_floats
+from jaxrnn.online.exact import Arrays, Influence
+from jaxrnn.masks import select
 from jaxrnn.linear import over_rows
 from jaxrnn.types import Cell, Params, Tree
 
@@ -37,15 +37,18 @@ def check(cell: Cell, params: Params, carry: Tree) -> None:
         raise ValueError(f"sparsity: expected a gated cell with 'snap1', got {cell}")
     if cell.heads > 1:
         raise ValueError(f"sparsity: expected a cell of one head with 'snap1', got {cell.heads}")
-    z = cell.split(jnp.zeros(cell.G * cell.H))
+    z = jnp.zeros(cell.G * cell.H)
     row = jax.tree.map(lambda c: jnp.zeros(c.shape[-1:], c.dtype), carry)
-    jaxpr = jax.make_jaxpr(type(cell).advance)(cell, own_params(params), row, z, z, None).jaxpr
-    mixing = sorted(mixing_primitives(jaxpr, cell.H))
+    mixing = mixing_primitives(jax.make_jaxpr(_equations)(cell, own_params(params), row, z, z, None), cell.H)
     if mixing:
         raise ValueError(f"sparsity: expected element-wise equations with 'snap1', got {cell}, which uses {mixing}")
     shapes = {jnp.shape(x) for x in (*floats(own_params(params)), *floats(row))}
     if any(shape[-1:] != (cell.H,) for shape in shapes):
         raise ValueError(f"sparsity: expected own parameters and carries [..., {cell.H}] with 'snap1', got {shapes}")
+
+
+def _equations(cell: GatedCell, own: Params, carry: Tree, zx: jax.Array, zh: jax.Array, noise: Tree) -> Tree:
+    return cell.advance(own, carry, cell.activate(cell.pre_activations(zx, zh)), noise)
 
 
 def none(of: Arrays, carry: Tree) -> list[Arrays]:
@@ -83,10 +86,10 @@ def advance(
     """From the influence on the carry before a step to that on the carry after it."""
     own, carry, H = own_params(params), floats(before), cell.H
     read = cell.read(before, noise)
-    zx, zh = cell.pre_activations(params, before, x, noise)
+    zx, zh = cell.input_product(params, x), cell.recurrent_product(params, read)
 
-    def after(carry: Arrays, zx: Any, zh: Any, own_: Arrays) -> Arrays:
-        return floats(cell.advance(with_floats(own, own_), with_floats(before, carry), zx, zh, noise))
+    def after(carry: Arrays, zx: jax.Array, zh: jax.Array, own_: Arrays) -> Arrays:
+        return floats(_equations(cell, with_floats(own, own_), with_floats(before, carry), zx, zh, noise))
 
     # Equations that are element-wise have a derivative for each unit: a product with a tangent of ones.
     point = carry, zx, zh, floats(own)
@@ -97,13 +100,17 @@ def advance(
         """The derivatives of the carry's leaves by leaf i of a part of the point, along a tangent."""
         changed = list(zeros)
         changed[part] = [tangent if j == i else z for j, z in enumerate(zeros[part])]
-        changed[part] = type(zeros[part])(changed[part])
+        return derivatives(*changed)
+
+    def by_gate(part: int, g: int) -> Arrays:
+        """The same by the pre-activations of a gate."""
+        changed = list(zeros)
+        changed[part] = zeros[part].at[..., g * H : (g + 1) * H].set(1)
         return derivatives(*changed)
 
     ones = jax.tree.map(jnp.ones_like, point)
     by_carry = [by(0, i, one) for i, one in enumerate(ones[0])]
-    by_zx = [by(1, g, one) for g, one in enumerate(ones[1])]
-    by_zh = [by(2, g, one) for g, one in enumerate(ones[2])]
+    by_zx, by_zh = ([by_gate(part, g) for g in range(cell.G)] for part in (1, 2))
     _, reads = jax.linearize(lambda c: cell.read(with_floats(before, c), noise), carry)
     itself = jnp.diagonal(params["w_h"].reshape(H, cell.G, H), axis1=0, axis2=2).astype(read.dtype)  # [G, H]
 

@@ -5,19 +5,18 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 
 from jaxrnn import checks
-from jaxrnn.gradients import influence, snap1
+from jaxrnn.online import exact, snap1
 from jaxrnn.gradients.autodiff import autodiff
-from jaxrnn.gradients.inexact import cotangent, floats
-from jaxrnn.gradients.influence import Influence
-from jaxrnn.gradients.masks import enter, select, zero_unless
-from jaxrnn.gradients.step_rule import Linearised
+from jaxrnn.float_leaves import cotangent, floats, with_floats
+from jaxrnn.online.exact import Influence
+from jaxrnn.masks import enter, select, zero_unless
 from jaxrnn.linear import state_dtype
+from jaxrnn.primitives.primitive import CustomVJPPrimal, SymbolicZero
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
-RULES = {None: influence, "snap1": snap1}
+RULES = {None: exact, "snap1": snap1}
 """What is kept of the influences, by `sparsity`: modules of the same functions."""
 
 
@@ -61,9 +60,24 @@ def forward(*, sparsity: Literal["snap1"] | None = None) -> Forward:
     return Forward(checks.one_of("sparsity", sparsity, tuple(RULES)))
 
 
+def has_forward_mode(cell: Cell, *arguments: Any) -> bool:
+    """Whether the step, which takes these arguments, has a derivative in forward mode: a `jax.custom_vjp` has none."""
+
+    def derivative(*values: Any) -> Any:
+        return jax.jvp(lambda *v: floats(cell.step(*map(with_floats, arguments, v))), values, values)
+
+    try:
+        jax.eval_shape(derivative, *map(floats, arguments))
+    except TypeError as error:
+        if "custom_vjp" in str(error):
+            return False
+        raise
+    return True
+
+
 def check_step(*arguments: Any) -> None:
     """Raises ValueError if the step, which takes these arguments, can't be differentiated in forward mode."""
-    if not Linearised(*arguments).possible:
+    if not has_forward_mode(*arguments):
         raise ValueError(
             f"cell: expected a step without jax.custom_vjp functions, which have no forward mode, got {arguments[0]}"
         )
@@ -90,7 +104,7 @@ def _forward(sparsity: str | None, *args: Any) -> Any:
 
 
 def _is_primal(x: Any) -> bool:
-    return isinstance(x, jax.custom_derivatives.CustomVJPPrimal)
+    return isinstance(x, CustomVJPPrimal)
 
 
 def _backward(sparsity: str | None, residuals: Any, cotangents: Any) -> Any:

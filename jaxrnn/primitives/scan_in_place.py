@@ -1,17 +1,30 @@
-"""A scan that overwrites arrays as it goes, as a primitive that knows how to be vmapped and compiled."""
+"""A scan that overwrites arrays as it goes, as a primitive that knows how to be vmapped and compiled.
 
-import functools
+The arrays [T, ...] of a loop that reads a and writes b, where b[t] may take the place of a[t]:
+
+  lax.scan                      scan_in_place
+  a  a0 a1 a2 a3   read         a  b0 b1 a2 a3   read at t, written at t
+  b  b0 b1 0  0    written               ^ t = 2
+
+What a scan reads and what it stacks are different arrays to XLA, and the latter are filled with zeros first. This needs
+one array instead of two, and no zeros: two fifths of the memory of an LSTM's gradient, and up to a seventh of its time.
+Step t reads the entry of step t+1 before it ends, so that no array is read after it was written in the same step: XLA
+would copy it whole.
+
+Under `jax.vmap` the mapped axis of the arrays stays behind time. It would be the first axis of whatever a
+`jax.lax.scan` carries: each step would then read and write rows that are T entries apart, and the arrays would be
+transposed before and after the loop (up to half of the time and the memory again).
+"""
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
-from jax.interpreters import ad, batching, mlir, xla
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from jaxrnn.gradients.one_kernel import one_kernel
-from jaxrnn.programs import consts_first, jvp_of, split_invariant
-from jaxrnn.shapes import array_type, on_mesh, placed
+from jaxrnn.primitives import primitive
+from jaxrnn.primitives.one_kernel import one_kernel
 from jaxrnn.types import Tree
 
 
@@ -23,14 +36,6 @@ def scan_in_place(
     reverse: bool = False,
 ) -> tuple[Tree, Tree, Any]:
     """`jax.lax.scan` that also replaces each step's entry of `arrays`.
-
-    What a scan reads and what it stacks are different arrays to XLA, and the latter are filled with zeros first. Where
-    a step's result may take the place of what it read, this needs one array instead of two, and no zeros: two fifths
-    of the memory of an LSTM's BPTT, and up to a seventh of its time.
-
-    Under `jax.vmap` the mapped axis of `arrays` stays behind time. It would be the first axis of whatever a
-    `jax.lax.scan` carries: each step would then read and write rows that are T entries apart, and the arrays would be
-    transposed before and after the loop (up to half of the time and the memory again).
 
     Args:
       f: (carry, entry, x) -> (carry, entry, y), entries of the same shapes and dtypes.
@@ -44,11 +49,16 @@ def scan_in_place(
     """
     trees = carry, arrays, xs
     program, shapes = jax.make_jaxpr(f, return_shape=True)(carry, *jax.tree.map(lambda a: a[0], (arrays, xs)))
-    body = consts_first(program)
     counts = Counts(len(program.consts), *(len(jax.tree.leaves(tree)) for tree in trees))
-    bind = _loop if jax.sharding.get_abstract_mesh().manual_axes else _scan.bind  # as in `jaxrnn.product`
-    results = bind(*program.consts, *jax.tree.leaves(trees), body=body, counts=counts, reverse=reverse)
+    operands = (*program.consts, *jax.tree.leaves(trees))
+    results = _scan(*operands, body=_consts_first(program), counts=counts, reverse=reverse)
     return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+
+def _consts_first(program: ClosedJaxpr) -> ClosedJaxpr:
+    """The program with its consts as its first arguments."""
+    jaxpr = program.jaxpr
+    return ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars]), ())
 
 
 class Counts(NamedTuple):
@@ -66,7 +76,7 @@ class Counts(NamedTuple):
 
 
 def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> list[Any]:
-    consts, carry, arrays, xs = counts.parts(map(on_mesh, operands))
+    consts, carry, arrays, xs = counts.parts(map(primitive.on_mesh, operands))
     T, f = len(arrays[0]), jaxpr_as_fun(body)
 
     def at(t: Any, a: jax.Array) -> dict[str, Any]:
@@ -92,22 +102,12 @@ def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> l
     return [*carry, *arrays, *ys]
 
 
-def _hoisted(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> list[Any]:
-    """The loop, with what is the same at all steps computed before it: XLA leaves the transpose of w_h inside."""
-    before, rest = split_invariant(body, counts.consts)
-    computed = jaxpr_as_fun(before)(*operands[: counts.consts])
-    counts, others = counts._replace(consts=len(computed)), operands[counts.consts :]
-    return _loop(*computed, *others, body=rest, counts=counts, reverse=reverse)
-
-
-def _abstract(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> Any:
-    if placed():
-        loop = functools.partial(_loop, body=body, counts=counts, reverse=reverse)
-        return jax.make_jaxpr(loop)(*operands).out_avals
+def _shapes(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> Any:
+    del reverse
     _, carry, arrays, _ = counts.parts(operands)
     T, ys = arrays[0].shape[0], body.out_avals[counts.carry + counts.arrays :]
     stacked = [((T, *y.shape), y.dtype) for y in ys]  # pyright: ignore[reportAttributeAccessIssue]
-    return [array_type(*each) for each in [*((x.shape, x.dtype) for x in (*carry, *arrays)), *stacked]]
+    return [*((x.shape, x.dtype) for x in (*carry, *arrays)), *stacked]
 
 
 def _batch(operands: Any, axes: Any, *, body: ClosedJaxpr, counts: Counts, reverse: bool) -> Any:
@@ -129,15 +129,8 @@ def _batch(operands: Any, axes: Any, *, body: ClosedJaxpr, counts: Counts, rever
     entries = map(entry, operands, places)
     program = jax.make_jaxpr(jax.vmap(jaxpr_as_fun(body), mapped))(*entries)
     counts = counts._replace(consts=len(program.consts) + counts.consts)
-    results = _scan.bind(*program.consts, *operands, body=consts_first(program), counts=counts, reverse=reverse)
+    results = _scan(*program.consts, *operands, body=_consts_first(program), counts=counts, reverse=reverse)
     return results, [0] * counts.carry + [1] * (len(results) - counts.carry)
 
 
-_scan = Primitive("scan_in_place")
-_scan.multiple_results = True
-_scan.def_impl(functools.partial(xla.apply_primitive, _scan))
-_scan.def_abstract_eval(_abstract)
-batching.primitive_batchers[_scan] = _batch
-ad.primitive_jvps[_scan] = jvp_of(_loop)
-mlir.register_lowering(_scan, mlir.lower_fun(_hoisted, multiple_results=True))
-mlir.register_lowering(_scan, mlir.lower_fun(one_kernel(_loop, _hoisted), multiple_results=True), platform="cpu")
+_scan = primitive.new("scan_in_place", _loop, shapes=_shapes, batch=_batch, lowered={"cpu": one_kernel(_loop, _loop)})

@@ -1,20 +1,21 @@
-"""GatedCell: a cell declared by its pointwise equations alone."""
+"""GatedCell: a cell declared by its gates and its equations alone."""
 
 import abc
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.heads import by_heads
-from jaxrnn.linear import FLOAT32, affine, affine_parts, over_rows, state_dtype
-from jaxrnn.product import Part, columns
+from jaxrnn.cells import gates as gate
+from jaxrnn.heads import by_heads, by_heads_transposed
+from jaxrnn.linear import FLOAT32, affine, in_dtype, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
-Gates = tuple[jax.Array, ...]
-"""G arrays [..., H], one a gate."""
+Gates = Sequence[Any]
+"""One entry a gate: an array [..., H], or a pair of them."""
 
 
 class Noise(NamedTuple):
@@ -35,9 +36,19 @@ class Noise(NamedTuple):
 class GatedCell(Cell):
     """A cell whose only products are x @ w_x and h @ w_h; all else is the pointwise `update`.
 
-    zx = x[t] @ w_x + b;  zh = read(carry) @ w_h + b_h;  carry = update(params, carry, zx, zh);  h[t] = hidden(carry)
+    zx = x[t] @ w_x + b;  zh = read(carry) @ w_h + b_h;  gate = activation(zx + zh)
+    carry = update(params, carry, gates);  h[t] = hidden(carry)
 
-    The products are the engine's own, so that it can hoist, fuse and transpose them; `step` is derived.
+    Products and activations are the engine's own: it takes the former out of the loop where it can, and knows the
+    derivatives of the latter. `step` is derived.
+
+      class LSTM(GatedCell):
+          gates = {"i": sigmoid, "f": sigmoid, "g": tanh, "o": sigmoid}
+
+          def update(self, params, carry, gates, noise):
+              i, f, g, o = gates
+              c = f * carry.c + i * g
+              return LSTMCarry(h=o * tanh(c), c=c)
 
     Attributes:
       D, H: input and hidden features.
@@ -74,17 +85,17 @@ class GatedCell(Cell):
 
     @property
     @abc.abstractmethod
-    def G(self) -> int:
-        """Number of gates."""
+    def gates(self) -> Mapping[str, gate.Activation]:
+        """The activation of each gate by name, in the order of the weights' columns: see `jaxrnn.cells.gates`."""
 
     @abc.abstractmethod
-    def update(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> Tree:
-        """The equations: the next carry from the pre-activations, element by element.
+    def update(self, params: Params, carry: Tree, gates: Gates, noise: Tree) -> Tree:
+        """The equations: the next carry from the gates, element by element.
 
         Args:
           params: the cell's own parameters: without w_x, w_h, b and b_h.
           carry: the state before this step.
-          zx, zh: G arrays [..., H] each.
+          gates: one entry for each of `gates`, activated: an array [..., H]; the pair (zx, zh) of one that is `apart`.
           noise: this step's slice of `process_noise`, or None.
         """
 
@@ -96,15 +107,14 @@ class GatedCell(Cell):
         """A carry of zeros."""
         return jnp.zeros((*batch_shape, self.H), dtype)
 
-    def gate_values(self, params: Params, carry: Tree, zx: Gates, zh: Gates, noise: Tree) -> dict[str, jax.Array]:
-        """The activations [..., H] of the gates by name, from what `update` takes; empty for a cell that names none."""
-        del params, carry, zx, zh, noise
-        return {}
+    def gate_values(self, params: Params, carry: Tree, gates: Gates, noise: Tree) -> dict[str, tuple[Any, Any]]:
+        """(activations [..., H], their bounds or None) by name, for the diagnostics, from what `update` takes.
 
-    @property
-    def gate_ranges(self) -> dict[str, tuple[float, float]]:
-        """The range of a gate's activation, by name, for those whose range is not (0, 1)."""
-        return {}
+        The gates as they are declared; a cell whose `update` makes activations of plain pairs may say them here.
+        """
+        del params, carry, noise
+        named = zip(self.gates.items(), gates, strict=True)
+        return {name: (a, gate.known(f).bounds) for (name, f), a in named if not gate.is_pair(f)}
 
     def own_params(self, key: jax.Array) -> dict[str, Any]:
         """Parameters beside the weights and biases: peepholes, scales."""
@@ -121,6 +131,11 @@ class GatedCell(Cell):
         del key, T, batch_shape
 
     # What follows from it.
+
+    @property
+    def G(self) -> int:
+        """Number of gates."""
+        return len(self.gates)
 
     @property
     def features(self) -> tuple[int, int]:
@@ -198,32 +213,33 @@ class GatedCell(Cell):
 
     def recurrent_product(self, params: Params, h: jax.Array) -> jax.Array:
         """zh [..., G*H] from hidden states [..., H]."""
-        (zh,) = self.recurrent_parts(params, h, (((0, self.G * self.H),),))
-        return zh
-
-    def recurrent_parts(self, params: Params, h: jax.Array, parts: tuple[Part, ...]) -> list[jax.Array]:
-        """The columns of `recurrent_product` in parts."""
         w, b = params["w_h"], params.get("b_h")
         if self.heads == 1:
-            return affine_parts(h, w, b, parts, dtype=self.dtype)
-        factors = w.dtype if self.dtype is None else self.dtype
-        zh = by_heads(h.astype(factors), w.astype(factors), state_dtype(w.dtype))
-        zh = zh if b is None else zh + over_rows(b.astype(zh.dtype), zh)
-        return [columns(zh, part) for part in parts]
+            return affine(h, w, b, dtype=self.dtype)
+        zh = by_heads(h.astype(self._factors(w)), w.astype(self._factors(w)), state_dtype(w.dtype))
+        return zh if b is None else zh + over_rows(b.astype(zh.dtype), zh)
 
-    def split(self, z: jax.Array) -> Gates:
-        """[..., G*H] -> G arrays [..., H]."""
-        return tuple(z[..., g * self.H : (g + 1) * self.H] for g in range(self.G))
+    def recurrent_transposed(self, params: Params) -> Callable[[jax.Array], jax.Array]:
+        """d_zh [..., G*H] -> d_zh @ w_h^T [..., H]: the transpose of w_h is made once, outside of the loop."""
+        w = params["w_h"]
+        if self.heads == 1:
+            transposed = w.astype(self._factors(w)).T
+            return lambda d: affine(d, transposed, dtype=self.dtype)
+        factors = w.astype(self._factors(w))
+        return lambda d: by_heads_transposed(d.astype(factors.dtype), factors, state_dtype(w.dtype))
 
-    def pre_activations(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None) -> tuple[Gates, Gates]:
-        """(zx, zh) of one step."""
-        zx, zh = self.input_product(params, x), self.recurrent_product(params, self.read(carry, noise))
-        return self.split(zx), self.split(zh)
+    def _factors(self, w: jax.Array) -> Any:
+        return w.dtype if self.dtype is None else self.dtype
 
-    def advance(self, own: Params, carry: Tree, zx: Gates, zh: Gates, noise: Noise | None) -> Tree:
-        """`update`, then zoneout; parameters of half precision are used in that of the state."""
-        new = self.update(in_state_dtype(own), carry, zx, zh, None if noise is None else noise.process)
-        return self.zone_out(carry, new, noise)
+    def activate(self, z: Gates, kept: Gates | None = None) -> Gates:
+        """The gates from their pre-activations, see `jaxrnn.cells.gates.activated`."""
+        like = jax.tree.leaves(z)[0]
+        return gate.activated(in_dtype(tuple(self.gates.values()), like.dtype), z, kept)
+
+    def advance(self, own: Params, carry: Tree, gates: Gates, noise: Noise | None) -> Tree:
+        """`update`, then zoneout, with parameters and options in the dtype of the state."""
+        cell, own = in_dtype((self, own), jax.tree.leaves(gates)[0].dtype)
+        return self.zone_out(carry, cell.update(own, carry, gates, None if noise is None else noise.process), noise)
 
     def zone_out(self, carry: Tree, new: Tree, noise: Noise | None) -> Tree:
         """Keeps old entries of the carry, as the option says."""
@@ -237,10 +253,28 @@ class GatedCell(Cell):
             kept = [jnp.where(m, a, b) for m, a, b in zip(jax.tree.leaves(noise.zoneout), olds, news, strict=True)]
         return jax.tree.unflatten(structure, kept)
 
+    def pre_activations(self, zx: jax.Array, zh: jax.Array) -> Gates:
+        """For each gate the sum [..., H] of its columns of zx and zh [..., G*H], or the pair if it is apart."""
+        z, columns = zx + zh, [slice(g * self.H, (g + 1) * self.H) for g in range(self.G)]
+        pairs = zip(self.gates.values(), columns, strict=True)
+        return [(zx[..., at], zh[..., at]) if gate.is_apart(f) else z[..., at] for f, at in pairs]
+
+    def gates_at(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None) -> Gates:
+        """The gates of one step."""
+        zx, zh = self.input_product(params, x), self.recurrent_product(params, self.read(carry, noise))
+        return self.activate(self.pre_activations(zx, zh))
+
+    def named_gates(
+        self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None
+    ) -> dict[str, tuple[Any, Any]]:
+        """`gate_values` of one step."""
+        gates = self.gates_at(params, carry, x, noise)
+        cell, own = in_dtype((self, own_params(params)), jax.tree.leaves(gates)[0].dtype)
+        return cell.gate_values(own, carry, gates, None if noise is None else noise.process)
+
     def step(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None = None) -> tuple[Tree, jax.Array]:
         """One step, with the products inside."""
-        zx, zh = self.pre_activations(params, carry, x, noise)
-        carry = self.advance(own_params(params), carry, zx, zh, noise)
+        carry = self.advance(own_params(params), carry, self.gates_at(params, carry, x, noise), noise)
         return carry, self.hidden(carry)
 
     def _zoneout_rates(self, carry: Tree) -> list[Any]:
@@ -251,16 +285,6 @@ class GatedCell(Cell):
 def own_params(params: Params) -> Params:
     """The parameters that `update` sees: all but the engine's own."""
     return {name: value for name, value in params.items() if name not in _ENGINE}
-
-
-def in_state_dtype(own: Params) -> Params:
-    """Parameters of half precision in the precision of the state."""
-
-    def cast(x: Any) -> jax.Array:
-        x = jnp.asarray(x)
-        return x.astype(state_dtype(x.dtype)) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-    return jax.tree.map(cast, own)
 
 
 _ENGINE = ("w_x", "w_h", "b", "b_h", "initial_carry")

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import arguments, checks
-from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.compiled import compiled
+from jaxrnn.gradients.reverse_scan import default
+from jaxrnn.primitives.primitive import varying_alike
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree
 
 
@@ -23,7 +25,7 @@ def unroll(
 ) -> tuple[Tree, Any]:
     """Runs a cell over a sequence: (carry, y[t]) = step(params, carry, x[t]) for t = 0 ... T-1.
 
-    Call it under `jax.jit`: outside, every call traces and compiles its loop anew, as any `lax.scan` does.
+    It is compiled at its first call; a second one with an equal cell, options and shapes runs the same program.
 
     Args:
       cell: a Cell.
@@ -48,10 +50,31 @@ def unroll(
     Raises:
       ValueError, TypeError: an argument has the wrong shape, type or value, and which, while tracing.
     """
-    gradient = reverse_scan() if gradient is None else gradient
     checks.instance("cell", cell, Cell, "make one with jr.lstm, jr.gru, jr.elman, jr.gated_cell or jr.cell")
+    gradient = default(cell) if gradient is None else gradient
     checks.instance("gradient", gradient, Gradient, "such as jr.reverse_scan() or jr.autodiff()")
     checks.flag("reverse", reverse)
+    xs = checks.array("xs", xs)
+    lengths = None if lengths is None else checks.lengths(lengths, xs.shape[0])
+    resets = None if resets is None else checks.array("resets", resets)
+    key = None if key is None else checks.key("key", key)
+    run = _unroll.__wrapped__ if gradient.has_effects else _unroll
+    return run(cell, params, xs, carry, lengths, resets, key, gradient, reverse=bool(reverse))
+
+
+@compiled
+def _unroll(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    carry: Tree,
+    lengths: Any,
+    resets: Any,
+    key: jax.Array | None,
+    gradient: Gradient,
+    *,
+    reverse: bool,
+) -> tuple[Tree, Any]:
     xs = arguments.checked_inputs(cell, xs)
     arguments.checked_params(cell, params)
     T, *rest = xs.shape
@@ -65,7 +88,7 @@ def unroll(
     if resets is not None:
         resets = arguments.checked_resets(resets, T, batch_shape)
         resets = resets if valid is None else resets & valid
-    noise = None if key is None else arguments.checked_noise(cell.noise(checks.key("key", key), T, batch_shape), T)
+    noise = None if key is None else arguments.checked_noise(cell.noise(key, T, batch_shape), T)
     if valid is not None or resets is not None:
         arguments.check_rows("initial_carry", initial, batch_shape)
     if reverse:
@@ -73,6 +96,7 @@ def unroll(
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
         xs, valid, resets = jax.tree.map(lambda x: jnp.flip(x, 0), (xs, valid, resets))
     inputs = Inputs(Step(xs, noise, valid, resets), None if resets is None else initial)
+    cell, params, carry, inputs = varying_alike((cell, params, carry, inputs))
     y = arguments.checked_output(cell, params, carry, inputs.steps, gradient)
     if valid is not None:
         arguments.check_rows("step: y", y, batch_shape)

@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, subjaxprs
 
 LARGEST = 2**18
 """Entries of the largest weight matrix of a loop that is compiled into one kernel."""
-PRODUCTS = ("dot_general", "rows_product", "joined_product")
+PRODUCTS = ("dot_general", "matmul")
 CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
 # fmt: off
 PLAIN = (

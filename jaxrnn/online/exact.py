@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.gradients.inexact import floats, with_floats
-from jaxrnn.gradients.masks import select
+from jaxrnn.float_leaves import floats, with_floats
+from jaxrnn.masks import select
 from jaxrnn.types import Cell, Params, Tree
 
 Arrays = list[jax.Array]

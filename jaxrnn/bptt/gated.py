@@ -1,0 +1,141 @@
+"""Backpropagation through time, written out, for gated cells.
+
+  run:       zx    = xs @ w_x + b                          ordinary JAX, one product for all of time
+             path  = forward loop over zx                  keeps each step's gates where zx stood, and its carry
+             zh    = read(path) @ w_h + b_h                its value is not used; its transpose is dw_h
+             ys    = attach(zx, zh, path)                  the custom rule: values of path, derivatives of backward
+  backward:  d_gates, d_carry = vjp(update)(gates[t], carry[t-1])(d_carry)
+             dz[t] = d_gates * slope(gates[t])             written where the gates stood
+             d_carry += dz[t] @ w_h.T
+
+The rule returns the derivatives of the pre-activations alone. Those of the weights follow by the transposes of the two
+products outside of it, one product for all of time each, also where the unroll is vmapped with shared weights:
+
+  dw_x = sum_t x[t]^T dz[t];   dw_h = sum_t h[t-1]^T dz[t]
+
+The gradient that `path` blocks is blocked by a rule, not by `stop_gradient`: a second derivative still sees how the path
+depends on everything. A gate that is `apart` has two derivatives, dzx and dzh, instead of one dz.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.bptt.clipping import Limits
+from jaxrnn.bptt.loop import SCAN, Loop, Z
+from jaxrnn.cells import gates as gate
+from jaxrnn.cells.gated import GatedCell, own_params
+from jaxrnn.float_leaves import cotangent, floats, on_floats, with_floats
+from jaxrnn.linear import in_dtype
+from jaxrnn.masks import enter, enter_and_select_transposed, select, zero_unless
+from jaxrnn.types import Inputs, Params, Step, Tree
+
+
+class Path(NamedTuple):
+    """What a loop over T steps passed through.
+
+    Attributes:
+      carries: the carry that each step read, [T, ...].
+      kept: what each step keeps of its gates, arrays [T, ...]: see `gates.outputs`.
+      final: the carry after the last step.
+      hs: the outputs, [T, ..., H].
+    """
+
+    carries: Tree
+    kept: Z
+    final: Tree
+    hs: jax.Array
+
+
+def run(
+    cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, loop: Loop = SCAN
+) -> tuple[Tree, jax.Array]:
+    """As `Gradient.run`; dL/dcarry is kept within the limits."""
+    products = loop.input_product(cell, params, inputs.steps.x)
+    given = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
+    inputs = inputs._replace(steps=inputs.steps._replace(x=None))  # pyright: ignore[reportArgumentType]
+    path = _path(loop, cell, given, carry, inputs, products)
+    zx = loop.with_bias(cell, params, products)
+    zh = loop.recurrent_product(cell, params, jax.vmap(cell.read)(path.carries, inputs.steps.noise))
+    return _attach(loop, cell, given, carry, inputs, limits, zx, zh, path)
+
+
+def _forward(loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, products: Z) -> Path:
+    """The loop over all steps. It adds b: as an array of all steps, the sum would be the largest of the program."""
+    own, product, f = own_params(params), loop.product(cell, params), tuple(cell.gates.values())
+
+    def body(carry: Tree, products: Z, step: Step) -> tuple[Tree, Z, Any]:
+        before, zx = enter(carry, inputs.initial, step.reset), loop.with_bias(cell, params, products)
+        z = loop.pre_activations(cell, zx, product(cell.read(before, step.noise)))
+        gates = cell.activate(z)
+        after = cell.advance(own, before, gates, step.noise)
+        kept = loop.stored(gate.outputs(f, z, gates))
+        h = zero_unless(step.valid, cell.hidden(after))
+        return select(step.valid, after, before), kept._replace(h=None), (before, kept.h, h)
+
+    final, kept, (carries, zh, hs) = loop.scan(body, carry, products, inputs.steps)
+    return Path(carries, kept._replace(h=zh), final, hs)
+
+
+_path = jax.custom_vjp(_forward, nondiff_argnums=(0,))
+_path.defvjp(lambda *args: (_forward(*args), None), lambda *_: (None,) * 5)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attach(
+    loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, zx: Z, zh: Z, path: Path
+) -> tuple[Tree, jax.Array]:
+    del loop, cell, params, carry, inputs, limits, zx, zh
+    return path.final, path.hs
+
+
+def _attach_forward(loop: Loop, *args: Any) -> Any:
+    del loop
+    cell, params, carry, inputs, limits, _, _, path = args
+    return (path.final, path.hs), (cell, params, carry, inputs, limits, path)
+
+
+def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
+    """The loop over all steps, from the last to the first."""
+    cell, params, carry, inputs, limits, path = residuals
+    d_final, d_hs = cotangents
+    transposed = loop.transposed_product(cell, params)
+    own = in_dtype(own_params(params), path.hs.dtype)
+
+    def body(adjoint: Any, kept: Z, at_t: Any) -> Any:
+        d_after, d_initial, totals = adjoint
+        step, before, d_h = at_t
+        kept = loop.gates(cell, kept)
+
+        def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, jax.Array]:
+            after = cell.advance(own, before, cell.activate(z, kept), noise)
+            return after, cell.hidden(after)
+
+        local, point = on_floats(tick, cell, own, before, step.noise)
+        _, pull = jax.vjp(local, kept, *point)
+        d_z, d_cell, d_own, d_before, d_noise = pull(zero_unless(step.valid, [*d_after, d_h]))
+
+        _, pull = jax.vjp(lambda before_: cell.read(with_floats(before, before_), step.noise), floats(before))
+        (d_read,) = pull(transposed(d_z))
+        d_before = limits.clip(_add(d_before, d_read), d_h.ndim - 1)
+        d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
+        return (d_before, d_initial, _add(totals, (d_cell, d_own))), loop.stored(d_z), d_noise
+
+    d_initial, totals = jax.tree.map(jnp.zeros_like, (floats(inputs.initial), (floats(cell), floats(own))))
+    start, xs = (floats(d_final), d_initial, totals), (inputs.steps, path.carries, d_hs)
+    (d_carry, d_initial, (d_cell, d_own)), d_z, d_noise = loop.scan(body, start, path.kept, xs, reverse=True)
+    d_own = [d.astype(x.dtype) for d, x in zip(d_own, floats(own_params(params)), strict=True)]
+    d_params = dict.fromkeys(params) | cotangent(own, d_own)
+    d_steps = Step(None, cotangent(inputs.steps.noise, d_noise), None, None)  # pyright: ignore[reportArgumentType]
+    d_inputs = Inputs(d_steps, cotangent(inputs.initial, d_initial))
+    d_zx, d_zh = d_z._replace(h=None), d_z._replace(x=None)
+    return cotangent(cell, d_cell), d_params, cotangent(carry, d_carry), d_inputs, None, d_zx, d_zh, None
+
+
+_attach.defvjp(_attach_forward, _backward)
+
+
+def _add(a: Tree, b: Tree) -> Tree:
+    return jax.tree.map(jnp.add, a, b)

@@ -1,0 +1,106 @@
+"""The loop of a gated cell as a scan: its products, and which array keeps what of each gate."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cells.gated import GatedCell, Gates
+from jaxrnn.cells.gates import is_apart
+from jaxrnn.linear import affine, over_rows
+from jaxrnn.primitives.scan_in_place import scan_in_place
+from jaxrnn.types import Params, Tree
+
+
+class Z(NamedTuple):
+    """Pre-activations, or what stands in their place, of all gates; None where there is no such gate.
+
+    Attributes:
+      sums: zx + zh [..., n*H] of the n gates that are made of it.
+      x, h: zx and zh of the gates that are apart.
+    """
+
+    sums: Any = None
+    x: Any = None
+    h: Any = None
+
+
+class Loop:
+    """A scan; a loop of another kind overrides `scan`, the two products within it, and how gates are joined."""
+
+    def scan(
+        self, f: Callable[..., Any], carry: Tree, arrays: Tree, xs: Any, reverse: bool = False
+    ) -> tuple[Tree, Tree, Any]:
+        """See `scan_in_place`."""
+        return scan_in_place(f, carry, arrays, xs, reverse)
+
+    def join(self, gates: Sequence[jax.Array]) -> Any:
+        """n arrays [..., H] -> one [..., n*H]."""
+        return None if not gates else gates[0] if len(gates) == 1 else jnp.concatenate(gates, -1)
+
+    def split(self, joined: Any, H: int) -> list[jax.Array]:
+        """The inverse of `join`."""
+        return [] if joined is None else [joined[..., i : i + H] for i in range(0, joined.shape[-1], H)]
+
+    def columns(self, cell: GatedCell, x: jax.Array | None) -> tuple[Any, Any]:
+        """Of [..., G*H], or None: the columns of gates that are made of a sum, and those of the others."""
+        apart = [is_apart(f) for f in cell.gates.values()]
+        if x is None or not any(apart):
+            return x, None
+        gates = list(zip(self.split(x, x.shape[-1] // cell.G), apart, strict=True))
+        return self.join([z for z, other in gates if not other]), self.join([z for z, other in gates if other])
+
+    def input_product(self, cell: GatedCell, params: Params, xs: jax.Array) -> Z:
+        """xs @ w_x, of all steps."""
+        return jax.tree.map(lambda w: affine(xs, w, dtype=cell.dtype), Z(*self.columns(cell, params["w_x"])))
+
+    def with_bias(self, cell: GatedCell, params: Params, products: Z) -> Z:
+        """zx: b added."""
+        return self._plus(products, Z(*self.columns(cell, params.get("b"))))
+
+    def recurrent_product(self, cell: GatedCell, params: Params, hs: jax.Array) -> Z:
+        """zh of all steps, from the states that they read."""
+        if cell.heads > 1:
+            return self.product(cell, params)(hs)
+        sums, apart = self.columns(cell, params["w_h"])
+        zh = jax.tree.map(lambda w: affine(hs, w, dtype=cell.dtype), Z(sums, None, apart))
+        sums, apart = self.columns(cell, params.get("b_h"))
+        return self._plus(zh, Z(sums, None, apart))
+
+    def _plus(self, z: Z, bias: Z) -> Z:
+        if not jax.tree.leaves(bias):
+            return z
+        return jax.tree.map(lambda x, b: x + over_rows(b.astype(x.dtype), x), z, bias)
+
+    def product(self, cell: GatedCell, params: Params) -> Callable[[jax.Array], Z]:
+        """h -> zh, within the loop."""
+
+        def run(h: jax.Array) -> Z:
+            sums, apart = self.columns(cell, cell.recurrent_product(params, h))
+            return Z(sums, None, apart)
+
+        return run
+
+    def transposed_product(self, cell: GatedCell, params: Params) -> Callable[[Gates], jax.Array]:
+        """The derivatives of all gates -> that of h, within the loop."""
+        run = cell.recurrent_transposed(params)
+        return lambda d: run(jnp.concatenate([z[1] if isinstance(z, tuple) else z for z in d], -1))
+
+    def pre_activations(self, cell: GatedCell, zx: Z, zh: Z) -> list[Any]:
+        """For each gate zx + zh, or the pair."""
+        return self.gates(cell, Z(jax.tree.map(jnp.add, zx.sums, zh.sums), zx.x, zh.h))
+
+    def gates(self, cell: GatedCell, z: Z) -> list[Any]:
+        """For each gate its array [..., H], or the pair of them if it is apart."""
+        sums, x, h = (iter(self.split(each, cell.H)) for each in z)
+        return [(next(x), next(h)) if is_apart(f) else next(sums) for f in cell.gates.values()]
+
+    def stored(self, gates: Gates) -> Z:
+        """The inverse of `gates`."""
+        apart = [z for z in gates if isinstance(z, tuple)]
+        sums = [z for z in gates if not isinstance(z, tuple)]
+        return Z(self.join(sums), self.join([zx for zx, _ in apart]), self.join([zh for _, zh in apart]))
+
+
+SCAN = Loop()

@@ -1,0 +1,50 @@
+"""Functions that are compiled at their first call, and run the same program at the next."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(f: F) -> F:
+    """`jax.jit` by what an argument is: arrays and floating-point numbers are traced, all else has to be equal.
+
+    A second call whose arguments have equal structures (cells, models, options), equal functions, strings and integers,
+    and arrays of equal shapes and dtypes traces and compiles nothing. Inside another `jax.jit` it is inlined. Arguments
+    that can't be compared, such as a model that holds a list, are run as they are.
+
+    Args:
+      f: a function that returns trees of arrays, and prepares all that the caller hands in as Python values.
+    """
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(static: Any, arrays: list[Any]) -> Any:
+        structure, others = static
+        args, options = jax.tree.unflatten(structure, map(_either, arrays, others))
+        return f(*args, **options)
+
+    @functools.wraps(f)
+    def call(*args: Any, **options: Any) -> Any:
+        leaves, structure = jax.tree.flatten((args, options))
+        traced = [is_traced(x) for x in leaves]
+        static = structure, tuple(None if is_array else x for x, is_array in zip(leaves, traced, strict=True))
+        try:
+            hash(static)
+        except TypeError:
+            return f(*args, **options)
+        return run(static, [x if is_array else None for x, is_array in zip(leaves, traced, strict=True)])
+
+    return call  # pyright: ignore[reportReturnType]
+
+
+def is_traced(x: Any) -> bool:
+    """Whether an argument is handed in as an array."""
+    return isinstance(x, (jax.Array, np.ndarray, np.generic, float, complex))
+
+
+def _either(array: Any, other: Any) -> Any:
+    return other if array is None else array

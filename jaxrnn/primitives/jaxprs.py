@@ -1,0 +1,50 @@
+"""What the equations of a traced program do: whether a unit of the state acts on another."""
+
+import math
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Jaxpr, subjaxprs
+
+ELEMENTWISE = frozenset((
+    "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "clamp",
+    "convert_element_type", "copy", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2",
+    "expm1", "floor", "ge", "gt", "integer_pow", "iota", "is_finite", "le", "lgamma", "log", "log1p", "logistic",
+    "lt", "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "pow", "rem", "round", "rsqrt", "select_n",
+    "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor",
+))  # fmt: skip
+"""Primitives by which no unit of the state acts on another."""
+RESHAPING = frozenset(
+    (
+        "broadcast_in_dim",
+        "reshape",
+        "squeeze",
+        "expand_dims",
+        "slice",
+        "dynamic_slice",
+        "split",
+        "concatenate",
+        "unstack",
+    )
+)
+"""Those by which none does if the last axis, that of the units, stays whole and where it is."""
+CALLS = frozenset(("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat", "remat2"))
+"""Those that do what the functions in them do."""
+
+
+def mixing_primitives(program: ClosedJaxpr, H: int) -> list[str]:
+    """Names of the primitives by which one of H units may act on another one."""
+    return sorted(_mixing(program.jaxpr, H))
+
+
+def _mixing(jaxpr: Jaxpr, H: int) -> set[str]:
+
+    def keeps_units(eqn: Any) -> bool:
+        with_units = [v for v in eqn.invars if v.aval.shape[-1:] == (H,) and math.prod(v.aval.shape) > 1]
+        return not with_units or eqn.outvars[0].aval.shape[-1:] == (H,)
+
+    def is_safe(eqn: Any) -> bool:
+        name = eqn.primitive.name
+        return name in ELEMENTWISE | CALLS or (name in RESHAPING and keeps_units(eqn))
+
+    found = {eqn.primitive.name for eqn in jaxpr.eqns if not is_safe(eqn)}
+    return found.union(*(_mixing(inner, H) for inner in subjaxprs(jaxpr)))

@@ -1,0 +1,137 @@
+"""One factory for the primitives of the library, and what JAX has no public name for.
+
+Nothing outside of `primitives` and `kernels` imports `jax.core`, `jax.extend`, `jax.interpreters` or `jax.experimental`.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.core import ShapedArray, Tracer
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
+from jax.experimental import multihost_utils
+from jax.extend.backend import get_backend
+from jax.extend.core import Primitive, get_opaque_trace_state
+from jax.interpreters import ad, batching, mlir, xla
+
+__all__ = [
+    "CustomVJPPrimal",
+    "SymbolicZero",
+    "Tracer",
+    "get_backend",
+    "get_opaque_trace_state",
+    "multihost_utils",
+    "new",
+    "varying_alike",
+    "on_mesh",
+]
+
+Values = Sequence[Any]
+Program = Callable[..., list[Any]]
+"""(*operands, **params) -> results."""
+
+
+def new(
+    name: str,
+    program: Program,
+    *,
+    shapes: Callable[..., list[tuple[tuple[Any, ...], Any]]],
+    batch: Callable[..., Any],
+    jvp: Callable[..., Any] | None = None,
+    transpose: Callable[..., Any] | None = None,
+    lowered: dict[str | None, Program] | None = None,
+) -> Program:
+    """A primitive that computes what `program` does, with rules of its own.
+
+    Args:
+      name: in traced programs.
+      program: (*operands, **params) -> results, in ordinary JAX.
+      shapes: (*operands, **params) -> (shape, dtype) of each result, as far as no mesh is in use.
+      batch: the rule of `jax.vmap`: (operands, axes, **params) -> (results, their axes).
+      jvp: (primals, tangents, **params) -> (results, their tangents); None: those of `program`.
+      transpose: (cotangents, *operands, **params) -> a cotangent for each operand; None: it is not linear.
+      lowered: what a platform compiles in the place of `program`; None: for all that are not named.
+
+    Returns:
+      (*operands, **params) -> results. Inside `jax.shard_map` that is `program` itself: JAX's own rules then track which
+      arrays vary over devices.
+    """
+    primitive = Primitive(name)
+    primitive.multiple_results = True
+
+    def abstract(*operands: Any, **params: Any) -> Any:
+        if not jax.sharding.get_abstract_mesh().empty:  # types say where arrays are, and JAX's own rules must tell
+            return jax.make_jaxpr(functools.partial(program, **params))(*operands).out_avals
+        return [ShapedArray(shape, dtype) for shape, dtype in shapes(*operands, **params)]
+
+    primitive.def_impl(functools.partial(xla.apply_primitive, primitive))
+    primitive.def_abstract_eval(abstract)
+    batching.primitive_batchers[primitive] = batch
+    ad.primitive_jvps[primitive] = jvp or _jvp_of(program)
+    if transpose is not None:
+        ad.primitive_transposes[primitive] = transpose
+    for platform, compiled in ({None: program} | (lowered or {})).items():
+        mlir.register_lowering(primitive, mlir.lower_fun(compiled, multiple_results=True), platform=platform)
+
+    def bind(*operands: Any, **params: Any) -> list[Any]:
+        if jax.sharding.get_abstract_mesh().manual_axes:
+            return program(*operands, **params)
+        return primitive.bind(*operands, **params)
+
+    return bind
+
+
+def _jvp_of(program: Program) -> Callable[..., tuple[list[Any], list[Any]]]:
+    """The rule of `jax.jvp`: that of the program, with respect to what has a tangent."""
+
+    def rule(primals: Any, tangents: Any, **params: Any) -> tuple[list[Any], list[Any]]:
+        moving = [i for i, tangent in enumerate(tangents) if not is_zero(tangent)]
+
+        def run(*values: Any) -> list[Any]:
+            operands = list(primals)
+            for i, value in zip(moving, values, strict=True):
+                operands[i] = value
+            return program(*operands, **params)
+
+        results, d_results = jax.jvp(run, [primals[i] for i in moving], [tangents[i] for i in moving])
+        pairs = zip(results, d_results, strict=True)
+        return results, [_no_tangent(x) if d.dtype == jax.dtypes.float0 else d for x, d in pairs]
+
+    return rule
+
+
+def _no_tangent(x: Any) -> Any:
+    return ad.Zero(jax.typeof(x).to_tangent_aval())
+
+
+def is_zero(tangent: Any) -> bool:
+    """Whether a tangent or cotangent is known to be zero."""
+    return type(tangent) is ad.Zero
+
+
+def is_unknown(operand: Any) -> bool:
+    """Whether an operand of a transpose is the one whose cotangent is asked for."""
+    return ad.is_undefined_primal(operand)
+
+
+def varying_alike(tree: Any) -> Any:
+    """Inside `jax.shard_map`: arrays that differ between devices along the same mesh axes, as a loop's have to."""
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return tree
+    along = {id(x): frozenset(jax.typeof(x).vma) for x in jax.tree.leaves(tree)}
+    axes = frozenset().union(*along.values())
+
+    def alike(x: Any) -> Any:
+        missing = tuple(axes - along[id(x)])
+        return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+    return jax.tree.map(alike, tree)
+
+
+def on_mesh(x: jax.Array) -> jax.Array:
+    """An array that was made outside a mesh whose axes are explicit, on it: whole, on each device."""
+    mesh, explicit = jax.sharding.get_abstract_mesh(), jax.sharding.AxisType.Explicit
+    if explicit not in mesh.axis_types or not jax.typeof(x).sharding.mesh.empty:
+        return x
+    return jax.sharding.reshard(x, jax.sharding.PartitionSpec())
