@@ -1,13 +1,15 @@
 """Recurrent networks in JAX, with compiled backpropagation through time.
 
-Reading order: `types` (what a cell, a model and a gradient are), `gated` (cells declared by their equations), `cells`,
-`kernels`, `gradients`, `arguments`, `unroll` (the driver), `models`, `losses`, `ctc_loss`, `decoding`, `training`,
+Reading order: `types` (what a cell, a model and a gradient are), `cells` (`gates` and `gated` first), `driver`
+(`unroll`), `gradients`, `bptt`, `online`, `primitives`, `models`, `losses`, `ctc_loss`, `decoding`, `training`,
 `sweeps`, `diagnostics`.
 """
 
 from jaxrnn.cells.ctrnn import CTRNN, ctrnn
 from jaxrnn.cells.custom import cell, gated_cell
 from jaxrnn.cells.elman import Elman, elman
+from jaxrnn.cells.gated import GatedCell
+from jaxrnn.cells.gates import apart, identity
 from jaxrnn.cells.gru import GRU, ResetBeforeGRU, gru
 from jaxrnn.cells.lstm import LSTM, LSTMCarry, ProjectedLSTM, lstm
 from jaxrnn.ctc_loss import ctc_loss
@@ -19,6 +21,7 @@ from jaxrnn.decoding.generate import generate
 from jaxrnn.decoding.rollout import rollout
 from jaxrnn.decoding.scheduled_sampling import scheduled_sampling
 from jaxrnn.diagnostics.check_gradients import GradientReport, check_gradients
+from jaxrnn.diagnostics.explain import Explanation, explain
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, first_non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gate_statistics
 from jaxrnn.diagnostics.gradient_report import GradientFlow, LayerReport, gradient_report
@@ -36,13 +39,14 @@ from jaxrnn.diagnostics.plots import (
 )
 from jaxrnn.diagnostics.state_jacobians import state_jacobians
 from jaxrnn.diagnostics.weight_contributions import gradient_norm_by_lag, lag_contributions, weight_contributions
-from jaxrnn.cells.gated import GatedCell
+from jaxrnn.driver import unroll
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.checkpointed import checkpointed
-from jaxrnn.gradients.rtrl import forward
 from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.gradients.rtrl import forward
 from jaxrnn.gradients.truncated import truncated
 from jaxrnn.initializers import torch_uniform
+from jaxrnn.kernels.target import LoopChoice
 from jaxrnn.losses import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error, quantile_loss
 from jaxrnn.models.attention import additive_attention, dot_attention
 from jaxrnn.models.attention_decoder import attach, attention_decoder
@@ -56,6 +60,7 @@ from jaxrnn.models.encoder_decoder import EncoderDecoder, attention_weights, enc
 from jaxrnn.models.last import last
 from jaxrnn.models.layer_norm import layer_norm
 from jaxrnn.models.mean_over_time import mean_over_time
+from jaxrnn.models.repeat import repeat
 from jaxrnn.models.stack import stack
 from jaxrnn.models.tied import tied
 from jaxrnn.online.one_step import rtrl_start, rtrl_step
@@ -78,7 +83,6 @@ from jaxrnn.training.prefetch import prefetch
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import make_train_step
 from jaxrnn.types import Cell, Gradient, Model
-from jaxrnn.driver import unroll
 
 __all__ = [
     "CTRNN",
@@ -91,6 +95,7 @@ __all__ = [
     "Cell",
     "Elman",
     "EncoderDecoder",
+    "Explanation",
     "FirstNonFinite",
     "FitResult",
     "GateStatistics",
@@ -104,6 +109,7 @@ __all__ = [
     "LSTMCarry",
     "LayerReport",
     "LayerStatistics",
+    "LoopChoice",
     "Model",
     "ModelTask",
     "ProjectedLSTM",
@@ -113,6 +119,7 @@ __all__ = [
     "TrainState",
     "accuracy",
     "additive_attention",
+    "apart",
     "attach",
     "attention_decoder",
     "attention_weights",
@@ -141,6 +148,7 @@ __all__ = [
     "embed",
     "encoder_decoder",
     "evaluate",
+    "explain",
     "first_non_finite",
     "fit",
     "forward",
@@ -154,6 +162,7 @@ __all__ = [
     "gru",
     "halving",
     "hidden_gradients",
+    "identity",
     "lag_contributions",
     "last",
     "layer_norm",
@@ -178,6 +187,7 @@ __all__ = [
     "product_norms",
     "quantile_loss",
     "random",
+    "repeat",
     "residual",
     "reverse_scan",
     "rollout",

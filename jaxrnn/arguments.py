@@ -4,11 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxrnn.primitives.primitive import Tracer
 
 from jaxrnn import checks
 from jaxrnn.cells.gated import GatedCell
 from jaxrnn.gradients.autodiff import Autodiff
+from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.shapes import once_by_shapes
 from jaxrnn.types import Cell, Gradient, Params, Step, Tree
 
@@ -46,6 +46,20 @@ def checked_sequence(xs: Any) -> jax.Array:
     if xs.ndim < 1 or xs.shape[0] < 1:
         raise ValueError(f"xs: expected an array [T, ...] of at least one time step, got {checks.short(xs)}")
     return xs
+
+
+def checked_options(xs: Any, carry: Tree, lengths: Any, resets: Any, reverse: Any, key: Any) -> dict[str, Any]:
+    """What `unroll` is called with, by name; what is known as Python values only outside of `jax.jit` is checked."""
+    checks.flag("reverse", reverse)
+    xs = checks.array("xs", xs)
+    return {
+        "xs": xs,
+        "carry": carry,
+        "lengths": None if lengths is None else checks.lengths(lengths, xs.shape[0]),
+        "resets": None if resets is None else checks.array("resets", resets),
+        "reverse": bool(reverse),
+        "key": None if key is None else checks.key("key", key),
+    }
 
 
 def checked_outputs(ys: Any, axes: int) -> jax.Array:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from jaxrnn.primitives.primitive import Tracer
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -299,6 +300,20 @@ def within(part: str) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         error.add_note(f"in part {part} of the model")
         raise
+
+
+@contextlib.contextmanager
+def forward_mode(gradient: Any) -> Iterator[None]:
+    """Within, JAX's own error about a rule that has no forward mode names the gradient, and the one to use."""
+    try:
+        yield
+    except TypeError as error:
+        if "forward-mode" not in str(error) or "custom_vjp" not in str(error):
+            raise
+        raise TypeError(
+            f"gradient: expected autodiff() under forward-mode differentiation (jax.jvp, jax.jacfwd, jax.linearize), "
+            f"got {gradient}, which has a reverse-mode rule only"
+        ) from error
 
 
 def short(value: Any) -> str:

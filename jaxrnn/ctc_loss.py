@@ -9,6 +9,7 @@ import optax
 
 from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_logits, valid_steps
+from jaxrnn.compiled import compiled
 from jaxrnn.masks import zero_unless
 
 Batch = dict[str, Any]
@@ -65,11 +66,18 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
     lengths = np.full(batch_shape, T, np.int32) if lengths is None else lengths
     is_step = valid_steps(lengths, T, batch_shape)
     _check_values(batch["targets"], targets_lengths, lengths, O, blank)
+    return _ctc_loss(ys, is_step, targets, is_label, jnp.asarray(targets_lengths), int(blank))
 
+
+@compiled
+def _ctc_loss(
+    ys: jax.Array, is_step: jax.Array, targets: jax.Array, is_label: jax.Array, count: jax.Array, blank: int
+) -> jax.Array:
+    (T, *_, O), L = ys.shape, len(targets)
     ys = zero_unless(is_step, ys).reshape(T, -1, O)
     is_step, is_label, targets = is_step.reshape(T, -1), is_label.reshape(L, -1), targets.reshape(L, -1)
     known = (targets >= 0) & (targets < O) & (targets != blank)
-    count = jnp.asarray(targets_lengths).reshape(-1)
+    count = count.reshape(-1)
     right = (known | ~is_label).all(0) & (count >= 0) & (count <= L)
     repeats = ((targets[1:] == targets[:-1]) & is_label[1:]).sum(0)
     fits = is_step.sum(0) >= is_label.sum(0) + repeats

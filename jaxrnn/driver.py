@@ -53,13 +53,10 @@ def unroll(
     checks.instance("cell", cell, Cell, "make one with jr.lstm, jr.gru, jr.elman, jr.gated_cell or jr.cell")
     gradient = default(cell) if gradient is None else gradient
     checks.instance("gradient", gradient, Gradient, "such as jr.reverse_scan() or jr.autodiff()")
-    checks.flag("reverse", reverse)
-    xs = checks.array("xs", xs)
-    lengths = None if lengths is None else checks.lengths(lengths, xs.shape[0])
-    resets = None if resets is None else checks.array("resets", resets)
-    key = None if key is None else checks.key("key", key)
+    options = arguments.checked_options(xs, carry, lengths, resets, reverse, key)
     run = _unroll.__wrapped__ if gradient.has_effects else _unroll
-    return run(cell, params, xs, carry, lengths, resets, key, gradient, reverse=bool(reverse))
+    with checks.forward_mode(gradient):
+        return run(cell, params, gradient=gradient, **options)
 
 
 @compiled
@@ -100,20 +97,14 @@ def _unroll(
     y = arguments.checked_output(cell, params, carry, inputs.steps, gradient)
     if valid is not None:
         arguments.check_rows("step: y", y, batch_shape)
-    try:
-        carry, ys = gradient.run(cell, params, carry, inputs)
-    except TypeError as error:
-        if "forward-mode" in str(error) and "custom_vjp" in str(error):
-            raise TypeError(
-                f"gradient: expected autodiff() under forward-mode differentiation (jax.jvp, jax.jacfwd, "
-                f"jax.linearize), got {gradient}, which has a reverse-mode rule only"
-            ) from error
-        raise
+    carry, ys = gradient.run(cell, params, carry, inputs)
     return carry, jax.tree.map(lambda y: jnp.flip(y, 0), ys) if reverse else ys
 
 
 def _without_padding(xs: jax.Array, valid: jax.Array) -> jax.Array:
     """Padding replaced by the row's first input, or another row's if it is empty: one that the cell is meant for."""
+    if 0 in valid.shape:
+        return xs
     first, some = xs[0], jnp.argmax(valid[0].reshape(-1))
     other = xs[0].reshape(-1, xs.shape[-1])[some].reshape((1,) * (first.ndim - 1) + first.shape[-1:])
     other = jnp.where(valid.any(), other, jnp.zeros_like(other))

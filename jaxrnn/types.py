@@ -17,6 +17,7 @@ function jitted over cells compiles once for both.
 """
 
 import abc
+import copy
 import dataclasses
 import re
 from collections.abc import Callable
@@ -27,6 +28,7 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.compiled import compiled
+from jaxrnn.functions import restored, wrapped
 
 Tree = Any
 """A pytree of arrays."""
@@ -50,14 +52,14 @@ def pytree(cls: type[_T]) -> type[_T]:
     static = [f.name for f in fields if not f.metadata.get("leaf")]
 
     def flatten(value: Any) -> tuple[list[Any], tuple[Any, ...]]:
-        return [getattr(value, name) for name in data], tuple(getattr(value, name) for name in static)
+        return [getattr(value, name) for name in data], tuple(wrapped(getattr(value, name)) for name in static)
 
     def flatten_with_keys(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
         children, options = flatten(value)
         return [(jax.tree_util.GetAttrKey(name), x) for name, x in zip(data, children, strict=True)], options
 
     def unflatten(options: Any, children: Any) -> _T:
-        return cls(**dict(zip(data, children, strict=True)), **dict(zip(static, options, strict=True)))
+        return cls(**dict(zip(data, children, strict=True)), **dict(zip(static, map(restored, options), strict=True)))
 
     # Not `register_dataclass`: in jaxlib 0.10.2 the structures of two such classes with equal fields are equal, and jit
     # now and then runs the program of one on the other.
@@ -69,13 +71,22 @@ class Options:
     """Equality by value and a `repr` of the options that differ from their defaults."""
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other) or jax.tree.structure(self) != jax.tree.structure(other):
-            return False
+        if self is other or type(self) is not type(other) or jax.tree.structure(self) != jax.tree.structure(other):
+            return self is other
+        if jax.tree_util.all_leaves([self]):
+            return False  # a user's class that is no pytree
         pairs = zip(jax.tree.leaves(self), jax.tree.leaves(other), strict=True)
         return all(a is b or np.array_equal(a, b) for a, b in pairs)
 
     def __hash__(self) -> int:
-        return hash(jax.tree.structure(self))
+        return id(self) if jax.tree_util.all_leaves([self]) else hash(jax.tree.structure(self))
+
+    def __reduce__(self) -> Any:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # pyright: ignore
+        return _made, (type(self), {name: wrapped(value) for name, value in fields.items()})
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return jax.tree.map(lambda x: copy.deepcopy(x, memo), self)
 
     def __repr__(self) -> str:
         shown = [
@@ -84,6 +95,10 @@ class Options:
             if getattr(self, f.name) is not f.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _made(cls: type, fields: dict[str, Any]) -> Any:
+    return cls(**{name: restored(value) for name, value in fields.items()})
 
 
 def _shown(value: Any) -> str:
@@ -213,7 +228,8 @@ class Model(Options, abc.ABC):
         lengths = None if lengths is None else self.checked_lengths(xs, lengths)
         resets = None if resets is None else checks.array("resets", resets)
         run = _apply if gradient is None or not gradient.has_effects else _apply.__wrapped__
-        return run(self, params, carry, xs, lengths, resets, key, gradient)
+        with checks.forward_mode("a layer's own" if gradient is None else gradient):
+            return run(self, params, carry, xs, lengths, resets, key, gradient)
 
     def checked_lengths(self, xs: Any, lengths: Any) -> jax.Array:
         """Lengths as an array; values that are known while tracing are checked."""
@@ -280,6 +296,11 @@ class Inputs(NamedTuple):
 
     steps: Step
     initial: Tree = None
+
+    @property
+    def T(self) -> Any:
+        """How many steps; symbolic in a program that `jax.export` makes for any number of them."""
+        return jax.tree.leaves(self.steps.x)[0].shape[0]
 
     @property
     def batch_axes(self) -> int:

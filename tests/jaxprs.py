@@ -5,7 +5,7 @@ from collections import Counter
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from jaxrnn.gradients.one_kernel import PRODUCTS
+from jaxrnn.primitives.one_kernel import PRODUCTS
 
 
 def equations(jaxpr):

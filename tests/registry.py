@@ -56,11 +56,11 @@ def _gated(name, builder, step, *args, noisy=False, gated=True, **options):
 
 
 def custom_gated(D: int = D) -> jr.GatedCell:
-    """Two gates of which one multiplies zx and zh, so that their derivatives differ; a carry of two parts; noise."""
+    """Two gates, one made of zx and zh apart, so that their derivatives differ; a carry of two parts; noise."""
     return jr.gated_cell(
         D,
         H,
-        2,
+        {"keep": jax.nn.sigmoid, "drive": jr.apart(_drive)},
         Partial(_pair_update, rate=0.7),
         hidden=_pair_hidden,
         zero_carry=_pair_zeros,
@@ -70,9 +70,13 @@ def custom_gated(D: int = D) -> jr.GatedCell:
     )
 
 
-def _pair_update(params, carry, zx, zh, noise, *, rate):
-    keep = jax.nn.sigmoid(zx[0] + zh[0])
-    fast = keep * carry.fast + (1.0 - keep) * jnp.sin(zx[1]) * zh[1] * jnp.broadcast_to(params["gain"], keep.shape)
+def _drive(zx, zh, keep):
+    return (1.0 - keep) * jnp.sin(zx) * zh
+
+
+def _pair_update(params, carry, gates, noise, *, rate):
+    keep, drive = gates
+    fast = keep * carry.fast + drive * jnp.broadcast_to(params["gain"], keep.shape)
     if noise is not None:
         fast = fast + noise
     return Pair(fast, rate * carry.slow + (1.0 - rate) * fast)

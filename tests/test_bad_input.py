@@ -24,17 +24,19 @@ CASES = [case for part in PARTS for case in part.CASES]
 
 # The programs that take time: loops over time, and what `fit`, `evaluate` and `check_gradients` jit. Drawing parameters
 # or a carry of zeros compiles small programs of other names.
-LONG = {
-    "jit(scan)",
-    "jit(while)",
-    "jit(block)",
-    "jit(<lambda>)",
-    "jit(scan_in_place)",
-    "jit(loss)",
-    "jit(along)",
-    "jit(_evaluate)",
-    "jit(measure)",
-}
+PROGRAMS = (
+    "_unroll",
+    "_apply",
+    "_gradients",
+    "_along",
+    "block",
+    "_evaluate",
+    "measure",
+    "scan",
+    "while",
+    "scan_in_place",
+)
+LONG = {f"jit({name})" for name in PROGRAMS}
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_the_names_of_the_cases_differ():
 
 def test_every_public_function_has_cases():
     functions = {name for name in jr.__all__ if callable(getattr(jr, name)) and name[0].islower()}
-    without_arguments = {"autodiff", "last", "mean_over_time"}
+    without_arguments = {"autodiff", "identity", "last", "mean_over_time"}
     tested = {part for case in CASES for part in (case.name.split("-")[0].split(".")[0],)}
     assert functions - without_arguments <= tested
 

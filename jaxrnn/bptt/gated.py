@@ -66,20 +66,27 @@ def _forward(loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: I
     """The loop over all steps. It adds b: as an array of all steps, the sum would be the largest of the program."""
     own, product, f = own_params(params), loop.product(cell, params), tuple(cell.gates.values())
 
-    def body(carry: Tree, products: Z, step: Step) -> tuple[Tree, Z, Any]:
-        before, zx = enter(carry, inputs.initial, step.reset), loop.with_bias(cell, params, products)
+    def body(state: Any, products: Z, step: Step) -> tuple[Any, Z, Any]:
+        (carry, initial), _ = state
+        before, zx = enter(carry, initial, step.reset), loop.with_bias(cell, params, products)
         z = loop.pre_activations(cell, zx, product(cell.read(before, step.noise)))
         gates = cell.activate(z)
         after = cell.advance(own, before, gates, step.noise)
         kept = loop.stored(gate.outputs(f, z, gates))
         h = zero_unless(step.valid, cell.hidden(after))
-        return select(step.valid, after, before), kept._replace(h=None), (before, kept.h, h)
+        state = (select(step.valid, after, before), initial), ()
+        return state, kept._replace(h=None), (before, kept.h, h)
 
-    final, kept, (carries, zh, hs) = loop.scan(body, carry, products, inputs.steps)
+    start = (carry, inputs.initial), ()
+    ((final, _), _), kept, (carries, zh, hs) = loop.scan(body, start, products, inputs.steps)
     return Path(carries, kept._replace(h=zh), final, hs)
 
 
-_path = jax.custom_vjp(_forward, nondiff_argnums=(0,))
+def _without_derivative(loop: Loop, *args: Any) -> Path:
+    return _forward(loop.without_derivative, *args)
+
+
+_path = jax.custom_vjp(_without_derivative, nondiff_argnums=(0,))
 _path.defvjp(lambda *args: (_forward(*args), None), lambda *_: (None,) * 5)
 
 
@@ -105,7 +112,7 @@ def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
     own = in_dtype(own_params(params), path.hs.dtype)
 
     def body(adjoint: Any, kept: Z, at_t: Any) -> Any:
-        d_after, d_initial, totals = adjoint
+        (d_after, d_initial), totals = adjoint
         step, before, d_h = at_t
         kept = loop.gates(cell, kept)
 
@@ -121,11 +128,11 @@ def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
         (d_read,) = pull(transposed(d_z))
         d_before = limits.clip(_add(d_before, d_read), d_h.ndim - 1)
         d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
-        return (d_before, d_initial, _add(totals, (d_cell, d_own))), loop.stored(d_z), d_noise
+        return ((d_before, d_initial), _add(totals, (d_cell, d_own))), loop.stored(d_z), d_noise
 
     d_initial, totals = jax.tree.map(jnp.zeros_like, (floats(inputs.initial), (floats(cell), floats(own))))
-    start, xs = (floats(d_final), d_initial, totals), (inputs.steps, path.carries, d_hs)
-    (d_carry, d_initial, (d_cell, d_own)), d_z, d_noise = loop.scan(body, start, path.kept, xs, reverse=True)
+    start, xs = ((floats(d_final), d_initial), totals), (inputs.steps, path.carries, d_hs)
+    ((d_carry, d_initial), (d_cell, d_own)), d_z, d_noise = loop.scan(body, start, path.kept, xs, reverse=True)
     d_own = [d.astype(x.dtype) for d, x in zip(d_own, floats(own_params(params)), strict=True)]
     d_params = dict.fromkeys(params) | cotangent(own, d_own)
     d_steps = Step(None, cotangent(inputs.steps.noise, d_noise), None, None)  # pyright: ignore[reportArgumentType]

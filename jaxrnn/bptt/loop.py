@@ -32,8 +32,13 @@ class Loop:
     def scan(
         self, f: Callable[..., Any], carry: Tree, arrays: Tree, xs: Any, reverse: bool = False
     ) -> tuple[Tree, Tree, Any]:
-        """See `scan_in_place`."""
+        """See `scan_in_place`. The carry is (arrays [*batch_shape, ...], sums over the batch)."""
         return scan_in_place(f, carry, arrays, xs, reverse)
+
+    @property
+    def without_derivative(self) -> "Loop":
+        """The loop for where no derivative is taken: what only a derivative reads may be left out."""
+        return self
 
     def join(self, gates: Sequence[jax.Array]) -> Any:
         """n arrays [..., H] -> one [..., n*H]."""

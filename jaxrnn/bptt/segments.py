@@ -4,8 +4,16 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from jaxrnn.primitives.primitive import varying_alike
 from jaxrnn.types import Tree
+
+
+def room(y: Tree, T: Any, like: Tree) -> Tree:
+    """Zeros [T, ...] for the outputs y of T steps, on the devices that `like` is on."""
+    zeros = jax.tree.map(lambda y: jnp.zeros((T, *y.shape), y.dtype), y)
+    return varying_alike((zeros, like))[0]
 
 
 def take(arrays: Tree, start: Any, count: int) -> Tree:

@@ -6,13 +6,13 @@ from typing import Any, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxrnn.primitives.primitive import Tracer
 
 from jaxrnn import checks
-from jaxrnn.cells.options import GatedOptions, checked, checked_cell
 from jaxrnn.cells.gated import GatedCell, Gates
 from jaxrnn.cells.gates import identity, known
+from jaxrnn.cells.options import GatedOptions, checked, checked_cell
 from jaxrnn.linear import over_rows
+from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.types import Params, leaf, pytree
 
 

@@ -7,9 +7,10 @@ from typing import Any, Unpack
 import jax
 
 from jaxrnn import checks
-from jaxrnn.cells.options import GatedOptions, checked, checked_cell
 from jaxrnn.cells.gated import GatedCell, Gates
 from jaxrnn.cells.gates import Activation, Apart, apart
+from jaxrnn.cells.options import GatedOptions, checked, checked_cell
+from jaxrnn.functions import Function as ByValue
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Function = Callable[..., Any]
@@ -182,4 +183,6 @@ def _gates(gates: Any) -> tuple[tuple[str, ...], tuple[Activation, ...]]:
 
 def _function(name: str, value: Any, *arguments: str) -> jax.tree_util.Partial:
     checks.function(name, value, *arguments)
-    return value if isinstance(value, jax.tree_util.Partial) else jax.tree_util.Partial(value)
+    if isinstance(value, jax.tree_util.Partial):
+        return jax.tree_util.Partial(ByValue(value.func), *value.args, **value.keywords)
+    return jax.tree_util.Partial(ByValue(value))

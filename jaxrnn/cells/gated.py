@@ -239,7 +239,7 @@ class GatedCell(Cell):
     def advance(self, own: Params, carry: Tree, gates: Gates, noise: Noise | None) -> Tree:
         """`update`, then zoneout, with parameters and options in the dtype of the state."""
         cell, own = in_dtype((self, own), jax.tree.leaves(gates)[0].dtype)
-        return self.zone_out(carry, cell.update(own, carry, gates, None if noise is None else noise.process), noise)
+        return cell.zone_out(carry, cell.update(own, carry, gates, None if noise is None else noise.process), noise)
 
     def zone_out(self, carry: Tree, new: Tree, noise: Noise | None) -> Tree:
         """Keeps old entries of the carry, as the option says."""

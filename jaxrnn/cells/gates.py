@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.types import leaf, pytree
+from jaxrnn.functions import unwrapped
+from jaxrnn.types import Options, leaf, pytree
 
 Activation = Callable[..., jax.Array]
 Bounds = tuple[float, float]
@@ -27,7 +28,7 @@ def identity(z: jax.Array) -> jax.Array:
 
 
 @pytree
-class Apart:
+class Apart(Options):
     """See `apart`."""
 
     function: Activation | None = leaf(default=None)
@@ -98,8 +99,7 @@ def known(activation: Activation) -> Known:
     """What is known of an activation: nothing, of most."""
     if isinstance(activation, Apart):
         return Known(None, activation.bounds)
-    if isinstance(activation, jax.tree_util.Partial) and not activation.args and not activation.keywords:
-        activation = activation.func
+    activation = unwrapped(activation)
     return next((found for candidate, found in KNOWN if candidate is activation), Known(None, None))
 
 

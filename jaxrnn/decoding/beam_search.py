@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.compiled import compiled
 from jaxrnn.decoding.one_step import before_last, check_symbol, checked_model, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
@@ -60,14 +61,13 @@ def beam_search(
     """
     checked_model(model)
     xs = checked_prompt(model, xs)
-    checks.positive_int("steps", steps)
-    checks.positive_int("beam", beam)
+    steps, beam = checks.positive_int("steps", steps), checks.positive_int("beam", beam)
     stop = None if stop is None else checks.symbol("stop", stop)
     length_penalty = checks.not_negative("length_penalty", length_penalty)
     return _beam_search(model, params, xs, carry, length_penalty, steps, beam, stop)
 
 
-@functools.partial(jax.jit, static_argnums=(5, 6, 7))
+@compiled
 def _beam_search(
     model: Model,
     params: Params,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_logits, valid_steps
+from jaxrnn.compiled import compiled
 from jaxrnn.masks import zero_unless
 
 
@@ -79,9 +80,15 @@ def ctc_beam(
       bi-directional recurrent DNNs, arXiv:1408.2873.
     """
     ys = checked_logits(ys, blank)
-    K, T, O, batch_shape = checks.positive_int("beam", beam), ys.shape[0], ys.shape[-1], ys.shape[1:-1]
+    K, T, batch_shape = checks.positive_int("beam", beam), ys.shape[0], ys.shape[1:-1]
     L = T if max_length is None else checks.positive_int("max_length", max_length)
     valid = jnp.ones((T, *batch_shape), bool) if lengths is None else valid_steps(lengths, T, batch_shape)
+    return _ctc_beam(ys, valid, K, L, int(blank))
+
+
+@compiled
+def _ctc_beam(ys: jax.Array, valid: jax.Array, K: int, L: int, blank: int) -> CTCBeam:
+    T, *batch_shape, O = ys.shape
     log_probs = jax.nn.log_softmax(at_least_float32(zero_unless(valid, ys))).reshape(T, -1, O)
 
     def search(log_probs: jax.Array, valid: jax.Array) -> _Prefixes:

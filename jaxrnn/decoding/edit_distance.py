@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import valid_steps
+from jaxrnn.compiled import compiled
 
 
 def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
@@ -41,6 +42,11 @@ def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
     if a.shape[1:] != b.shape[1:]:
         shape = ", ".join(["M", *map(str, a.shape[1:])])
         raise ValueError(f"b: expected strings [{shape}], as many as in a, got {checks.short(b)}")
+    return _edit_distance(a, in_a, b, checks.array("b_lengths", b_lengths))
+
+
+@compiled
+def _edit_distance(a: jax.Array, in_a: jax.Array, b: jax.Array, b_lengths: jax.Array) -> jax.Array:
     M, batch_shape = b.shape[0], b.shape[1:]
     dtype = jnp.promote_types(a.dtype, b.dtype)
     a, b = a.astype(dtype), b.astype(dtype)
@@ -55,7 +61,7 @@ def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
         return jnp.where(valid[None], inserted, d), None
 
     d, _ = jax.lax.scan(read, start, (a, in_a))
-    at = jnp.clip(checks.array("b_lengths", b_lengths).astype(jnp.int32), 0, M)
+    at = jnp.clip(b_lengths.astype(jnp.int32), 0, M)
     return jnp.take_along_axis(d, at[None], axis=0)[0]
 
 

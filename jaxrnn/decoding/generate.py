@@ -1,6 +1,5 @@
 """Symbols from a model, each read before the next is chosen."""
 
-import functools
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32
+from jaxrnn.compiled import compiled
 from jaxrnn.decoding.one_step import before_last, check_symbol, checked_model, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
@@ -50,7 +50,7 @@ def generate(
     """
     checked_model(model)
     xs = checked_prompt(model, xs)
-    checks.positive_int("steps", steps)
+    steps = checks.positive_int("steps", steps)
     key = None if key is None else checks.key("key", key)
     temperature = checks.above("temperature", temperature, 0.0)
     top_k = None if top_k is None else checks.positive_int("top_k", top_k)
@@ -60,7 +60,7 @@ def generate(
     return _generate(model, params, xs, carry, key, temperature, steps, top_k, stop)
 
 
-@functools.partial(jax.jit, static_argnums=(6, 7, 8))
+@compiled
 def _generate(
     model: Model,
     params: Params,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_sequence
+from jaxrnn.compiled import compiled
 from jaxrnn.decoding.feedback import Feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model, one_step
 from jaxrnn.types import Model, Params, Tree
@@ -49,18 +50,25 @@ def rollout(
       ValueError, TypeError: an argument does not fit, and which, while tracing.
     """
     checked_model(model)
-    checks.positive_int("steps", steps)
+    steps = checks.positive_int("steps", steps)
     xs = checked_sequence(xs)
     if feedback is not None:
         checks.function("feedback", feedback, *(("y",) if inputs is None else ("y", "inputs[k]")))
-    _, ys = jax.eval_shape(lambda params, xs, carry: model.apply(params, xs, carry=carry), params, xs, carry)
     if inputs is not None:
         inputs = checks.array("inputs", inputs)
         if feedback is None:
             raise TypeError("feedback: expected a function of (y, inputs[k]) where there are inputs, got None")
-        if inputs.shape[:-1] != (steps, *ys.shape[1:-1]):
-            shape = ", ".join(map(str, (steps, *ys.shape[1:-1], "E")))
-            raise ValueError(f"inputs: expected an array [{shape}], got {checks.short(inputs)}")
+    return _rollout(model, params, xs, carry, feedback, inputs, steps)
+
+
+@compiled
+def _rollout(
+    model: Model, params: Params, xs: jax.Array, carry: Tree, feedback: Feedback | None, inputs: Any, steps: int
+) -> tuple[Tree, jax.Array]:
+    _, ys = jax.eval_shape(lambda params, xs, carry: model.apply(params, xs, carry=carry), params, xs, carry)
+    if inputs is not None and inputs.shape[:-1] != (steps, *ys.shape[1:-1]):
+        shape = ", ".join(map(str, (steps, *ys.shape[1:-1], "E")))
+        raise ValueError(f"inputs: expected an array [{shape}], got {checks.short(inputs)}")
 
     def next_input(y: jax.Array, known: jax.Array | None) -> jax.Array:
         return fed_back(feedback, xs[0], y) if known is None else fed_back(feedback, xs[0], y, known)

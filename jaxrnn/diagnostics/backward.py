@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 
 from jaxrnn.arguments import check_rows
-from jaxrnn.diagnostics.layer import Layer
 from jaxrnn.cells.gated import GatedCell
+from jaxrnn.diagnostics.layer import Layer
 from jaxrnn.float_leaves import floats, with_floats
 from jaxrnn.masks import take_step, zero_unless
 from jaxrnn.types import Params, Step, Tree

@@ -8,18 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_inputs, checked_params
+from jaxrnn.arguments import checked_inputs, checked_options, checked_params
 from jaxrnn.cells.custom import CustomCell
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.diagnostics.table import table
+from jaxrnn.driver import unroll
+from jaxrnn.float_leaves import floats, paths, with_floats
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.checkpointed import checkpointed
-from jaxrnn.gradients.rtrl import Forward, forward, has_forward_mode
-from jaxrnn.float_leaves import floats, paths, with_floats
 from jaxrnn.gradients.reverse_scan import reverse_scan
+from jaxrnn.gradients.rtrl import Forward, forward, has_forward_mode
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.types import Cell, Gradient, Model, Params, Tree
-from jaxrnn.driver import unroll
 
 EXACT = 1e-9
 """Tolerance on the relative error of a gradient that equals autodiff's, in float64."""
@@ -131,43 +132,70 @@ def check_gradients(
     compared = _equal_to_autodiff(cell_or_model, params, xs, batch_shape) if gradients is None else gradients
     if carry is not None:
         carry = checks.array_tree("carry", carry, cell_or_model.initial_carry(params, batch_shape))
+    options = checked_options(jax.tree.leaves(xs)[0], None, lengths, resets, False, key)
+    options = {name: options[name] for name in ("lengths", "resets", "key")}
     with jax.enable_x64(True):
         thing = _without_dtypes(cell_or_model)
         thing, params, xs, carry = jax.tree.map(_float64, (thing, params, xs, carry))
         initial = thing.initial_carry(params, batch_shape)
         carry = initial if carry is None else jax.tree.map(lambda x, like: x.astype(like.dtype), carry, initial)
         arguments = {"params": params, "xs": xs, "carry": carry}
-
-        def loss(values: list[jax.Array], gradient: Gradient) -> jax.Array:
-            a = with_floats(arguments, values)
-            options = {"lengths": lengths, "resets": resets, "key": key, "gradient": gradient}
-            if isinstance(thing, Cell):
-                outputs = unroll(thing, a["params"], a["xs"], a["carry"], **options)
-            else:
-                outputs = thing.apply(a["params"], a["xs"], carry=a["carry"], **options)
-            return random_product(outputs)
-
         values, names = floats(arguments), paths(arguments)
         constant = tuple("/".join(("params", *path, "statistics", "")) for path in batch_norms(thing))
         varied = [i for i, name in enumerate(names) if not name.startswith(constant)]
         moved = _nearby(values)
-        values = [moved[i] if i in varied else x for i, x in enumerate(values)]
-        reference = jax.jit(jax.grad(lambda v: loss(v, autodiff())))(values)
+        arguments = with_floats(arguments, [moved[i] if i in varied else x for i, x in enumerate(values)])
+        reference = _gradients(thing, arguments, tuple(range(len(values))), options, autodiff())
         least = RESOLVED * max((float(jnp.max(jnp.abs(reference[i]), initial=0.0)) for i in varied), default=0.0)
         rows = []
         for gradient in compared:
             some = [i for i in varied if names[i] != "xs" or not isinstance(gradient, Forward)]
-
-            def loss_of_some(chosen: list[jax.Array], gradient: Gradient = gradient, some: list[int] = some) -> Any:
-                merged = dict(enumerate(values)) | dict(zip(some, chosen, strict=True))
-                return loss(list(merged.values()), gradient)
-
-            found = jax.jit(jax.grad(loss_of_some))([values[i] for i in some])
+            found = _gradients(thing, arguments, tuple(some), options, gradient)
             for i, a in zip(some, found, strict=True):
                 rows.append(Row(repr(gradient), names[i], _relative_error(a, reference[i], least), EXACT))
-        errors = _finite_differences(lambda v: loss(v, autodiff()), values, reference, varied, directions, least)
+
+        def along(direction: list[Any]) -> Any:
+            return _along(thing, arguments, options, reference, direction)
+
+        errors = _finite_differences(along, [x.shape for x in values], varied, directions, least)
         rows += [Row("finite differences", names[i], e, FINITE_DIFFERENCES) for i, e in errors.items()]
     return GradientReport(tuple(rows))
+
+
+def _loss(thing: Cell | Model, arguments: dict[str, Any], options: dict[str, Any], gradient: Gradient) -> jax.Array:
+    params, xs, carry = (arguments[name] for name in ("params", "xs", "carry"))
+    if isinstance(thing, Cell):
+        return random_product(unroll(thing, params, xs, carry, gradient=gradient, **options))
+    return random_product(thing.apply(params, xs, carry=carry, gradient=gradient, **options))
+
+
+@compiled
+def _gradients(
+    thing: Cell | Model, arguments: dict[str, Any], chosen: tuple[int, ...], options: dict[str, Any], gradient: Gradient
+) -> list[jax.Array]:
+    """The derivatives of the loss with respect to some of the floating-point arguments, by number."""
+    values = floats(arguments)
+
+    def loss(some: list[jax.Array]) -> jax.Array:
+        merged = dict(enumerate(values)) | dict(zip(chosen, some, strict=True))
+        return _loss(thing, with_floats(arguments, list(merged.values())), options, gradient)
+
+    return jax.grad(loss)([values[i] for i in chosen])
+
+
+@compiled
+def _along(
+    thing: Cell | Model, arguments: dict[str, Any], options: dict[str, Any], gradient: list[Any], direction: list[Any]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Along a direction: the slope by finite differences, that of the gradient, and the size of the loss."""
+
+    def moved(by: float) -> jax.Array:
+        values = [v + by * d for v, d in zip(floats(arguments), direction, strict=True)]
+        return _loss(thing, with_floats(arguments, values), options, autodiff())
+
+    ahead, behind = moved(STEP), moved(-STEP)
+    slope = sum(jnp.vdot(g, d) for g, d in zip(gradient, direction, strict=True))
+    return (ahead - behind) / (2.0 * STEP), jnp.asarray(slope), jnp.abs(ahead)
 
 
 def _equal_to_autodiff(thing: Any, params: Params, xs: Any, batch_shape: tuple[int, ...]) -> tuple[Gradient, ...]:
@@ -177,7 +205,13 @@ def _equal_to_autodiff(thing: Any, params: Params, xs: Any, batch_shape: tuple[i
     carry = thing.initial_carry(params, batch_shape)
     sizes = [sum(jnp.size(x) for x in floats(tree)) for tree in (params, carry)]
     small = sizes[0] * sizes[1] <= LARGEST_INFLUENCE
-    return (*compared, forward()) if small and has_forward_mode(thing, params, carry, xs[0], None) else compared
+    return (*compared, forward()) if small and _has_forward_mode(thing, params, carry, xs[0]) else compared
+
+
+@compiled
+def _has_forward_mode(*arguments: Any) -> jax.Array:
+    """As an array, for the sake of `compiled`: found once for equal cells and shapes."""
+    return jnp.asarray(has_forward_mode(*arguments, None))
 
 
 def _nearby(values: list[jax.Array]) -> list[jax.Array]:
@@ -193,25 +227,18 @@ def _relative_error(a: Any, b: Any, least: float) -> float:
 
 
 def _finite_differences(
-    loss: Any, values: list[jax.Array], gradient: list[jax.Array], varied: list[int], directions: int, least: float
+    along: Any, shapes: list[tuple[int, ...]], varied: list[int], directions: int, least: float
 ) -> dict[int, float]:
     """For each array that is varied: the error of its gradient along random directions of unit length.
 
     Relative to the derivative along them, to a share of the loss, or to `least`, whichever is the largest.
     """
-
-    @jax.jit
-    def along(direction: list[jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        ahead, behind = (loss([v + s * STEP * d for v, d in zip(values, direction, strict=True)]) for s in (1.0, -1.0))
-        slope = sum(jnp.vdot(g, d) for g, d in zip(gradient, direction, strict=True))
-        return (ahead - behind) / (2.0 * STEP), jnp.asarray(slope), jnp.abs(ahead)
-
     errors, rng = {}, np.random.default_rng(0)
     for i in varied:
         found = []
         for _ in range(directions):
-            direction = [np.zeros(v.shape) for v in values]
-            random = rng.standard_normal(values[i].shape)
+            direction = [np.zeros(shape) for shape in shapes]
+            random = rng.standard_normal(shapes[i])
             direction[i] = random / max(float(np.linalg.norm(random)), 1e-300)
             found.append([float(x) for x in along(direction)])
         measured, slopes, sizes = np.array(found).T

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import checks
+from jaxrnn.arguments import checked_options
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import backward
 from jaxrnn.diagnostics.layer import Layer, Loss, record_cell
 from jaxrnn.float_leaves import floats
@@ -51,11 +54,17 @@ def first_non_finite(
     Raises:
       ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar.
     """
-    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
-    layer = record_cell(cell, params, xs, loss, **options)
+    checks.callable_("loss", loss)
+    options = checked_options(xs, carry, lengths, resets, reverse, key)
+    return _first_non_finite(cell, params, loss, options)
+
+
+@compiled
+def _first_non_finite(cell: Cell, params: Params, loss: Loss, options: dict[str, Any]) -> FirstNonFinite:
+    layer = record_cell(cell, params, loss, options)
     found = non_finite(layer, backward(layer, {})[0])
     T = layer.inputs.steps.x.shape[0]
-    return jax.tree.map(lambda t: jnp.where(t < 0, t, T - 1 - t), found) if reverse else found
+    return jax.tree.map(lambda t: jnp.where(t < 0, t, T - 1 - t), found) if options["reverse"] else found
 
 
 def non_finite(layer: Layer, d_carries: list[jax.Array]) -> FirstNonFinite:

@@ -1,16 +1,19 @@
 """What the gates of a cell do over time."""
 
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxrnn.primitives.primitive import Tracer
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_options
+from jaxrnn.cells.gated import GatedCell
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.layer import Layer, in_time, run_cell
-from jaxrnn.cells.gated import GatedCell, own_params
 from jaxrnn.masks import enter
+from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.types import Cell, Params, Step, Tree
 
 MARGIN = 0.05
@@ -68,20 +71,24 @@ def gate_statistics(
     References:
       Karpathy, Johnson and Fei-Fei 2016, Visualizing and understanding recurrent networks, arXiv:1506.02078.
     """
-    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
     checks.above("margin", margin, 0.0)
     if not isinstance(margin, Tracer) and margin > 0.5:
         raise ValueError(f"margin: expected a number of at most 0.5, got {margin}")
+    return dict(_gate_statistics(cell, params, margin, checked_options(xs, carry, lengths, resets, reverse, key)))
 
-    def statistics() -> dict[str, GateStatistics]:
-        return in_time(gates(run_cell(cell, params, xs, **options), margin), reverse)
 
-    if not jax.eval_shape(statistics):
+@compiled
+def _gate_statistics(
+    cell: Cell, params: Params, margin: Any, options: dict[str, Any]
+) -> OrderedDict[str, GateStatistics]:
+    """Ordered, as `jax.jit` sorts the entries of a dict."""
+    found = gates(run_cell(cell, params, options), margin)
+    if not found:
         raise ValueError(f"cell: expected a gated cell that names its gates, got {checks.short(cell)}")
-    return statistics()
+    return in_time(OrderedDict(found), options["reverse"])
 
 
-def gates(layer: Layer, margin: float = MARGIN) -> dict[str, GateStatistics]:
+def gates(layer: Layer, margin: Any = MARGIN) -> dict[str, GateStatistics]:
     """As `gate_statistics`, in the order in which the loop ran; empty for a cell that names no gates."""
     cell, params = layer.cell, layer.params
     if not isinstance(cell, GatedCell):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics import plots
 from jaxrnn.diagnostics.gradient_statistics import (
     MAX_LAG,
@@ -16,6 +17,7 @@ from jaxrnn.diagnostics.gradient_statistics import (
     GradientStatistics,
     LayerStatistics,
     cells_outside_of_transformations,
+    checked_values,
     recorded,
     statistics,
 )
@@ -205,21 +207,23 @@ def gradient_report(
       Bengio, Simard and Frasconi 1994, IEEE Transactions on Neural Networks 5(2); Pascanu, Mikolov and Bengio 2013,
       arXiv:1211.5063.
     """
-    checks.positive_int("max_lag", max_lag)
-    checks.positive_int("rows", rows)
-    checks.flag("jacobians", jacobians)
-
-    def measure(params: Params, batch: dict[str, Any], key: jax.Array | None) -> tuple[GradientStatistics, Any]:
-        found = recorded(model, params, batch, loss, key)
-        spectra = {name: _spectra(layer) if jacobians else (None, None) for name, layer in found.layers.items()}
-        return statistics(found, rows, max_lag), spectra
-
+    max_lag, rows = checks.positive_int("max_lag", max_lag), checks.positive_int("rows", rows)
+    jacobians, batch = checks.flag("jacobians", jacobians), checked_values(model, batch)
     with cells_outside_of_transformations():
-        jax.eval_shape(lambda: recorded(model, params, batch, loss, key).loss)  # checks values too: jit's are traced
-        found, spectra = jax.tree.map(np.asarray, jax.jit(measure)(params, batch, key))
+        measured = _measure(model, params, batch, loss, key, rows, max_lag, jacobians)
+    found, spectra = jax.tree.map(np.asarray, measured)
     layers = tuple(LayerReport(name, layer, *spectra[name]) for name, layer in found.layers.items())
     d_norms, norms = ({name: float(x) for name, x in d.items()} for d in (found.gradient_norms, found.parameter_norms))
     return GradientFlow(float(found.loss), d_norms, norms, layers)
+
+
+@compiled
+def _measure(
+    model: Any, params: Params, batch: Any, loss: Any, key: Any, rows: int, max_lag: int, jacobians: bool
+) -> tuple[GradientStatistics, dict[str, Any]]:
+    found = recorded(model, params, batch, loss, key)
+    spectra = {name: _spectra(layer) if jacobians else (None, None) for name, layer in found.layers.items()}
+    return statistics(found, rows, max_lag), spectra
 
 
 def _spectra(layer: Layer) -> tuple[jax.Array, jax.Array]:

@@ -9,14 +9,15 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import backward, by_lag
 from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, non_finite
 from jaxrnn.diagnostics.gate_statistics import GateStatistics, gates
 from jaxrnn.diagnostics.layer import Layer, record
 from jaxrnn.diagnostics.random_product import random_product
+from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, paths
 from jaxrnn.types import Cell, Gradient, Model, Params
-from jaxrnn.driver import unroll
 
 ROWS = 8
 """Rows of a batch that are looked at by lag."""
@@ -85,10 +86,27 @@ def gradient_statistics(
     Raises:
       ValueError, TypeError: an argument does not fit, and which; the model has no recurrent layer.
     """
-    checks.positive_int("max_lag", max_lag)
-    checks.positive_int("rows", rows)
+    max_lag, rows = checks.positive_int("max_lag", max_lag), checks.positive_int("rows", rows)
+    batch = checked_values(model, batch)
     with cells_outside_of_transformations():
-        return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
+        return _gradient_statistics(model, params, batch, loss, key, rows, max_lag)
+
+
+@compiled
+def _gradient_statistics(
+    model: Model | Cell, params: Params, batch: Any, loss: BatchLoss | None, key: Any, rows: int, max_lag: int
+) -> GradientStatistics:
+    return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
+
+
+def checked_values(model: Model | Cell, batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch whose lengths are checked: inside of `jax.jit` their values are not known."""
+    checks.instance("model", model, (Model, Cell), "make one with jr.stack([cell, ...])")
+    checks.entry("batch", batch, "xs")
+    if batch.get("lengths") is None:
+        return batch
+    xs = checks.array("xs", batch["xs"] if isinstance(model, Cell) else jax.tree.leaves(model.reads(batch))[0])
+    return batch | {"lengths": checks.lengths(batch["lengths"], xs.shape[0])}
 
 
 @contextlib.contextmanager
@@ -116,8 +134,6 @@ def recorded(
     model: Model | Cell, params: Params, batch: dict[str, Any], loss: BatchLoss | None, key: jax.Array | None
 ) -> Recorded:
     """Runs a model and differentiates its loss; takes what `gradient_statistics` does."""
-    checks.instance("model", model, (Model, Cell), "make one with jr.stack([cell, ...])")
-    checks.entry("batch", batch, "xs")
     of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
     checked_params(model, params)
     options: dict[str, Any] = {name: batch.get(name) for name in ("lengths", "resets")} | {"key": key}

@@ -4,6 +4,9 @@ from typing import Any
 
 import jax
 
+from jaxrnn import checks
+from jaxrnn.arguments import checked_options
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import backward
 from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
 from jaxrnn.float_leaves import cotangent
@@ -46,6 +49,12 @@ def hidden_gradients(
       Bengio, Simard and Frasconi 1994, Learning long-term dependencies with gradient descent is difficult, IEEE
       Transactions on Neural Networks 5(2); Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063.
     """
-    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
-    layer = record_cell(cell, params, xs, loss, **options)
-    return in_time(cotangent(layer.after, backward(layer, {})[0]), reverse)
+    checks.callable_("loss", loss)
+    options = checked_options(xs, carry, lengths, resets, reverse, key)
+    return _hidden_gradients(cell, params, loss, options)
+
+
+@compiled
+def _hidden_gradients(cell: Cell, params: Params, loss: Loss, options: dict[str, Any]) -> Tree:
+    layer = record_cell(cell, params, loss, options)
+    return in_time(cotangent(layer.after, backward(layer, {})[0]), options["reverse"])

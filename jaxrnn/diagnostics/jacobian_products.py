@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_resets, valid_steps
+from jaxrnn.compiled import compiled
 
 
 def singular_values(matrices: Any) -> jax.Array:
@@ -65,7 +66,12 @@ def product_norms(
       Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063.
     """
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
-    J, counted = running(jacobians, lengths, resets, reverse)
+    return _product_norms(running(jacobians, lengths, resets, reverse), max_lag)
+
+
+@compiled
+def _product_norms(path: "Running", max_lag: int | None) -> jax.Array:
+    J, counted = path
     T = len(J)
 
     def body(state: tuple[jax.Array, jax.Array], _: None) -> Any:

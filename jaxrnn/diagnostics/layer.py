@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.gradients.autodiff import Autodiff
+from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, with_floats
+from jaxrnn.gradients.autodiff import Autodiff
 from jaxrnn.masks import take_step
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, leaf, pytree
-from jaxrnn.driver import unroll
 
 Loss = Callable[[Any], jax.Array]
 
@@ -131,16 +131,16 @@ def record(run: Run, params: Params, loss: Loss) -> Record:
     return Record(found, d_params, [layer._replace(cell=cell, d_ys=d) for layer, cell, d in named])
 
 
-def record_cell(cell: Cell, params: Params, xs: Any, loss: Loss, **options: Any) -> Layer:
-    """The loop of one `unroll` with a loss (ys) -> scalar; `options` are those of `unroll`."""
-    run: Run = lambda params, gradient: unroll(cell, params, xs, gradient=gradient, **options)[1]  # noqa: E731
+def record_cell(cell: Cell, params: Params, loss: Loss, options: dict[str, Any]) -> Layer:
+    """The loop of one `unroll` with a loss (ys) -> scalar; `options` are those of `unroll`, `xs` included."""
+    run: Run = lambda params, gradient: unroll(cell, params, gradient=gradient, **options)[1]  # noqa: E731
     return record(run, params, loss).layers[0]
 
 
-def run_cell(cell: Cell, params: Params, xs: Any, **options: Any) -> Layer:
-    """The loop of one `unroll`; `options` are those of `unroll`."""
+def run_cell(cell: Cell, params: Params, options: dict[str, Any]) -> Layer:
+    """The loop of one `unroll`; `options` are those of `unroll`, `xs` included."""
     recorder = Recorder()
-    unroll(cell, params, xs, gradient=recorder, **options)
+    unroll(cell, params, gradient=recorder, **options)
     return recorder.layers[0]._replace(cell=cell)
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.jacobian_products import Running, running
 
 
@@ -42,6 +43,7 @@ def lyapunov_spectrum(
     return exponents(Running(J, counted & (jnp.arange(T) >= transient).reshape(T, *(1,) * (counted.ndim - 1))))
 
 
+@compiled
 def exponents(path: Running) -> jax.Array:
     """As `lyapunov_spectrum`, of the steps that count."""
     J, counted = path

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.arguments import check_rows
+from jaxrnn.arguments import check_rows, checked_options
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.layer import Layer, in_time, run_cell
 from jaxrnn.float_leaves import floats, with_floats
 from jaxrnn.masks import take_step
@@ -45,8 +46,12 @@ def state_jacobians(
     Raises:
       ValueError, TypeError: as `unroll` does.
     """
-    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
-    return in_time(jacobians(run_cell(cell, params, xs, **options)), reverse)
+    return _state_jacobians(cell, params, checked_options(xs, carry, lengths, resets, reverse, key))
+
+
+@compiled
+def _state_jacobians(cell: Cell, params: Params, options: dict[str, Any]) -> jax.Array:
+    return in_time(jacobians(run_cell(cell, params, options)), options["reverse"])
 
 
 def jacobians(layer: Layer) -> jax.Array:

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.diagnostics.backward import backward, by_lag
+from jaxrnn.arguments import checked_options
+from jaxrnn.compiled import compiled
+from jaxrnn.diagnostics.backward import ByLag, backward, by_lag
 from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
 from jaxrnn.types import Cell, Params, Tree
 
@@ -43,9 +45,17 @@ def weight_contributions(
     Raises:
       ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar; there is no such parameter.
     """
-    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
-    weights = _chosen(params, names)
-    return in_time(backward(record_cell(cell, params, xs, loss, **options), weights)[1], reverse)
+    checks.callable_("loss", loss)
+    options = checked_options(xs, carry, lengths, resets, reverse, key)
+    return _weight_contributions(cell, params, loss, _chosen(params, names), options)
+
+
+@compiled
+def _weight_contributions(
+    cell: Cell, params: Params, loss: Loss, names: tuple[str, ...], options: dict[str, Any]
+) -> dict[str, Any]:
+    weights = {name: params[name] for name in names}
+    return in_time(backward(record_cell(cell, params, loss, options), weights)[1], options["reverse"])
 
 
 def lag_contributions(
@@ -83,10 +93,10 @@ def lag_contributions(
       ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar; there is no such parameter;
         `max_lag` is no positive integer.
     """
-    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
+    checks.callable_("loss", loss)
+    options = checked_options(xs, carry, lengths, resets, reverse, key)
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
-    weights = _chosen(params, names)
-    return by_lag(record_cell(cell, params, xs, loss, **options), weights, max_lag).d_weights
+    return _by_lag(cell, params, loss, _chosen(params, names), max_lag, options).d_weights
 
 
 def gradient_norm_by_lag(
@@ -126,12 +136,20 @@ def gradient_norm_by_lag(
       Hochreiter, Bengio, Frasconi and Schmidhuber 2001, Gradient flow in recurrent nets: the difficulty of learning
       long-term dependencies.
     """
-    options = {"carry": carry, "lengths": lengths, "resets": resets, "reverse": reverse, "key": key}
+    checks.callable_("loss", loss)
+    options = checked_options(xs, carry, lengths, resets, reverse, key)
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
-    return by_lag(record_cell(cell, params, xs, loss, **options), {}, max_lag).norms
+    return _by_lag(cell, params, loss, (), max_lag, options).norms
 
 
-def _chosen(params: Params, names: Sequence[str] | None) -> Params:
+@compiled
+def _by_lag(
+    cell: Cell, params: Params, loss: Loss, names: tuple[str, ...], max_lag: int | None, options: dict[str, Any]
+) -> ByLag:
+    return by_lag(record_cell(cell, params, loss, options), {name: params[name] for name in names}, max_lag)
+
+
+def _chosen(params: Params, names: Sequence[str] | None) -> tuple[str, ...]:
     if not isinstance(params, dict):
         raise TypeError(f"params: expected a dict, whose entries have names, got {checks.short(params)}")
     if names is None:
@@ -142,4 +160,4 @@ def _chosen(params: Params, names: Sequence[str] | None) -> Params:
         for x in jax.tree.leaves(params[name]):
             if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
                 raise TypeError(f"names[{i}]: expected floating-point parameters, got {name!r} {checks.short(x)}")
-    return {name: params[name] for name in names}
+    return tuple(names)

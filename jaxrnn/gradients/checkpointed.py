@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.bptt.segments import put, take
-from jaxrnn.masks import restricted
+from jaxrnn.bptt.segments import put, room, take
 from jaxrnn.gradients.reverse_scan import default
+from jaxrnn.masks import restricted
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
 
@@ -21,9 +21,13 @@ class Checkpointed(Gradient):
     checkpoints: int | None = None
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+        T = inputs.T
+        if not isinstance(T, int):  # symbolic: nobody knows how long segments have to be
+            return default(cell).run(cell, params, carry, inputs)
+
         def run(lengths: list[int], carry: Tree, ys: Tree, steps: Step, first: Any) -> tuple[Tree, Tree]:
             """Steps in segments of the first length, each in segments of the second, and so on; ys from `first` on."""
-            T = len(steps.x)
+            T = inputs._replace(steps=steps).T
             lengths = [length for length in lengths if length < T]
             if not lengths:
                 carry, block = default(cell).run(cell, params, carry, inputs._replace(steps=steps))
@@ -42,9 +46,7 @@ class Checkpointed(Gradient):
             return jax.lax.scan(lambda state, start: (segment(*state, steps, start), None), (carry, ys), starts)[0]
 
         y = jax.eval_shape(lambda carry: cell.step(params, carry, *inputs.steps.at_0)[1], carry)
-        T = len(inputs.steps.x)
-        ys = jax.tree.map(lambda y: jnp.zeros((T, *y.shape), y.dtype), y)
-        return run(self.lengths(T), carry, ys, inputs.steps, 0)
+        return run(self.lengths(T), carry, room(y, T, carry), inputs.steps, 0)
 
     def lengths(self, T: int) -> list[int]:
         """Steps in a segment, level by level."""
@@ -60,7 +62,8 @@ def checkpointed(*, segments: int | None = None, checkpoints: int | None = None)
     """Backpropagation through time that keeps some carries, and runs the steps between them again on the way back.
 
     The same gradient as `autodiff()`, with the default gradient of the cell inside each segment; second derivatives too, in reverse
-    mode over reverse mode (`jax.hessian` and a `jax.jvp` of a gradient need `reverse_scan()` or `autodiff()`).
+    mode over reverse mode (`jax.hessian` and a `jax.jvp` of a gradient need `reverse_scan()` or `autodiff()`). Where the number of steps is
+    symbolic (`jax.export`) all carries are kept.
 
     Args:
       segments: two levels: the T steps are split into at most so many segments of equal length (the first may be

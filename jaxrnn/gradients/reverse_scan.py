@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+import jax
+
 from jaxrnn import checks
 from jaxrnn.bptt import gated, plain
 from jaxrnn.bptt.clipping import Limits
@@ -10,6 +12,11 @@ from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Tree, leaf, pytree
 
 LOOPS = ("auto", "scan", "persistent")
+target = jax.make_user_context(default_value=None)
+"""A `jaxrnn.kernels.target.Target`: the device that loops are chosen for, which lists the choices; None: that at hand.
+
+It is part of what `jax.jit` knows a program by: functions that are compiled for another one are traced anew.
+"""
 
 
 @pytree
@@ -21,10 +28,13 @@ class ReverseScan(Gradient):
     clip_value: Any = leaf(default=None)
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
-        limits = Limits(self.clip_norm, self.clip_value)
-        if isinstance(cell, GatedCell):
-            return gated.run(cell, params, carry, inputs, limits)
-        return plain.run(cell, params, carry, inputs, limits)
+        given = cell, params, carry, inputs, Limits(self.clip_norm, self.clip_value)
+        if self.loop == "persistent" or target.value is not None:
+            from jaxrnn.kernels import choice  # late: few programs need it
+
+            if (found := choice.run(self.loop, *given, target.value)) is not None:
+                return found
+        return gated.run(*given) if isinstance(cell, GatedCell) else plain.run(*given)  # pyright: ignore[reportArgumentType]
 
 
 def reverse_scan(

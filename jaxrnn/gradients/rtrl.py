@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.online import exact, snap1
-from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.float_leaves import cotangent, floats, with_floats
-from jaxrnn.online.exact import Influence
-from jaxrnn.masks import enter, select, zero_unless
+from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.linear import state_dtype
+from jaxrnn.masks import enter, select, zero_unless
+from jaxrnn.online import exact, snap1
+from jaxrnn.online.exact import Influence
 from jaxrnn.primitives.primitive import CustomVJPPrimal, SymbolicZero
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
@@ -63,11 +63,13 @@ def forward(*, sparsity: Literal["snap1"] | None = None) -> Forward:
 def has_forward_mode(cell: Cell, *arguments: Any) -> bool:
     """Whether the step, which takes these arguments, has a derivative in forward mode: a `jax.custom_vjp` has none."""
 
-    def derivative(*values: Any) -> Any:
-        return jax.jvp(lambda *v: floats(cell.step(*map(with_floats, arguments, v))), values, values)
+    def derivative(values: Any, tangents: Any) -> Any:
+        return jax.jvp(lambda *v: floats(cell.step(*map(with_floats, arguments, v))), values, tangents)
 
+    point = tuple(map(floats, arguments))
+    directions = jax.tree.map(lambda x: jnp.zeros((1, *jnp.shape(x)), jnp.result_type(x)), point)
     try:
-        jax.eval_shape(derivative, *map(floats, arguments))
+        jax.eval_shape(jax.vmap(derivative, (None, 0)), point, directions)  # without vmap JAX notices too late
     except TypeError as error:
         if "custom_vjp" in str(error):
             return False

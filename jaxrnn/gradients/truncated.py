@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.bptt.segments import put, take
-from jaxrnn.masks import restricted, select
+from jaxrnn.bptt.segments import put, room, take
 from jaxrnn.gradients.reverse_scan import default
+from jaxrnn.masks import restricted, select
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
 
@@ -21,25 +21,25 @@ class Truncated(Gradient):
     k2: int
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
-        T, k1, k2 = len(inputs.steps.x), self.k1, self.k2
+        T, k1, k2 = inputs.T, self.k1, self.k2
 
         def run(carry: Tree, steps: Step) -> tuple[Tree, Any]:
             return default(cell).run(cell, params, carry, inputs._replace(steps=steps))
 
-        if k2 >= T:
+        if isinstance(T, int) and k2 >= T:
             return run(carry, inputs.steps)
         # Block j is seen through a window of `width` blocks that ends with it. Its first `idle` steps only lead from
         # the start of a block, where the carry is known, to the step where the gradient ends.
-        blocks, width = math.ceil(T / k1), math.ceil(k2 / k1)
+        blocks, width = -(-T // k1), math.ceil(k2 / k1)
         idle = width * k1 - k2
-        steps = _padded(inputs.steps, (width - 1) * k1, blocks * k1 - T)
+        steps = _padded(inputs.steps, T, (width - 1) * k1, blocks * k1 - T)
 
         @jax.checkpoint
         def window(carry: Tree, steps: Step, j: jax.Array) -> tuple[Tree, Any, Any]:
             seen = take(steps, j * k1, width * k1)
             if idle:
                 carry, _ = run(carry, jax.tree.map(lambda a: a[:idle], seen))
-                known = (j + 1) * k1 <= k2  # the window starts no later than the sequence
+                known = ((j + 1) * k1 <= k2) | (jnp.asarray(T) <= k2)  # the window starts no later than the sequence
                 carry = jax.tree.map(lambda a, b: jnp.where(known, a, b), carry, blocked(carry))
             carry, ys = run(carry, jax.tree.map(lambda a: a[idle:], seen))
             some = None if seen.valid is None else seen.valid[-k1:].any(0)
@@ -53,7 +53,7 @@ class Truncated(Gradient):
             return (starts, final, put(ys, block, j * k1)), None
 
         shapes = jax.eval_shape(lambda carry: window(carry, steps, jnp.int32(0)), carry)[2]
-        ys = jax.tree.map(lambda y: jnp.zeros((blocks * k1, *y.shape[1:]), y.dtype), shapes)
+        ys = room(jax.tree.map(lambda y: jax.ShapeDtypeStruct(y.shape[1:], y.dtype), shapes), blocks * k1, carry)
         starts = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *jnp.shape(a))), carry)
         (_, carry, ys), _ = jax.lax.scan(body, (starts, carry, ys), jnp.arange(blocks))
         return carry, jax.tree.map(lambda y: y[:T], ys)
@@ -65,7 +65,8 @@ def truncated(k1: int, k2: int | None = None) -> Truncated:
     The T steps are cut into blocks of k1. The losses of a block, steps j*k1 to (j+1)*k1 - 1, reach back to the last k2
     steps before the block's end, step (j+1)*k1 - k2, and no further: another gradient than BPTT's, on purpose. A loss
     so reaches back over k2 - k1 + 1 to k2 steps, its own included. With k2 = k1 a block is cut off from those before
-    it, the usual case; with k2 >= T the gradient is BPTT's. Blocks are counted from the first step that the loop reads:
+    it, the usual case. Where k2 >= T nothing is cut, and the gradient is BPTT's; that holds for a last block of fewer
+    than k1 steps, too, whose end counts as (j+1)*k1 otherwise. Blocks are counted from the first step that the loop reads:
     under `reverse` with `lengths` that is padding in the shorter rows, whose cuts so lie elsewhere than in a row alone.
 
     Args:
@@ -99,13 +100,14 @@ def blocked(carry: Tree) -> Tree:
 blocked.defvjp(lambda carry: (carry, None), lambda _, __: (None,))
 
 
-def _padded(steps: Step, before: int, after: int) -> Step:
+def _padded(steps: Step, T: Any, before: int, after: Any) -> Step:
     """More steps on both sides, on which the carry is held."""
-    if not before and not after:
+    if isinstance(after, int) and not before and not after:
         return steps
 
     def with_edges(a: jax.Array) -> jax.Array:
-        return jnp.concatenate([jnp.repeat(a[:1], before, 0), a, jnp.repeat(a[-1:], after, 0)])
+        first, last = (jnp.broadcast_to(x, (count, *a.shape[1:])) for x, count in ((a[:1], before), (a[-1:], after)))
+        return jnp.concatenate([first, a, last])
 
-    t = jnp.arange(-before, len(steps.x) + after)
-    return restricted(jax.tree.map(with_edges, steps), (t >= 0) & (t < len(steps.x)))
+    t = jnp.arange(before + T + after) - before
+    return restricted(jax.tree.map(with_edges, steps), (t >= 0) & (t < T))

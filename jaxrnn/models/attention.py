@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.masks import zero_unless
 from jaxrnn.linear import FLOAT32, affine, over_rows
+from jaxrnn.masks import zero_unless
 from jaxrnn.types import Options, Params, pytree
 
 

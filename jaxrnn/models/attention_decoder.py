@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params, valid_steps
 from jaxrnn.cells.gated import GatedCell
+from jaxrnn.driver import unroll
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.attention import Attention, Memory
 from jaxrnn.types import Call, Cell, Gradient, Model, Params, Tree, leaf, pytree
-from jaxrnn.driver import unroll
 
 
 @pytree

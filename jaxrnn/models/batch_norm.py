@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.masks import zero_unless
 from jaxrnn.linear import FLOAT32, over_rows, state_dtype
+from jaxrnn.masks import zero_unless
 from jaxrnn.models.moments import moments
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree

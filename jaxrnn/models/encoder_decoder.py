@@ -67,6 +67,9 @@ class EncoderDecoder(Composite):
         _, values = self.encoder.apply(params["encoder"], source, lengths=lengths)
         return attach(self.decoder, values, lengths=lengths)
 
+    def apply(self, params: Params, xs: Any, **options: Any) -> tuple[Tree, jax.Array]:
+        return super().apply(params, _pair(xs), **options)  # where the values of its own lengths can still be seen
+
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         source, previous, previous_lengths = _pair(xs)
         if call.resets is not None:

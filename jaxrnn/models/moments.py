@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.masks import zero_unless
 from jaxrnn.linear import over_rows, state_dtype
+from jaxrnn.masks import zero_unless
 
 
 class Moments(NamedTuple):

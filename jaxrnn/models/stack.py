@@ -6,9 +6,9 @@ from typing import Any
 import jax
 
 from jaxrnn import checks
+from jaxrnn.driver import unroll
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Cell, Gradient, Params, Tree, leaf, pytree
-from jaxrnn.driver import unroll
 
 
 @pytree

@@ -34,8 +34,12 @@ def arrays(cell: Cell, params: Params) -> Arrays:
 
 
 def check(cell: Cell, params: Params, carry: Tree) -> None:
-    """Any cell will do."""
-    del cell, params, carry
+    """Raises ValueError unless the carry has real numbers: an influence is a real Jacobian."""
+    del params
+    leaves = floats(carry)
+    if not leaves or any(jnp.iscomplexobj(x) for x in leaves):
+        kinds = [str(jnp.result_type(x)) for x in jax.tree.leaves(carry)]
+        raise ValueError(f"cell: expected a carry of real floating-point numbers for RTRL, got {kinds} of {cell}")
 
 
 def none(of: Arrays, carry: Tree) -> list[Arrays]:

@@ -6,8 +6,9 @@ from typing import Any, Literal
 import jax
 
 from jaxrnn import arguments, checks
-from jaxrnn.gradients.rtrl import RULES, check_step
+from jaxrnn.compiled import compiled
 from jaxrnn.float_leaves import cotangent, floats
+from jaxrnn.gradients.rtrl import RULES, check_step
 from jaxrnn.online.exact import Influence
 from jaxrnn.types import Cell, Params, Tree
 
@@ -29,9 +30,14 @@ def rtrl_start(
     Raises:
       ValueError, TypeError: an argument does not fit, or the cell does not allow this sparsity.
     """
-    rule = _rule(cell, params, sparsity)
-    for size in checks.instance("batch_shape", batch_shape, tuple, "such as (8,), or () for one row"):
-        checks.positive_int("batch_shape", size)
+    _check(cell, params, sparsity)
+    checks.instance("batch_shape", batch_shape, tuple, "such as (8,), or () for one row")
+    return _start(cell, params, tuple(checks.positive_int("batch_shape", size) for size in batch_shape), sparsity)
+
+
+@compiled
+def _start(cell: Cell, params: Params, batch_shape: tuple[int, ...], sparsity: str | None) -> tuple[Tree, Influence]:
+    rule = RULES[sparsity]
     carry = cell.initial_carry(params, batch_shape)
     rule.check(cell, params, carry)
     return carry, Influence(rule.of_initial(cell, params, batch_shape), [])
@@ -75,13 +81,20 @@ def rtrl_step(
       Williams and Zipser 1989, A learning algorithm for continually running fully recurrent neural networks, Neural
       Computation 1(2); Menick et al. 2021, arXiv:2006.07232 (SnAp).
     """
-    rule = _rule(cell, params, sparsity)
+    _check(cell, params, sparsity)
     checks.callable_("loss", loss)
-    x = arguments.checked_step_input(cell, x)
+    return _step(cell, params, carry, influence, arguments.checked_step_input(cell, x), loss, noise, sparsity)
+
+
+@compiled
+def _step(
+    cell: Cell, params: Params, carry: Tree, influence: Influence, x: jax.Array, loss: Any, noise: Tree, sparsity: Any
+) -> tuple[Tree, Influence, Any, Params]:
+    rule = RULES[sparsity]
     initial = cell.initial_carry(params, x.shape[:-1])
     carry = checks.array_tree("carry", carry, initial)
     rule.check(cell, params, carry)
-    started = jax.eval_shape(lambda: rtrl_start(cell, params, x.shape[:-1], sparsity=sparsity)[1])
+    started = jax.eval_shape(lambda: _start(cell, params, x.shape[:-1], sparsity)[1])
     try:
         checks.same_tree("influence", influence, started)
     except (ValueError, TypeError) as error:
@@ -97,7 +110,7 @@ def rtrl_step(
     return after, influence_after, y, cotangent(params, grads)
 
 
-def _rule(cell: Cell, params: Params, sparsity: str | None) -> Any:
+def _check(cell: Cell, params: Params, sparsity: str | None) -> None:
     checks.instance("cell", cell, Cell)
     arguments.checked_params(cell, params)
-    return RULES[checks.one_of("sparsity", sparsity, tuple(RULES))]
+    checks.one_of("sparsity", sparsity, tuple(RULES))

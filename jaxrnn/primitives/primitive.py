@@ -23,8 +23,8 @@ __all__ = [
     "get_opaque_trace_state",
     "multihost_utils",
     "new",
-    "varying_alike",
     "on_mesh",
+    "varying_alike",
 ]
 
 Values = Sequence[Any]
@@ -119,14 +119,19 @@ def varying_alike(tree: Any) -> Any:
     """Inside `jax.shard_map`: arrays that differ between devices along the same mesh axes, as a loop's have to."""
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return tree
-    along = {id(x): frozenset(jax.typeof(x).vma) for x in jax.tree.leaves(tree)}
-    axes = frozenset().union(*along.values())
+    axes = frozenset().union(*map(_varying, jax.tree.leaves(tree)))
 
     def alike(x: Any) -> Any:
-        missing = tuple(axes - along[id(x)])
+        missing = tuple(axes - _varying(x))
         return jax.lax.pcast(x, missing, to="varying") if missing else x
 
     return jax.tree.map(alike, tree)
+
+
+def _varying(x: Any) -> frozenset[str]:
+    """The mesh axes along which an array differs, by the name that this version of JAX has for them."""
+    aval: Any = jax.typeof(x)
+    return frozenset(aval.vma if hasattr(aval, "vma") else aval.mat.varying)
 
 
 def on_mesh(x: jax.Array) -> jax.Array:

@@ -77,7 +77,7 @@ class Counts(NamedTuple):
 
 def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> list[Any]:
     consts, carry, arrays, xs = counts.parts(map(primitive.on_mesh, operands))
-    T, f = len(arrays[0]), jaxpr_as_fun(body)
+    T, f = arrays[0].shape[0], jaxpr_as_fun(body)
 
     def at(t: Any, a: jax.Array) -> dict[str, Any]:
         return {"start_indices": (t, *[jnp.zeros_like(t)] * (a.ndim - 1)), "allow_negative_indices": False}
@@ -98,7 +98,11 @@ def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> l
 
     first = [a[-1 if reverse else 0] for a in arrays]
     start = jnp.asarray(T - 1 if reverse else 0, jnp.int32)
-    (_, carry, _, arrays), ys = jax.lax.scan(step, (start, carry, first, arrays), xs, T, reverse)
+    state = start, carry, first, arrays
+    if isinstance(T, int):
+        (_, carry, _, arrays), ys = jax.lax.scan(step, state, xs, T, reverse)
+    else:  # `jax.export` for any number of steps: a scan takes it from an array alone
+        (_, carry, _, arrays), ys = jax.lax.scan(lambda s, x: step(s, x[0]), state, (xs, jnp.arange(T)), reverse=reverse)
     return [*carry, *arrays, *ys]
 
 

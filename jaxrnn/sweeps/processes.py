@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxrnn.primitives.primitive import multihost_utils
 
+from jaxrnn.primitives.primitive import multihost_utils
 from jaxrnn.types import Tree
 
 

@@ -20,7 +20,7 @@ from jaxrnn.types import Gradient, Model, Params
 
 
 class Best(NamedTuple):
-    """The best parameters so far, by validation loss; `step` says when, `loss` is infinite before the first one."""
+    """The best parameters so far, by validation loss; `step` says when, 0: before the first validation."""
 
     loss: jax.Array
     step: jax.Array
@@ -29,7 +29,8 @@ class Best(NamedTuple):
 
 def no_best(params: Params) -> Best:
     """What there is before the first validation."""
-    return Best(jnp.full((), jnp.inf), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
+    largest = jnp.finfo(jnp.result_type(float)).max  # no infinity, at which `jax.debug_infs` would stop
+    return Best(jnp.full((), largest), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
 
 
 class Progress(NamedTuple):

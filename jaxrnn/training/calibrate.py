@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jaxrnn.primitives.primitive import get_opaque_trace_state
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
+from jaxrnn.compiled import compiled
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.models.moments import Moments, merged
+from jaxrnn.primitives.primitive import get_opaque_trace_state
 from jaxrnn.training.data import Batch, checked_batch
 from jaxrnn.types import Call, Model, Params
 
@@ -98,5 +98,5 @@ def _replaced(params: Params, path: tuple[str, ...], moments: Moments) -> Params
     return params | {"statistics": chosen}
 
 
-_statistics = jax.jit(statistics)
-_both = jax.jit(lambda a, b: {path: merged(a[path], b[path]) for path in a})
+_statistics = compiled(statistics)
+_both = compiled(lambda a, b: {path: merged(a[path], b[path]) for path in a})

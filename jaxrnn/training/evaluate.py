@@ -1,6 +1,5 @@
 """A model's loss and metrics over a whole data set."""
 
-import functools
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
+from jaxrnn.compiled import compiled
 from jaxrnn.training.data import checked_data, rows_of
 from jaxrnn.training.step import Loss, Metrics, objective
 from jaxrnn.types import Model, Params
@@ -39,14 +39,14 @@ def evaluate(
     """
     objective(model, loss, metrics)
     checked_params(model, params)
-    checks.positive_int("batch_size", batch_size)
+    batch_size = checks.positive_int("batch_size", batch_size)
     arrays, axes = checked_data("data", data)
     named = tuple(checks.metrics(metrics).items())
     found = _evaluate(model, params, arrays, loss, named, tuple(axes.items()), batch_size)
     return {name: float(value) for name, value in found.items()}
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
+@compiled
 def _evaluate(
     model: Model, params: Params, data: Any, loss: Loss, metrics: Any, axes: Any, batch_size: int
 ) -> dict[str, jax.Array]:

@@ -4,26 +4,26 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jaxrnn import checks
-from jaxrnn.training.batches import longest_run
-from jaxrnn.training.block import Progress, Report, Task, make_block, no_best
+from jaxrnn.training.batches import Read, longest_run
+from jaxrnn.training.block import Progress, Report, Task, no_best
 from jaxrnn.training.checkpoint import RunDirectory
 from jaxrnn.training.data import Batch, checked_data
-from jaxrnn.training.diagnose import make_diagnose, probe
-from jaxrnn.training.feed import feeding, window
+from jaxrnn.training.diagnose import probe
+from jaxrnn.training.feed import Feed, feeding, window
 from jaxrnn.training.history import History, in_order
 from jaxrnn.training.identity import identity
 from jaxrnn.training.placement import anywhere, everywhere
+from jaxrnn.training.programs import Programs
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Params
@@ -135,14 +135,12 @@ def fit(
         checks.positive_int("patience", patience)
         if validation is None:
             raise ValueError("validation: expected a dict of arrays with patience, got None")
-    every = steps if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
-    length = min(block, steps, every, longest_run(data) or block)
+    every = None if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
+    length = min(block, steps, every or steps, longest_run(data) or block)
     k, mesh = window(gradient, model), checks.mesh("mesh", mesh)
     feed = feeding(data, batch_size, length, k, mesh)
     held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
     task = Task(model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, k, mesh)
-    same = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    run = jax.jit(make_block(task, length), donate_argnums=0, out_shardings=same)
     state = train_state(model, optimizer, key=key, params=params, streams=None if k is None else feed.rows)
     now, history = Progress(state, None if validation is None else no_best(state.params)), History()
 
@@ -160,47 +158,9 @@ def fit(
         feed.skip(first)
         now, held_out = everywhere((now, held_out), mesh)
         history.stopped = _reason_to_stop(history, patience)
-
-        programs, saved_at = {}, time.monotonic()  # one for each shape of the data
-        diagnose = make_diagnose(task)
         bar = stack.enter_context(tqdm(total=steps, initial=first, unit="step", disable=not progress))
-        while history.steps < steps and history.stopped == "steps":
-            asked = min(steps - history.steps, block - history.steps % block, every - history.steps % every)
-            batches, count, ended = feed.read(asked)
-            if count == 0:
-                history.stopped = "data"
-                break
-            reached = history.steps + count
-            due = reached % block == 0 or reached == steps or ended
-            bounds = everywhere((jnp.asarray(reached, jnp.int32), jnp.asarray(due)), mesh)
-            arguments = now, batches, held_out, *bounds
-            shapes = tuple(x.shape for x in jax.tree.leaves(batches))
-            if shapes not in programs:
-                if diagnose_every is not None:
-                    jax.eval_shape(diagnose, now.state.params, probe(task, batches))  # raises if it can't
-                bar.set_description("compiling")
-                start = time.perf_counter()
-                programs[shapes] = run.lower(*arguments).compile()
-                history.compile_seconds += time.perf_counter() - start
-                bar.set_description("training")
-            start = time.perf_counter()
-            now, report = programs[shapes](*arguments)
-            interrupted = anywhere(_wait(report), mesh)
-            history.run_seconds += time.perf_counter() - start
-            history.extend(report.train, report.validation if due else {}, count)
-            if diagnose_every is not None and history.steps % every == 0:
-                history.look(diagnose(now.state.params, probe(task, batches)))
-            history.stopped = _reason_to_stop(history, patience)
-            bar.set_postfix(_shown(report.train, count, history), refresh=False)
-            bar.update(count)
-            to_save = interrupted or time.monotonic() - saved_at > SAVE_SECONDS
-            if directory is not None and anywhere(to_save, mesh):
-                directory.save(history.steps, now, history)
-                saved_at = time.monotonic()
-            if interrupted:
-                raise KeyboardInterrupt
-        if directory is not None:
-            directory.save(history.steps, now, history)
+        run = _Run(task, Programs.of(task, length), feed, held_out, block, every, patience, directory, bar)
+        now = run.train(now, history, steps)
     if history.stopped == "diverged":
         warnings.warn(
             f"fit: the loss or gradient was not finite at step {history.first_bad_step} "
@@ -210,6 +170,83 @@ def fit(
     if now.best is None:
         return FitResult(now.state.params, now.state, history, history.steps)
     return FitResult(now.best.params, now.state, history, int(now.best.step))
+
+
+@dataclasses.dataclass
+class _Run:
+    """What a run is made of, once its arguments are checked; see `fit`."""
+
+    task: Task
+    programs: Programs
+    feed: Feed
+    held_out: Any
+    block: int
+    every: int | None
+    patience: int | None
+    directory: RunDirectory | None
+    bar: Any
+    saved_at: float = dataclasses.field(default_factory=time.monotonic)
+    compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+
+    def train(self, now: Progress, history: History, steps: int) -> Progress:
+        """Block by block, up to so many steps."""
+        while history.steps < steps and history.stopped == "steps":
+            read = self.feed.read(self._asked(history.steps, steps))
+            if read.steps == 0:
+                history.stopped = "data"
+                break
+            now, interrupted = self._take_block(now, history, read, steps)
+            due = interrupted or time.monotonic() - self.saved_at > SAVE_SECONDS
+            if self.directory is not None and anywhere(due, self.task.mesh):
+                self._save(now, history)
+            if interrupted:
+                raise KeyboardInterrupt
+        if self.directory is not None:
+            self._save(now, history)
+        return now
+
+    def _asked(self, taken: int, steps: int) -> int:
+        """Steps to the next end of a block, look at the gradient, or end of the run."""
+        ends = [steps - taken, self.block - taken % self.block]
+        return min(ends if self.every is None else [*ends, self.every - taken % self.every])
+
+    def _take_block(self, now: Progress, history: History, read: Read, steps: int) -> tuple[Progress, bool]:
+        """Takes the steps, and notes what they measured: (what comes after them, whether Ctrl-C was pressed)."""
+        reached, mesh = history.steps + read.steps, self.task.mesh
+        due = reached % self.block == 0 or reached == steps or read.ended
+        bounds = everywhere((jnp.asarray(reached, jnp.int32), jnp.asarray(due)), mesh)
+        program = self._program((now, read.data, self.held_out, *bounds), history)
+        start = time.perf_counter()
+        now, report = program(now, read.data, self.held_out, *bounds)
+        interrupted = anywhere(_wait(report), mesh)
+        history.run_seconds += time.perf_counter() - start
+        history.extend(report.train, report.validation if due else {}, read.steps)
+        if self.every is not None and history.steps % self.every == 0:
+            history.look(self.programs.diagnose(now.state.params, probe(self.task, read.data)))
+        history.stopped = _reason_to_stop(history, self.patience)
+        self.bar.set_postfix(_shown(report.train, read.steps, history), refresh=False)
+        self.bar.update(read.steps)
+        return now, interrupted
+
+    def _program(self, arguments: tuple[Any, ...], history: History) -> Callable[..., Any]:
+        """Compiles the block for data of this shape, unless it was."""
+        now, data, *_ = arguments
+        shapes = tuple(x.shape for x in jax.tree.leaves(data))
+        if shapes not in self.compiled:
+            if self.every is not None:
+                jax.eval_shape(self.programs.diagnose, now.state.params, probe(self.task, data))  # raises if it can't
+            self.bar.set_description("compiling")
+            start, block = time.perf_counter(), self.programs.block
+            jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+            self.compiled[shapes] = block.lower(*arguments).compile() if jitted else block
+            history.compile_seconds += time.perf_counter() - start
+            self.bar.set_description("training")
+        return self.compiled[shapes]
+
+    def _save(self, now: Progress, history: History) -> None:
+        assert self.directory is not None
+        self.directory.save(history.steps, now, history)
+        self.saved_at = time.monotonic()
 
 
 def _wait(report: Report) -> bool:

@@ -7,15 +7,18 @@ import jaxrnn as jr
 from tests.bad_input.case import Case, D, H, each, not_keys, ones, sizes
 
 
-def _update(params, carry, zx, zh, noise):
-    return zx[0] + zh[0]
+def _update(params, carry, gates, noise):
+    return gates[0]
 
 
 def _any(*arguments):
     return arguments
 
 
-def _gated(D=D, H=H, gates=1, update=_update, **options):
+GATES = {"n": jnp.tanh}
+
+
+def _gated(D=D, H=H, gates=GATES, update=_update, **options):
     return jr.gated_cell(D, H, gates, update, **options)
 
 
@@ -91,7 +94,11 @@ CASES += each("gru", "reset_after", lambda v: jr.gru(D, H, reset_after=v), TypeE
 CASES += each("ctrnn", "dt", lambda v: _ctrnn(dt=v), ValueError, "above 0", 0, -1.0, "1", np.nan, True, None)
 CASES += each("ctrnn", "tau", lambda v: _ctrnn(tau=v), ValueError, "above 0", 0, -1.0, "1", np.nan, True, None)
 CASES += each("ctrnn", "sigma", lambda v: _ctrnn(sigma=v), ValueError, "at least 0", -0.1, "1", np.inf)
-CASES += sizes("gated_cell", "gates", lambda v: _gated(gates=v))
+CASES += each(
+    "gated_cell", "gates", lambda v: _gated(gates=v), TypeError, "activations by name", 2, None, "n", {}, ["n"]
+)
+CASES += each("gated_cell", "gates['n']", lambda v: _gated(gates={"n": v}), TypeError, "function", "tanh", None)
+CASES += each("apart", "function", jr.apart, TypeError, "function", "tanh", 1)
 CASES += each("gated_cell", "update", lambda v: _gated(update=v), TypeError, "function", "tanh", None)
 for function in ("hidden", "zero_carry", "own_params", "noise"):
     CASES += each("gated_cell", function, lambda v, f=function: _gated(**{f: v}), TypeError, "function", "tanh", 1)
@@ -110,11 +117,35 @@ CASES += each("cell", "noise", lambda v: jr.cell(_any, _any, _any, noise=v), Typ
 CASES += [
     Case(
         "gated_cell-update-arguments",
-        lambda: _gated(update=lambda params, h, zx: h),
+        lambda: _gated(update=lambda params, h, n: h),
         TypeError,
         "update",
-        "a function of (params, carry, zx, zh, noise)",
-        "(params, h, zx)",
+        "a function of (params, carry, gates, noise)",
+        "(params, h, n)",
+    ),
+    Case(
+        "gated_cell-gates-number-as-name",
+        lambda: _gated(gates={1: jnp.tanh}),
+        TypeError,
+        "gates",
+        "activations by name",
+        "dict",
+    ),
+    Case(
+        "gated_cell-gates-arguments",
+        lambda: _gated(gates={"n": lambda zx, zh: zx}),
+        TypeError,
+        "gates['n']",
+        "a function of (z)",
+        "(zx, zh)",
+    ),
+    Case(
+        "gated_cell-gates-apart-arguments",
+        lambda: _gated(gates={"f": jnp.tanh, "n": jr.apart(lambda zx, zh: zx)}),
+        TypeError,
+        "gates['n']",
+        "a function of (zx, zh, f)",
+        "(zx, zh)",
     ),
     Case(
         "cell-step-arguments",

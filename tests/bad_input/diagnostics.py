@@ -188,12 +188,4 @@ CASES = [
     *_report("gradient_report", jr.gradient_report),
     *_report("gradient_statistics", jr.gradient_statistics),
     *_plots(),
-    Case(
-        "gated_cell-gate_values",
-        lambda: jr.gated_cell(D, H, 1, lambda *a: a[1], gate_values="i"),
-        TypeError,
-        "gate_values",
-        "a function",
-        "'i'",
-    ),
 ]

@@ -1,6 +1,7 @@
 """Wrong options of models, layers that do not fit, and wrong arguments of `apply`."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn as jr
@@ -26,7 +27,7 @@ class Wide(jr.Model):
         return {}
 
     def run(self, params, carry, xs, call):
-        return (), np.tile(xs, 2)
+        return (), jnp.tile(xs, 2)
 
 
 def _options():

@@ -29,6 +29,13 @@ def test_jvp_and_jacfwd_through_reverse_scan_say_what_to_use(name):
         jax.jacfwd(loss)(params)
 
 
+def test_a_model_says_so_too():
+    model = jr.stack([jr.lstm(3, 4)])
+    params = model.init(jax.random.key(0))
+    with pytest.raises(TypeError, match=r"gradient: expected autodiff\(\) .* got a layer's own"):
+        jax.jvp(lambda p: model.apply(p, jnp.ones((3, 2, 3)))[1], (params,), (params,))
+
+
 def test_an_error_of_the_users_own_step_is_not_reworded():
     def step(params, carry, x):
         raise TypeError("mine")
@@ -40,6 +47,7 @@ def test_an_error_of_the_users_own_step_is_not_reworded():
 
 @pytest.mark.parametrize("name", ["lstm", "custom_plain"])
 def test_autodiff_takes_forward_mode(name, x64):
-    loss, params = loss_of(name, jr.autodiff(), np.float64)
+    """It is the default of a cell that is not gated."""
+    loss, params = loss_of(name, None if name == "custom_plain" else jr.autodiff(), np.float64)
     forward, reverse = jax.jit(lambda p: (jax.jacfwd(loss)(p), jax.grad(loss)(p)))(params)
     assert_close(forward, reverse, 1e-10)

@@ -3,13 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import jaxrnn as jr
-from jaxrnn.gradients.step_rule import Linearised, Recomputed, step_rule
 from tests.gradients.agreement import assert_equal_to_autodiff
 from tests.helpers import assert_close
-from tests.registry import BY_NAME, D, Entry
+from tests.registry import D, Entry
 
 
 @jax.custom_vjp
@@ -51,10 +49,3 @@ def test_vmapped_with_shared_weights(x64):
         return jnp.sum(jax.vmap(lambda x: jr.unroll(cell, params, x, gradient=gradient)[1], 1)(xs) ** 2)
 
     assert_close(*(jax.grad(loss)(params, xs, g) for g in (jr.reverse_scan(), jr.autodiff())), 1e-12)
-
-
-@pytest.mark.parametrize(("name", "rule"), [("spiking", Recomputed), ("gru_before", Linearised)])
-def test_a_step_is_linearised_unless_it_holds_a_derivative_of_its_own(name, rule):
-    cell = spiking() if name == "spiking" else BY_NAME[name].build()
-    params = cell.init(jax.random.key(0))
-    assert isinstance(step_rule(cell, params, cell.initial_carry(params, (2,)), jnp.ones((2, D)), None), rule)

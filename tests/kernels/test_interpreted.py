@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import jaxrnn as jr
-from jaxrnn.kernels import persistent
+from jaxrnn.kernels.program import KINDS
 from tests.helpers import assert_close, example, gradients
+from tests.jaxprs import equations
 from tests.registry import BY_NAME, ENTRIES
 
 PERSISTENT = jr.reverse_scan(loop="persistent")
@@ -18,10 +19,10 @@ GATED = [e for e in ENTRIES if e.gated and "norm" not in e.name]
 FLOAT32 = 1e-5
 
 
-@pytest.fixture
-def tpu(monkeypatch):
-    """The TPU's kernel is interpreted, not the GPU's."""
-    monkeypatch.setattr(persistent, "INTERPRETED", "tpu")
+@pytest.fixture(params=["cuda", "tpu"])
+def form(request, monkeypatch):
+    """Whose kernel is interpreted."""
+    monkeypatch.setitem(KINDS, "cpu", KINDS[request.param]._replace(interpreted=True))
 
 
 def both(e, candidate=PERSISTENT, reference=None, **options):
@@ -55,7 +56,8 @@ def test_a_gated_cell_with_every_option(entry):
 
 
 @pytest.mark.parametrize("name", ["lstm_peephole", "gru_zoneout"])
-def test_the_same_on_a_tpu(name, tpu):
+def test_the_same_on_a_tpu(name, monkeypatch):
+    monkeypatch.setitem(KINDS, "cpu", KINDS["tpu"]._replace(interpreted=True))
     e = example(BY_NAME[name], np.float32)
     assert_equal_to_scan(e, **every_option(e, BY_NAME[name]))
 
@@ -105,7 +107,7 @@ def test_equations_that_mix_units_where_their_number_fits():
 
 def launches(f, *arguments):
     """How often a kernel is launched in a program."""
-    return str(jax.make_jaxpr(f)(*arguments)).count("persistent_loop[")
+    return sum(e.primitive.name == "pallas_call" for e in equations(jax.make_jaxpr(f)(*arguments)))
 
 
 def test_members_with_weights_of_their_own_are_one_launch():
@@ -121,10 +123,8 @@ def test_members_with_weights_of_their_own_are_one_launch():
     assert_close(found, expected, FLOAT32)
 
 
-@pytest.mark.parametrize("form", ["cuda", "tpu"])
-def test_mapped_axes_of_members_and_of_rows_in_any_order(form, monkeypatch):
+def test_mapped_axes_of_members_and_of_rows_in_any_order(form):
     """vmap over sequences, members, sequences again; the learned rate of a member is an option of its cell."""
-    monkeypatch.setattr(persistent, "INTERPRETED", form)
     cell = jr.ctrnn(3, 16, 1.0, jnp.asarray(4.0), activation=jnp.tanh)
     params = jax.vmap(cell.init)(jax.random.split(jax.random.key(2), 2))
     taus = jnp.asarray([3.0, 7.0])

@@ -11,6 +11,7 @@ import jaxrnn as jr
 from tests.helpers import assert_close
 
 PERSISTENT = jr.reverse_scan(loop="persistent")
+TANH = {"a": jnp.tanh}
 
 
 class Odd(NamedTuple):
@@ -27,30 +28,31 @@ def odd(H, B_is_H=False):
             jnp.zeros((*batch_shape, H), dtype), jnp.ones((*batch_shape, 1), dtype), jnp.zeros(batch_shape, jnp.int32)
         )
 
-    def update(params, c, zx, zh, noise):
-        return Odd(0.5 * c.h + jnp.tanh(zx[0] + c.gain * zh[0]), 0.9 * c.gain, c.count + 1)
+    def update(params, c, gates, noise):
+        ((zx, zh),) = gates
+        return Odd(0.5 * c.h + jnp.tanh(zx + c.gain * zh), 0.9 * c.gain, c.count + 1)
 
-    return jr.gated_cell(3, H, 1, update, hidden=lambda c: c.h, zero_carry=zeros)
+    return jr.gated_cell(3, H, {"n": jr.apart}, update, hidden=lambda c: c.h, zero_carry=zeros)
 
 
 def with_params(update, shape, **options):
     def own(key):
         return {"a": 0.3 * jax.random.normal(key, shape)}
 
-    return jr.gated_cell(3, 8, 1, update, own_params=own, **options)
+    return jr.gated_cell(3, 8, TANH, update, own_params=own, **options)
 
 
 def slowing(H, **options):
     """Each row has a rate of its own, which falls."""
 
-    def update(params, c, zx, zh, noise):
+    def update(params, c, gates, noise):
         h, rate = c
-        return (1 - rate[..., None]) * h + rate[..., None] * jnp.tanh(zx[0] + zh[0]), 0.9 * rate
+        return (1 - rate[..., None]) * h + rate[..., None] * gates[0], 0.9 * rate
 
     def zeros(batch_shape, dtype):
         return jnp.zeros((*batch_shape, H), dtype), jnp.full(batch_shape, 0.5, dtype)
 
-    return jr.gated_cell(3, H, 1, update, hidden=lambda c: c[0], zero_carry=zeros, **options)
+    return jr.gated_cell(3, H, TANH, update, hidden=lambda c: c[0], zero_carry=zeros, **options)
 
 
 EQUAL = {
@@ -58,12 +60,22 @@ EQUAL = {
     "a number a row, heads": (slowing(8, heads=2), 4),
     "carry": (odd(8), 4),
     "as many rows as units": (odd(5), 5),
-    "heads": (jr.gated_cell(3, 8, 2, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zx[1] * zh[1] + zh[0]), heads=4), 3),
+    "heads": (
+        jr.gated_cell(
+            3,
+            8,
+            {"a": jnp.tanh, "b": jr.apart(lambda zx, zh, a: zx * zh * a)},
+            lambda p, c, g, n: jnp.tanh(g[0] + g[1]),
+            heads=4,
+        ),
+        3,
+    ),
     "rows of parameters": (
-        with_params(lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * p["a"][2] + p["a"][-1], (3, 8)),
+        with_params(lambda p, c, g, n: g[0] * p["a"][2] + p["a"][-1], (3, 8)),
         4,
     ),
-    "a number": (with_params(lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * p["a"], ()), 4),
+    "a number": (with_params(lambda p, c, g, n: g[0] * p["a"], ()), 4),
+    "heads of half as many units as a kernel's": (jr.lstm(3, 16, heads=2), 4),
     "one unit": (jr.gru(3, 1), 4),
 }
 
@@ -95,94 +107,61 @@ def test_the_kernel_is_checked_as_other_gradients_are():
     assert report.ok, str(report)
 
 
+def one(update, H, **options):
+    """A cell of one gate, of which `update` makes the next carry: (gate, carry) -> carry."""
+    return jr.gated_cell(3, H, TANH, lambda p, c, gates, n: update(gates[0], c), **options)
+
+
+def numbered(a, axis=-1):
+    return a * jax.lax.broadcasted_iota(jnp.float32, a.shape, axis % a.ndim)
+
+
+def with_a_number(batch_shape, dtype):
+    return jnp.zeros((*batch_shape, 5), dtype), jnp.ones((*batch_shape, 1), dtype)
+
+
+OTHERS, NUMBERED = "others for one row, or another number of units", "hold or number an array"
+MIXED_UNITS, MIXED_ROWS = "its equations mix hidden units", "its equations mix rows"
 REFUSED = {
-    "arithmetic on rows": (
-        with_params(lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) + (2 * p["a"])[0], (3, 8)),
-        "own parameters",
+    "arithmetic on rows": (with_params(lambda p, c, g, n: g[0] + (2 * p["a"])[0], (3, 8)), "own parameters"),
+    "a width": (one(lambda a, c: a / a.shape[-1], 5), OTHERS),
+    "the number of rows": (one(lambda a, c: a / len(c), 16), OTHERS),
+    "a width as an exponent": (one(lambda a, c: a ** c.shape[-1], 5), OTHERS),
+    "a width, within a call": (one(lambda a, c: jax.checkpoint(lambda a: a / a.shape[-1])(a), 5), OTHERS),
+    "a width, in an activation": (
+        jr.gated_cell(3, 5, {"a": lambda z: z / z.shape[-1]}, lambda p, c, g, n: g[0]),
+        OTHERS,
     ),
-    "a width": (
-        jr.gated_cell(3, 5, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) / zx[0].shape[-1]),
-        "others for one row, or another number of units",
-    ),
-    "the number of rows": (
-        jr.gated_cell(3, 16, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) / len(c)),
-        "others for one row, or another number of units",
-    ),
-    "units one further": (
-        jr.gated_cell(
-            3,
-            5,
-            1,
-            lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * jnp.concatenate([c[..., :1] * 0, c], -1)[..., :-1],
-        ),
-        "its equations mix hidden units",
-    ),
+    "units one further": (one(lambda a, c: a * jnp.concatenate([c[..., :1] * 0, c], -1)[..., :-1], 5), MIXED_UNITS),
     "units one further, by a number": (
-        jr.gated_cell(
-            3,
+        one(
+            lambda a, c: (a * jnp.concatenate([c[1], c[0]], -1)[..., :-1], c[1]),
             5,
-            1,
-            lambda p, c, zx, zh, n: (jnp.tanh(zx[0] + zh[0]) * jnp.concatenate([c[1], c[0]], -1)[..., :-1], c[1]),
             hidden=lambda c: c[0],
-            zero_carry=lambda batch_shape, dtype: (
-                jnp.zeros((*batch_shape, 5), dtype),
-                jnp.ones((*batch_shape, 1), dtype),
-            ),
+            zero_carry=with_a_number,
         ),
-        "its equations mix hidden units",
+        MIXED_UNITS,
     ),
-    "a width as an exponent": (
-        jr.gated_cell(3, 5, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) ** c.shape[-1]),
-        "others for one row, or another number of units",
+    "an activation of all units": (
+        jr.gated_cell(3, 8, {"a": jax.nn.softmax}, lambda p, c, g, n: g[0], heads=2),
+        MIXED_UNITS,
     ),
-    "a width, within a call": (
-        jr.gated_cell(
-            3, 5, 1, lambda p, c, zx, zh, n: jax.checkpoint(lambda a: jnp.tanh(a) / a.shape[-1])(zx[0] + zh[0])
-        ),
-        "others for one row, or another number of units",
+    "a gate apart of all units": (
+        jr.gated_cell(3, 5, {"a": jr.apart(lambda zx, zh: zx - zh.max(-1, keepdims=True))}, lambda p, c, g, n: g[0]),
+        MIXED_UNITS,
     ),
-    "numbered units, within a call": (
-        jr.gated_cell(
-            3,
-            8,
-            1,
-            lambda p, c, zx, zh, n: jax.checkpoint(
-                lambda a: jnp.tanh(a) * jax.lax.broadcasted_iota(jnp.float32, a.shape, a.ndim - 1)
-            )(zx[0] + zh[0]),
-            heads=2,
-        ),
-        "hold or number an array",
-    ),
-    "numbered units, and more": (
-        jr.gated_cell(
-            3, 8, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * (1 + jnp.arange(20.0))[: c.shape[-1]], heads=2
-        ),
-        "hold or number an array",
-    ),
-    "numbered rows": (
-        jr.gated_cell(
-            3,
-            16,
-            1,
-            lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) * jax.lax.broadcasted_iota(jnp.float32, c.shape, 0),
-        ),
-        "its equations mix rows",
-    ),
+    "numbered units": (one(lambda a, c: jax.checkpoint(numbered)(a), 8, heads=2), NUMBERED),
+    "numbered units, and more": (one(lambda a, c: a * (1 + jnp.arange(20.0))[: c.shape[-1]], 8, heads=2), NUMBERED),
+    "numbered rows": (one(lambda a, c: numbered(a, 0), 16), MIXED_ROWS),
     "rows one further": (
-        jr.gated_cell(
-            3,
-            16,
-            1,
-            lambda p, c, zx, zh, n: (
-                jnp.tanh(zx[0] + zh[0]) + jax.lax.pad(c, 0.0, ((1, -1, 0), *[(0, 0, 0)] * (c.ndim - 1)))
-            ),
-        ),
-        "its equations mix rows",
+        one(lambda a, c: a + jax.lax.pad(c, 0.0, ((1, -1, 0), *[(0, 0, 0)] * (c.ndim - 1))), 16),
+        MIXED_ROWS,
     ),
-    "an axis from the front": (
-        jr.gated_cell(3, 16, 1, lambda p, c, zx, zh, n: jnp.tanh(zx[0] + zh[0]) - c.mean(1, keepdims=True)),
-        "axes from the end",
+    "an activation of all rows": (
+        jr.gated_cell(3, 16, {"a": lambda z: jnp.tanh(z - z.mean(0))}, lambda p, c, g, n: g[0]),
+        MIXED_ROWS,
     ),
+    "an axis from the front": (one(lambda a, c: a - c.mean(1, keepdims=True), 16), "axes from the end"),
 }
 
 
@@ -198,8 +177,8 @@ def test_limits_of_what_heads_share_are_refused(limits):
     cell = jr.gated_cell(
         3,
         8,
-        1,
-        lambda p, c, zx, zh, n: {"h": jnp.tanh(zx[0] + zh[0]) * c["s"], "s": c["s"]},
+        TANH,
+        lambda p, c, g, n: {"h": g[0] * c["s"], "s": c["s"]},
         hidden=lambda c: c["h"],
         zero_carry=lambda b, dtype: {"h": jnp.zeros((*b, 8), dtype), "s": jnp.ones((*b, 1), dtype)},
         heads=2,
@@ -207,27 +186,3 @@ def test_limits_of_what_heads_share_are_refused(limits):
     gradient = jr.reverse_scan(loop="persistent", **limits)
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match="of all heads together"):
         jr.unroll(cell, cell.init(jax.random.key(0)), np.ones((4, 2, 3), np.float32), gradient=gradient)
-
-
-def test_explain_sees_through_jit_and_leaves_nothing_behind(monkeypatch):
-    from jaxrnn.gradients import loop_choice
-
-    monkeypatch.setattr(loop_choice, "MEASURED", frozenset(["cuda"]))
-    cell = jr.gru(3, 16)
-    params, xs = cell.init(jax.random.key(0)), jnp.ones((4, 2, 3))
-    inner = jax.jit(lambda params, xs: jr.unroll(cell, params, xs)[1])
-
-    class Jitted(type(jr.dense(3, 3))):
-        """A model that jits its own loop."""
-
-        def run(self, params, carry, xs, call):
-            return (), inner(params, xs)
-
-        def init(self, key):
-            return cell.init(key)
-
-    model = Jitted(3, 16)
-    for _ in range(2):
-        ((_, choice),) = jr.explain(model, params, xs, platform="cuda")
-        assert choice.loop == "persistent"
-    assert "persistent_loop" not in str(jax.make_jaxpr(inner)(params, xs))

@@ -1,11 +1,11 @@
-"""The product primitive against `jnp.matmul`, under every transformation."""
+"""The primitive against `jnp.matmul`, under every transformation."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.product import product, products
+from jaxrnn.primitives.matmul import matmul
 from tests.helpers import assert_close
 from tests.jaxprs import equations
 
@@ -16,7 +16,7 @@ def arrays(*shape):
 
 
 def ours(x, w):
-    return product(x, w, jnp.float64)
+    return matmul(x, w, jnp.float64)
 
 
 def compare(transform, *args):
@@ -67,7 +67,7 @@ def test_gradient_of_vmap_contracts_one_axis(x64):
 def test_factors_of_half_precision_are_summed_in_single():
     x, w = (a.astype(jnp.bfloat16) for a in arrays(5, 300))
     exact = np.asarray(x, np.float64) @ np.asarray(w, np.float64)
-    assert_close(product(x, w, jnp.float32), exact, 1e-6)
+    assert_close(matmul(x, w, jnp.float32), exact, 1e-6)
 
 
 def test_in_shard_map(x64):
@@ -81,36 +81,3 @@ def test_in_shard_map(x64):
 
     x, w = arrays(5, 2, 3)
     compare(lambda f: lambda x, w: mapped(f)(w, x), x, w)
-
-
-PARTS = (((3, 4), (0, 1)), ((1, 3),), ())
-"""Of the four columns: the last and the first, the middle ones, none."""
-
-
-@pytest.mark.parametrize("rows", [2, 5], ids=["copies of the product", "copies of the factor"])
-@pytest.mark.parametrize("axes", [None, (1, None), (None, 0), (0, 0)], ids=str)
-def test_parts(rows, axes, x64):
-    x, w = arrays(rows, 3, 3)
-    x, w = (x, w) if axes is not None else (x[:, 0], w)
-    w = w if axes is None or axes[1] is None else jnp.stack([w] * x.shape[axes[0] or 0])
-
-    def ours(x, w):
-        return tuple(products(x, w, PARTS, jnp.float64))
-
-    def plain(x, w):
-        out = jnp.matmul(x, w)
-        return out[..., jnp.array([3, 0])], out[..., 1:3], out[..., :0]
-
-    def run(f):
-        f = f if axes is None else jax.vmap(f, axes)
-
-        def loss(x, w):
-            return sum(jnp.sum(jnp.sin(part)) for part in f(x, w))
-
-        def one_part(x, w):
-            return jnp.sum(jnp.sin(f(x, w)[1]))
-
-        gradients = jax.grad(loss, (0, 1))(x, w), jax.grad(one_part, (0, 1))(x, w), jax.hessian(loss, (0, 1))(x, w)
-        return f(x, w), gradients, jax.jvp(loss, (x, w), (2 * x, w + 1))
-
-    assert_close(jax.jit(run, static_argnums=0)(ours), jax.jit(run, static_argnums=0)(plain), 1e-12)

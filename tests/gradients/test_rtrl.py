@@ -114,7 +114,7 @@ def test_snap1_refuses_cells_whose_units_mix(name):
     ],
 )
 def test_snap1_refuses_equations_of_ones_own_whose_units_mix(mix):
-    cell = jr.gated_cell(D, 4, 1, lambda params, h, zx, zh, noise: jnp.tanh(zx[0] + zh[0]) + 0.5 * mix(h))
+    cell = jr.gated_cell(D, 4, {"n": jnp.tanh}, lambda params, h, gates, noise: gates[0] + 0.5 * mix(h))
     with pytest.raises(ValueError, match=r"^sparsity: expected .*with 'snap1', got"):
         jr.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((5, D)), gradient=SNAP)
 

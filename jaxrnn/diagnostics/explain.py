@@ -1,0 +1,75 @@
+"""Explains which loop each layer runs, and why."""
+
+from typing import Any
+
+import jax
+
+from jaxrnn import checks
+from jaxrnn.diagnostics.table import table
+from jaxrnn.driver import unroll
+from jaxrnn.gradients.reverse_scan import ReverseScan, target
+from jaxrnn.kernels.target import LoopChoice, target_of
+from jaxrnn.types import Cell, Model, Params
+
+PLATFORMS = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "tpu": "tpu"}
+"""Names that JAX has for platforms, and which of them a kernel is for."""
+
+
+class Explanation(tuple[tuple[str, LoopChoice], ...]):
+    """(cell, `LoopChoice`) of each loop, under `reverse_scan`, in the order in which they run; prints as a table."""
+
+    def __str__(self) -> str:
+        rows = [(cell, choice.loop, choice.reason) for cell, choice in self]
+        return "\n".join(table([("cell", "loop", "why"), *rows]))
+
+
+def explain(
+    cell_or_model: Cell | Model,
+    params: Params,
+    xs: Any,
+    *,
+    gradient: ReverseScan | None = None,
+    platform: str | None = None,
+    **options: Any,
+) -> Explanation:
+    """Explains which loop each cell runs, a scan or one kernel of an accelerator; nothing is computed.
+
+    Args:
+      cell_or_model: a Cell or a Model.
+      params: its parameters, or their shapes.
+      xs: its inputs, or their shapes.
+      gradient: `reverse_scan(loop=...)`; None: what the layers were built with, or the default one.
+      platform: "cpu", "cuda" (or "gpu") or "tpu", which need not be at hand: without a GPU, "cuda" is an H100; None:
+        where JAX computes.
+      **options: those of `unroll` or `Model.apply`, such as `lengths`.
+
+    Returns:
+      An `Explanation`.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit; with `loop="persistent"`, what keeps a cell from it.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> cell = jaxrnn.lstm(4, 32)
+      >>> params = cell.init(jax.random.key(0))
+      >>> print(jaxrnn.explain(cell, params, jax.ShapeDtypeStruct((9, 2, 4), "float32"), platform="cpu"))
+      cell         loop  why
+      -----------  ----  -----------------------------
+      LSTM(4, 32)  scan  a CPU has no kernel of its own
+    """
+    checks.instance("cell_or_model", cell_or_model, (Cell, Model), "make one with jr.lstm or jr.chain, for example")
+    if gradient is not None:
+        checks.instance("gradient", gradient, ReverseScan, "jr.reverse_scan(loop=...): only it has a choice")
+    if platform is not None:
+        platform = PLATFORMS[checks.one_of("platform", platform, tuple(PLATFORMS))]
+
+    def run(params: Params, xs: Any) -> Any:
+        if isinstance(cell_or_model, Model):
+            return cell_or_model.apply(params, xs, gradient=gradient, **options)
+        return unroll(cell_or_model, params, xs, gradient=gradient, **options)
+
+    device = target_of(platform)
+    with target(device):
+        jax.eval_shape(run, params, xs)
+    return Explanation(device.choices)

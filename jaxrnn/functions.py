@@ -1,0 +1,148 @@
+"""Functions that are compared by what they compute, and pickled wherever they were made.
+
+Cells hold functions: initialisers, activations, equations. To Python two functions of the same code are different, and
+one that was made inside another, such as `jax.nn.initializers.normal(0.1)`, can't be pickled.
+"""
+
+import functools
+import importlib
+import pickle
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class Function:
+    """A function that equals another of the same code, in the same module, that closes over equal values."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.__wrapped__ = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.__wrapped__(*args, **options)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Function) and _equal(self.__wrapped__, other.__wrapped__)
+
+    def __hash__(self) -> int:
+        f = self.__wrapped__
+        if type(f) is functools.partial:
+            return hash(Function(f.func))
+        return hash(f.__code__) if isinstance(f, types.FunctionType) else hash(f)
+
+    def __repr__(self) -> str:
+        return self.__name__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _function, _reduced(self.__wrapped__)
+
+
+def unwrapped(f: Any) -> Any:
+    """What a `Function` stands for; anything else is itself, also a `jax.tree_util.Partial` that has arguments."""
+    if isinstance(f, jax.tree_util.Partial) and not f.args and not f.keywords:
+        f = f.func
+    return f.__wrapped__ if isinstance(f, Function) else f
+
+
+def wrapped(value: Any) -> Any:
+    """A static option with all functions in it as `Function`."""
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(map(wrapped, value))
+    return Function(value) if callable(value) and not isinstance(value, (type, Function, jax.tree_util.Partial)) else value
+
+
+def restored(value: Any) -> Any:
+    """The inverse of `wrapped`."""
+    if type(value) is tuple:
+        return tuple(map(restored, value))
+    return value.__wrapped__ if isinstance(value, Function) else value
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, types.FunctionType) and isinstance(b, types.FunctionType):
+        same = a.__code__ == b.__code__ and a.__module__ == b.__module__
+        return same and all(map(_equal, _held(a), _held(b)))
+    if type(a) is not type(b):
+        return False
+    if type(a) is functools.partial:
+        return all(map(_equal, (a.func, a.args, a.keywords), (b.func, b.args, b.keywords)))
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    if isinstance(a, jax.Array):
+        return False  # traced, perhaps
+    return bool(a == b)
+
+
+def _held(f: types.FunctionType) -> list[Any]:
+    """What a function has beside its code: defaults, and what it closes over."""
+    return [f.__defaults__, f.__kwdefaults__, *(cell.cell_contents for cell in f.__closure__ or ())]
+
+
+def _reduced(f: Any) -> tuple[Any, ...]:
+    """How to find a function again: (module, path), or by the code inside another one and what it closes over."""
+    if type(f) is functools.partial:
+        return functools.partial, Function(f.func), f.args, f.keywords
+    module, path = getattr(f, "__module__", None), getattr(f, "__qualname__", "")
+    if module is None:
+        return (f,)
+    names = [path, *(name for name, x in vars(importlib.import_module(module)).items() if x is f)]
+    for name in names:
+        if "<" not in name and _found(module, name) is f:
+            return module, name
+    if isinstance(f, types.FunctionType) and ".<locals>." in path:
+        outer, _, _ = path.rpartition(".<locals>.")
+        codes = _codes(module, outer)
+        if f.__code__ in codes:
+            held = [wrapped(x) if callable(x) else x for x in _held(f)]
+            return module, outer, codes.index(f.__code__), f.__name__, *held
+    if isinstance(f, types.FunctionType):
+        raise pickle.PicklingError(f"function: expected one that can be found in its module {module}, got {path}")
+    return (f,)
+
+
+def _function(module: Any, path: Any = "", index: Any = None, name: Any = "", *held: Any) -> Function:
+    if module is functools.partial:
+        return Function(functools.partial(path.__wrapped__, *index, **name))
+    if not isinstance(module, str):
+        return Function(module)
+    if index is None:
+        return Function(_found(module, path))
+    defaults, keywords, *closure = held
+    code = _codes(module, path)[index]
+    cells = tuple(types.CellType(restored(x)) for x in closure)
+    f = types.FunctionType(code, vars(importlib.import_module(module)), name, defaults, cells)
+    f.__kwdefaults__, f.__qualname__ = keywords, f"{path}.<locals>.{name}"
+    return Function(f)
+
+
+def _found(module: str, path: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _codes(module: str, path: str) -> list[types.CodeType]:
+    """The codes of all functions that a function, or one inside it, makes."""
+    outermost, *inner = path.split(".<locals>.")
+    f = _found(module, outermost)
+    while hasattr(f, "__wrapped__"):
+        f = f.__wrapped__
+    code = getattr(f, "__code__", None)
+    for name in inner:
+        code = next((c for c in _made_by(code) if c.co_name == name), None)
+    return _made_by(code)
+
+
+def _made_by(code: Any) -> list[types.CodeType]:
+    return [c for c in getattr(code, "co_consts", ()) if isinstance(c, types.CodeType)]

@@ -1,0 +1,147 @@
+"""The loop of a gated cell as one kernel: each gate has arrays and a product of its own, a row is a loop of its own."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.bptt import gated
+from jaxrnn.bptt.clipping import Limits
+from jaxrnn.bptt.loop import Loop, Z
+from jaxrnn.cells.gated import GatedCell, Gates
+from jaxrnn.cells.gates import is_apart
+from jaxrnn.kernels import program
+from jaxrnn.kernels.target import Target
+from jaxrnn.kernels.units import each_head
+from jaxrnn.linear import state_dtype
+from jaxrnn.primitives.scan_in_place import Counts
+from jaxrnn.types import Inputs, Params, Tree
+
+
+def run(
+    cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, target: Target
+) -> tuple[Tree, jax.Array]:
+    """As `jaxrnn.bptt.gated.run`, for a cell that `jaxrnn.kernels.fit` finds to fit."""
+    loop = KernelLoop(target, inputs.steps.x.shape[1:-1])
+    return each_head(functools.partial(gated.run, limits=limits, loop=loop), cell, params, carry, inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelLoop(Loop):
+    """A kernel; gates are joined in a tuple, since it can't concatenate or cut what it has loaded.
+
+    Attributes:
+      target: the device that it is for.
+      batch_shape: the axes of rows.
+      keeps: whether it writes what only a derivative reads: all but the carry and h.
+    """
+
+    target: Target
+    batch_shape: tuple[int, ...]
+    keeps: bool = True
+
+    @property
+    def without_derivative(self) -> Loop:
+        return dataclasses.replace(self, keeps=False)
+
+    def join(self, gates: Sequence[jax.Array]) -> Any:
+        return tuple(gates) or None
+
+    def split(self, joined: Any, H: int) -> list[jax.Array]:
+        return list(joined) if isinstance(joined, tuple) else super().split(joined, H)
+
+    def columns(self, cell: GatedCell, x: jax.Array | None) -> tuple[Any, Any]:
+        gates = [] if x is None else list(zip(self.split(x, x.shape[-1] // cell.G), cell.gates.values(), strict=True))
+        return self.join([z for z, f in gates if not is_apart(f)]), self.join([z for z, f in gates if is_apart(f)])
+
+    def product(self, cell: GatedCell, params: Params) -> Callable[[jax.Array], Z]:
+        weights, biases = self._by_gate(cell, params["w_h"]), self._by_gate(cell, params.get("b_h"))
+        dot = _dot(cell, params)
+
+        def run(h: jax.Array) -> Z:
+            zh = jax.tree.map(lambda w: dot(h, w), weights)
+            return self._plus(zh, biases)
+
+        return run
+
+    def transposed_product(self, cell: GatedCell, params: Params) -> Callable[[Gates], jax.Array]:
+        weights, dot = [w.T for w in super().split(params["w_h"], cell.H)], _dot(cell, params)
+
+        def run(d: Gates) -> jax.Array:
+            d_zh = [z[1] if isinstance(z, tuple) else z for z in d]
+            first, *rest = (dot(z, w) for z, w in zip(d_zh, weights, strict=True))
+            return sum(rest, first)
+
+        return run
+
+    def _by_gate(self, cell: GatedCell, x: jax.Array | None) -> Z:
+        sums, apart = self.columns(cell, x)
+        return Z(sums, None, apart)
+
+    def scan(
+        self, f: Callable[..., Any], carry: Tree, arrays: Tree, xs: Any, reverse: bool = False
+    ) -> tuple[Tree, Tree, Any]:
+        """See `Loop.scan`. The function is that of a row: batch axes are cut off before, and added after it."""
+        (of_rows, totals), lead, B = carry, len(self.batch_shape), math.prod(self.batch_shape)
+
+        def row(x: jax.Array, axes: int) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape[axes:], x.dtype)
+
+        one, entry = jax.tree.map(lambda x: row(x, lead), of_rows), lambda x: row(x, 1 + lead)
+        given = (one, totals), *jax.tree.map(entry, (arrays, xs))
+        traced, shapes = jax.make_jaxpr(f, return_shape=True)(*given)
+        consts, step = program.hoisted(traced)
+        outs, kept = step.out_avals, jax.tree.structure(arrays).num_leaves
+        counts = Counts(len(consts), len(jax.tree.leaves(carry)), kept, len(jax.tree.leaves(xs)))
+        if not self.keeps:  # arrays are only read
+            jaxpr = step.jaxpr
+            step = step.replace(jaxpr=jaxpr.replace(outvars=[*jaxpr.outvars[: counts.carry], jaxpr.outvars[-1]]))
+            counts = counts._replace(arrays=0, xs=counts.xs + kept)
+        loop = program.fitted(step, counts, reverse, B, self.target)
+        added = -B % loop.block
+
+        def flat(x: jax.Array, time: int = 0) -> jax.Array:
+            """[T if any, *batch_shape, ...] -> [T if any, rows, ...], the last row as often as a block has room."""
+            x = x.reshape(*x.shape[:time], B, *(x.shape[time + lead :] or (1,)))
+            return jnp.pad(x, [(0, 0)] * time + [(0, added)] + [(0, 0)] * (x.ndim - time - 1), mode="edge")
+
+        def own_total(x: jax.Array) -> jax.Array:
+            return jnp.zeros((B + added, *(x.shape or (1,))), x.dtype)
+
+        operands = [x.reshape((1,) * (2 - x.ndim) + x.shape) for x in consts]
+        operands += [*map(flat, jax.tree.leaves(of_rows)), *map(own_total, jax.tree.leaves(totals))]
+        operands += [flat(x, 1) for x in jax.tree.leaves((arrays, xs))]
+        found = program.run(loop, operands, self.target.platform)
+        if not self.keeps:  # never read, but mapped under `jax.vmap` as the others are
+            unread = found[-1].reshape(-1)[0]
+            dead = [jnp.full((len(found[-1]), *self.batch_shape, *x.shape), unread.astype(x.dtype)) for x in outs]
+
+        def deep(x: jax.Array, like: Any, time: int) -> jax.Array:
+            x = jax.lax.slice_in_dim(x, 0, B, axis=time)
+            return x.reshape(*x.shape[:time], *self.batch_shape, *like.shape)
+
+        results = [deep(x, like, int(i >= counts.carry)) for i, (x, like) in enumerate(zip(found, step.out_avals, strict=True))]
+        if not self.keeps:
+            results[counts.carry : counts.carry] = dead[counts.carry : -1]
+        (of_rows, own), arrays, ys = jax.tree.unflatten(jax.tree.structure(shapes), results)
+        sums = jax.tree.map(lambda x, total: total + x.sum(range(lead)), own, totals)
+        return (of_rows, sums), arrays, ys
+
+
+def _dot(cell: GatedCell, params: Params) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """x [K] @ w [K, H], in float32 to the last bit unless JAX is told otherwise: Triton's default would be tf32."""
+    accumulated, asked = state_dtype(params["w_h"].dtype), jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    factors = params["w_h"].dtype if cell.dtype is None else cell.dtype
+    precision = jax.lax.Precision.HIGHEST if factors == jnp.float32 and not asked else None
+
+    def run(x: jax.Array, w: jax.Array) -> jax.Array:
+        dimensions = (((0,), (0,)), ((), ()))
+        return jax.lax.dot_general(
+            x.astype(factors), w.astype(factors), dimensions, precision, preferred_element_type=accumulated
+        )
+
+    return run
