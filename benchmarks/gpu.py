@@ -8,6 +8,7 @@ process.
 
 import dataclasses
 import functools
+import importlib.util
 import json
 import pathlib
 import time
@@ -48,6 +49,7 @@ class Shape(NamedTuple):
       dtype: of the factors of products.
       B, T, D, H, heads: as everywhere.
       members: how many networks, each with weights of its own; 0: one network that is not vmapped.
+      resets: whether episodes end, one in 50 steps.
     """
 
     section: str
@@ -59,6 +61,7 @@ class Shape(NamedTuple):
     H: int
     heads: int = 1
     members: int = 0
+    resets: bool = False
 
     @property
     def gates(self) -> int:
@@ -66,26 +69,28 @@ class Shape(NamedTuple):
         return {"lstm": 4, "gru": 3, "custom": 2}[self.cell]
 
 
-FLASH = ((48, 16), (24, 32), (12, 64), (6, 128), (3, 256), (1, 768))
-"""Heads and their size, as FlashRNN has them (arXiv:2412.07752)."""
+FLASH = ((24, 32), (12, 64), (6, 128), (48, 16), (3, 256), (1, 768))
+"""Heads and their size, as FlashRNN has them (arXiv:2412.07752); the last two are too large for the kernel."""
 
 
 def shapes() -> list[Shape]:
     """All of them, the most telling first."""
     found = [Shape("heads", "lstm", "bfloat16", 16, 1024, 64, n * K, n) for n, K in FLASH]
+    found += [Shape("episodes", "lstm", "bfloat16", 256, 512, 128, 128, resets=on) for on in (False, True)]  # TorchRL's
+    found += [Shape("episodes", "gru", "float32", 256, 512, 128, 128, resets=on) for on in (False, True)]
+    found += [Shape("episodes", "lstm", d, 16, 512, 512, 512, 8, resets=True) for d in ("bfloat16", "float32")]
     found += [Shape("sweep", "gru", "float32", 32, 100, 8, H, 1, m) for H in (64, 128) for m in (1, 32, 256, 2048)]
-    found += [Shape("layer", "lstm", dtype, 16, 512, H, H) for dtype in TOLERANCE for H in (64, 128, 256)]
-    found += [Shape("large", "lstm", dtype, 16, 512, 64, H) for dtype in ("bfloat16", "float32") for H in (512, 1024)]
+    found += [Shape("layer", "lstm", dtype, 16, 512, H, H) for dtype in TOLERANCE for H in (64, 128)]
     found += [Shape("cells", cell, "bfloat16", 16, 512, 64, 128) for cell in ("lstm", "gru", "custom")]
     found += [Shape("batch", "lstm", "bfloat16", B, 512, 64, 768, 12) for B in (2, 8, 32, 64, 128, 256)]
-    found += [
-        Shape("haste", c, "float32", B, 50, H, H) for c in ("lstm", "gru") for B in (1, 32, 128) for H in (128, 512)
-    ]
+    found += [Shape("haste", c, "float32", B, 50, 128, 128) for c in ("lstm", "gru") for B in (1, 32, 128)]
+    found += [Shape("large", "lstm", "bfloat16", 16, 512, 64, H) for H in (256, 512, 1024)]  # too large for the kernel
     return found
 
 
 SMOKE = [
     Shape("heads", "lstm", "bfloat16", 2, 5, 4, 32, 2),
+    Shape("episodes", "lstm", "float32", 2, 5, 4, 16, resets=True),
     Shape("sweep", "gru", "float32", 2, 5, 4, 16, 1, 3),
     Shape("layer", "lstm", "float32", 2, 5, 4, 16),
     Shape("cells", "custom", "float32", 2, 5, 4, 16),
@@ -98,9 +103,9 @@ class Config:
 
     rounds: int = 5
     """Timed rounds at least."""
-    sections: tuple[str, ...] = ("heads", "sweep", "layer", "large", "cells", "batch", "haste")
-    """Which tables; another is "tune": warps and rows of a block, and how many share units."""
-    seconds: float = 440.0
+    sections: tuple[str, ...] = ("heads", "episodes", "sweep", "layer", "cells", "batch", "haste", "large")
+    """Which tables; another is "tune": warps and rows of a block."""
+    seconds: float = 240.0
     """No shape is begun after so long; what was left out is said."""
     smoke: bool = False
     """Everything tiny, to see that it runs, on a CPU too, where kernels are interpreted."""
@@ -108,11 +113,26 @@ class Config:
     """Where the figures go."""
 
 
-def mostly_open(params: Any, carry: Any, zx: Any, zh: Any, noise: Any) -> Any:
-    """A cell that nobody ships: a leak, and a bounded drive with an oscillation in it."""
+def mostly_open(z: jax.Array) -> jax.Array:
+    """A gate that begins at 0.7."""
+    return jax.nn.sigmoid(z + 1.0)
+
+
+def swing(zx: jax.Array, zh: jax.Array, keep: jax.Array) -> jax.Array:
+    """A bounded drive with an oscillation in it."""
+    del keep
+    return jnp.sin(jnp.tanh(zx) + zh)
+
+
+GATES = {"keep": mostly_open, "drive": jr.apart(swing)}
+"""Those of a cell that nobody ships."""
+
+
+def leaky(params: Any, carry: Any, gates: Any, noise: Any) -> Any:
+    """The update of that cell."""
     del params, noise
-    keep = jax.nn.sigmoid(zx[0] + zh[0] + 1.0)
-    return keep * carry + (1.0 - keep) * jnp.sin(jnp.tanh(zx[1]) + zh[1])
+    keep, drive = gates
+    return keep * carry + (1.0 - keep) * drive
 
 
 def build(shape: Shape) -> jr.GatedCell:
@@ -121,7 +141,7 @@ def build(shape: Shape) -> jr.GatedCell:
     if shape.dtype != "float32":
         options["dtype"] = jnp.dtype(shape.dtype)
     if shape.cell == "custom":
-        return jr.gated_cell(shape.D, shape.H, 2, mostly_open, **options)
+        return jr.gated_cell(shape.D, shape.H, GATES, leaky, **options)
     cell = {"lstm": jr.lstm, "gru": jr.gru}[shape.cell](shape.D, shape.H, **options)
     assert isinstance(cell, jr.GatedCell)
     return cell
@@ -147,12 +167,17 @@ def data(shape: Shape) -> Data:
     return Data(params, xs, jax.random.normal(keys[2], (*members, shape.T, shape.B, shape.H)))
 
 
-def ours(shape: Shape, given: Data, loop: str, options: Any, precision: str | None) -> Way:
+def resets(shape: Shape) -> jax.Array | None:
+    """Where episodes begin, bool [T, B]."""
+    return jax.random.uniform(jax.random.key(1), (shape.T, shape.B)) < 0.02 if shape.resets else None
+
+
+def ours(shape: Shape, given: Data, loop: Any, options: Any, precision: str | None) -> Way:
     """With a loop of jaxrnn's."""
     cell, gradient = build(shape), jr.reverse_scan(loop=loop)
 
     def outputs(params: Any, xs: Any) -> Any:
-        run = functools.partial(jr.unroll, cell, gradient=gradient)
+        run = functools.partial(jr.unroll, cell, gradient=gradient, resets=resets(shape))
         return (jax.vmap(run, (0, None)) if shape.members else run)(params, xs)[1]
 
     found = differentiated(outputs, *given, options=options)
@@ -185,9 +210,11 @@ def ways(shape: Shape, given: Data) -> dict[str, Callable[[], Way]]:
     }
     if shape.members:
         found["jaxrnn, one by one"] = functools.partial(one_by_one, shape, given)
-    elif shape.heads == 1 and shape.cell == "lstm":
+    elif shape.heads == 1 and shape.cell == "lstm" and not shape.resets:
         found["flax nnx"] = functools.partial(gpu_peers.nnx, *given, shape.dtype)
         found["torch"] = functools.partial(gpu_peers.torch, *given, shape.dtype)
+        if importlib.util.find_spec("keras") is not None:
+            found["keras on jax"] = functools.partial(gpu_peers.keras, *given, shape.dtype)
         if shape.dtype == "float32" and jax.default_backend() == "gpu":
             found["jax.experimental.rnn"] = functools.partial(gpu_peers.cudnn, *given)
     return found
@@ -275,7 +302,7 @@ def table(results: list[dict[str, Any]]) -> str:
         for r in mine:
             shape, us = Shape(**r["shape"]), r["us a step"]
             what = f"{shape.cell}, {shape.dtype}, B={shape.B}, T={shape.T}, H={shape.heads}x{shape.H // shape.heads}"
-            what += f", {shape.members} members" if shape.members else ""
+            what += f", {shape.members} members" * bool(shape.members) + ", resets" * shape.resets
             columns = [pair(us, name) or r["left out"].get(name, "") for name in names]
             lines.append("| " + " | ".join([what, *columns, pair(r["floor"], "")]) + " |")
     return "\n".join(lines)
@@ -298,7 +325,7 @@ def main(config: Config) -> dict[str, Any]:
         print(table(results[-1:]), flush=True)
     tuned = gpu_tune.measured(config.rounds, config.smoke) if "tune" in config.sections else []
     found = {
-        "machine": machine("flax", "torch"),
+        "machine": machine("flax", "torch", "keras"),
         "tuned": tuned,
         "rates": measured,
         "results": results,

@@ -1,5 +1,6 @@
 """An LSTM layer of other libraries, on whatever device they find: forward, and with the gradient of all weights."""
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,6 +52,21 @@ def nnx(params: Any, xs: jax.Array, d_ys: jax.Array, dtype: str) -> Way:
         return ys.astype(jnp.float32)
 
     return differentiated(outputs, values, xs, d_ys)
+
+
+def keras(params: Any, xs: jax.Array, d_ys: jax.Array, dtype: str) -> Way:
+    """`keras.layers.LSTM` on JAX, which takes cuDNN's where it can."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    import keras
+
+    layer = keras.layers.LSTM(d_ys.shape[-1], return_sequences=True, dtype="mixed_" * (dtype != "float32") + dtype)
+    layer.build((xs.shape[1], xs.shape[0], xs.shape[2]))
+
+    def outputs(values: Any, xs: jax.Array) -> jax.Array:
+        found: Any = layer.stateless_call(values, layer.non_trainable_variables, jnp.swapaxes(xs, 0, 1))
+        return jnp.swapaxes(found[0], 0, 1).astype(jnp.float32)
+
+    return differentiated(outputs, [params[name] for name in ("w_x", "w_h", "b")], xs, d_ys)
 
 
 def packed(params: Any) -> jax.Array:

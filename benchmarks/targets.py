@@ -16,8 +16,8 @@ os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")  # nor this
 import jax
 from jax.experimental import topologies
 
-from jaxrnn.gradients.loop_choice import noted
-from jaxrnn.kernels.devices import H100, Gpu, assumed, described
+from jaxrnn.gradients.reverse_scan import target as context
+from jaxrnn.kernels import target as kernels
 
 jax.config.update("jax_platforms", "cpu")  # what runs, such as the constants of a trace, runs here
 
@@ -51,7 +51,7 @@ OWN = "feature_extension: ACCELERATED_FEATURES"
 """Instructions that later capabilities do not have."""
 
 
-class Target(NamedTuple):
+class Device(NamedTuple):
     """A device.
 
     Attributes:
@@ -65,12 +65,12 @@ class Target(NamedTuple):
     described: dict[str, Any] | None = None
 
 
-def gpu_target(name: str, capability: str, cores: int, shared_kib: int, gib: int, **others: Any) -> Target:
+def gpu_target(name: str, capability: str, cores: int, shared_kib: int, gib: int, **others: Any) -> Device:
     """A GPU with so many multiprocessors, shared memory for a block, and memory."""
     major, minor = capability.split(".")
     described = {"name": name, "major": major, "minor": minor, "cores": cores, "memory": gib * 2**30}
     described |= {"shared": shared_kib * 1024, "shared_of_core": (shared_kib + 1) * 1024}
-    return Target("cuda", "", {"feature": "", "threads": 2048, "fpus": 128} | described | others)
+    return Device("cuda", "", {"feature": "", "threads": 2048, "fpus": 128} | described | others)
 
 
 TARGETS = {
@@ -84,9 +84,9 @@ TARGETS = {
     "B200": gpu_target(
         "NVIDIA B200", "10.0", 148, 227, 180, bandwidth=8000 * 10**9, l2=126 * 2**20, ghz=1.97, feature=OWN
     ),
-    "TPU v4": Target("tpu", "v4:2x2x1"),
-    "TPU v5e": Target("tpu", "v5e:2x2"),
-    "TPU v6e": Target("tpu", "v6e:2x2"),
+    "TPU v4": Device("tpu", "v4:2x2x1"),
+    "TPU v5e": Device("tpu", "v5e:2x2"),
+    "TPU v6e": Device("tpu", "v6e:2x2"),
 }
 
 
@@ -108,9 +108,10 @@ def architecture(name: str) -> str:
 
 
 @contextlib.contextmanager
-def traced_for(name: str) -> Iterator[None]:
-    """Within it, functions are traced and lowered for a target: loops are chosen for its platform."""
+def traced_for(name: str) -> Iterator[kernels.Target]:
+    """Within it, functions are traced and lowered for a target, which lists the loops that it gets."""
     platform, _, found = TARGETS[name]
-    gpu = H100 if found is None else Gpu(found["name"], found["cores"], found["shared"])
-    with assumed(gpu), described(platform), noted(platform):
-        yield
+    gpu = kernels.H100 if found is None else kernels.Gpu(found["name"], found["cores"], found["shared"])
+    target = kernels.Target(platform, gpu)
+    with context(target), target.described():
+        yield target

@@ -13,8 +13,8 @@ products outside of it, one product for all of time each, also where the unroll 
 
   dw_x = sum_t x[t]^T dz[t];   dw_h = sum_t h[t-1]^T dz[t]
 
-The gradient that `path` blocks is blocked by a rule, not by `stop_gradient`: a second derivative still sees how the path
-depends on everything. A gate that is `apart` has two derivatives, dzx and dzh, instead of one dz.
+The gradient that `path` blocks is blocked by a rule, not by `stop_gradient`: a second derivative still sees how the
+path depends on everything. A gate that is `apart` has two derivatives, dzx and dzh, instead of one dz.
 """
 
 import functools
@@ -111,7 +111,7 @@ def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
     transposed = loop.transposed_product(cell, params)
     own = in_dtype(own_params(params), path.hs.dtype)
 
-    def body(adjoint: Any, kept: Z, at_t: Any) -> Any:
+    def body(adjoint: Any, kept: Any, at_t: Any) -> Any:
         (d_after, d_initial), totals = adjoint
         step, before, d_h = at_t
         kept = loop.gates(cell, kept)

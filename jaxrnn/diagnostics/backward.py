@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Var
 
 from jaxrnn.arguments import check_rows
 from jaxrnn.cells.gated import GatedCell
 from jaxrnn.diagnostics.layer import Layer
 from jaxrnn.float_leaves import floats, with_floats
 from jaxrnn.masks import take_step, zero_unless
+from jaxrnn.primitives.jaxprs import repeated_outputs
 from jaxrnn.types import Params, Step, Tree
 
 Arrays = list[jax.Array]
@@ -168,9 +168,8 @@ def _direct(layer: Layer) -> Callable[[At], Arrays]:
         return floats(after), floats(y)
 
     one = jax.tree.map(lambda x: x[0], _all(layer))
-    outputs, size = jax.make_jaxpr(step)(one).jaxpr.outvars, len(floats(layer.after))
-    same = {v: i for i, v in enumerate(outputs[:size]) if isinstance(v, Var)}
-    places = [same.get(v) if isinstance(v, Var) else None for v in outputs[size:]]
+    size = len(floats(layer.after))
+    places = repeated_outputs(jax.make_jaxpr(step)(one), size)
     leaves, valid = floats(layer.after), layer.inputs.steps.valid
 
     def shares(place: int | None, y: jax.Array) -> list[jax.Array | bool]:

@@ -18,8 +18,10 @@ from jaxrnn.types import Inputs, Params, Tree
 
 ROWS = 2**13 + 1
 """Rows that equations are traced on, to see whether they mix them: as many as nothing else has."""
-REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin")
-CUMULATIVE = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
+ALONG_AXES = frozenset((
+    "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin",
+    "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp",
+))  # fmt: skip
 
 
 def check(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> None:
@@ -47,9 +49,7 @@ def check(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> None:
         raise Unfit("its equations are others for one row, or another number of units")
 
 
-def _step(
-    cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, rows: tuple[int, ...], H: int
-) -> ClosedJaxpr:
+def _step(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, rows: tuple[int, ...], H: int) -> ClosedJaxpr:
     """The equations, traced on arrays [*rows, H]."""
     batch_axes = inputs.batch_axes
 
@@ -93,10 +93,8 @@ def _is_row_by_row(eqn: Any) -> bool:
     if name == "dot_general":
         (contracted, _), (batch, _) = params["dimension_numbers"]
         return ins == [True, False] and 0 not in (*contracted, *batch)
-    if name in REDUCTIONS:
-        return 0 not in params["axes"]
-    if name in CUMULATIVE:
-        return params["axis"] != 0
+    if name in ALONG_AXES:
+        return 0 not in params.get("axes", (params.get("axis"),))
     if name == "transpose":
         return params["permutation"][0] == 0
     return name in ELEMENTWISE | RESHAPING

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr
 
 from jaxrnn.bptt import gated
 from jaxrnn.bptt.clipping import Limits
@@ -85,22 +86,22 @@ class KernelLoop(Loop):
     def scan(
         self, f: Callable[..., Any], carry: Tree, arrays: Tree, xs: Any, reverse: bool = False
     ) -> tuple[Tree, Tree, Any]:
-        """See `Loop.scan`. The function is that of a row: batch axes are cut off before, and added after it."""
+        """See `Loop.scan`. The function is that of one row: batch axes are cut off before, and put back after it."""
         (of_rows, totals), lead, B = carry, len(self.batch_shape), math.prod(self.batch_shape)
 
         def row(x: jax.Array, axes: int) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(x.shape[axes:], x.dtype)
 
-        one, entry = jax.tree.map(lambda x: row(x, lead), of_rows), lambda x: row(x, 1 + lead)
-        given = (one, totals), *jax.tree.map(entry, (arrays, xs))
-        traced, shapes = jax.make_jaxpr(f, return_shape=True)(*given)
+        one, entries = (
+            jax.tree.map(lambda x, n=n: row(x, n), t) for n, t in ((lead, of_rows), (1 + lead, (arrays, xs)))
+        )
+        traced, shapes = jax.make_jaxpr(f, return_shape=True)((one, totals), *entries)
         consts, step = program.hoisted(traced)
-        outs, kept = step.out_avals, jax.tree.structure(arrays).num_leaves
-        counts = Counts(len(consts), len(jax.tree.leaves(carry)), kept, len(jax.tree.leaves(xs)))
-        if not self.keeps:  # arrays are only read
-            jaxpr = step.jaxpr
-            step = step.replace(jaxpr=jaxpr.replace(outvars=[*jaxpr.outvars[: counts.carry], jaxpr.outvars[-1]]))
-            counts = counts._replace(arrays=0, xs=counts.xs + kept)
+        counts = Counts(len(consts), *(len(jax.tree.leaves(tree)) for tree in (carry, arrays, xs)))
+        if not self.keeps:  # of the results, those in between are not written, and arrays only read
+            outs = [*step.jaxpr.outvars[: counts.carry], step.jaxpr.outvars[-1]]
+            step = ClosedJaxpr(step.jaxpr.replace(outvars=outs), ())
+            counts = counts._replace(arrays=0, xs=counts.arrays + counts.xs)
         loop = program.fitted(step, counts, reverse, B, self.target)
         added = -B % loop.block
 
@@ -109,32 +110,29 @@ class KernelLoop(Loop):
             x = x.reshape(*x.shape[:time], B, *(x.shape[time + lead :] or (1,)))
             return jnp.pad(x, [(0, 0)] * time + [(0, added)] + [(0, 0)] * (x.ndim - time - 1), mode="edge")
 
-        def own_total(x: jax.Array) -> jax.Array:
-            return jnp.zeros((B + added, *(x.shape or (1,))), x.dtype)
-
-        operands = [x.reshape((1,) * (2 - x.ndim) + x.shape) for x in consts]
-        operands += [*map(flat, jax.tree.leaves(of_rows)), *map(own_total, jax.tree.leaves(totals))]
-        operands += [flat(x, 1) for x in jax.tree.leaves((arrays, xs))]
-        found = program.run(loop, operands, self.target.platform)
-        if not self.keeps:  # never read, but mapped under `jax.vmap` as the others are
-            unread = found[-1].reshape(-1)[0]
-            dead = [jnp.full((len(found[-1]), *self.batch_shape, *x.shape), unread.astype(x.dtype)) for x in outs]
-
         def deep(x: jax.Array, like: Any, time: int) -> jax.Array:
             x = jax.lax.slice_in_dim(x, 0, B, axis=time)
             return x.reshape(*x.shape[:time], *self.batch_shape, *like.shape)
 
-        results = [deep(x, like, int(i >= counts.carry)) for i, (x, like) in enumerate(zip(found, step.out_avals, strict=True))]
-        if not self.keeps:
-            results[counts.carry : counts.carry] = dead[counts.carry : -1]
-        (of_rows, own), arrays, ys = jax.tree.unflatten(jax.tree.structure(shapes), results)
-        sums = jax.tree.map(lambda x, total: total + x.sum(range(lead)), own, totals)
-        return (of_rows, sums), arrays, ys
+        operands = [x.reshape((1,) * (2 - x.ndim) + x.shape) for x in consts] + list(
+            map(flat, jax.tree.leaves(of_rows))
+        )
+        operands += [jnp.zeros((B + added, *(x.shape or (1,))), x.dtype) for x in jax.tree.leaves(totals)]  # each row's
+        operands += [flat(x, 1) for x in jax.tree.leaves((arrays, xs))]
+        found = zip(program.run(loop, operands, self.target.platform), step.out_avals, strict=True)
+        results = [deep(x, like, int(i >= counts.carry)) for i, (x, like) in enumerate(found)]
+        if not self.keeps:  # those in between are never read, but have to be mapped under `jax.vmap` as if they were
+            shape, unread = results[-1].shape[: 1 + lead], results[-1].reshape(-1)[0]
+            between = traced.out_avals[counts.carry : -1]
+            results[counts.carry : -1] = [jnp.full((*shape, *x.shape), unread.astype(x.dtype)) for x in between]
+        (of_rows, sums), arrays, ys = jax.tree.unflatten(jax.tree.structure(shapes), results)
+        return (of_rows, jax.tree.map(lambda x, total: total + x.sum(range(lead)), sums, totals)), arrays, ys
 
 
 def _dot(cell: GatedCell, params: Params) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """x [K] @ w [K, H], in float32 to the last bit unless JAX is told otherwise: Triton's default would be tf32."""
-    accumulated, asked = state_dtype(params["w_h"].dtype), jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    accumulated = state_dtype(params["w_h"].dtype)
+    asked = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
     factors = params["w_h"].dtype if cell.dtype is None else cell.dtype
     precision = jax.lax.Precision.HIGHEST if factors == jnp.float32 and not asked else None
 

@@ -1,7 +1,6 @@
 """A loop over time whose rows have nothing to do with each other: what a kernel computes, and what it needs."""
 
 import functools
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ SEVERAL_PRODUCTS = {
 """Where a product of float32 factors is made of several, their parts take so many times the factors' room."""
 
 
-class Unfit(Exception):
+class Unfit(Exception):  # noqa: N818
     """A loop can't be a kernel; says why."""
 
 
@@ -29,21 +28,21 @@ class Kind(NamedTuple):
     """A kind of kernel.
 
     Attributes:
-      module: where its `launch` is, (program, operands, interpret) -> results.
+      name: that of its function in `jaxrnn.kernels.pallas`.
       fewest, most: rows of a block, powers of two.
       interpreted: it is not compiled, and needs no room.
     """
 
-    module: str
+    name: str
     fewest: int
     most: int
     interpreted: bool = False
 
 
 KINDS = {
-    "cuda": Kind("triton", 16, 16),
-    "tpu": Kind("mosaic_tpu", 8, 128),
-    "cpu": Kind("triton", 16, 16, interpreted=True),
+    "cuda": Kind("cuda", 16, 16),
+    "tpu": Kind("tpu", 8, 128),
+    "cpu": Kind("cuda", 16, 16, interpreted=True),
 }
 """A tile of a Triton product has 16 rows at least, a TPU's registers have 8; the most are not measured."""
 
@@ -84,11 +83,6 @@ class Program(NamedTuple):
         leads = [(rows,) if i < self.counts.carry else (T, rows) for i in range(len(self.step.out_avals))]
         outs = zip(leads, self.step.out_avals, strict=True)
         return [jax.ShapeDtypeStruct((*lead, *(x.shape or (1,))), x.dtype) for lead, x in outs]
-
-    def aliases(self) -> dict[int, int]:
-        """Arrays are overwritten: the operands that results take the place of."""
-        first = self.counts.consts + self.counts.carry
-        return {first + i: self.counts.carry + i for i in range(self.counts.arrays)}
 
     def needs(self) -> Room:
         """What a block keeps on the chip; of what a step reads and writes, also the next one's.
@@ -135,8 +129,9 @@ def run(program: Program, operands: Sequence[Any], platform: str) -> list[Any]:
 
     @jax.custom_jvp
     def launch(*operands: Any) -> list[Any]:
-        module = importlib.import_module(f"jaxrnn.kernels.{kind.module}")  # late: Pallas takes half a second to import
-        return list(module.launch(program, operands, kind.interpreted))
+        from jaxrnn.kernels import pallas  # late: Pallas takes half a second to import
+
+        return getattr(pallas, kind.name)(program, operands, kind.interpreted)
 
     launch.defjvp(functools.partial(jax.jvp, functools.partial(_scan, program)))
     return launch(*operands)

@@ -7,14 +7,14 @@ the equations work unit by unit.
 
 import dataclasses
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn.cells.gated import GatedCell, own_params
-from jaxrnn.types import Inputs, Params, Tree
+from jaxrnn.types import Inputs, Params, Tree, leaf, pytree
 
 FEWEST_UNITS = 16
 """Of a product in a Triton kernel; sizes are powers of two."""
@@ -82,30 +82,19 @@ def _longer(x: jax.Array, added: int, **options: Any) -> jax.Array:
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, added)], **options)
 
 
-@jax.tree_util.register_pytree_node_class
+@pytree
 class Rows:
     """An array [n, ...] of which nothing can be had but its rows: a kernel can't cut one that it has loaded."""
 
-    def __init__(self, rows: Any):
-        self._rows = tuple(rows)
+    rows: tuple[Any, ...] = leaf()
 
     def __getitem__(self, i: int) -> Any:
-        return self._rows[operator.index(i)]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._rows)
+        return self.rows[operator.index(i)]
 
     def __len__(self) -> int:
-        return len(self._rows)
-
-    def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
-        return self._rows, None
-
-    @classmethod
-    def tree_unflatten(cls, _: None, rows: Any) -> "Rows":
-        return cls(rows)
+        return len(self.rows)
 
 
 def unstacked(params: Params) -> Params:
     """A cell's own parameters [n, H] as `Rows`."""
-    return params | jax.tree.map(lambda x: Rows(x) if jnp.ndim(x) > 1 else x, own_params(params))
+    return params | jax.tree.map(lambda x: Rows(tuple(x)) if jnp.ndim(x) > 1 else x, own_params(params))

@@ -48,7 +48,7 @@ class Repeat(Model):
                 xs, after = layer(xs, jax.tree.map(lambda x, i=i: x[i], (params, carry, keys)))
                 finals.append(after)
             return jax.tree.map(lambda *rows: jnp.stack(rows), *finals), xs
-        final, ys = jax.lax.scan(layer, xs, (params, carry, keys))
+        ys, final = jax.lax.scan(layer, xs, (params, carry, keys))
         return final, ys
 
 

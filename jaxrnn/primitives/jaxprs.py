@@ -1,9 +1,9 @@
-"""What the equations of a traced program do: whether a unit of the state acts on another."""
+"""Reads of traced programs: whether a unit of the state acts on another, and which outputs are the same variable."""
 
 import math
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, subjaxprs
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var, subjaxprs
 
 ELEMENTWISE = frozenset((
     "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "clamp",
@@ -48,3 +48,10 @@ def _mixing(jaxpr: Jaxpr, H: int) -> set[str]:
 
     found = {eqn.primitive.name for eqn in jaxpr.eqns if not is_safe(eqn)}
     return found.union(*(_mixing(inner, H) for inner in subjaxprs(jaxpr)))
+
+
+def repeated_outputs(program: ClosedJaxpr, first: int) -> list[int | None]:
+    """For each output after the `first` ones, which of these it is; None: none of them."""
+    outputs = program.jaxpr.outvars
+    place = {v: i for i, v in enumerate(outputs[:first]) if isinstance(v, Var)}
+    return [place.get(v) if isinstance(v, Var) else None for v in outputs[first:]]

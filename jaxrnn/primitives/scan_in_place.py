@@ -25,16 +25,15 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxrnn.primitives import primitive
 from jaxrnn.primitives.one_kernel import one_kernel
-from jaxrnn.types import Tree
 
 
 def scan_in_place(
-    f: Callable[[Tree, Tree, Any], tuple[Tree, Tree, Any]],
-    carry: Tree,
-    arrays: Tree,
+    f: Callable[[Any, Any, Any], tuple[Any, Any, Any]],
+    carry: Any,
+    arrays: Any,
     xs: Any,
     reverse: bool = False,
-) -> tuple[Tree, Tree, Any]:
+) -> tuple[Any, Any, Any]:
     """`jax.lax.scan` that also replaces each step's entry of `arrays`.
 
     Args:
@@ -102,7 +101,9 @@ def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> l
     if isinstance(T, int):
         (_, carry, _, arrays), ys = jax.lax.scan(step, state, xs, T, reverse)
     else:  # `jax.export` for any number of steps: a scan takes it from an array alone
-        (_, carry, _, arrays), ys = jax.lax.scan(lambda s, x: step(s, x[0]), state, (xs, jnp.arange(T)), reverse=reverse)
+        (_, carry, _, arrays), ys = jax.lax.scan(
+            lambda s, x: step(s, x[0]), state, (xs, jnp.arange(T)), reverse=reverse
+        )
     return [*carry, *arrays, *ys]
 
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.tree_util import Partial
 
 import jaxrnn as jr
 from tests.diagnostics.setup import case, jitted
@@ -108,22 +107,16 @@ def test_the_rates_of_a_leaky_network_are_its_outputs():
     assert_close(found.saturated, (np.abs(ys) >= 0.9).mean((1, 2)), 1e-12)
 
 
-def keep_gate(params, carry, zx, zh, noise):
-    return {"keep": jax.nn.sigmoid(zx[0] + zh[0])}
-
-
-def keep_update(params, carry, zx, zh, noise):
-    keep = keep_gate(params, carry, zx, zh, noise)["keep"]
-    return keep * carry + (1.0 - keep) * jnp.tanh(zx[1])
-
-
 def test_a_users_own_cell_names_its_gates():
-    cell = jr.gated_cell(2, 3, 2, keep_update, gate_values=Partial(keep_gate), param_dtype=np.float64)
+    gates = {"keep": jax.nn.sigmoid, "new": jr.apart(lambda zx, zh, keep: jnp.tanh(zx), (-1.0, 1.0)), "pair": jr.apart}
+    cell = jr.gated_cell(2, 3, gates, lambda params, h, gates, noise: gates[0] * h + gates[1], param_dtype=np.float64)
     params = cell.init(jax.random.key(0))
     xs = np.random.default_rng(0).standard_normal((1, 2))
-    found = jr.gate_statistics(cell, params, xs)["keep"]
-    want = sigmoid(xs @ np.asarray(params["w_x"])[:, :3])
-    assert_close(found.mean, want.mean(-1), 1e-12)
+    found = jr.gate_statistics(cell, params, xs)
+    z = xs @ np.asarray(params["w_x"])
+    assert set(found) == {"keep", "new"}
+    assert_close(found["keep"].mean, sigmoid(z[:, :3]).mean(-1), 1e-12)
+    assert_close(found["new"].mean, np.tanh(z[:, 3:6]).mean(-1), 1e-12)
 
 
 def test_it_can_be_vmapped():

@@ -123,6 +123,22 @@ def test_members_with_weights_of_their_own_are_one_launch():
     assert_close(found, expected, FLOAT32)
 
 
+def test_members_that_share_all_but_w_h(form):
+    """Without a derivative, which leaves out what is kept for it, and with one of a function that was jitted first."""
+    cell, params, xs = wide()
+    axes = dict.fromkeys(params, None) | {"w_h": 0}
+    params |= {"w_h": jnp.stack([params["w_h"], 0.5 * params["w_h"]])}
+
+    def values(gradient):
+        return jax.vmap(jax.jit(functools.partial(loss, gradient, cell)), (axes, None))
+
+    def both(gradient):
+        run = values(gradient)
+        return run(params, xs), jax.grad(lambda p: run(p, xs).sum())(params)
+
+    assert_close(both(PERSISTENT), both(jr.reverse_scan()), FLOAT32)
+
+
 def test_mapped_axes_of_members_and_of_rows_in_any_order(form):
     """vmap over sequences, members, sequences again; the learned rate of a member is an option of its cell."""
     cell = jr.ctrnn(3, 16, 1.0, jnp.asarray(4.0), activation=jnp.tanh)

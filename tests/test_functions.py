@@ -1,0 +1,114 @@
+"""Cells and models that hold functions: equal by what these compute, pickled wherever they were made."""
+
+import copy
+import functools
+import pickle
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as jr
+from jaxrnn.functions import Function
+
+
+def squashed(z):
+    return jnp.tanh(z)
+
+
+def _update(params, carry, gates, noise):
+    return gates[0] * gates[1]
+
+
+def cells(scale=0.5):
+    """One for each way in which a function can be held; anew at each call."""
+    return {
+        "defaults": jr.lstm(3, 4),
+        "an initialiser of JAX's": jr.lstm(3, 4, input_init=jax.nn.initializers.normal(0.1)),
+        "a cached initialiser": jr.gru(3, 4, recurrent_init=jr.torch_uniform(4)),
+        "a function of a module": jr.elman(3, 4, activation=squashed),
+        "a custom derivative": jr.elman(3, 4, activation=jax.nn.relu),
+        "a function that closes over a number": jr.elman(3, 4, activation=lambda z: scale * z),
+        "a partial": jr.elman(3, 4, activation=functools.partial(jax.nn.leaky_relu, negative_slope=0.3)),
+        "gates": jr.gated_cell(3, 4, {"f": jax.nn.sigmoid, "n": jr.apart(lambda x, h, f: jnp.tanh(x + f * h))}, _update),
+        "a cell of three functions": jr.cell(
+            lambda key: {"w": jnp.ones(3)}, lambda p, rows: jnp.zeros((*rows, 3)), lambda p, c, x: (c + x * p["w"], c)
+        ),
+        "arrays": jr.ctrnn(3, 4, 1.0, np.full(4, 10.0)),
+        "a model": jr.chain(jr.stack([jr.lstm(3, 4, proj_size=2)]), jr.dropout(0.1), jr.dense(2, 1)),
+    }
+
+
+@pytest.mark.parametrize("name", cells())
+def test_a_copy_equals_what_it_is_of(name):
+    cell = cells()[name]
+    copies = [cells()[name], copy.copy(cell), copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))]
+    for other in copies:
+        assert other == cell
+        assert hash(other) == hash(cell)
+        assert jax.tree.structure(other) == jax.tree.structure(cell)
+        a, b = (x.init(jax.random.key(0)) for x in (cell, other))
+        assert all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
+
+
+def test_another_number_or_another_code_is_another_function():
+    name = "a function that closes over a number"
+    assert cells(0.5)[name] != cells(0.6)[name]
+    assert Function(lambda z: z + 1) != Function(lambda z: z + 2)
+    assert jr.elman(3, 4, activation=jnp.sin) != jr.elman(3, 4, activation=jnp.cos)
+
+
+def test_equal_cells_are_traced_once():
+    traced = []
+
+    @jax.jit
+    def f(cell):
+        traced.append(cell)
+        return 0.0
+
+    for _ in range(2):
+        for cell in cells().values():
+            f(cell)
+    assert len(traced) == len(cells())
+
+
+def test_another_process_reads_it(tmp_path):
+    cell = cells()["an initialiser of JAX's"]
+    (tmp_path / "cell").write_bytes(pickle.dumps(cell))
+    script = (
+        "import pickle, sys, jax, jaxrnn as jr\n"
+        "cell = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "assert cell == jr.lstm(3, 4, input_init=jax.nn.initializers.normal(0.1))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "cell")], check=True)
+
+
+def test_a_function_that_nobody_can_find_again_is_named():
+    namespace = {"__name__": "math"}
+    exec("lost = lambda z: z", namespace)
+    with pytest.raises(pickle.PicklingError, match="expected one that can be found in its module math, got <lambda>"):
+        pickle.dumps(jr.elman(3, 4, activation=namespace["lost"]))
+
+
+class Plain(jr.Cell):
+    """A cell that is no pytree."""
+
+    def init(self, key):
+        return {}
+
+    def initial_carry(self, params, batch_shape=()):
+        return jnp.zeros(batch_shape)
+
+    def step(self, params, carry, x, noise=None):
+        return carry + x.sum(-1), carry
+
+
+def test_a_cell_that_is_no_pytree_equals_itself_and_is_refused():
+    cell = Plain()
+    assert cell == cell
+    assert cell != Plain()
+    with pytest.raises(TypeError, match="cell: expected one whose class is a JAX pytree"):
+        jr.unroll(cell, {}, jnp.ones((3, 2, 4)))
