@@ -205,7 +205,7 @@ def row(case: Case, target: str) -> dict[str, Any]:
     """What came of it."""
     found: dict[str, Any] = {"target": target, "case": case.name}
     if (why := refused(case, target)) is not None:
-        return found | {"refused": why}
+        return found | {"failed" if why.startswith("Pallas can't") else "refused": why}
     try:
         return found | {"kernels": compiled(case, target)}
     except Exception as why:  # what does not compile is a result here

@@ -52,7 +52,8 @@ def unroll(
     """
     checks.instance("cell", cell, Cell, "make one with jr.lstm, jr.gru, jr.elman, jr.gated_cell or jr.cell")
     if jax.tree_util.all_leaves([cell]):
-        raise TypeError(f"cell: expected one whose class is a JAX pytree, as jaxrnn.types.pytree makes it, got {cell}")
+        kind = type(cell).__name__
+        raise TypeError(f"cell: expected one whose class is a JAX pytree (jaxrnn.types.pytree makes it), got a {kind}")
     gradient = default(cell) if gradient is None else gradient
     checks.instance("gradient", gradient, Gradient, "such as jr.reverse_scan() or jr.autodiff()")
     options = arguments.checked_options(xs, carry, lengths, resets, reverse, key)

@@ -52,7 +52,9 @@ def wrapped(value: Any) -> Any:
     """A static option with all functions in it as `Function`."""
     if isinstance(value, tuple) and type(value) is tuple:
         return tuple(map(wrapped, value))
-    return Function(value) if callable(value) and not isinstance(value, (type, Function, jax.tree_util.Partial)) else value
+    return (
+        Function(value) if callable(value) and not isinstance(value, (type, Function, jax.tree_util.Partial)) else value
+    )
 
 
 def restored(value: Any) -> Any:

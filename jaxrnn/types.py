@@ -89,9 +89,11 @@ class Options:
         return jax.tree.map(lambda x: copy.deepcopy(x, memo), self)
 
     def __repr__(self) -> str:
+        if not dataclasses.is_dataclass(self):
+            return f"{type(self).__name__}()"
         shown = [
             f"{f.name}={_shown(getattr(self, f.name))}"
-            for f in dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+            for f in dataclasses.fields(self)
             if getattr(self, f.name) is not f.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -11,10 +11,11 @@ from tests.compiling import CHEAP
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_disable_most_optimizations", True)
-with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {CHEAP['XLA_FLAGS']}".strip())
-    jax.devices()  # reads them, once
+if not os.environ.get("JAXRNN_TESTS_OPTIMISED"):  # programs run once: they are compiled in a hurry
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {CHEAP['XLA_FLAGS']}".strip())
+        jax.devices()  # reads them, once
 
 
 def pytest_collection_finish():

@@ -33,7 +33,9 @@ def cells(scale=0.5):
         "a custom derivative": jr.elman(3, 4, activation=jax.nn.relu),
         "a function that closes over a number": jr.elman(3, 4, activation=lambda z: scale * z),
         "a partial": jr.elman(3, 4, activation=functools.partial(jax.nn.leaky_relu, negative_slope=0.3)),
-        "gates": jr.gated_cell(3, 4, {"f": jax.nn.sigmoid, "n": jr.apart(lambda x, h, f: jnp.tanh(x + f * h))}, _update),
+        "gates": jr.gated_cell(
+            3, 4, {"f": jax.nn.sigmoid, "n": jr.apart(lambda x, h, f: jnp.tanh(x + f * h))}, _update
+        ),
         "a cell of three functions": jr.cell(
             lambda key: {"w": jnp.ones(3)}, lambda p, rows: jnp.zeros((*rows, 3)), lambda p, c, x: (c + x * p["w"], c)
         ),

@@ -48,4 +48,3 @@ def test_values_and_gradients_of_rows_on_two_devices_are_those_of_all_rows():
     errors = json.loads(run.stdout)
     assert len(errors) == 10
     assert not {name: e for name, e in errors.items() if not e < 1e-5}
-

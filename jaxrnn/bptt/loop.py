@@ -1,5 +1,6 @@
 """The loop of a gated cell as a scan: its products, and which array keeps what of each gate."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -53,8 +54,10 @@ class Loop:
         apart = [is_apart(f) for f in cell.gates.values()]
         if x is None or not any(apart):
             return x, None
-        gates = list(zip(self.split(x, x.shape[-1] // cell.G), apart, strict=True))
-        return self.join([z for z, other in gates if not other]), self.join([z for z, other in gates if other])
+        runs = [(other, len(list(gates))) for other, gates in itertools.groupby(apart)]
+        pieces = jax.lax.split(x, [n * (x.shape[-1] // cell.G) for _, n in runs], x.ndim - 1)
+        found = [[z for z, (other, _) in zip(pieces, runs, strict=True) if other == kind] for kind in (False, True)]
+        return self.join(found[0]), self.join(found[1])
 
     def input_product(self, cell: GatedCell, params: Params, xs: jax.Array) -> Z:
         """xs @ w_x, of all steps."""

@@ -264,9 +264,7 @@ class GatedCell(Cell):
         zx, zh = self.input_product(params, x), self.recurrent_product(params, self.read(carry, noise))
         return self.activate(self.pre_activations(zx, zh))
 
-    def named_gates(
-        self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None
-    ) -> dict[str, tuple[Any, Any]]:
+    def named_gates(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None) -> dict[str, tuple[Any, Any]]:
         """`gate_values` of one step."""
         gates = self.gates_at(params, carry, x, noise)
         cell, own = in_dtype((self, own_params(params)), jax.tree.leaves(gates)[0].dtype)

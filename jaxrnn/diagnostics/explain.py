@@ -1,6 +1,6 @@
 """Explains which loop each layer runs, and why."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -8,14 +8,16 @@ from jaxrnn import checks
 from jaxrnn.diagnostics.table import table
 from jaxrnn.driver import unroll
 from jaxrnn.gradients.reverse_scan import ReverseScan, target
-from jaxrnn.kernels.target import LoopChoice, target_of
 from jaxrnn.types import Cell, Model, Params
+
+if TYPE_CHECKING:
+    from jaxrnn.kernels.target import LoopChoice
 
 PLATFORMS = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "tpu": "tpu"}
 """Names that JAX has for platforms, and which of them a kernel is for."""
 
 
-class Explanation(tuple[tuple[str, LoopChoice], ...]):
+class Explanation(tuple[tuple[str, "LoopChoice"], ...]):
     """(cell, `LoopChoice`) of each loop, under `reverse_scan`, in the order in which they run; prints as a table."""
 
     def __str__(self) -> str:
@@ -55,7 +57,7 @@ def explain(
       >>> params = cell.init(jax.random.key(0))
       >>> print(jaxrnn.explain(cell, params, jax.ShapeDtypeStruct((9, 2, 4), "float32"), platform="cpu"))
       cell         loop  why
-      -----------  ----  -----------------------------
+      -----------  ----  ------------------------------
       LSTM(4, 32)  scan  a CPU has no kernel of its own
     """
     checks.instance("cell_or_model", cell_or_model, (Cell, Model), "make one with jr.lstm or jr.chain, for example")
@@ -68,6 +70,8 @@ def explain(
         if isinstance(cell_or_model, Model):
             return cell_or_model.apply(params, xs, gradient=gradient, **options)
         return unroll(cell_or_model, params, xs, gradient=gradient, **options)
+
+    from jaxrnn.kernels.target import target_of  # late: all else can do without kernels
 
     device = target_of(platform)
     with target(device):

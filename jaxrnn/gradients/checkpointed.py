@@ -61,9 +61,9 @@ class Checkpointed(Gradient):
 def checkpointed(*, segments: int | None = None, checkpoints: int | None = None) -> Checkpointed:
     """Backpropagation through time that keeps some carries, and runs the steps between them again on the way back.
 
-    The same gradient as `autodiff()`, with the default gradient of the cell inside each segment; second derivatives too, in reverse
-    mode over reverse mode (`jax.hessian` and a `jax.jvp` of a gradient need `reverse_scan()` or `autodiff()`). Where the number of steps is
-    symbolic (`jax.export`) all carries are kept.
+    The same gradient as `autodiff()`, with the default gradient of the cell inside each segment; second derivatives
+    too, in reverse mode over reverse mode (`jax.hessian` and a `jax.jvp` of a gradient need `reverse_scan()` or
+    `autodiff()`). Where the number of steps is symbolic (`jax.export`) all carries are kept.
 
     Args:
       segments: two levels: the T steps are split into at most so many segments of equal length (the first may be

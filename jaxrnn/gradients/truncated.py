@@ -65,9 +65,9 @@ def truncated(k1: int, k2: int | None = None) -> Truncated:
     The T steps are cut into blocks of k1. The losses of a block, steps j*k1 to (j+1)*k1 - 1, reach back to the last k2
     steps before the block's end, step (j+1)*k1 - k2, and no further: another gradient than BPTT's, on purpose. A loss
     so reaches back over k2 - k1 + 1 to k2 steps, its own included. With k2 = k1 a block is cut off from those before
-    it, the usual case. Where k2 >= T nothing is cut, and the gradient is BPTT's; that holds for a last block of fewer
-    than k1 steps, too, whose end counts as (j+1)*k1 otherwise. Blocks are counted from the first step that the loop reads:
-    under `reverse` with `lengths` that is padding in the shorter rows, whose cuts so lie elsewhere than in a row alone.
+    it, the usual case. A last block of fewer than k1 steps counts as a whole one. Where k2 >= T nothing is cut: the
+    gradient is BPTT's. Blocks are counted from the first step that the loop reads: under `reverse` with `lengths` that
+    is padding in the shorter rows, whose cuts so lie elsewhere than in a row alone.
 
     Args:
       k1: steps in a block.

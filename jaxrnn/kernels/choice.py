@@ -17,8 +17,8 @@ from jaxrnn.linear import state_dtype
 from jaxrnn.types import Cell, Inputs, Params, Tree
 
 MEASURED: frozenset[str] = frozenset()
-"""Platforms on which the kernel was measured to be faster than the scan. Once there is one, `ReverseScan.run` has to ask
-here for "auto", too."""
+"""Platforms on which the kernel was measured to be faster than the scan. For one of them `ReverseScan.run` has to ask
+here under "auto", too."""
 
 
 def run(

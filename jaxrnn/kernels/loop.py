@@ -26,7 +26,7 @@ from jaxrnn.types import Inputs, Params, Tree
 def run(
     cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, target: Target
 ) -> tuple[Tree, jax.Array]:
-    """As `jaxrnn.bptt.gated.run`, for a cell that `jaxrnn.kernels.fit` finds to fit."""
+    """As `jaxrnn.bptt.gated.run`, for a cell that `jaxrnn.kernels.choice` finds to fit."""
     loop = KernelLoop(target, inputs.steps.x.shape[1:-1])
     return each_head(functools.partial(gated.run, limits=limits, loop=loop), cell, params, carry, inputs)
 
@@ -89,13 +89,11 @@ class KernelLoop(Loop):
         """See `Loop.scan`. The function is that of one row: batch axes are cut off before, and put back after it."""
         (of_rows, totals), lead, B = carry, len(self.batch_shape), math.prod(self.batch_shape)
 
-        def row(x: jax.Array, axes: int) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(x.shape[axes:], x.dtype)
+        def row(tree: Tree, axes: int) -> Tree:
+            return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), tree)
 
-        one, entries = (
-            jax.tree.map(lambda x, n=n: row(x, n), t) for n, t in ((lead, of_rows), (1 + lead, (arrays, xs)))
-        )
-        traced, shapes = jax.make_jaxpr(f, return_shape=True)((one, totals), *entries)
+        given = (row(of_rows, lead), totals), *row((arrays, xs), 1 + lead)
+        traced, shapes = jax.make_jaxpr(f, return_shape=True)(*given)
         consts, step = program.hoisted(traced)
         counts = Counts(len(consts), *(len(jax.tree.leaves(tree)) for tree in (carry, arrays, xs)))
         if not self.keeps:  # of the results, those in between are not written, and arrays only read
@@ -114,9 +112,8 @@ class KernelLoop(Loop):
             x = jax.lax.slice_in_dim(x, 0, B, axis=time)
             return x.reshape(*x.shape[:time], *self.batch_shape, *like.shape)
 
-        operands = [x.reshape((1,) * (2 - x.ndim) + x.shape) for x in consts] + list(
-            map(flat, jax.tree.leaves(of_rows))
-        )
+        operands = [x.reshape((1,) * (2 - x.ndim) + x.shape) for x in consts]
+        operands += [flat(x) for x in jax.tree.leaves(of_rows)]
         operands += [jnp.zeros((B + added, *(x.shape or (1,))), x.dtype) for x in jax.tree.leaves(totals)]  # each row's
         operands += [flat(x, 1) for x in jax.tree.leaves((arrays, xs))]
         found = zip(program.run(loop, operands, self.target.platform), step.out_avals, strict=True)

@@ -1,6 +1,7 @@
 """One factory for the primitives of the library, and what JAX has no public name for.
 
-Nothing outside of `primitives` and `kernels` imports `jax.core`, `jax.extend`, `jax.interpreters` or `jax.experimental`.
+Nothing outside of `primitives` and `kernels` imports `jax.core`, `jax.extend`, `jax.interpreters` or
+`jax.experimental`.
 """
 
 import functools
@@ -54,8 +55,8 @@ def new(
       lowered: what a platform compiles in the place of `program`; None: for all that are not named.
 
     Returns:
-      (*operands, **params) -> results. Inside `jax.shard_map` that is `program` itself: JAX's own rules then track which
-      arrays vary over devices.
+      (*operands, **params) -> results. Inside `jax.shard_map` that is `program` itself: JAX's own rules then track
+      which arrays vary over devices.
     """
     primitive = Primitive(name)
     primitive.multiple_results = True
