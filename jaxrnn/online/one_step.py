@@ -66,7 +66,8 @@ def rtrl_step(
       carry, influence: from `rtrl_start` or the step before.
       x: the input of this step, [*batch_shape, D].
       loss: y -> scalar, this step's loss; it may close over a target, and over the parameters of a readout, whose own
-        gradient is `jax.grad`'s at the y that is returned.
+        gradient is `jax.grad`'s at the y that is returned. A new function at each step is compiled at each step, unless
+        this runs inside `jax.jit`: make it once, and hand a target in by `jax.tree_util.Partial(loss, target)`.
       noise: this step's noise, as `cell.noise` draws it; None in evaluation.
       sparsity: as in `forward`, the same at all steps.
 

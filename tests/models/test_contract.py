@@ -162,12 +162,12 @@ def test_layers_draw_their_parameters_from_keys_of_their_own():
 
 @pytree
 class Recording(jr.Gradient):
-    """Notes each cell that it runs."""
+    """Notes the kind of each cell that it runs."""
 
     seen: tuple = ()
 
     def run(self, cell, params, carry, inputs):
-        self.seen[0].append(cell)
+        self.seen[0].append((type(cell), cell.features))
         return jr.autodiff().run(cell, params, carry, inputs)
 
 
@@ -175,6 +175,10 @@ class Notes(list):
     """A list that may be an option, which has to be hashable."""
 
     __hash__ = object.__hash__
+
+
+def kinds(*cells):
+    return [(type(cell), cell.features) for cell in cells]
 
 
 def test_the_gradient_of_a_call_overrides_those_of_the_layers():
@@ -187,8 +191,8 @@ def test_the_gradient_of_a_call_overrides_those_of_the_layers():
     )
     params, xs = drawn(model, dtype=np.float32), sequence(T, B, D).astype(np.float32)
     plain = jax.jit(model.apply)(params, xs)
-    assert built_with.seen[0] == [lower, both, both]
+    assert built_with.seen[0] == kinds(lower, both, both)
     overridden = jax.jit(lambda p, x: model.apply(p, x, gradient=called_with))(params, xs)
-    assert called_with.seen[0] == [lower, upper, both, both]
+    assert called_with.seen[0] == kinds(lower, upper, both, both)
     assert len(built_with.seen[0]) == 3
     assert_close(overridden, plain, 1e-6)
