@@ -1,5 +1,6 @@
 """The one driver: a cell over a sequence."""
 
+import inspect
 from typing import Any
 
 import jax
@@ -57,7 +58,7 @@ def unroll(
     gradient = default(cell) if gradient is None else gradient
     checks.instance("gradient", gradient, Gradient, "such as jr.reverse_scan() or jr.autodiff()")
     options = arguments.checked_options(xs, carry, lengths, resets, reverse, key)
-    run = _unroll.__wrapped__ if gradient.has_effects else _unroll
+    run = inspect.unwrap(_unroll) if gradient.has_effects else _unroll
     with checks.forward_mode(gradient):
         return run(cell, params, gradient=gradient, **options)
 

@@ -29,7 +29,7 @@ class Function:
         return isinstance(other, Function) and _equal(self.__wrapped__, other.__wrapped__)
 
     def __hash__(self) -> int:
-        f = self.__wrapped__
+        f: Any = self.__wrapped__
         if type(f) is functools.partial:
             return hash(Function(f.func))
         return hash(f.__code__) if isinstance(f, types.FunctionType) else hash(f)

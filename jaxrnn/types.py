@@ -19,6 +19,7 @@ function jitted over cells compiles once for both.
 import abc
 import copy
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
@@ -229,7 +230,7 @@ class Model(Options, abc.ABC):
         xs = jax.tree.map(lambda x: checks.array("xs", x), xs, is_leaf=lambda x: isinstance(x, list))
         lengths = None if lengths is None else self.checked_lengths(xs, lengths)
         resets = None if resets is None else checks.array("resets", resets)
-        run = _apply if gradient is None or not gradient.has_effects else _apply.__wrapped__
+        run = _apply if gradient is None or not gradient.has_effects else inspect.unwrap(_apply)
         with checks.forward_mode("a layer's own" if gradient is None else gradient):
             return run(self, params, carry, xs, lengths, resets, key, gradient)
 

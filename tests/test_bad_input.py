@@ -48,7 +48,6 @@ PROGRAMS = (
     "_step",
     "block",
     "_evaluate",
-    "statistics",
     "scan",
     "while",
     "scan_in_place",

@@ -53,7 +53,7 @@ class CustomGatedCell(GatedCell):
     noise_fn: Function | None = leaf(default=None)
 
     @property
-    def gates(self) -> Mapping[str, Activation]:
+    def gates(self) -> Mapping[str, Activation]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return dict(zip(self.names, self.activations, strict=True))
 
     def update(self, params: Params, carry: Tree, gates: Gates, noise: Tree) -> Tree:

@@ -20,7 +20,7 @@ class Elman(GatedCell):
     activation: Callable[[jax.Array], jax.Array] = jnp.tanh
 
     @property
-    def gates(self) -> Mapping[str, Activation]:
+    def gates(self) -> Mapping[str, Activation]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return {"h": self.activation}
 
     def update(self, params: Params, carry: jax.Array, gates: Gates, noise: Any) -> jax.Array:

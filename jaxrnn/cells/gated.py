@@ -2,8 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,10 +83,8 @@ class GatedCell(Cell):
 
     # What a cell declares.
 
-    @property
-    @abc.abstractmethod
-    def gates(self) -> Mapping[str, gate.Activation]:
-        """The activation of each gate by name, in the order of the weights' columns: see `jaxrnn.cells.gates`."""
+    gates: ClassVar[Any]
+    """The activation of each gate by name, in the order of the weights' columns: see `jaxrnn.cells.gates`."""
 
     @abc.abstractmethod
     def update(self, params: Params, carry: Tree, gates: Gates, noise: Tree) -> Tree:

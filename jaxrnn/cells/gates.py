@@ -18,7 +18,7 @@ from jaxrnn import checks
 from jaxrnn.functions import unwrapped
 from jaxrnn.types import Options, leaf, pytree
 
-Activation = Callable[..., jax.Array]
+Activation = Callable[..., Any]
 Bounds = tuple[float, float]
 
 
@@ -120,7 +120,7 @@ def _kept_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     return a, slope * d_z
 
 
-def activated(activations: Iterable[Activation], z: Iterable[Any], kept: Iterable[Any] | None = None) -> list[Any]:
+def activated(activations: Iterable[Any], z: Iterable[Any], kept: Iterable[Any] | None = None) -> list[Any]:
     """The gates.
 
     Args:
@@ -133,7 +133,7 @@ def activated(activations: Iterable[Activation], z: Iterable[Any], kept: Iterabl
     for activation, at, a in zip(activations, z, z if kept is None else kept, strict=True):
         if is_pair(activation):
             gates.append(at)
-        elif isinstance(activation, Apart):
+        elif is_apart(activation):
             gates.append(activation.function(*at, *gates))
         elif kept is not None and (slope := known(activation).slope) is not None:
             gates.append(_kept(slope(a), at, a))

@@ -32,8 +32,8 @@ class LSTM(GatedCell):
     chrono: Any = leaf(default=None)
 
     @property
-    def gates(self) -> Mapping[str, Activation]:
-        names = ("i", "g", "o") if self.coupled else ("i", "f", "g", "o")
+    def gates(self) -> Mapping[str, Activation]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        names: tuple[str, ...] = ("i", "g", "o") if self.coupled else ("i", "f", "g", "o")
         if self.layer_norm:  # over all gates of a row together
             return dict.fromkeys(names, apart)
         sees_memory = jax.nn.sigmoid if not self.peephole else identity

@@ -1,6 +1,5 @@
 """What the gates of a cell do over time."""
 
-from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import jax
@@ -74,18 +73,15 @@ def gate_statistics(
     checks.above("margin", margin, 0.0)
     if not isinstance(margin, Tracer) and margin > 0.5:
         raise ValueError(f"margin: expected a number of at most 0.5, got {margin}")
-    return dict(_gate_statistics(cell, params, margin, checked_options(xs, carry, lengths, resets, reverse, key)))
+    return _gate_statistics(cell, params, margin, checked_options(xs, carry, lengths, resets, reverse, key))
 
 
 @compiled
-def _gate_statistics(
-    cell: Cell, params: Params, margin: Any, options: dict[str, Any]
-) -> OrderedDict[str, GateStatistics]:
-    """Ordered, as `jax.jit` sorts the entries of a dict."""
+def _gate_statistics(cell: Cell, params: Params, margin: Any, options: dict[str, Any]) -> dict[str, GateStatistics]:
     found = gates(run_cell(cell, params, options), margin)
     if not found:
         raise ValueError(f"cell: expected a gated cell that names its gates, got {checks.short(cell)}")
-    return in_time(OrderedDict(found), options["reverse"])
+    return in_time(found, options["reverse"])
 
 
 def gates(layer: Layer, margin: Any = MARGIN) -> dict[str, GateStatistics]:

@@ -131,6 +131,7 @@ def fit(
     checks.positive_int("steps", steps)
     checks.positive_int("block", block)
     checks.flag("progress", progress)
+    checks.metrics(metrics)
     if patience is not None:
         checks.positive_int("patience", patience)
         if validation is None:

@@ -261,7 +261,7 @@ def _calibrate():
     ahead = jr.prefetch(endless)
     yield case("batches-endless-prefetched", ValueError, "batches", "that end", "Prefetched", batches=ahead)
     wrong = DATA | {"lengths": np.full(N, T + 1)}
-    yield case("batches-lengths", ValueError, "lengths", f"T = {T}", f"{T + 1}", batches=[DATA, wrong])
+    yield case("batches-lengths", ValueError, "lengths", f"T = {T}", f"{T + 1}", batches=[wrong, DATA])
     yield case("xs-features", ValueError, "xs", f"{D} features", f"{D + 1}]", batches={"xs": ones(T, N, D + 1)})
 
 
