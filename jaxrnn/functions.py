@@ -14,19 +14,28 @@ from typing import Any
 import jax
 import numpy as np
 
+LIBRARIES = ("jax", "jaxrnn")
+"""Packages whose functions nobody defines anew while a program runs."""
+
 
 class Function:
-    """A function that equals another of the same code, in the same module, that closes over equal values."""
+    """A function that equals another of the same code, in the same module, that closes over and reads equal values.
+
+    What it reads of its module is noted when it is wrapped: somebody who defines a helper anew, as in a notebook, has
+    another function, though its own code is the same.
+    """
 
     def __init__(self, function: Callable[..., Any]):
         self.__wrapped__ = function
+        self.read = _read(function)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self.__wrapped__(*args, **options)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Function) and _equal(self.__wrapped__, other.__wrapped__)
+        same = isinstance(other, Function) and _equal(self.__wrapped__, other.__wrapped__)
+        return same and _equal(self.read, other.read)
 
     def __hash__(self) -> int:
         f: Any = self.__wrapped__
@@ -62,6 +71,29 @@ def restored(value: Any) -> Any:
     if type(value) is tuple:
         return tuple(map(restored, value))
     return value.__wrapped__ if isinstance(value, Function) else value
+
+
+def refreshed(value: Any) -> Any:
+    """A leaf with functions in it, which may read other values by now."""
+    if isinstance(value, jax.tree_util.Partial) and isinstance(value.func, Function):
+        return jax.tree_util.Partial(Function(value.func.__wrapped__), *value.args, **value.keywords)
+    return tuple(map(refreshed, value)) if type(value) is tuple else value
+
+
+def _read(f: Any, seen: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    """(name, value) of all that a function reads of its module, and what the functions among these read."""
+    if type(f) is functools.partial:
+        f = f.func
+    if not isinstance(f, types.FunctionType) or f in seen or str(f.__module__).partition(".")[0] in LIBRARIES:
+        return ()
+    values = [(name, f.__globals__[name]) for name in _names(f.__code__) if name in f.__globals__]
+    inner = [value for _, value in values] + [cell.cell_contents for cell in f.__closure__ or ()]
+    return (*values, *(_read(value, (*seen, f)) for value in inner))
+
+
+def _names(code: types.CodeType) -> list[str]:
+    """The names that a function, or one inside it, reads."""
+    return sorted({*code.co_names, *(name for inner in _made_by(code) for name in _names(inner))})
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -29,7 +29,7 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.compiled import compiled
-from jaxrnn.functions import restored, wrapped
+from jaxrnn.functions import refreshed, restored, wrapped
 
 Tree = Any
 """A pytree of arrays."""
@@ -53,7 +53,9 @@ def pytree(cls: type[_T]) -> type[_T]:
     static = [f.name for f in fields if not f.metadata.get("leaf")]
 
     def flatten(value: Any) -> tuple[list[Any], tuple[Any, ...]]:
-        return [getattr(value, name) for name in data], tuple(wrapped(getattr(value, name)) for name in static)
+        return [refreshed(getattr(value, name)) for name in data], tuple(
+            wrapped(getattr(value, name)) for name in static
+        )
 
     def flatten_with_keys(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
         children, options = flatten(value)

@@ -63,6 +63,29 @@ def test_another_number_or_another_code_is_another_function():
     assert jr.elman(3, 4, activation=jnp.sin) != jr.elman(3, 4, activation=jnp.cos)
 
 
+NOTEBOOK = """
+import jax, jax.numpy as jnp
+import jaxrnn as jr
+def scaled(h):
+    return helper(h)
+def update(params, carry, gates, noise):
+    return scaled(gates[0])
+"""
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_helper_that_is_defined_anew_is_read(again):
+    """In a notebook, with or without a new cell after it."""
+    book = {"__name__": "notebook"}
+    exec(NOTEBOOK + "def helper(h):\n    return h\ncell = jr.gated_cell(3, 4, {'h': jnp.tanh}, update)", book)
+    params, xs = book["cell"].init(jax.random.key(0)), jnp.ones((1, 2, 3))
+    first = jr.unroll(book["cell"], params, xs)[1]
+    exec("def helper(h):\n    return 100.0 * h", book)
+    if again:
+        exec(NOTEBOOK + "cell = jr.gated_cell(3, 4, {'h': jnp.tanh}, update)", book)
+    np.testing.assert_allclose(jr.unroll(book["cell"], params, xs)[1], 100.0 * first, rtol=1e-6)
+
+
 def test_equal_cells_are_traced_once():
     traced = []
 

@@ -133,7 +133,11 @@ def run(program: Program, operands: Sequence[Any], platform: str) -> list[Any]:
 
         return getattr(pallas, kind.name)(program, operands, kind.interpreted)
 
-    launch.defjvp(functools.partial(jax.jvp, functools.partial(_scan, program)))
+    @launch.defjvp
+    def _(primals: Any, tangents: Any) -> tuple[list[Any], list[Any]]:
+        # The results are the kernel's: under `jax.vmap` they have the mapped axis elsewhere than the scan's.
+        return launch(*primals), jax.jvp(functools.partial(_scan, program), primals, tangents)[1]
+
     return launch(*operands)
 
 
