@@ -5,10 +5,12 @@ import contextlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxrnn as jr
 
+SGD = optax.sgd(1e-2)
 T, D, H, O, L = 6, 2, 4, 5, 2
 TRACED = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
 
@@ -130,6 +132,11 @@ CALLS = {
     "gradient_statistics": lambda d: jr.gradient_statistics(model(), d.params(model()), d.batch, of_batch),
     "gradient_report": lambda d: str(jr.gradient_report(model(), d.params(model()), d.batch, of_batch)),
     "evaluate": lambda d: jr.evaluate(model(), d.params(model()), of_batch, d.batch, metrics={"mse": of_batch}),
+    "fit": lambda d: (
+        jr.fit(
+            model(), of_batch, SGD, d.batch, key=d.key, steps=3, batch_size=2, validation=d.batch, progress=False
+        ).params
+    ),
     "calibrate": lambda d: jr.calibrate(normal(), d.params(normal()), [d.batch, d.batch]),
     "generate": lambda d: jr.generate(writer(), d.params(writer()), d.symbols, 4, key=d.key, temperature=d.float),
     "beam_search": lambda d: jr.beam_search(writer(), d.params(writer()), d.symbols, 4, length_penalty=d.float),
