@@ -8,11 +8,11 @@
              dz[t] = d_gates * slope(gates[t])             written where the gates stood
              d_carry += dz[t] @ w_h.T
 
-The rule returns the derivatives of the pre-activations alone. Those of the weights follow by the transposes of the two
-products outside of it, one product for all of time each, also where the unroll is vmapped with shared weights:
+  values:       xs @ w_x -> zx -> path -> ys             derivatives:   dw_x <- zx <- attach <- d_ys
+                                  path @ w_h -> zh                      dw_h <- zh <-   |
+                                                                                path    x  (none)
 
-  dw_x = sum_t x[t]^T dz[t];   dw_h = sum_t h[t-1]^T dz[t]
-
+So the weights' derivatives are one product each for all of time, also where the unroll is vmapped with shared weights.
 The gradient that `path` blocks is blocked by a rule, not by `stop_gradient`: a second derivative still sees how the
 path depends on everything. A gate that is `apart` has two derivatives, dzx and dzh, instead of one dz.
 """
