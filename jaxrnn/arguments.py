@@ -49,7 +49,7 @@ def checked_sequence(xs: Any) -> jax.Array:
 
 
 def checked_options(xs: Any, carry: Tree, lengths: Any, resets: Any, reverse: Any, key: Any) -> dict[str, Any]:
-    """What `unroll` is called with, by name; what is known as Python values only outside of `jax.jit` is checked."""
+    """Checks the values that are known outside of `jax.jit` only; returns the options of `unroll` by name."""
     checks.flag("reverse", reverse)
     xs = checks.array("xs", xs)
     return {

@@ -34,7 +34,7 @@ from jaxrnn.types import Inputs, Params, Step, Tree
 
 
 class Path(NamedTuple):
-    """What a loop over T steps passed through.
+    """The steps that a loop over T of them passed through.
 
     Attributes:
       carries: the carry that each step read, [T, ...].

@@ -54,17 +54,12 @@ def apart(function: Activation, bounds: Bounds | None = None) -> Apart:
 
 
 def is_pair(activation: Any) -> bool:
-    """Whether a gate is handed to `update` as its two parts."""
+    """Tells whether a gate is handed to `update` as its two parts."""
     return activation is apart or (isinstance(activation, Apart) and activation.function is None)
 
 
-def unchanged(a: jax.Array) -> jax.Array:
-    """The slope of identity."""
-    return jnp.ones_like(a)
-
-
 class Known(NamedTuple):
-    """What is known of an activation.
+    """The slope and the bounds of an activation, as far as they are known.
 
     Attributes:
       slope: its derivative as a function of its output; None: it takes the input.
@@ -86,7 +81,7 @@ KNOWN: tuple[tuple[Activation, Known], ...] = (
     (jax.nn.relu, Known(lambda a: (a > 0).astype(a.dtype), (0.0, _INFINITY))),
     (jnp.exp, Known(lambda a: a, (0.0, _INFINITY))),
     (jax.lax.exp, Known(lambda a: a, (0.0, _INFINITY))),
-    (identity, Known(unchanged, None)),
+    (identity, Known(jnp.ones_like, None)),
     (jax.nn.hard_tanh, Known(None, (-1.0, 1.0))),
     (jax.nn.soft_sign, Known(None, (-1.0, 1.0))),
     (jax.nn.hard_sigmoid, Known(None, (0.0, 1.0))),
@@ -96,7 +91,7 @@ KNOWN: tuple[tuple[Activation, Known], ...] = (
 
 
 def known(activation: Activation) -> Known:
-    """What is known of an activation: nothing, of most."""
+    """Looks an activation up: of most, nothing is known."""
     if isinstance(activation, Apart):
         return Known(None, activation.bounds)
     activation = unwrapped(activation)
@@ -104,7 +99,7 @@ def known(activation: Activation) -> Known:
 
 
 def is_apart(activation: Any) -> bool:
-    """Whether a gate is declared by its two parts."""
+    """Tells whether a gate is declared by its two parts."""
     return activation is apart or isinstance(activation, Apart)
 
 
