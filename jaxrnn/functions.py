@@ -34,8 +34,9 @@ class Function:
         return self.__wrapped__(*args, **options)
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, Function) and _equal(self.__wrapped__, other.__wrapped__)
-        return same and _equal(self.read, other.read)
+        if not isinstance(other, Function):
+            return False
+        return _equal(self.__wrapped__, other.__wrapped__) and _equal(self.read, other.read)
 
     def __hash__(self) -> int:
         f: Any = self.__wrapped__
