@@ -100,16 +100,17 @@ def _attach(
 
 def _attach_forward(loop: Loop, *args: Any) -> Any:
     del loop
-    cell, params, carry, inputs, limits, _, _, path = args
-    return (path.final, path.hs), (cell, params, carry, inputs, limits, path)
+    cell, params, _, inputs, limits, _, _, path = args
+    read = dict.fromkeys(params) | {"w_h": params["w_h"]} | own_params(params)
+    return (path.final, path.hs), (cell, read, inputs, limits, path._replace(final=None, hs=None))
 
 
 def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
     """The loop over all steps, from the last to the first."""
-    cell, params, carry, inputs, limits, path = residuals
+    cell, params, inputs, limits, path = residuals
     d_final, d_hs = cotangents
     transposed = loop.transposed_product(cell, params)
-    own = in_dtype(own_params(params), path.hs.dtype)
+    own = in_dtype(own_params(params), d_hs.dtype)
 
     def body(adjoint: Any, kept: Any, at_t: Any) -> Any:
         (d_after, d_initial), totals = adjoint
@@ -138,7 +139,7 @@ def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
     d_steps = Step(None, cotangent(inputs.steps.noise, d_noise), None, None)  # pyright: ignore[reportArgumentType]
     d_inputs = Inputs(d_steps, cotangent(inputs.initial, d_initial))
     d_zx, d_zh = d_z._replace(h=None), d_z._replace(x=None)
-    return cotangent(cell, d_cell), d_params, cotangent(carry, d_carry), d_inputs, None, d_zx, d_zh, None
+    return cotangent(cell, d_cell), d_params, cotangent(path.carries, d_carry), d_inputs, None, d_zx, d_zh, None
 
 
 _attach.defvjp(_attach_forward, _backward)

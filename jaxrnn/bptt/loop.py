@@ -47,7 +47,7 @@ class Loop:
 
     def split(self, joined: Any, H: int) -> list[jax.Array]:
         """The inverse of `join`."""
-        return [] if joined is None else [joined[..., i : i + H] for i in range(0, joined.shape[-1], H)]
+        return [] if joined is None else list(jax.lax.split(joined, [H] * (joined.shape[-1] // H), joined.ndim - 1))
 
     def columns(self, cell: GatedCell, x: jax.Array | None) -> tuple[Any, Any]:
         """Of [..., G*H], or None: the columns of gates that are made of a sum, and those of the others."""

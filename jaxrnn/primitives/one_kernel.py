@@ -19,8 +19,8 @@ PLAIN = (
     "copy", "cos", "div", "dynamic_slice", "dynamic_update_slice", "eq", "exp", "expm1", "floor", "ge", "gt",
     "integer_pow", "iota", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg",
     "not", "or", "pad", "pow", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_sum", "reshape",
-    "round", "rsqrt", "select_n", "sign", "sin", "slice", "sqrt", "square", "squeeze", "stop_gradient", "sub", "tanh",
-    "transpose", "xor",
+    "round", "rsqrt", "select_n", "sign", "sin", "slice", "split", "sqrt", "square", "squeeze", "stop_gradient", "sub",
+    "tanh", "transpose", "xor",
 )
 # fmt: on
 """Operations of which XLA can make one kernel. Others it fails to compile: sort, FFT, callbacks, library calls."""

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import jaxrnn as jr
-from jaxrnn.primitives.one_kernel import LARGEST
+from jaxrnn.primitives import one_kernel
 from jaxrnn.primitives.scan_in_place import scan_in_place
 from tests.helpers import assert_close
 from tests.jaxprs import body, equations, scans
+from tests.registry import ENTRIES
 
 T, B, H = 4, 3, 2
 
@@ -121,12 +122,24 @@ class TestOneKernel:
         assert self.calls(gradient_program((1,)))
         assert self.calls(gradient_program(()))
 
+    @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.gated], ids=lambda e: e.name)
+    def test_so_is_that_of_every_cell(self, entry, monkeypatch):
+        """Both loops of each, so no cell makes use of an operation that is left out; but several heads are several
+        products."""
+        found, is_small = [], one_kernel._is_small
+        monkeypatch.setattr(one_kernel, "_is_small", lambda jaxpr: found.append(is_small(jaxpr)) or found[-1])
+        cell = entry.build()
+        params = cell.init(jax.random.key(0))
+        total = jax.grad(lambda p, xs: jr.unroll(cell, p, xs)[1].sum())
+        jax.jit(total).lower(params, jnp.ones((5, 1, cell.D)))
+        assert found == [cell.heads == 1] * 2
+
     def test_a_loop_of_more_rows_is_not(self):
         assert not self.calls(gradient_program((2,)))
         assert not self.calls(gradient_program((2,), vmapped=True))  # known only once it is vmapped
 
     def test_a_large_matrix_is_not(self):
-        H = int((LARGEST / 4) ** 0.5)
+        H = int((one_kernel.LARGEST / 4) ** 0.5)
         assert self.calls(gradient_program((1,), H))
         assert not self.calls(gradient_program((1,), H + 1))
 
