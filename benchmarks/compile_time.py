@@ -36,12 +36,16 @@ class Config:
 
 
 def measure(case: Case, ways: dict[str, Any], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round; all are compiled once a round, in turn."""
-    given, found = data(case), {}
-    for _ in range(rounds):
+    """Seconds of each way in each round; all are compiled once a round, in turn.
+
+    A round has one step more than the one before, so that nothing is left from that: no program, no trace.
+    """
+    found: dict[str, list[float]] = {}
+    for T in range(case.T, case.T + rounds):
+        given = case._replace(T=T), data(case._replace(T=T))
         for name, make in ways.items():
             try:
-                found.setdefault(name, []).append(seconds(lambda make=make: make(case, given).run()))
+                found.setdefault(name, []).append(seconds(lambda make=make, given=given: make(*given).run()))
             except NotOfferedError:
                 found.pop(name)
     return found
