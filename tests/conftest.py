@@ -25,6 +25,13 @@ def pytest_collection_finish():
     gc.set_threshold(10_000, 10, 10)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten_programs():
+    """What a file compiled is of no use to the next one, and a worker would grow to gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """float64 for the length of a test."""

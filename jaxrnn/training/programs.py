@@ -28,21 +28,24 @@ class Programs(NamedTuple):
     @classmethod
     def of(cls, task: Task, length: int) -> "Programs":
         """Those of a task, blocks having at most so many steps; of equal tasks the same."""
-        dicts = (task.metrics, task.axes, task.validation_axes)
-        items = tuple(None if d is None else tuple(d.items()) for d in dicts)
-        rest = task._replace(metrics=None, axes=None, validation_axes=None)
+        task = Task(*(Entries(value) if isinstance(value, dict) else value for value in task))
         try:
-            return _programs(rest, *items, length)
+            return _programs(task, length)
         except TypeError as error:
             if "unhashable" not in str(error):
                 raise
-            return _programs.__wrapped__(rest, *items, length)
+            return _programs.__wrapped__(task, length)
+
+
+class Entries(dict[str, Any]):
+    """A dict that nobody changes."""
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return hash(tuple(self.items()))
 
 
 @functools.lru_cache(KEPT)
-def _programs(rest: Task, metrics: Any, axes: Any, validation_axes: Any, length: int) -> Programs:
-    named = (None if items is None else dict(items) for items in (metrics, axes, validation_axes))
-    task = rest._replace(**dict(zip(("metrics", "axes", "validation_axes"), named, strict=True)))
+def _programs(task: Task, length: int) -> Programs:
     same = None if task.mesh is None else NamedSharding(task.mesh, PartitionSpec())
     block = jax.jit(make_block(task, length), donate_argnums=0, out_shardings=same)
     return Programs(block, make_diagnose(task))

@@ -54,6 +54,15 @@ def test_the_loss_is_traced_once_and_the_length_of_the_blocks_changes_no_bit():
         assert_same(result.history.train, results[0].history.train)
 
 
+def test_a_run_without_jit_and_one_that_looks_for_infinities():
+    """The latter with validation, whose best score begins at infinity."""
+    want = fit(steps=3)
+    with jax.disable_jit():
+        assert_close(fit(steps=3).params, want.params, 1e-5)
+    with jax.debug_infs(True):
+        assert_same(fit(steps=3, validation=data_set()).state.params, want.params)
+
+
 def test_the_key_decides_the_run():
     a, b = (fit(steps=4, model=NOISY, key=jax.random.key(1)) for _ in range(2))
     assert_same(a.state, b.state)
