@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from jaxrnn.functions import restored, wrapped
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -33,7 +35,7 @@ def compiled(f: F) -> F:
     def call(*args: Any, **options: Any) -> Any:
         leaves, structure = jax.tree.flatten((args, options))
         traced = [is_traced(x) for x in leaves]
-        static = structure, tuple(None if is_array else x for x, is_array in zip(leaves, traced, strict=True))
+        static = structure, tuple(None if is_array else wrapped(x) for x, is_array in zip(leaves, traced, strict=True))
         try:
             hash(static)
         except TypeError:
@@ -49,4 +51,4 @@ def is_traced(x: Any) -> bool:
 
 
 def _either(array: Any, other: Any) -> Any:
-    return other if array is None else array
+    return restored(other) if array is None else array

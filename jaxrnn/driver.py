@@ -43,7 +43,8 @@ def unroll(
       reverse: read from each row's last step to its first; ys[t] still belongs to x[t]. Episodes then restart at their
         last step; the last one starts from `carry`.
       key: a random key for the cell's noise (dropout, zoneout, process noise). None means evaluation.
-      gradient: how to differentiate through time; None is `reverse_scan()`. The values do not depend on it.
+      gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
+        for any other. The values do not depend on it.
 
     Returns:
       (carry, ys): the state after each row's last step, and the outputs [T, *batch_shape, H].

@@ -6,7 +6,6 @@ one that was made inside another, such as `jax.nn.initializers.normal(0.1)`, can
 
 import functools
 import importlib
-import pickle
 import types
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +15,16 @@ import numpy as np
 
 LIBRARIES = ("jax", "jaxrnn")
 """Packages whose functions nobody defines anew while a program runs."""
+LARGE = 2**20
+"""Bytes of the largest array that is copied to notice whether it was changed."""
 
 
 class Function:
     """A function that equals another of the same code, in the same module, that closes over and reads equal values.
 
-    What it reads of its module is noted when it is wrapped: somebody who defines a helper anew, as in a notebook, has
-    another function, though its own code is the same.
+    What it closes over and reads of its module is noted when it is wrapped: somebody who defines a helper anew, as in a
+    notebook, or changes a setting, has another function, though its own code is the same. Not noticed, as under
+    `jax.jit`: changes of an array of more than a megabyte in its place, of modules and of what objects hold in objects.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -51,6 +53,22 @@ class Function:
         return _function, _reduced(self.__wrapped__)
 
 
+class Number:
+    """A number that equals another of the same type and sign: 1, 1.0 and True are three, and so are 0.0 and -0.0."""
+
+    def __init__(self, value: Any):
+        self.__wrapped__ = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Number) and repr(self.__wrapped__) == repr(other.__wrapped__)
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+
 def unwrapped(f: Any) -> Any:
     """What a `Function` stands for; anything else is itself, also a `jax.tree_util.Partial` that has arguments."""
     if isinstance(f, jax.tree_util.Partial) and not f.args and not f.keywords:
@@ -62,6 +80,8 @@ def wrapped(value: Any) -> Any:
     """A static option with all functions in it as `Function`."""
     if isinstance(value, tuple) and type(value) is tuple:
         return tuple(map(wrapped, value))
+    if isinstance(value, (bool, int, float, complex)):
+        return Number(value)
     return (
         Function(value) if callable(value) and not isinstance(value, (type, Function, jax.tree_util.Partial)) else value
     )
@@ -71,7 +91,7 @@ def restored(value: Any) -> Any:
     """The inverse of `wrapped`."""
     if type(value) is tuple:
         return tuple(map(restored, value))
-    return value.__wrapped__ if isinstance(value, Function) else value
+    return value.__wrapped__ if isinstance(value, (Function, Number)) else value
 
 
 def refreshed(value: Any) -> Any:
@@ -82,14 +102,46 @@ def refreshed(value: Any) -> Any:
 
 
 def _read(f: Any, seen: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    """(name, value) of all that a function reads of its module, and what the functions among these read."""
-    if type(f) is functools.partial:
-        f = f.func
-    if not isinstance(f, types.FunctionType) or f in seen or str(f.__module__).partition(".")[0] in LIBRARIES:
+    """All that a function closes over and reads of its module, and what the functions among these read."""
+    while not isinstance(f, types.FunctionType):  # partial, a method, `jax.jit`, `jax.custom_vjp`
+        inner = (getattr(f, name, None) for name in ("func", "__func__", "__wrapped__", "fun"))
+        f = next((g for g in inner if callable(g)), None)
+        if f is None:
+            return ()
+    if not reads_module(f) or f in seen:
         return ()
-    values = [(name, f.__globals__[name]) for name in _names(f.__code__) if name in f.__globals__]
-    inner = [value for _, value in values] + [cell.cell_contents for cell in f.__closure__ or ()]
-    return (*values, *(_read(value, (*seen, f)) for value in inner))
+    values = [f.__globals__[name] for name in _names(f.__code__) if name in f.__globals__]
+    values += _closure(f)
+    return (*map(_noted, values), *(_read(value, (*seen, f)) for value in values if callable(value)))
+
+
+def _closure(f: types.FunctionType) -> list[Any]:
+    """What a function closes over; None for what has no value yet."""
+    found: list[Any] = []
+    for cell in f.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            found.append(None)
+    return found
+
+
+def _noted(value: Any, depth: int = 3) -> Any:
+    """A copy of what may be changed in its place."""
+    if isinstance(value, np.ndarray):
+        return value.copy() if value.nbytes <= LARGE else value
+    if depth == 0 or callable(value) or isinstance(value, (types.ModuleType, jax.Array)):
+        return value
+    if isinstance(value, dict):
+        return {key: _noted(x, depth - 1) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value), [_noted(x, depth - 1) for x in value]
+    return (type(value), _noted(vars(value), depth - 1)) if hasattr(value, "__dict__") else value
+
+
+def reads_module(f: Any) -> bool:
+    """Tells whether a function is a user's, whose module may hold other values by now."""
+    return isinstance(f, types.FunctionType) and str(f.__module__).partition(".")[0] not in LIBRARIES
 
 
 def _names(code: types.CodeType) -> list[str]:
@@ -111,16 +163,21 @@ def _equal(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(_equal, a, b))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b)
-    if isinstance(a, jax.Array):
-        return False  # traced, perhaps
-    return bool(a == b)
+    if isinstance(a, (np.ndarray, jax.Array)):
+        return a.dtype == b.dtype and a.shape == b.shape and _same_bytes(a, b)
+    return repr(a) == repr(b) if isinstance(a, (float, complex)) else bool(a == b)
+
+
+def _same_bytes(a: Any, b: Any) -> bool:
+    try:
+        return np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    except (TypeError, jax.errors.TracerArrayConversionError):  # random keys; traced arrays
+        return False
 
 
 def _held(f: types.FunctionType) -> list[Any]:
     """What a function has beside its code: defaults, and what it closes over."""
-    return [f.__defaults__, f.__kwdefaults__, *(cell.cell_contents for cell in f.__closure__ or ())]
+    return [f.__defaults__, f.__kwdefaults__, *_closure(f)]
 
 
 def _reduced(f: Any) -> tuple[Any, ...]:
@@ -140,9 +197,7 @@ def _reduced(f: Any) -> tuple[Any, ...]:
         if f.__code__ in codes:
             held = [wrapped(x) if callable(x) else x for x in _held(f)]
             return module, outer, codes.index(f.__code__), f.__name__, *held
-    if isinstance(f, types.FunctionType):
-        raise pickle.PicklingError(f"function: expected one that can be found in its module {module}, got {path}")
-    return (f,)
+    return (f,)  # `cloudpickle` takes any, `pickle` says which it can't find
 
 
 def _function(module: Any, path: Any = "", index: Any = None, name: Any = "", *held: Any) -> Function:

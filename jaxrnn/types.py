@@ -29,7 +29,7 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.compiled import compiled
-from jaxrnn.functions import refreshed, restored, wrapped
+from jaxrnn.functions import Function, reads_module, refreshed, restored, wrapped
 
 Tree = Any
 """A pytree of arrays."""
@@ -46,23 +46,31 @@ def leaf(**options: Any) -> Any:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(leaf, dataclasses.field))
 def pytree(cls: type[_T]) -> type[_T]:
-    """Makes a class a frozen dataclass and a JAX pytree; its fields are static, but for those declared by `leaf`."""
+    """Makes a class a frozen dataclass and a JAX pytree; its fields are static, but for those declared by `leaf`.
+
+    An option that is an array has to be declared by `leaf`. Two values are equal if their fields are, and what the
+    methods of a user's class read of their module.
+    """
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
     data = [f.name for f in fields if f.metadata.get("leaf")]
     static = [f.name for f in fields if not f.metadata.get("leaf")]
+    methods = [f for kind in cls.__mro__ for f in vars(kind).values() if reads_module(f)]
 
     def flatten(value: Any) -> tuple[list[Any], tuple[Any, ...]]:
-        return [refreshed(getattr(value, name)) for name in data], tuple(
-            wrapped(getattr(value, name)) for name in static
-        )
+        options = {name: getattr(value, name) for name in static}
+        for name, option in options.items():
+            if isinstance(option, (np.ndarray, jax.Array)):
+                raise TypeError(f"{name}: expected an array to be declared by leaf(), got {checks.short(option)}")
+        read = map(Function, methods)
+        return [refreshed(getattr(value, name)) for name in data], (*map(wrapped, options.values()), *read)
 
     def flatten_with_keys(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
         children, options = flatten(value)
         return [(jax.tree_util.GetAttrKey(name), x) for name, x in zip(data, children, strict=True)], options
 
     def unflatten(options: Any, children: Any) -> _T:
-        return cls(**dict(zip(data, children, strict=True)), **dict(zip(static, map(restored, options), strict=True)))
+        return cls(**dict(zip(data, children, strict=True)), **dict(zip(static, map(restored, options), strict=False)))
 
     # Not `register_dataclass`: in jaxlib 0.10.2 the structures of two such classes with equal fields are equal, and jit
     # now and then runs the program of one on the other.

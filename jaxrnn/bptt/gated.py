@@ -38,7 +38,7 @@ class Path(NamedTuple):
 
     Attributes:
       carries: the carry that each step read, [T, ...].
-      kept: what each step keeps of its gates, arrays [T, ...]: see `gates.outputs`.
+      kept: what each step keeps of its gates, arrays [T, ...]: see `gates.outputs`; zh in `h`.
       final: the carry after the last step.
       hs: the outputs, [T, ..., H].
     """
@@ -115,7 +115,7 @@ def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
     def body(adjoint: Any, kept: Any, at_t: Any) -> Any:
         (d_after, d_initial), totals = adjoint
         step, before, d_h = at_t
-        kept = loop.gates(cell, kept)
+        kept = loop.gates(cell, kept)  # at each gate its output, or z where the slope needs that: see `activated`
 
         def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, jax.Array]:
             after = cell.advance(own, before, cell.activate(z, kept), noise)
@@ -139,7 +139,8 @@ def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
     d_steps = Step(None, cotangent(inputs.steps.noise, d_noise), None, None)  # pyright: ignore[reportArgumentType]
     d_inputs = Inputs(d_steps, cotangent(inputs.initial, d_initial))
     d_zx, d_zh = d_z._replace(h=None), d_z._replace(x=None)
-    return cotangent(cell, d_cell), d_params, cotangent(path.carries, d_carry), d_inputs, None, d_zx, d_zh, None
+    d_carry = cotangent(path.carries, d_carry)  # a tree like the carry
+    return cotangent(cell, d_cell), d_params, d_carry, d_inputs, None, d_zx, d_zh, None
 
 
 _attach.defvjp(_attach_forward, _backward)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.cells.gated import GatedCell, Gates
+from jaxrnn.cells.gated import GatedCell, Gates, checked_cell
 from jaxrnn.cells.gates import identity, known
-from jaxrnn.cells.options import GatedOptions, checked, checked_cell
+from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import over_rows
 from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.types import Params, leaf, pytree

@@ -7,9 +7,9 @@ from typing import Any, Unpack
 import jax
 
 from jaxrnn import checks
-from jaxrnn.cells.gated import GatedCell, Gates
+from jaxrnn.cells.gated import GatedCell, Gates, checked_cell
 from jaxrnn.cells.gates import Activation, Apart, apart
-from jaxrnn.cells.options import GatedOptions, checked, checked_cell
+from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.functions import Function as ByValue
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.cells.gated import GatedCell, Gates
+from jaxrnn.cells.gated import GatedCell, Gates, checked_cell
 from jaxrnn.cells.gates import Activation
-from jaxrnn.cells.options import GatedOptions, checked, checked_cell
+from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.types import Params, pytree
 
 

@@ -2,8 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Gates = Sequence[Any]
 """One entry a gate: an array [..., H], or a pair of them."""
+T = TypeVar("T", bound="GatedCell")
 
 
 class Noise(NamedTuple):
@@ -42,13 +43,16 @@ class GatedCell(Cell):
     Products and activations are the engine's own: it takes the former out of the loop where it can, and knows the
     derivatives of the latter. `step` is derived.
 
-      class LSTM(GatedCell):
-          gates = {"i": sigmoid, "f": sigmoid, "g": tanh, "o": sigmoid}
+      @jaxrnn.types.pytree
+      class MinimalGated(jaxrnn.GatedCell):
+          leak: Any = jaxrnn.types.leaf(default=1.0)
+          gates = {"f": jax.nn.sigmoid, "n": jaxrnn.apart(lambda zx, zh, f: jnp.tanh(zx + f * zh))}
 
           def update(self, params, carry, gates, noise):
-              i, f, g, o = gates
-              c = f * carry.c + i * g
-              return LSTMCarry(h=o * tanh(c), c=c)
+              f, n = gates
+              return (1 - self.leak * f) * carry + self.leak * f * n
+
+    A carry of several parts needs `zero_carry` and `hidden`, too: see `jaxrnn.cells.lstm`.
 
     Attributes:
       D, H: input and hidden features.
@@ -142,6 +146,7 @@ class GatedCell(Cell):
 
     def init(self, key: jax.Array) -> Params:
         """{"w_x": [D, G*H], "w_h": [H, G*H], "b": [G*H]} and whatever else the options ask for."""
+        checked_cell(self)
         names = ("w_x", "w_h", "b", "b_h", "gates", "own")
         keys = dict(zip(names, jax.random.split(checks.key("key", key), len(names)), strict=True))
 
@@ -276,6 +281,28 @@ class GatedCell(Cell):
     def _zoneout_rates(self, carry: Tree) -> list[Any]:
         rates = jax.tree.leaves(self.zoneout)
         return rates * len(jax.tree.leaves(carry)) if len(rates) == 1 else rates
+
+
+def checked_cell(cell: T) -> T:
+    """The cell, or an error that names the option that is wrong."""
+    for name in ("D", "H"):
+        checks.positive_int(name, getattr(cell, name))
+    if not checks.instance("gates", getattr(cell, "gates", None), Mapping, "{name: activation}"):
+        raise ValueError("gates: expected at least one, got none")
+    if cell.H % checks.positive_int("heads", cell.heads):
+        raise ValueError(f"heads: expected a divisor of H = {cell.H}, got {cell.heads}")
+    if cell.zoneout is None:
+        return cell
+    shapes = ((), (cell.H,))
+    if jax.tree.structure(cell.zoneout) == jax.tree.structure(0.0):
+        rates = checks.rate("zoneout", cell.zoneout, shapes)
+    else:
+        carry = cell.zero_carry((), FLOAT32)
+        if jax.tree.structure(cell.zoneout) != jax.tree.structure(carry):
+            kinds = f"one number or a tree of numbers like the carry, {jax.tree.structure(carry)}"
+            raise ValueError(f"zoneout: expected {kinds}, got {checks.short(cell.zoneout)}")
+        rates = jax.tree.map(lambda rate: checks.rate("zoneout", rate, shapes), cell.zoneout)
+    return dataclasses.replace(cell, zoneout=rates)
 
 
 def own_params(params: Params) -> Params:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.cells.gated import GatedCell, Gates, Noise
+from jaxrnn.cells.gated import GatedCell, Gates, Noise, checked_cell
 from jaxrnn.cells.gates import apart
-from jaxrnn.cells.options import GatedOptions, checked, checked_cell
+from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import affine
 from jaxrnn.types import Cell, Params, leaf, pytree
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.cells.gated import GatedCell, Gates, learned_carry, named_leaves, own_params
+from jaxrnn.cells.gated import GatedCell, Gates, checked_cell, learned_carry, named_leaves, own_params
 from jaxrnn.cells.gates import Activation, apart, identity
-from jaxrnn.cells.options import GatedOptions, checked, checked_cell
+from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import affine, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, leaf, pytree
 

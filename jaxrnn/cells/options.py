@@ -1,16 +1,9 @@
 """The options that all gated cells share, and their checks."""
 
-import dataclasses
-from typing import Any, TypedDict, TypeVar
-
-import jax
+from typing import Any, TypedDict
 
 from jaxrnn import checks
-from jaxrnn.cells.gated import GatedCell
 from jaxrnn.initializers import Initializer
-from jaxrnn.linear import FLOAT32
-
-T = TypeVar("T", bound=GatedCell)
 
 
 class GatedOptions(TypedDict, total=False):
@@ -46,21 +39,3 @@ def checked(options: GatedOptions) -> dict[str, Any]:
         if name in given and (name, given[name]) != ("dtype", None):
             given[name] = checks.float_dtype(name, given[name])
     return given
-
-
-def checked_cell(cell: T) -> T:
-    """The cell, or an error if heads do not divide H, or zoneout is neither one rate nor one for each of its parts."""
-    if cell.H % checks.positive_int("heads", cell.heads):
-        raise ValueError(f"heads: expected a divisor of H = {cell.H}, got {cell.heads}")
-    if cell.zoneout is None:
-        return cell
-    shapes = ((), (cell.H,))
-    if jax.tree.structure(cell.zoneout) == jax.tree.structure(0.0):
-        rates = checks.rate("zoneout", cell.zoneout, shapes)
-    else:
-        carry = cell.zero_carry((), FLOAT32)
-        if jax.tree.structure(cell.zoneout) != jax.tree.structure(carry):
-            kinds = f"one number or a tree of numbers like the carry, {jax.tree.structure(carry)}"
-            raise ValueError(f"zoneout: expected {kinds}, got {checks.short(cell.zoneout)}")
-        rates = jax.tree.map(lambda rate: checks.rate("zoneout", rate, shapes), cell.zoneout)
-    return dataclasses.replace(cell, zoneout=rates)

@@ -51,7 +51,8 @@ def reverse_scan(
 
     The limits clip dL/dcarry[t], as step t+1 hands it back to step t, at every step: an exploding gradient is cut where
     it grows, so what reaches the parameters is another gradient than that of the loss. To clip the sum over all steps
-    instead, use `optax.clip_by_global_norm`. Both limits are leaves of the Gradient: they can be traced and swept.
+    instead, use `optax.clip_by_global_norm`. Both limits are leaves of the Gradient: they can be traced and swept
+    (`jnp.inf` does not limit); a traced limit below 0 is not noticed.
 
     Args:
       loop: "scan"; "persistent", all steps in one kernel of a GPU or TPU that keeps w_h on the chip, for gated cells
@@ -61,7 +62,6 @@ def reverse_scan(
       clip_norm: the largest norm of dL/dcarry[t] of a row of the batch, over all parts of the carry; None: any.
       clip_value: the largest absolute value of an entry of dL/dcarry[t]; None: any. It is applied before the norm. A
         complex entry keeps its angle.
-        Limits may be traced, so that they can be swept (`jnp.inf` is no limit); below 0 they are then not noticed.
 
     Returns:
       A Gradient.

@@ -134,7 +134,8 @@ def attention_decoder(
       attention: `jr.additive_attention(H, M, A)` or `jr.dot_attention(H, M)`.
       attend: "after" (Luong): the query is h[t], and all steps look at once, after the loop. "before" (Bahdanau): the
         query is h[t-1], and the cell reads [x[t]; context[t]], so it has M input features more than xs.
-      gradient: how to differentiate through time; None is `reverse_scan()`.
+      gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
+        for any other.
 
     Returns:
       A Model with the parameters {"cell", "attention"}, the carry of the cell and H + M output features.

@@ -71,7 +71,8 @@ def bidirectional(
     Args:
       forward, backward: the two cells.
       merge: "concat" (O is the sum of the cells' features) or "sum".
-      gradient: how to differentiate through time; None is `reverse_scan()`.
+      gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
+        for any other.
 
     Returns:
       A Model with the parameters {"forward", "backward"} and the carry BidirectionalCarry(forward, backward).

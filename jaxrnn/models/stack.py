@@ -36,7 +36,8 @@ def stack(cells: Sequence[Cell], *, gradient: Gradient | None = None) -> Stack:
 
     Args:
       cells: the layers, the lowest first.
-      gradient: how to differentiate through time; None is `reverse_scan()`.
+      gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
+        for any other.
 
     Returns:
       A Model with the parameters {"0": those of cells[0], ...} and the carry a tuple of the cells' carries; its outputs

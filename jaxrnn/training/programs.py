@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxrnn.functions import Function
 from jaxrnn.training.block import Task, make_block
 from jaxrnn.training.diagnose import make_diagnose
 
@@ -27,8 +28,14 @@ class Programs(NamedTuple):
 
     @classmethod
     def of(cls, task: Task, length: int) -> "Programs":
-        """Those of a task, blocks having at most so many steps; of equal tasks the same."""
-        task = Task(*(Entries(value) if isinstance(value, dict) else value for value in task))
+        """Those of a task, blocks having at most so many steps; of equal tasks the same.
+
+        A loss that reads another value of its module by now is another one.
+        """
+        metrics = None if task.metrics is None else {name: Function(f) for name, f in task.metrics.items()}
+        dicts = {"metrics": metrics, "axes": task.axes, "validation_axes": task.validation_axes}
+        entries = {name: None if d is None else Entries(d) for name, d in dicts.items()}
+        task = task._replace(loss=Function(task.loss), **entries)  # pyright: ignore[reportArgumentType]
         try:
             return _programs(task, length)
         except TypeError as error:
