@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrnn.functions import Function
+from jaxrnn.functions import wrapped
 from jaxrnn.training.block import Task, make_block
 from jaxrnn.training.diagnose import make_diagnose
 
@@ -32,10 +32,10 @@ class Programs(NamedTuple):
 
         A loss that reads another value of its module by now is another one.
         """
-        metrics = None if task.metrics is None else {name: Function(f) for name, f in task.metrics.items()}
+        metrics = None if task.metrics is None else {name: wrapped(f) for name, f in task.metrics.items()}
         dicts = {"metrics": metrics, "axes": task.axes, "validation_axes": task.validation_axes}
         entries = {name: None if d is None else Entries(d) for name, d in dicts.items()}
-        task = task._replace(loss=Function(task.loss), **entries)  # pyright: ignore[reportArgumentType]
+        task = task._replace(loss=wrapped(task.loss), **entries)  # pyright: ignore[reportArgumentType]
         try:
             return _programs(task, length)
         except TypeError as error:
