@@ -13,7 +13,8 @@ import jaxrnn
 ROOT = Path(jaxrnn.__file__).parent
 # Each part may import the parts of lower levels, and its own files.
 LEVELS = (
-    ("primitives", "compiled", "functions", "pictures"),
+    ("functions",),
+    ("primitives", "compiled", "pictures"),
     ("checks",),
     ("shapes", "linear", "heads", "initializers"),
     ("types",),
