@@ -103,11 +103,11 @@ def refreshed(value: Any) -> Any:
 
 def _read(f: Any, seen: tuple[Any, ...] = ()) -> tuple[Any, ...]:
     """All that a function closes over and reads of its module, and what the functions among these read."""
-    while not isinstance(f, types.FunctionType):  # partial, a method, `jax.jit`, `jax.custom_vjp`
+    for _ in range(8):  # partial, a method, `jax.jit`, `jax.custom_vjp`, in each other
+        if isinstance(f, types.FunctionType):
+            break
         inner = (getattr(f, name, None) for name in ("func", "__func__", "__wrapped__", "fun"))
         f = next((g for g in inner if callable(g)), None)
-        if f is None:
-            return ()
     if not reads_module(f) or f in seen:
         return ()
     values = [f.__globals__[name] for name in _names(f.__code__) if name in f.__globals__]
