@@ -263,7 +263,7 @@ def _without_dtypes(thing: Any) -> Any:
     if isinstance(thing, CustomCell):
         in_float64 = jax.tree_util.Partial(_in_float64, thing.initial_carry_fn)
         return dataclasses.replace(thing, initial_carry_fn=in_float64)
-    if isinstance(thing, tuple):
+    if type(thing) is tuple:  # of parts; a named one is an option like the carry
         return tuple(_without_dtypes(x) for x in thing)
     if not isinstance(thing, (Cell, Model)):
         return thing
