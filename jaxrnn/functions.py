@@ -24,7 +24,8 @@ class Function:
 
     What it closes over and reads of its module is noted when it is wrapped: somebody who defines a helper anew, as in a
     notebook, or changes a setting, has another function, though its own code is the same. Not noticed, as under
-    `jax.jit`: changes of an array of more than a megabyte in its place, of modules and of what objects hold in objects.
+    `jax.jit`: changes of an array of more than a megabyte in its place, of modules, of lists of a user's class, and of
+    what lies more than three deep.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -60,7 +61,7 @@ class Number:
         self.__wrapped__ = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Number) and repr(self.__wrapped__) == repr(other.__wrapped__)
+        return isinstance(other, Number) and _equal(self.__wrapped__, other.__wrapped__)
 
     def __hash__(self) -> int:
         return hash(self.__wrapped__)
@@ -77,14 +78,13 @@ def unwrapped(f: Any) -> Any:
 
 
 def wrapped(value: Any) -> Any:
-    """A static option with all functions in it as `Function`."""
-    if isinstance(value, tuple) and type(value) is tuple:
+    """A static option with all functions in it as `Function`, and all numbers as `Number`."""
+    if type(value) is tuple:
         return tuple(map(wrapped, value))
     if isinstance(value, (bool, int, float, complex)):
         return Number(value)
-    return (
-        Function(value) if callable(value) and not isinstance(value, (type, Function, jax.tree_util.Partial)) else value
-    )
+    is_function = callable(value) and not isinstance(value, (type, Function, jax.tree_util.Partial))
+    return Function(value) if is_function else value
 
 
 def restored(value: Any) -> Any:
@@ -116,7 +116,7 @@ def _read(f: Any, seen: tuple[Any, ...] = ()) -> tuple[Any, ...]:
 
 
 def _closure(f: types.FunctionType) -> list[Any]:
-    """What a function closes over; None for what has no value yet."""
+    """The values that a function closes over; None where there is none yet."""
     found: list[Any] = []
     for cell in f.__closure__ or ():
         try:
@@ -134,7 +134,7 @@ def _noted(value: Any, depth: int = 3) -> Any:
         return value
     if isinstance(value, dict):
         return {key: _noted(x, depth - 1) for key, x in value.items()}
-    if isinstance(value, (list, tuple)):
+    if type(value) is list or isinstance(value, tuple):
         return type(value), [_noted(x, depth - 1) for x in value]
     return (type(value), _noted(vars(value), depth - 1)) if hasattr(value, "__dict__") else value
 
@@ -144,9 +144,10 @@ def reads_module(f: Any) -> bool:
     return isinstance(f, types.FunctionType) and str(f.__module__).partition(".")[0] not in LIBRARIES
 
 
-def _names(code: types.CodeType) -> list[str]:
+@functools.cache
+def _names(code: types.CodeType) -> tuple[str, ...]:
     """The names that a function, or one inside it, reads."""
-    return sorted({*code.co_names, *(name for inner in _made_by(code) for name in _names(inner))})
+    return tuple(sorted({*code.co_names, *(name for inner in _made_by(code) for name in _names(inner))}))
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -62,15 +62,16 @@ def pytree(cls: type[_T]) -> type[_T]:
         for name, option in options.items():
             if isinstance(option, (np.ndarray, jax.Array)):
                 raise TypeError(f"{name}: expected an array to be declared by leaf(), got {checks.short(option)}")
-        read = map(Function, methods)
-        return [refreshed(getattr(value, name)) for name in data], (*map(wrapped, options.values()), *read)
+        children = [refreshed(getattr(value, name)) for name in data]
+        return children, (*map(wrapped, options.values()), *map(Function, methods))
 
     def flatten_with_keys(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
         children, options = flatten(value)
         return [(jax.tree_util.GetAttrKey(name), x) for name, x in zip(data, children, strict=True)], options
 
     def unflatten(options: Any, children: Any) -> _T:
-        return cls(**dict(zip(data, children, strict=True)), **dict(zip(static, map(restored, options), strict=False)))
+        values = map(restored, options[: len(static)])  # behind them: the methods
+        return cls(**dict(zip(data, children, strict=True)), **dict(zip(static, values, strict=True)))
 
     # Not `register_dataclass`: in jaxlib 0.10.2 the structures of two such classes with equal fields are equal, and jit
     # now and then runs the program of one on the other.

@@ -27,7 +27,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="module", autouse=True)
 def _forgotten_programs():
-    """What a file compiled is of no use to the next one, and a worker would grow to gigabytes."""
+    """Frees what a file compiled: the next one has no use for it, and a worker would grow to gigabytes."""
     yield
     jax.clear_caches()
 

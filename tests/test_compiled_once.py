@@ -1,7 +1,5 @@
 """A second call with equal cells, options, functions and shapes traces and compiles nothing."""
 
-import contextlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,24 +7,10 @@ import optax
 import pytest
 
 import jaxrnn as jr
+from tests.compiling import counted
 
 SGD = optax.sgd(1e-2)
 T, D, H, O, L = 6, 2, 4, 5, 2
-TRACED = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
-
-
-@contextlib.contextmanager
-def counted():
-    """The events of tracing and of compiling, so far."""
-    events = []
-
-    def listen(event, seconds, **details):
-        if event.endswith(TRACED):
-            events.append((event.rpartition("/")[2], details.get("fun_name")))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield events
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def cell():

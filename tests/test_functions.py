@@ -16,7 +16,7 @@ import pytest
 import jaxrnn as jr
 from jaxrnn.functions import Function
 from jaxrnn.types import pytree
-from tests.test_compiled_once import counted
+from tests.compiling import counted
 
 
 def squashed(z):
@@ -131,8 +131,9 @@ def scaled_cells():
 
 
 @pytest.mark.parametrize("name", scaled_cells())
-def test_a_number_that_changes_is_read_again(name):
+def test_a_number_that_changes_is_read_again(name, monkeypatch):
     """And one that does not compiles nothing."""
+    monkeypatch.setitem(globals(), "SCALE", 1.0)
     cell, put = scaled_cells()[name]
     put(1.0)
     params, xs = cell.init(jax.random.key(0)), jnp.ones((1, 2, 3))
@@ -145,7 +146,7 @@ def test_a_number_that_changes_is_read_again(name):
     put(1.0)
 
 
-def test_a_loss_that_reads_another_number_is_another_loss():
+def test_a_loss_that_reads_another_number_is_another_loss(monkeypatch):
     def first_loss():
         data = {"xs": jnp.ones((2, 4, 3)), "targets": jnp.ones((2, 4, 4))}
         model = jr.stack([jr.elman(3, 4)])
@@ -153,9 +154,8 @@ def test_a_loss_that_reads_another_number_is_another_loss():
         return jr.fit(model, scaled_loss, OPTIMIZER, data, **options).history.train["loss"][0]
 
     one = first_loss()
-    globals()["SCALE"] = 10.0
+    monkeypatch.setitem(globals(), "SCALE", 10.0)
     np.testing.assert_allclose(first_loss(), 10.0 * one, rtol=1e-6)
-    globals()["SCALE"] = 1.0
 
 
 OPTIMIZER = optax.sgd(0.1)

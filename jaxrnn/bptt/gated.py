@@ -101,7 +101,7 @@ def _attach(
 def _attach_forward(loop: Loop, *args: Any) -> Any:
     del loop
     cell, params, _, inputs, limits, _, _, path = args
-    read = dict.fromkeys(params) | {"w_h": params["w_h"]} | own_params(params)
+    read = {name: None if name in ("b", "b_h") else value for name, value in params.items()}
     return (path.final, path.hs), (cell, read, inputs, limits, path._replace(final=None, hs=None))
 
 

@@ -16,7 +16,7 @@ from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Gates = Sequence[Any]
 """One entry a gate: an array [..., H], or a pair of them."""
-T = TypeVar("T", bound="GatedCell")
+AnyGatedCell = TypeVar("AnyGatedCell", bound="GatedCell")
 
 
 class Noise(NamedTuple):
@@ -283,7 +283,7 @@ class GatedCell(Cell):
         return rates * len(jax.tree.leaves(carry)) if len(rates) == 1 else rates
 
 
-def checked_cell(cell: T) -> T:
+def checked_cell(cell: AnyGatedCell) -> AnyGatedCell:
     """The cell, or an error that names the option that is wrong."""
     for name in ("D", "H"):
         checks.positive_int(name, getattr(cell, name))

@@ -28,7 +28,7 @@ class Programs(NamedTuple):
 
     @classmethod
     def of(cls, task: Task, length: int) -> "Programs":
-        """Those of a task, blocks having at most so many steps; of equal tasks the same.
+        """Makes those of a task, blocks having at most so many steps, or finds those of an equal task.
 
         A loss that reads another value of its module by now is another one.
         """
