@@ -25,11 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks import gpu
 from benchmarks.timing import machine
 
-PERSISTENT = jr.reverse_scan(loop="persistent")
+PERSISTENT = jaxrnn.reverse_scan(loop="persistent")
 
 
 class Case(NamedTuple):
@@ -54,24 +54,24 @@ def cases() -> list[Case]:
     """All of them."""
     found = [
         Case(f"{name} {H} {dtype}", make(64, H, dtype=None if dtype == "float32" else dtype))
-        for name, make in (("lstm", jr.lstm), ("gru", jr.gru))
+        for name, make in (("lstm", jaxrnn.lstm), ("gru", jaxrnn.gru))
         for dtype, sizes in (("float32", (16, 32, 64)), ("bfloat16", (16, 32, 64, 128)))
         for H in sizes
     ]
-    custom = jr.gated_cell(64, 128, gpu.GATES, gpu.leaky, dtype="bfloat16")
+    custom = jaxrnn.gated_cell(64, 128, gpu.GATES, gpu.leaky, dtype="bfloat16")
     return [
         *found,
-        Case("gru 128 float32", jr.gru(64, 128)),
-        Case("lstm 128 float16", jr.lstm(64, 128, dtype="float16")),
-        Case("elman 128 float32", jr.elman(64, 128)),
-        Case("elman 256 bfloat16", jr.elman(64, 256, dtype="bfloat16")),
-        Case("lstm 8 heads of 64 float32, masked", jr.lstm(64, 512, heads=8), masked=True),
-        Case("ctrnn 128 float32", jr.ctrnn(64, 128, 1.0, 5.0)),
+        Case("gru 128 float32", jaxrnn.gru(64, 128)),
+        Case("lstm 128 float16", jaxrnn.lstm(64, 128, dtype="float16")),
+        Case("elman 128 float32", jaxrnn.elman(64, 128)),
+        Case("elman 256 bfloat16", jaxrnn.elman(64, 256, dtype="bfloat16")),
+        Case("lstm 8 heads of 64 float32, masked", jaxrnn.lstm(64, 512, heads=8), masked=True),
+        Case("ctrnn 128 float32", jaxrnn.ctrnn(64, 128, 1.0, 5.0)),
         Case("custom 128 bfloat16", custom),
-        Case("lstm 40, peephole, masked", jr.lstm(64, 40, peephole=True), masked=True),
-        Case("lstm 12 heads of 64 bfloat16", jr.lstm(64, 768, heads=12, dtype="bfloat16")),
-        Case("lstm 128 float32", jr.lstm(64, 128)),
-        Case("256 grus of 64", jr.gru(8, 64), B=32, members=256),
+        Case("lstm 40, peephole, masked", jaxrnn.lstm(64, 40, peephole=True), masked=True),
+        Case("lstm 12 heads of 64 bfloat16", jaxrnn.lstm(64, 768, heads=12, dtype="bfloat16")),
+        Case("lstm 128 float32", jaxrnn.lstm(64, 128)),
+        Case("256 grus of 64", jaxrnn.gru(8, 64), B=32, members=256),
     ]
 
 
@@ -111,7 +111,7 @@ def refused(case: Case, target: str) -> str | None:
     xs = jax.ShapeDtypeStruct((T, case.B, case.cell.features[0]), jnp.float32)
     with traced_for(target):
         try:
-            jax.eval_shape(lambda params, xs: jr.unroll(case.cell, params, xs, gradient=PERSISTENT), shapes, xs)
+            jax.eval_shape(lambda params, xs: jaxrnn.unroll(case.cell, params, xs, gradient=PERSISTENT), shapes, xs)
         except ValueError as why:
             return str(why).partition("got 'persistent': ")[2]
     return None
@@ -132,7 +132,7 @@ def compiled(case: Case, target: str) -> list[dict[str, Any]]:
         masks = {"lengths": np.arange(case.B) % T, "resets": np.arange(T * case.B).reshape(T, case.B) % 7 == 0}
 
     def loss(params: Any, xs: Any) -> Any:
-        return jnp.sum(jr.unroll(case.cell, params, xs, gradient=PERSISTENT, **masks)[1])
+        return jnp.sum(jaxrnn.unroll(case.cell, params, xs, gradient=PERSISTENT, **masks)[1])
 
     shapes = jax.eval_shape(case.cell.init, jax.random.key(0))
     members = (case.members,) if case.members else ()

@@ -56,10 +56,10 @@ class Config:
 
 def here() -> list[float]:
     """Median seconds of each case."""
-    import jaxrnn as jr
+    import jaxrnn
     from benchmarks.peers import jaxrnn_
 
-    programs = {str(i): jaxrnn_.program(case, data(case), jr.reverse_scan()).run for i, case in enumerate(CASES)}
+    programs = {str(i): jaxrnn_.program(case, data(case), jaxrnn.reverse_scan()).run for i, case in enumerate(CASES)}
     return [timing.median for timing in interleaved(programs, 9, at_least=4.0).values()]
 
 

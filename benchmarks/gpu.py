@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks import gpu_peers, gpu_tune
 from benchmarks.agreement import error
 from benchmarks.gpu_peers import Way, differentiated
@@ -124,7 +124,7 @@ def swing(zx: jax.Array, zh: jax.Array, keep: jax.Array) -> jax.Array:
     return jnp.sin(jnp.tanh(zx) + zh)
 
 
-GATES = {"keep": mostly_open, "drive": jr.apart(swing)}
+GATES = {"keep": mostly_open, "drive": jaxrnn.apart(swing)}
 """Those of a cell that nobody ships."""
 
 
@@ -135,15 +135,15 @@ def leaky(params: Any, carry: Any, gates: Any, noise: Any) -> Any:
     return keep * carry + (1.0 - keep) * drive
 
 
-def build(shape: Shape) -> jr.GatedCell:
+def build(shape: Shape) -> jaxrnn.GatedCell:
     """The cell."""
     options: dict[str, Any] = {"heads": shape.heads}
     if shape.dtype != "float32":
         options["dtype"] = jnp.dtype(shape.dtype)
     if shape.cell == "custom":
-        return jr.gated_cell(shape.D, shape.H, GATES, leaky, **options)
-    cell = {"lstm": jr.lstm, "gru": jr.gru}[shape.cell](shape.D, shape.H, **options)
-    assert isinstance(cell, jr.GatedCell)
+        return jaxrnn.gated_cell(shape.D, shape.H, GATES, leaky, **options)
+    cell = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru}[shape.cell](shape.D, shape.H, **options)
+    assert isinstance(cell, jaxrnn.GatedCell)
     return cell
 
 
@@ -174,10 +174,10 @@ def resets(shape: Shape) -> jax.Array | None:
 
 def ours(shape: Shape, given: Data, loop: Any, options: Any, precision: str | None) -> Way:
     """With a loop of jaxrnn's."""
-    cell, gradient = build(shape), jr.reverse_scan(loop=loop)
+    cell, gradient = build(shape), jaxrnn.reverse_scan(loop=loop)
 
     def outputs(params: Any, xs: Any) -> Any:
-        run = functools.partial(jr.unroll, cell, gradient=gradient, resets=resets(shape))
+        run = functools.partial(jaxrnn.unroll, cell, gradient=gradient, resets=resets(shape))
         return (jax.vmap(run, (0, None)) if shape.members else run)(params, xs)[1]
 
     found = differentiated(outputs, *given, options=options)
@@ -189,7 +189,7 @@ def one_by_one(shape: Shape, given: Data) -> Way:
     cell = build(shape)
 
     def outputs(params: Any, xs: Any) -> Any:
-        return jr.unroll(cell, params, xs, gradient=jr.reverse_scan(loop="scan"))[1]
+        return jaxrnn.unroll(cell, params, xs, gradient=jaxrnn.reverse_scan(loop="scan"))[1]
 
     def both(params: Any, xs: Any, d_ys: Any) -> Any:
         ys, pull = jax.vjp(lambda params: outputs(params, xs), params)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks.timing import interleaved
 from jaxrnn.kernels import pallas, program
 
@@ -44,7 +44,7 @@ def measured(rounds: int, smoke: bool) -> list[dict[str, Any]]:
     print(f"| {' | '.join(['cell', *(f'{w} warps, {r} rows' for w, r in choices)])} |\n|{'---|' * (len(choices) + 1)}")
     found = []
     for name, dtype, H in CASES[:1] if smoke else CASES:
-        cell = {"lstm": jr.lstm, "gru": jr.gru}[name](H, H, dtype=None if dtype == "float32" else dtype)
+        cell = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru}[name](H, H, dtype=None if dtype == "float32" else dtype)
         xs = jnp.ones((5, 4, H) if smoke else (T, B, H))
         us: dict[str, float | str] = {}
         for warps, rows in choices:
@@ -59,7 +59,7 @@ def _microseconds(cell: Any, xs: jax.Array, rounds: int) -> float | str:
     params = cell.init(jax.random.key(0))
 
     def loss(params: Any) -> jax.Array:
-        return jr.unroll(cell, params, xs, gradient=jr.reverse_scan(loop="persistent"))[1].sum()
+        return jaxrnn.unroll(cell, params, xs, gradient=jaxrnn.reverse_scan(loop="persistent"))[1].sum()
 
     gradient = jax.jit(jax.grad(loss))
     try:

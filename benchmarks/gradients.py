@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks.agreement import error
 from benchmarks.timing import interleaved, machine
 
 CELLS = {
-    "elman": jr.elman,
-    "lstm": jr.lstm,
-    "gru": jr.gru,
-    "gru, reset before (plain)": lambda D, H: jr.gru(D, H, reset_after=False),
+    "elman": jaxrnn.elman,
+    "lstm": jaxrnn.lstm,
+    "gru": jaxrnn.gru,
+    "gru, reset before (plain)": lambda D, H: jaxrnn.gru(D, H, reset_after=False),
 }
 SHAPES = [(20, 35, 650, 650), (20, 20, 650, 650), (32, 128, 96, 512), (32, 100, 64, 128), (128, 50, 128, 256)]
 SHAPES += [(256, 100, 32, 128), (1, 1000, 32, 64)]
@@ -38,11 +38,11 @@ class Config:
     """Where the figures go."""
 
 
-def program(cell: jr.Cell, gradient: jr.Gradient, vmapped: bool) -> Any:
+def program(cell: jaxrnn.Cell, gradient: jaxrnn.Gradient, vmapped: bool) -> Any:
     """(params, xs [T, B, D]) -> the sum of squared outputs and its gradient, jitted."""
 
     def run(params: Any, xs: jax.Array) -> jax.Array:
-        return jr.unroll(cell, params, xs, gradient=gradient)[1]
+        return jaxrnn.unroll(cell, params, xs, gradient=gradient)[1]
 
     def loss(params: Any, xs: jax.Array) -> jax.Array:
         outputs = jax.vmap(run, (None, 1), 1)(params, xs) if vmapped else run(params, xs)
@@ -81,7 +81,7 @@ def measure(name: str, shape: tuple[int, int, int, int], vmapped: bool, rounds: 
     cell = CELLS[name](D, H)
     params = cell.init(jax.random.key(0))
     xs = jax.random.normal(jax.random.key(1), (T, B, D))
-    gradients = {"autodiff": jr.autodiff(), "reverse_scan": jr.reverse_scan()}
+    gradients = {"autodiff": jaxrnn.autodiff(), "reverse_scan": jaxrnn.reverse_scan()}
     programs = {k: program(cell, g, vmapped) for k, g in gradients.items()}
     found = {k: f(params, xs)[1] for k, f in programs.items()}
     difference = error(found["reverse_scan"], found["autodiff"])

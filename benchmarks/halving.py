@@ -22,7 +22,7 @@ import jax
 import experiments.digits as digits
 import experiments.memory_tasks as memory_tasks
 import experiments.vanishing as vanishing
-import jaxrnn as jr
+import jaxrnn
 from benchmarks.timing import machine
 
 STEPS = {"digits": 1000, "adding": 1500}
@@ -57,7 +57,7 @@ def measure(task: str, repetition: int, config: Config) -> list[dict[str, Any]]:
     """The whole sweep, then halving."""
     options = sweep.Config(task=task, length=config.length, steps=STEPS[task], key=repetition)  # pyright: ignore
     what, mesh = sweep.task(options), jax.sharding.Mesh(np.array(jax.devices()), ("members",))
-    space = jr.grid(
+    space = jaxrnn.grid(
         cell=["gru"],
         hidden=[32],
         dropout=[0.0],
@@ -67,9 +67,9 @@ def measure(task: str, repetition: int, config: Config) -> list[dict[str, Any]]:
     )
     accuracy = digits.accuracy if task == "digits" else vanishing.accuracy
     rows = []
-    for pruning in (None, jr.halving(first=round(config.share * STEPS[task]))):
+    for pruning in (None, jaxrnn.sweeps.halving(first=round(config.share * STEPS[task]))):
         start = time.perf_counter()
-        found = jr.sweep(
+        found = jaxrnn.sweep(
             what,
             space,
             key=jax.random.key(repetition),
@@ -82,7 +82,7 @@ def measure(task: str, repetition: int, config: Config) -> list[dict[str, Any]]:
         )
         seconds = time.perf_counter() - start
         best, at = found.best, int(found.columns["best_step"][found.best])
-        model, loss, _ = what.build(jr.Hyper(found.members[best]))
+        model, loss, _ = what.build(jaxrnn.Hyper(found.members[best]))
         data = unseen(task, config.length)
         rows.append(
             {
@@ -90,7 +90,9 @@ def measure(task: str, repetition: int, config: Config) -> list[dict[str, Any]]:
                 "clip": found.members[best]["clip"],
                 "loss": float(found.columns["score"][best]),
                 "validation": float(found.validation["accuracy"][best][found.validation_steps.tolist().index(at)]),
-                "test": jr.evaluate(model, found.params(best), loss, data, metrics={"accuracy": accuracy})["accuracy"],
+                "test": jaxrnn.evaluate(model, found.params(best), loss, data, metrics={"accuracy": accuracy})[
+                    "accuracy"
+                ],
                 "steps": int(found.columns["steps"].sum()),
                 "seconds": seconds,
             }

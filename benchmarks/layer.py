@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks.agreement import error
 from benchmarks.case import GATES, Case, Data, data, operations
 from benchmarks.peers import bare_scan, jaxrnn_
@@ -45,12 +45,12 @@ PACKAGES = ("flax", "equinox", "dm-haiku", "keras", "torch")
 OURS, VMAPPED, SCAN, FLOOR = "jaxrnn", "jaxrnn, vmap", "bare scan", "floor"
 TRUNCATED, FORWARD = "jaxrnn, truncated", "jaxrnn, forward"
 LARGEST_INFLUENCE = 10**9
-"""Numbers that `jr.forward` may carry through all steps together: with more it takes minutes, or all memory."""
+"""Numbers that `jaxrnn.rtrl` may carry through all steps together: with more it takes minutes, or all memory."""
 
 
 def _truncated(case: Case, given: Data) -> Program:
     fifth = -(-case.T // 5)
-    return jaxrnn_.program(case, given, jr.truncated(fifth, fifth))
+    return jaxrnn_.program(case, given, jaxrnn.truncated(fifth, fifth))
 
 
 def _forward(case: Case, given: Data) -> Program:
@@ -60,14 +60,14 @@ def _forward(case: Case, given: Data) -> Program:
     numbers = case.T * case.B * case.H * weights
     if numbers > LARGEST_INFLUENCE:
         raise NotOfferedError(f"{numbers:.1e} numbers to carry forward")
-    return jaxrnn_.program(case, given, jr.forward())
+    return jaxrnn_.program(case, given, jaxrnn.rtrl())
 
 
 OWN: dict[str, Callable[[Case, Data], Program]] = {
-    OURS: functools.partial(jaxrnn_.program, gradient=jr.reverse_scan()),
-    VMAPPED: functools.partial(jaxrnn_.program, gradient=jr.reverse_scan(), vmapped=True),
-    "jaxrnn, autodiff": functools.partial(jaxrnn_.program, gradient=jr.autodiff()),
-    "jaxrnn, checkpointed": functools.partial(jaxrnn_.program, gradient=jr.checkpointed()),
+    OURS: functools.partial(jaxrnn_.program, gradient=jaxrnn.reverse_scan()),
+    VMAPPED: functools.partial(jaxrnn_.program, gradient=jaxrnn.reverse_scan(), vmapped=True),
+    "jaxrnn, autodiff": functools.partial(jaxrnn_.program, gradient=jaxrnn.autodiff()),
+    "jaxrnn, checkpointed": functools.partial(jaxrnn_.program, gradient=jaxrnn.checkpointed()),
     TRUNCATED: _truncated,
     FORWARD: _forward,
     SCAN: bare_scan.program,
@@ -110,7 +110,7 @@ def available(own: Iterable[str], peers: Iterable[str]) -> dict[str, Callable[[C
 def measure(case: Case, ways: dict[str, Callable[[Case, Data], Program]], rounds: int) -> dict[str, Any]:
     """Checks that all compute the same, then times all, in turn."""
     given, ready, left_out = data(case), {}, {}
-    reference = jaxrnn_.program(case, given, jr.autodiff())
+    reference = jaxrnn_.program(case, given, jaxrnn.autodiff())
     expected = reference.read(reference.run())
     temporaries, first = {"jaxrnn, autodiff": reference.temporary_bytes}, {}
     for name, make in ways.items():

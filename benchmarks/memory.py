@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks.agreement import error
 from benchmarks.timing import interleaved, machine
 
@@ -45,25 +45,25 @@ class Config:
 
 def programs(config: Config) -> dict[str, Program]:
     """Every way, by name."""
-    cell = jr.lstm(config.D, config.H)
+    cell = jaxrnn.lstm(config.D, config.H)
     ways = {
-        "autodiff": jr.autodiff(),
-        "reverse_scan": jr.reverse_scan(),
-        "checkpointed": jr.checkpointed(),
-        "checkpointed(checkpoints=40)": jr.checkpointed(checkpoints=40),
-        "truncated(50, 50)": jr.truncated(50, 50),
+        "autodiff": jaxrnn.autodiff(),
+        "reverse_scan": jaxrnn.reverse_scan(),
+        "checkpointed": jaxrnn.checkpointed(),
+        "checkpointed(checkpoints=40)": jaxrnn.checkpointed(checkpoints=40),
+        "truncated(50, 50)": jaxrnn.truncated(50, 50),
     }
     found: dict[str, Program] = {
-        name: lambda params, xs, g=g: jr.unroll(cell, params, xs, gradient=g)[1] for name, g in ways.items()
+        name: lambda params, xs, g=g: jaxrnn.unroll(cell, params, xs, gradient=g)[1] for name, g in ways.items()
     }
     return found | {"jax.checkpoint of the body": _checkpointed_body(cell)} | _equinox(cell) | _flax(cell)
 
 
-def _body(cell: jr.Cell, params: Any) -> Any:
+def _body(cell: jaxrnn.Cell, params: Any) -> Any:
     return lambda carry, x: cell.step(params, carry, x)
 
 
-def _checkpointed_body(cell: jr.Cell) -> Program:
+def _checkpointed_body(cell: jaxrnn.Cell) -> Program:
     def run(params: Any, xs: jax.Array) -> jax.Array:
         body = jax.checkpoint(_body(cell, params), prevent_cse=False)
         return jax.lax.scan(body, cell.initial_carry(params, xs.shape[1:-1]), xs)[1]
@@ -71,7 +71,7 @@ def _checkpointed_body(cell: jr.Cell) -> Program:
     return run
 
 
-def _equinox(cell: jr.Cell) -> dict[str, Program]:
+def _equinox(cell: jaxrnn.Cell) -> dict[str, Program]:
     """Its checkpointed loop over the same step, with as many checkpoints as it chooses."""
     try:
         import equinox.internal as eqxi
@@ -86,7 +86,7 @@ def _equinox(cell: jr.Cell) -> dict[str, Program]:
     return {"equinox, kind='checkpointed'": run}
 
 
-def _flax(cell: jr.Cell) -> dict[str, Program]:
+def _flax(cell: jaxrnn.Cell) -> dict[str, Program]:
     """`nn.remat` of a module that takes this step, under `nn.scan`."""
     try:
         import flax.linen as nn
@@ -122,7 +122,7 @@ def compiled(program: Program, params: Any, T: int, config: Config) -> Any:
 
 def measure(ways: dict[str, Program], T: int, rounds: int, config: Config) -> dict[str, dict[str, float]]:
     """Temporary bytes and time of all ways at one T, after a comparison of what they compute."""
-    params = jr.lstm(config.D, config.H).init(jax.random.key(0))
+    params = jaxrnn.lstm(config.D, config.H).init(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1))
     xs = jax.random.normal(keys[0], (T, config.B, config.D))
     dys = jax.random.normal(keys[1], (T, config.B, config.H))

@@ -1,7 +1,7 @@
 """Sweeps of small networks: members per second, by how many there are, beside loops over single runs.
 
 Each member is a GRU on 8 x 8 digits (T = 8, D = 8, B = 64), 100 steps of Adam with its own learning rate, clip norm and
-seed. Ways: `jr.sweep` on one device, and on one virtual device for each core; a Python loop over one jitted run
+seed. Ways: `jaxrnn.sweep` on one device, and on one virtual device for each core; a Python loop over one jitted run
 (compiled once, numbers handed in); the same loop as most people write it, which compiles for each learning rate; a
 PyTorch loop. Each way gets processes of its own, in turn; compiling is apart, but for the loop that is about it.
 """
@@ -65,23 +65,23 @@ def build(hidden: int) -> Callable[[Any], Any]:
     """A member's model, loss and optimizer."""
     import optax
 
-    import jaxrnn as jr
+    import jaxrnn
     from experiments.digits import loss
 
-    model = jr.chain(jr.stack([jr.gru(8, hidden)]), jr.last(), jr.dense(hidden, 10))
+    model = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(8, hidden)]), jaxrnn.last(), jaxrnn.dense(hidden, 10))
     return lambda hyper: (model, loss, optax.chain(optax.clip_by_global_norm(hyper.clip), optax.adam(hyper.lr)))
 
 
 def of_sweep(hidden: int, sizes: tuple[int, ...], devices: int) -> list[dict[str, Any]]:
-    """Seconds a member of `jr.sweep`, by the number of members; "auto" looks once how many should run together."""
+    """Seconds a member of `jaxrnn.sweep`, by the number of members; "auto" looks once how many should run together."""
     import jax
 
-    import jaxrnn as jr
-    from jaxrnn.sweeps.plan import make_plan
+    import jaxrnn
+    from jaxrnn.sweeps.planning import make_plan
     from jaxrnn.sweeps.strategy import choose_size
 
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("members",)) if devices > 1 else None
-    task = jr.task(build(hidden), digits(), batch_size=BATCH)
+    task = jaxrnn.task(build(hidden), digits(), batch_size=BATCH)
 
     def runner_of(members: int) -> Any:
         plan = make_plan(task, space(members), jax.random.key(0), STEPS, None, STEPS, "auto", 2**30, mesh, None)
@@ -109,7 +109,7 @@ def of_loop(hidden: int, recompile: bool) -> dict[str, Any]:
     """Seconds a member of a loop over jitted runs."""
     import jax
 
-    import jaxrnn as jr
+    import jaxrnn
     from jaxrnn.training.block import Progress, Task, make_block
 
     data = {name: jax.numpy.asarray(x) for name, x in digits().items()}
@@ -118,9 +118,9 @@ def of_loop(hidden: int, recompile: bool) -> dict[str, Any]:
     def train(lr: Any, clip: Any, key: Any) -> Any:
         nonlocal compiles
         compiles += 1
-        model, loss, optimizer = make(jr.Hyper({"lr": lr, "clip": clip}))
+        model, loss, optimizer = make(jaxrnn.Hyper({"lr": lr, "clip": clip}))
         task = Task(model, loss, optimizer, None, None, {"xs": 1, "targets": 0}, None, BATCH, None)
-        state = jr.train_state(model, optimizer, key=key)
+        state = jaxrnn.training.train_state(model, optimizer, key=key)
         stop = jax.numpy.asarray(STEPS, jax.numpy.int32)
         return make_block(task, STEPS)(Progress(state, None), data, None, stop, jax.numpy.asarray(False))
 

@@ -1,4 +1,4 @@
-"""Training runs: samples per second with data, optimizer and clipping; `jr.fit` beside Keras' `fit` and a PyTorch loop.
+"""Training runs: samples per second of `jaxrnn.fit`, Keras' `fit` and a PyTorch loop.
 
 All start from the same parameters and take the same minibatches in the same order, so that their losses can be compared
 step by step before their times are.
@@ -20,12 +20,12 @@ import numpy as np
 import optax
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks.case import Case
 from benchmarks.peers.jaxrnn_ import CELLS
 from benchmarks.timing import machine
+from jaxrnn.data.rows import shuffled_rows
 from jaxrnn.training.block import ORDER
-from jaxrnn.training.data import shuffled_rows
 
 CLASSES = 10
 RATE, EPSILON, CLIP = 1e-3, 1e-7, 1.0
@@ -52,7 +52,7 @@ class Job(NamedTuple):
     """What is trained: the network, its initial parameters, the data, and the rows of each step's minibatch."""
 
     case: Case
-    model: jr.Model
+    model: jaxrnn.Model
     params: Any
     data: dict[str, jax.Array]
     key: jax.Array
@@ -66,8 +66,8 @@ def job(case: Case, rows: int, steps: int) -> Job:
     xs = jax.random.normal(draw, (case.T, rows, D))
     data = {"xs": xs, "targets": jnp.argmax(xs.mean(0) @ jnp.eye(D, CLASSES), -1).astype(jnp.int32)}
     cells = [CELLS[case.cell](width, H) for width in case.inputs]
-    model = jr.chain(jr.stack(cells), jr.last(), jr.dense(H, CLASSES))
-    order = jax.random.fold_in(jr.train_state(model, optax.sgd(1.0), key=key).key, ORDER)
+    model = jaxrnn.chain(jaxrnn.stack(cells), jaxrnn.last(), jaxrnn.dense(H, CLASSES))
+    order = jax.random.fold_in(jaxrnn.training.train_state(model, optax.sgd(1.0), key=key).key, ORDER)
     order = shuffled_rows(order, jnp.zeros((), jnp.int32), steps, rows, case.B)
     return Job(case, model, model.init(jax.random.key(1)), data, key, np.asarray(order))
 
@@ -77,12 +77,12 @@ Runner = Callable[[], tuple[list[float], float]]
 
 
 def of_jaxrnn(job: Job) -> Runner:
-    """`jr.fit`, with data in memory."""
+    """`jaxrnn.fit`, with data in memory."""
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(RATE, eps=EPSILON))
-    loss = functools.partial(jr.cross_entropy, at="last")
+    loss = functools.partial(jaxrnn.losses.cross_entropy, at="last")
 
     def run() -> tuple[list[float], float]:
-        result = jr.fit(
+        result = jaxrnn.fit(
             job.model,
             loss,
             optimizer,

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import run_folder
 
 Params = dict[str, Any]
@@ -112,12 +112,12 @@ def by_autodiff(params: Params, xs: jax.Array, targets: jax.Array) -> jax.Array:
     return jax.grad(total)(params)["w_h"]
 
 
-def by_library(gradient: jr.Gradient, params: Params, xs: jax.Array, targets: jax.Array) -> jax.Array:
+def by_library(gradient: jaxrnn.Gradient, params: Params, xs: jax.Array, targets: jax.Array) -> jax.Array:
     """dL/dw_h from one of the library's ways of differentiating through time."""
-    cell = jr.elman(xs.shape[-1], len(params["b"]))
+    cell = jaxrnn.elman(xs.shape[-1], len(params["b"]))
 
     def total(params: Params) -> jax.Array:
-        _, hs = jr.unroll(cell, {name: params[name] for name in ("w_x", "w_h", "b")}, xs, gradient=gradient)
+        _, hs = jaxrnn.unroll(cell, {name: params[name] for name in ("w_x", "w_h", "b")}, xs, gradient=gradient)
         return loss(output(params, hs), targets)
 
     return jax.jit(jax.grad(total))(params)["w_h"]
@@ -125,14 +125,14 @@ def by_library(gradient: jr.Gradient, params: Params, xs: jax.Array, targets: ja
 
 def by_diagnostics(params: Params, xs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Every dL/dh[t] and every step's part of dL/dw_h, as the library's diagnostics find them."""
-    cell = jr.elman(xs.shape[-1], len(params["b"]))
+    cell = jaxrnn.elman(xs.shape[-1], len(params["b"]))
     of_cell = {name: params[name] for name in ("w_x", "w_h", "b")}
 
     def total(hs: jax.Array) -> jax.Array:
         return loss(output(params, hs), targets)
 
-    parts = jr.weight_contributions(cell, of_cell, xs, total)["w_h"]
-    return jr.hidden_gradients(cell, of_cell, xs, total), parts
+    parts = jaxrnn.diagnostics.weight_contributions(cell, of_cell, xs, total)["w_h"]
+    return jaxrnn.diagnostics.hidden_gradients(cell, of_cell, xs, total), parts
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -145,11 +145,11 @@ def main(config: Config) -> dict[str, Any]:
         ways = {
             "by hand": parts.sum(0),
             "jax.grad": by_autodiff(*arguments),
-            "reverse_scan": by_library(jr.reverse_scan(), *arguments),
-            "forward": by_library(jr.forward(), *arguments),
+            "reverse_scan": by_library(jaxrnn.reverse_scan(), *arguments),
+            "forward": by_library(jaxrnn.rtrl(), *arguments),
         }
         d_hs, library_parts = map(np.asarray, by_diagnostics(*arguments))
-        truncated = np.asarray(by_library(jr.truncated(config.k), *arguments))
+        truncated = np.asarray(by_library(jaxrnn.truncated(config.k), *arguments))
     ways = {name: np.asarray(way) for name, way in ways.items()}
     whole = ways["by hand"]
     found = {
@@ -185,7 +185,7 @@ def report(config: Config, found: dict[str, Any]) -> str:
         for t in reversed(range(config.T))
     ]
     pages.append(
-        "   jr.hidden_gradients and jr.weight_contributions find the same: "
+        "   jaxrnn.diagnostics.hidden_gradients and jaxrnn.diagnostics.weight_contributions find the same: "
         + ", ".join(f"{name} to {x:.0e}" for name, x in found["largest difference of steps"].items())
         + ".\n"
     )

@@ -26,10 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, run_folder, text_baselines
 
-CELLS = {"lstm": jr.lstm, "gru": jr.gru}
+CELLS = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru}
 START = "The "
 BLOCK = 1000
 """Bytes that are scored at a time; how many does not matter to what they cost."""
@@ -166,16 +166,16 @@ def steps_of(config: Config, train: bytes) -> int:
     return config.epochs * ((len(train) - 1) // config.streams // config.k)
 
 
-def build(config: Config, symbols: int, *, dropout: bool = True) -> jr.Model:
+def build(config: Config, symbols: int, *, dropout: bool = True) -> jaxrnn.Model:
     """Embedding, layers of cells, output; without dropout it is the same model, with the same parameters."""
     rate, recurrent = (config.dropout, config.recurrent_dropout) if dropout else (0.0, 0.0)
-    models: list[jr.Model] = [jr.embed(symbols, config.embed, w_init=jax.nn.initializers.normal(0.1))]
+    models: list[jaxrnn.Model] = [jaxrnn.embed(symbols, config.embed, w_init=jax.nn.initializers.normal(0.1))]
     D, H = config.embed, config.hidden
     for _ in range(config.layers):
         cell = CELLS[config.cell](D, H, recurrent_dropout=recurrent or None)
-        models += [jr.stack([cell]), jr.layer_norm(H), jr.dropout(rate)]
+        models += [jaxrnn.stack([cell]), jaxrnn.layer_norm(H), jaxrnn.dropout(rate)]
         D = H
-    return jr.chain(*models, jr.dense(H, symbols))
+    return jaxrnn.chain(*models, jaxrnn.dense(H, symbols))
 
 
 def streams(symbols: np.ndarray, count: int) -> dict[str, np.ndarray]:
@@ -186,7 +186,7 @@ def streams(symbols: np.ndarray, count: int) -> dict[str, np.ndarray]:
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def score(model: jr.Model, params: Any, symbols: jax.Array, block: int, carry: Any) -> tuple[Any, jax.Array]:
+def score(model: jaxrnn.Model, params: Any, symbols: jax.Array, block: int, carry: Any) -> tuple[Any, jax.Array]:
     """Reads symbols [T + 1] as one stream, `block` at a time: (carry, nats of all but the first)."""
 
     def read(carry: Any, start: jax.Array, count: int) -> tuple[Any, jax.Array]:
@@ -206,7 +206,7 @@ def score(model: jr.Model, params: Any, symbols: jax.Array, block: int, carry: A
     return carry, total
 
 
-def held_out(model: jr.Model, params: Any, text: Text) -> tuple[Any, np.ndarray]:
+def held_out(model: jaxrnn.Model, params: Any, text: Text) -> tuple[Any, np.ndarray]:
     """The state after the last part of the training text but its last byte, and that byte and the held-out ones."""
     before = text.encode(text.train[-2000:])
     carry, _ = score(model, params, jnp.asarray(before), BLOCK, model.initial_carry(params, (1,)))
@@ -218,7 +218,7 @@ def in_bits(nats: float, text: Text) -> float:
     return nats / math.log(2) / len(text.test) + unknown_bits(text)
 
 
-def bits_per_byte(model: jr.Model, params: Any, text: Text) -> float:
+def bits_per_byte(model: jaxrnn.Model, params: Any, text: Text) -> float:
     """Of the held-out text, read after the last part of the training text."""
     carry, symbols = held_out(model, params, text)
     return in_bits(float(score(model, params, jnp.asarray(symbols), BLOCK, carry)[1]), text)
@@ -236,8 +236,8 @@ def dynamic_bits_per_byte(config: Config, params: Any, text: Text) -> float:
     carry, symbols = held_out(model, params, text)
     rmsprop = optax.adam(config.dynamic_rate, b1=0.0, b2=0.9999)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), rmsprop)
-    step = jr.make_train_step(model, jr.cross_entropy, optimizer)
-    state = jr.train_state(model, optimizer, key=jax.random.key(config.seed), params=params, streams=1)
+    step = jaxrnn.training.make_train_step(model, jaxrnn.losses.cross_entropy, optimizer)
+    state = jaxrnn.training.train_state(model, optimizer, key=jax.random.key(config.seed), params=params, streams=1)
     count = len(text.test) // config.dynamic_k
     cut = {"xs": symbols[:-1], "targets": symbols[1:]}
     blocks = {name: a[: count * config.dynamic_k].reshape(count, config.dynamic_k, 1) for name, a in cut.items()}
@@ -274,14 +274,14 @@ def train(config: Config) -> dict[str, Any]:
     data, steps = streams(text.encode(text.train), config.streams), steps_of(config, text.train)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
-    result = jr.fit(
+    result = jaxrnn.fit(
         model,
-        jr.cross_entropy,
+        jaxrnn.losses.cross_entropy,
         optimizer,
         data,
         key=jax.random.key(config.seed),
         steps=steps,
-        gradient=jr.truncated(config.k, config.k),
+        gradient=jaxrnn.truncated(config.k, config.k),
         progress=config.progress,
     )
     start = time.perf_counter()
@@ -305,11 +305,11 @@ def train(config: Config) -> dict[str, Any]:
     return found
 
 
-def sample(config: Config, model: jr.Model, params: Any, text: Text) -> str:
+def sample(config: Config, model: jaxrnn.Model, params: Any, text: Text) -> str:
     """What the network writes."""
     start = text.encode(START.encode())[:, None]
     key = jax.random.key(config.seed)
-    _, symbols = jr.generate(model, params, start, config.sample, key=key, temperature=config.temperature)
+    _, symbols = jaxrnn.decoding.generate(model, params, start, config.sample, key=key, temperature=config.temperature)
     return START + text.decode(np.asarray(symbols[:, 0]))
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 
 Config = TypeVar("Config", bound=Any)
 
@@ -45,10 +45,10 @@ def positive(config: Any, *names: str) -> None:
         expect(name, "a positive integer", value is None or value >= 1, value)
 
 
-def check_gradient(model: jr.Model, params: Any, xs: Any, **options: Any) -> None:
-    """Prints `jr.check_gradients`, of what trains it, on a few sequences; ends the program if a gradient is wrong."""
+def check_gradient(model: jaxrnn.Model, params: Any, xs: Any, **options: Any) -> None:
+    """Prints `jaxrnn.check_gradients` on a few sequences; ends the program if a gradient is wrong."""
     print("The gradient of this model, checked in float64:\n", flush=True)
-    report = jr.check_gradients(model, params, xs, gradients=(jr.reverse_scan(),), **options)
+    report = jaxrnn.check_gradients(model, params, xs, gradients=(jaxrnn.reverse_scan(),), **options)
     print(f"{report}\n", flush=True)
     if not report.ok:
         raise SystemExit("the gradients disagree: not trained")

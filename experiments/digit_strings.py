@@ -1,8 +1,9 @@
 """Strings of handwritten digits, read column by column: can a network learn to spell what nobody has cut up for it?
 
 Each image is a row of 3 to 5 of scikit-learn's digits of 8 x 8 pixels, at random heights on a canvas and with random
-gaps. The labels say which digits there are, in order, not where: connectionist temporal classification (`jr.ctc_loss`)
-learns that, too. Each seed splits the 1,797 scans, stratified (20 % test, 8 % validation, 72 % training), before any
+gaps. The labels say which digits there are, in order, not where: connectionist temporal classification
+(`jaxrnn.losses.ctc_loss`) learns that, too. Each seed splits the 1,797 scans, stratified (20 % test, 8 % validation, 72
+% training), before any
 string is made: the strings of the test are made of scans that training never showed. Training draws fresh strings at
 each step. The parameters kept are those of the lowest validation loss.
 
@@ -24,10 +25,10 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, digit_data, run_folder
 
-CELLS = {"gru": jr.gru, "lstm": jr.lstm}
+CELLS = {"gru": jaxrnn.gru, "lstm": jaxrnn.lstm}
 SIZE = 8
 """Pixels of a scan, in height and width."""
 BLANK = 0
@@ -173,24 +174,24 @@ def batches(key: jax.Array, scans: Scans, config: Config) -> Iterator[dict[str, 
         yield strings(jax.random.fold_in(key, step), scans, config, config.batch_size, config.distortion)
 
 
-def build(config: Config) -> jr.Model:
+def build(config: Config) -> jaxrnn.Model:
     """Bidirectional layers with dropout, then the logits of the blank and ten digits at each column."""
     cell, H, models = CELLS[config.cell], config.hidden, []
     for i in range(config.layers):
         D = config.height if i == 0 else 2 * H
-        models += [jr.bidirectional(cell(D, H), cell(D, H)), jr.dropout(config.dropout)]
-    return jr.chain(*models, jr.dense(2 * H, 11))
+        models += [jaxrnn.bidirectional(cell(D, H), cell(D, H)), jaxrnn.dropout(config.dropout)]
+    return jaxrnn.chain(*models, jaxrnn.dense(2 * H, 11))
 
 
 def error_rates(symbols: jax.Array, lengths: jax.Array, batch: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
     """Digit errors (insertions, deletions and substitutions) per digit, and the share of strings with any."""
-    errors = jr.edit_distance(batch["targets"], batch["targets_lengths"], symbols, lengths)
+    errors = jaxrnn.decoding.edit_distance(batch["targets"], batch["targets_lengths"], symbols, lengths)
     return errors.sum() / batch["targets_lengths"].sum(), (errors > 0).mean()
 
 
 def digit_error_rate(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Of greedy decoding: a metric for `fit`."""
-    return error_rates(*jr.ctc_greedy(ys, batch["lengths"]), batch)[0]
+    return error_rates(*jaxrnn.decoding.ctc_greedy(ys, batch["lengths"]), batch)[0]
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -209,9 +210,9 @@ def train(config: Config) -> dict[str, Any]:
     keys = dict(zip(scans, jax.random.split(drawing, len(scans)), strict=True))
     held_out = {name: strings(keys[name], scans[name], config, config.held_out) for name in ("validation", "test")}
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
-    result = jr.fit(
+    result = jaxrnn.fit(
         model,
-        jr.ctc_loss,
+        jaxrnn.losses.ctc_loss,
         optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule)),
         batches(keys["train"], scans["train"], config),
         key=training,
@@ -224,8 +225,8 @@ def train(config: Config) -> dict[str, Any]:
     @jax.jit
     def decoded(params: Any, batch: dict[str, Any]) -> Decoded:
         _, ys = model.apply(params, batch["xs"], lengths=batch["lengths"])
-        beam = jr.ctc_beam(ys, batch["lengths"], beam=config.beam, max_length=2 * config.longest)
-        return Decoded(ys, beam, jr.ctc_greedy(ys, batch["lengths"]))
+        beam = jaxrnn.decoding.ctc_beam(ys, batch["lengths"], beam=config.beam, max_length=2 * config.longest)
+        return Decoded(ys, beam, jaxrnn.decoding.ctc_greedy(ys, batch["lengths"]))
 
     rates, found = jax.jit(error_rates), {}
     for part, batch in held_out.items():

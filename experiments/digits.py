@@ -13,16 +13,16 @@ import jax
 import numpy as np
 import optax
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, digit_data, run_folder
 
 CELLS = {
-    "lstm": jr.lstm,
-    "gru": jr.gru,
-    "elman": jr.elman,
-    "ctrnn": lambda D, H: jr.ctrnn(D, H, 1.0, 4.0),
+    "lstm": jaxrnn.lstm,
+    "gru": jaxrnn.gru,
+    "elman": jaxrnn.elman,
+    "ctrnn": lambda D, H: jaxrnn.ctrnn(D, H, 1.0, 4.0),
 }
-GRADIENTS = {"reverse_scan": jr.reverse_scan(), "autodiff": jr.autodiff()}
+GRADIENTS = {"reverse_scan": jaxrnn.reverse_scan(), "autodiff": jaxrnn.autodiff()}
 OPTIMIZERS = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
 
 
@@ -81,22 +81,22 @@ def load(config: Config) -> dict[str, dict[str, np.ndarray]]:
     return {name: {"xs": xs[i].transpose(1, 0, 2), "targets": targets[i]} for name, i in rows.items()}
 
 
-def build(config: Config) -> jr.Model:
+def build(config: Config) -> jaxrnn.Model:
     """The cells, then the output at the last step."""
     sizes = [1 if config.pixels else 8] + [config.hidden] * config.layers
     cells = [CELLS[config.cell](D, H) for D, H in itertools.pairwise(sizes)]
-    layers = jr.stack(cells, gradient=GRADIENTS[config.gradient])
-    return jr.chain(layers, jr.last(), jr.dropout(config.dropout), jr.dense(config.hidden, 10))
+    layers = jaxrnn.stack(cells, gradient=GRADIENTS[config.gradient])
+    return jaxrnn.chain(layers, jaxrnn.last(), jaxrnn.dropout(config.dropout), jaxrnn.dense(config.hidden, 10))
 
 
 def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Cross-entropy of the class."""
-    return jr.cross_entropy(ys, batch, at="last")
+    return jaxrnn.losses.cross_entropy(ys, batch, at="last")
 
 
 def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Share of digits recognised."""
-    return jr.accuracy(ys, batch, at="last")
+    return jaxrnn.losses.accuracy(ys, batch, at="last")
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def train(config: Config) -> dict[str, Any]:
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), OPTIMIZERS[config.optimizer](schedule))
     metrics = {"accuracy": accuracy}
-    result = jr.fit(
+    result = jaxrnn.fit(
         model,
         loss,
         optimizer,
@@ -124,7 +124,7 @@ def train(config: Config) -> dict[str, Any]:
         validation=data["validation"],
         progress=config.progress,
     )
-    scores = {name: jr.evaluate(model, result.params, loss, part, metrics=metrics) for name, part in data.items()}
+    scores = {name: jaxrnn.evaluate(model, result.params, loss, part, metrics=metrics) for name, part in data.items()}
     found = {f"{name} accuracy": score["accuracy"] for name, score in scores.items()} | {
         "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
         "best step": result.best_step,

@@ -2,9 +2,9 @@
 
 The series are statsmodels': CO2 on Mauna Loa, week by week from 1958 to 2001, with gaps; and sunspots, year by year
 from 1700 to 2008. A GRU learns to say the next value by its mean squared error; gaps are masked. A forecast of several
-steps goes on with the network's own forecasts (`jr.rollout`), and so may training (`jr.scheduled_sampling`). A second
-GRU, of the same size, learns the next value's quantiles. Values drawn from them, one after the other, make many
-possible futures; an interval holds the middle 90 % of these.
+steps goes on with the network's own forecasts (`jaxrnn.decoding.rollout`), and so may training
+(`jaxrnn.decoding.scheduled_sampling`). A second GRU, of the same size, learns the next value's quantiles. Values drawn
+from them, one after the other, make many possible futures; an interval holds the middle 90 % of these.
 
 Everything is fitted to what lies before the first origin: networks, scaling, the baselines' parameters. From each
 origin of the last part, one after the other, the values before it are read and those after it are forecast.
@@ -23,7 +23,7 @@ import optax
 from matplotlib.figure import Figure
 from statsmodels.datasets import co2, sunspots
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, forecast_baselines, run_folder
 from experiments.forecast_baselines import Forecast
 
@@ -190,19 +190,19 @@ def windows(config: Config, record: Record) -> dict[str, np.ndarray]:
     return {"xs": at_all(read[rows]), "targets": at_all(targets), "mask": np.tile(~np.isnan(targets), len(amplitudes))}
 
 
-def build(config: Config, outputs: int = 1) -> jr.Model:
+def build(config: Config, outputs: int = 1) -> jaxrnn.Model:
     """One GRU and the next value, or several quantiles of it."""
-    return jr.chain(jr.stack([jr.gru(1, config.hidden)]), jr.dense(config.hidden, outputs))
+    return jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(1, config.hidden)]), jaxrnn.dense(config.hidden, outputs))
 
 
 def point_loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Mean squared error of the next value."""
-    return jr.mean_squared_error(ys, batch)
+    return jaxrnn.losses.mean_squared_error(ys, batch)
 
 
 def interval_loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Quantile loss of the next value."""
-    return jr.quantile_loss(ys, batch, quantiles=QUANTILES)
+    return jaxrnn.losses.quantile_loss(ys, batch, quantiles=QUANTILES)
 
 
 def draw(quantiles: jax.Array, u: jax.Array) -> jax.Array:
@@ -229,10 +229,10 @@ def forecast(config: Config, record: Record, point: Any, interval: Any) -> Forec
     @jax.jit
     def values(point: Any, interval: Any) -> tuple[jax.Array, jax.Array]:
         def future(us: jax.Array) -> jax.Array:
-            ys = jr.rollout(build(config, len(QUANTILES)), interval, xs, H, feedback=draw, inputs=us)[1]
+            ys = jaxrnn.decoding.rollout(build(config, len(QUANTILES)), interval, xs, H, feedback=draw, inputs=us)[1]
             return draw(ys, us)[..., 0]
 
-        return jr.rollout(build(config), point, xs, H)[1][..., 0], jax.vmap(future)(us)
+        return jaxrnn.decoding.rollout(build(config), point, xs, H)[1][..., 0], jax.vmap(future)(us)
 
     z, futures = values(point, interval)
     low, high = np.quantile(np.asarray(futures), [0.05, 0.95], axis=0)
@@ -303,7 +303,7 @@ def train(config: Config) -> dict[str, Any]:
     rate, steps = option(config, "sampling"), option(config, "steps")
     schedule = optax.cosine_decay_schedule(config.learning_rate, steps)
     results = [
-        jr.fit(
+        jaxrnn.fit(
             model,
             loss,
             optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule)),
@@ -313,7 +313,7 @@ def train(config: Config) -> dict[str, Any]:
             batch_size=config.batch_size,
             progress=config.progress,
         )
-        for model, loss in ((jr.scheduled_sampling(point, rate), point_loss), (interval, interval_loss))
+        for model, loss in ((jaxrnn.decoding.scheduled_sampling(point, rate), point_loss), (interval, interval_loss))
     ]
     naive, sarimax = classical(config.series, config.part)
     gru = forecast(config, record, *(result.params for result in results))

@@ -1,6 +1,7 @@
 """What does the gradient do on its way back, before and after training: a page, and a picture of each of its parts.
 
-One recurrent layer learns the adding problem (see `memory_tasks`). Before and after, `jr.gradient_report` looks at the
+One recurrent layer learns the adding problem (see `memory_tasks`). Before and after, `jaxrnn.gradient_report` looks at
+the
 whole model, and its parts are drawn one by one: dL/dh[t], the weights' gradient by lag, dh[t]/dh[t-1], and the gates.
 """
 
@@ -12,12 +13,12 @@ import jax
 import optax
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, run_folder
 from experiments.memory_tasks import adding
 from experiments.vanishing import loss
 
-CELLS = {"elman": jr.elman, "lstm": jr.lstm, "gru": jr.gru}
+CELLS = {"elman": jaxrnn.elman, "lstm": jaxrnn.lstm, "gru": jaxrnn.gru}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,27 +54,27 @@ class Config:
 class Network(NamedTuple):
     """A recurrent cell, and what makes an answer of its last output."""
 
-    cell: jr.GatedCell
-    head: jr.Model
+    cell: jaxrnn.GatedCell
+    head: jaxrnn.Model
 
     @property
-    def model(self) -> jr.Model:
+    def model(self) -> jaxrnn.Model:
         """Both."""
-        return jr.chain(jr.stack([self.cell]), self.head)
+        return jaxrnn.chain(jaxrnn.stack([self.cell]), self.head)
 
 
 def build(config: Config) -> Network:
     """What is trained."""
-    return Network(CELLS[config.cell](2, config.hidden), jr.chain(jr.last(), jr.dense(config.hidden, 1)))
+    return Network(CELLS[config.cell](2, config.hidden), jaxrnn.chain(jaxrnn.last(), jaxrnn.dense(config.hidden, 1)))
 
 
 def look(network: Network, params: Any, batch: dict[str, Any], folder: pathlib.Path) -> Any:
     """Draws everything into a folder; returns the report."""
     folder.mkdir(parents=True, exist_ok=True)
-    report = jr.gradient_report(network.model, params, batch, loss)
+    report = jaxrnn.gradient_report(network.model, params, batch, loss)
     report.plot(str(folder / "report.png"))
     for name, found in parts(network, params, batch).items():
-        getattr(jr, f"plot_{name}")(found, str(folder / f"{name}.png"))
+        getattr(jaxrnn, f"plot_{name}")(found, str(folder / f"{name}.png"))
     return report
 
 
@@ -87,12 +88,12 @@ def parts(network: Network, params: Any, batch: dict[str, Any]) -> dict[str, Any
 
     weights = ("w_x", "w_h")
     return {
-        "hidden_gradients": jr.hidden_gradients(cell, own, xs, of_outputs),
-        "weight_contributions": jr.weight_contributions(cell, own, xs, of_outputs, names=weights),
-        "lag_contributions": jr.lag_contributions(cell, own, xs, of_outputs, names=weights),
-        "gradient_norm_by_lag": jr.gradient_norm_by_lag(cell, own, xs, of_outputs),
-        "state_jacobians": jr.state_jacobians(cell, own, xs[:, :4]),
-        "gate_statistics": jr.gate_statistics(cell, own, xs),
+        "hidden_gradients": jaxrnn.diagnostics.hidden_gradients(cell, own, xs, of_outputs),
+        "weight_contributions": jaxrnn.diagnostics.weight_contributions(cell, own, xs, of_outputs, names=weights),
+        "lag_contributions": jaxrnn.diagnostics.lag_contributions(cell, own, xs, of_outputs, names=weights),
+        "gradient_norm_by_lag": jaxrnn.diagnostics.gradient_norm_by_lag(cell, own, xs, of_outputs),
+        "state_jacobians": jaxrnn.diagnostics.state_jacobians(cell, own, xs[:, :4]),
+        "gate_statistics": jaxrnn.diagnostics.gate_statistics(cell, own, xs),
     }
 
 
@@ -106,7 +107,7 @@ def main(config: Config) -> dict[str, Any]:
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(config.learning_rate))
     params = model.init(initial)
     before = look(network, params, batch, config.out / "before")
-    result = jr.fit(
+    result = jaxrnn.fit(
         model,
         loss,
         optimizer,

@@ -24,7 +24,7 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, run_folder
 
 STOP = 0
@@ -140,22 +140,24 @@ def rows(words: Words, letters: Alphabet, phonemes: Alphabet) -> dict[str, list[
     }
 
 
-def build(config: Config, letters: int, phonemes: int) -> jr.EncoderDecoder:
+def build(config: Config, letters: int, phonemes: int) -> jaxrnn.models.EncoderDecoder:
     """A bidirectional encoder of letters, and a decoder with attention."""
     E, H = config.embed, config.hidden
-    attention = jr.additive_attention(H, H, H) if config.attention == "additive" else jr.dot_attention(H, H)
-    cell = jr.gru(E if config.attend == "after" else E + H, H)
-    encoder = jr.chain(
-        jr.embed(letters, E), jr.bidirectional(jr.gru(E, H // 2), jr.gru(E, H // 2)), jr.dropout(config.dropout)
+    attention = jaxrnn.additive_attention(H, H, H) if config.attention == "additive" else jaxrnn.dot_attention(H, H)
+    cell = jaxrnn.gru(E if config.attend == "after" else E + H, H)
+    encoder = jaxrnn.chain(
+        jaxrnn.embed(letters, E),
+        jaxrnn.bidirectional(jaxrnn.gru(E, H // 2), jaxrnn.gru(E, H // 2)),
+        jaxrnn.dropout(config.dropout),
     )
-    decoder = jr.chain(
-        jr.embed(phonemes, E),
-        jr.attention_decoder(cell, attention, attend=config.attend),
-        jr.dense(2 * H, H, activation=jax.numpy.tanh),
-        jr.dropout(config.dropout),
-        jr.dense(H, phonemes),
+    decoder = jaxrnn.chain(
+        jaxrnn.embed(phonemes, E),
+        jaxrnn.attention_decoder(cell, attention, attend=config.attend),
+        jaxrnn.dense(2 * H, H, activation=jax.numpy.tanh),
+        jaxrnn.dropout(config.dropout),
+        jaxrnn.dense(H, phonemes),
     )
-    return jr.encoder_decoder(encoder, decoder)
+    return jaxrnn.encoder_decoder(encoder, decoder)
 
 
 def longest(words: Words) -> int:
@@ -165,7 +167,7 @@ def longest(words: Words) -> int:
 
 def error_rates(
     config: Config,
-    model: jr.EncoderDecoder,
+    model: jaxrnn.models.EncoderDecoder,
     params: Any,
     words: Words,
     letters: Alphabet,
@@ -185,11 +187,11 @@ def error_rates(
     written: dict[str, list[np.ndarray]] = {"greedy": [], "beam": []}
     for start in range(0, len(spelled), ROWS):
         some = spelled[start : start + ROWS]
-        batch = jr.padded({"xs": [*some, *[spelled[0]] * (ROWS - len(some))]})
+        batch = jaxrnn.data.padded({"xs": [*some, *[spelled[0]] * (ROWS - len(some))]})
         xs = np.pad(batch["xs"], [(0, max(map(len, spelled)) - len(batch["xs"])), (0, 0)])
         decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
-        _, greedy = jr.generate(decoder, own, begin, steps, stop=STOP)
-        best = jr.beam_search(decoder, own, begin, steps, beam=config.beam, stop=STOP).symbols[..., 0]
+        _, greedy = jaxrnn.decoding.generate(decoder, own, begin, steps, stop=STOP)
+        best = jaxrnn.decoding.beam_search(decoder, own, begin, steps, beam=config.beam, stop=STOP).symbols[..., 0]
         written["greedy"] += [before_stop(row) for row in np.asarray(greedy).T[: len(some)]]
         written["beam"] += [before_stop(row) for row in np.asarray(best).T[: len(some)]]
     references = [[phonemes.encode(said) for said in all_said] for all_said in words.values()]
@@ -210,8 +212,11 @@ def before_stop(symbols: np.ndarray) -> np.ndarray:
 def nearest(strings: list[np.ndarray], references: list[list[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """For each string the edit distance to the nearest of its references, and that one's length."""
     pairs = [(i, said) for i, all_said in enumerate(references) for said in all_said]
-    a, b = jr.padded({"xs": [strings[i] for i, _ in pairs]}), jr.padded({"xs": [said for _, said in pairs]})
-    distances = np.asarray(jax.jit(jr.edit_distance)(a["xs"], a["lengths"], b["xs"], b["lengths"]))
+    a, b = (
+        jaxrnn.data.padded({"xs": [strings[i] for i, _ in pairs]}),
+        jaxrnn.data.padded({"xs": [said for _, said in pairs]}),
+    )
+    distances = np.asarray(jax.jit(jaxrnn.decoding.edit_distance)(a["xs"], a["lengths"], b["xs"], b["lengths"]))
     best = np.full((len(strings), 2), np.iinfo(np.int64).max)
     for (i, said), distance in zip(pairs, distances, strict=True):
         best[i] = min(tuple(best[i]), (distance, len(said)))
@@ -219,7 +224,7 @@ def nearest(strings: list[np.ndarray], references: list[list[np.ndarray]]) -> tu
 
 
 @jax.jit
-def encoded(model: jr.EncoderDecoder, params: Any, xs: np.ndarray, lengths: np.ndarray) -> Any:
+def encoded(model: jaxrnn.models.EncoderDecoder, params: Any, xs: np.ndarray, lengths: np.ndarray) -> Any:
     """The decoder, looking at some words [S, B]."""
     return model.encode(params, xs, lengths=lengths)
 
@@ -230,7 +235,7 @@ class Prepared(NamedTuple):
     words: dict[str, Words]
     letters: Alphabet
     phonemes: Alphabet
-    model: jr.EncoderDecoder
+    model: jaxrnn.models.EncoderDecoder
     rows: dict[str, list[np.ndarray]]
 
 
@@ -260,7 +265,9 @@ def main(config: Config) -> dict[str, Any]:
     """Checks the gradient, trains, scores, draws; returns the figures."""
     if config.check:
         _, _, _, model, learned = prepared(config)
-        few = jr.padded({name: values[:3] for name, values in learned.items()}, own_lengths=("previous", "targets"))
+        few = jaxrnn.data.padded(
+            {name: values[:3] for name, values in learned.items()}, own_lengths=("previous", "targets")
+        )
         initial = model.init(jax.random.key(config.seed))
         command.check_gradient(model, initial, model.reads(few), lengths=few["lengths"])
     return command.over_seeds(train, config, "phoneme error rate, beam")
@@ -270,13 +277,15 @@ def train(config: Config) -> dict[str, Any]:
     """One run, and its folder."""
     words, letters, phonemes, model, learned = prepared(config)
     key, own = jax.random.key(config.seed), ("previous", "targets")
-    batches = jr.bucketed(learned, batch_size=config.batch_size, key=key, own_lengths=own)
+    batches = jaxrnn.data.bucketed(learned, batch_size=config.batch_size, key=key, own_lengths=own)
     print(f"{len(words['train'])} words to train on, {len(words['validation'])} + {len(words['test'])} held out")
     print(batches)
     steps = steps_of(config, len(learned["xs"]))
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
-    result = jr.fit(model, jr.cross_entropy, optimizer, batches, key=key, steps=steps, progress=config.progress)
+    result = jaxrnn.fit(
+        model, jaxrnn.losses.cross_entropy, optimizer, batches, key=key, steps=steps, progress=config.progress
+    )
     start = time.perf_counter()
     scored, most = words["validation" if config.tune else "test"], longest(words["train"]) + 5
     found: dict[str, Any] = error_rates(config, model, result.params, scored, letters, phonemes, most)
@@ -294,7 +303,12 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def plot(
-    config: Config, model: jr.EncoderDecoder, params: Any, letters: Alphabet, phonemes: Alphabet, path: pathlib.Path
+    config: Config,
+    model: jaxrnn.models.EncoderDecoder,
+    params: Any,
+    letters: Alphabet,
+    phonemes: Alphabet,
+    path: pathlib.Path,
 ) -> None:
     """Which letters the decoder looks at while it writes each phoneme, for a few words."""
     figure = Figure(figsize=(4.2 * len(config.shown), 4.6), layout="constrained")
@@ -302,10 +316,10 @@ def plot(
     for axes, word in zip(panels, map(str.lower, config.shown), strict=True):
         xs = letters.encode(word)[:, None]
         decoder = encoded(model, params, xs, np.array([len(xs)]))
-        _, greedy = jr.generate(decoder, params["decoder"], np.full((1, 1), STOP), 30, stop=STOP)
+        _, greedy = jaxrnn.decoding.generate(decoder, params["decoder"], np.full((1, 1), STOP), 30, stop=STOP)
         said = phonemes.decode(np.asarray(greedy[:, 0]))
         previous = np.concatenate([[STOP], phonemes.encode(said)]).astype(np.int32)[:, None]
-        weights = jax.jit(jr.attention_weights)(model, params, xs, previous)[:, 0]
+        weights = jax.jit(jaxrnn.diagnostics.attention_weights)(model, params, xs, previous)[:, 0]
         image = axes.imshow(weights, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_xticks(range(len(word)), list(word))
         axes.set_yticks(range(len(said) + 1), [*said, "end"])

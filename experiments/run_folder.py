@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from jaxrnn import History
+from jaxrnn.training import History
 
 PACKAGES = ("jaxrnn", "jax", "jaxlib", "optax", "numpy")
 IF_IMPORTED = {"sklearn": "scikit-learn"} | {

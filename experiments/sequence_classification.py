@@ -20,7 +20,7 @@ import optax
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, run_folder
 
 EPSILON = 1e-7
@@ -92,14 +92,14 @@ def load(config: Config) -> dict[str, dict[str, np.ndarray]]:
     return {name: {"xs": xs[i], "targets": targets[i]} for i, name in enumerate(("train", "test"))}
 
 
-def build(config: Config) -> jr.Model:
+def build(config: Config) -> jaxrnn.Model:
     """SimpleRNN(32), then Dense(1); the sigmoid is part of the loss."""
-    return jr.chain(jr.stack([jr.elman(1, config.hidden)]), jr.last(), jr.dense(config.hidden, 1))
+    return jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(1, config.hidden)]), jaxrnn.last(), jaxrnn.dense(config.hidden, 1))
 
 
 def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Binary cross-entropy of the label."""
-    return jr.binary_cross_entropy(ys, batch, at="last")
+    return jaxrnn.losses.binary_cross_entropy(ys, batch, at="last")
 
 
 def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
@@ -107,21 +107,21 @@ def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     return jnp.mean((ys > 0) == (batch["targets"] > 0.5))
 
 
-def of_jaxrnn(config: Config, params: Any, data: dict[str, np.ndarray]) -> tuple[Runner, jr.History]:
-    """Training with `jr.make_train_step`, one compiled call an epoch; what the first run measures at each step."""
+def of_jaxrnn(config: Config, params: Any, data: dict[str, np.ndarray]) -> tuple[Runner, jaxrnn.training.History]:
+    """Training by `make_train_step`, one compiled call an epoch; what the first run measures at each step."""
     model, size = build(config), min(config.batch_size, config.rows)
     optimizer = optax.adam(config.learning_rate, eps=EPSILON)
-    step = jr.make_train_step(model, loss, optimizer, metrics={"accuracy": accuracy})
+    step = jaxrnn.training.make_train_step(model, loss, optimizer, metrics={"accuracy": accuracy})
     whole, left = divmod(config.rows, size)
     counts = np.array([size] * whole + [left] * (left > 0))
-    arrays, history = jax.tree.map(jnp.asarray, data), jr.History()
+    arrays, history = jax.tree.map(jnp.asarray, data), jaxrnn.training.History()
 
     def rows(start: jax.Array | int, count: int) -> dict[str, jax.Array]:
         axes = {"xs": 1, "targets": 0}
         return {name: jax.lax.dynamic_slice_in_dim(x, start, count, axes[name]) for name, x in arrays.items()}
 
     @jax.jit
-    def epoch(state: jr.TrainState) -> tuple[jr.TrainState, dict[str, jax.Array]]:
+    def epoch(state: jaxrnn.training.TrainState) -> tuple[jaxrnn.training.TrainState, dict[str, jax.Array]]:
         state, values = jax.lax.scan(lambda s, i: step(s, rows(i * size, size)), state, jnp.arange(whole))
         if left:  # a minibatch of another shape
             state, last = step(state, rows(whole * size, left))
@@ -129,7 +129,7 @@ def of_jaxrnn(config: Config, params: Any, data: dict[str, np.ndarray]) -> tuple
         return state, values
 
     def run() -> Run:
-        state = jr.train_state(model, optimizer, key=jax.random.key(config.seed), params=params)
+        state = jaxrnn.training.train_state(model, optimizer, key=jax.random.key(config.seed), params=params)
         losses, seconds, first = [], [], not history.steps
         for _ in tqdm(range(config.epochs), unit="epoch", disable=not (config.progress and first)):
             start = time.perf_counter()
@@ -241,7 +241,7 @@ def train(config: Config) -> dict[str, Any]:
     first = {name: run() for name, run in runners.items()}
     losses = {name: run.losses for name, run in first.items()}
     unseen = {
-        name: jr.evaluate(model, run.params, loss, data["test"], metrics={"accuracy": accuracy})
+        name: jaxrnn.evaluate(model, run.params, loss, data["test"], metrics={"accuracy": accuracy})
         for name, run in first.items()
     }
     found = {"test accuracy": unseen["jaxrnn"]["accuracy"], "test loss": unseen["jaxrnn"]["loss"]}

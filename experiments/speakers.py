@@ -24,11 +24,11 @@ from aeon.datasets import load_japanese_vowels
 from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import StratifiedKFold
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, run_folder
 
-CELLS = {"gru": jr.gru, "lstm": jr.lstm}
-POOLING = {"mean": jr.mean_over_time(), "last": jr.last()}
+CELLS = {"gru": jaxrnn.gru, "lstm": jaxrnn.lstm}
+POOLING = {"mean": jaxrnn.mean_over_time(), "last": jaxrnn.last()}
 SPEAKERS, CHANNELS = 9, 12
 
 Data = dict[str, np.ndarray]
@@ -91,37 +91,37 @@ def load() -> dict[str, Data]:
 
     def rows(utterances: Any, speakers: Any) -> Data:
         xs = [((x.T - mean) / deviation).astype(np.float32) for x in utterances]
-        return jr.padded({"xs": xs, "targets": list(speakers.astype(np.int32) - 1)})
+        return jaxrnn.data.padded({"xs": xs, "targets": list(speakers.astype(np.int32) - 1)})
 
     return {name: rows(*part) for name, part in parts.items()}
 
 
-def build(config: Config) -> jr.Model:
+def build(config: Config) -> jaxrnn.Model:
     """Both directions, one vector a row, dropout, the class."""
     cell = CELLS[config.cell](CHANNELS, config.hidden, recurrent_dropout=config.recurrent_dropout)
-    return jr.chain(
-        jr.dropout(config.input_dropout),
-        jr.bidirectional(cell, cell),
+    return jaxrnn.chain(
+        jaxrnn.dropout(config.input_dropout),
+        jaxrnn.bidirectional(cell, cell),
         POOLING[config.pooling],
-        jr.dropout(config.dropout),
-        jr.dense(2 * config.hidden, SPEAKERS),
+        jaxrnn.dropout(config.dropout),
+        jaxrnn.dense(2 * config.hidden, SPEAKERS),
     )
 
 
 def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Cross-entropy of the speaker."""
-    return jr.cross_entropy(ys, batch, at="last")
+    return jaxrnn.losses.cross_entropy(ys, batch, at="last")
 
 
 def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Share of utterances whose speaker is found."""
-    return jr.accuracy(ys, batch, at="last")
+    return jaxrnn.losses.accuracy(ys, batch, at="last")
 
 
-def learn(config: Config, data: Data) -> jr.FitResult:
+def learn(config: Config, data: Data) -> jaxrnn.training.FitResult:
     """Trains on all rows that are given."""
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
-    return jr.fit(
+    return jaxrnn.fit(
         build(config),
         loss,
         optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule)),
@@ -135,14 +135,14 @@ def learn(config: Config, data: Data) -> jr.FitResult:
 
 
 @jax.jit
-def outputs(model: jr.Model, params: Any, xs: np.ndarray, lengths: np.ndarray) -> jax.Array:
+def outputs(model: jaxrnn.Model, params: Any, xs: np.ndarray, lengths: np.ndarray) -> jax.Array:
     """What the model says of some rows, [N, 9]."""
     return model.apply(params, xs, lengths=lengths)[1]
 
 
-def score(config: Config, result: jr.FitResult, data: Data) -> float:
+def score(config: Config, result: jaxrnn.training.FitResult, data: Data) -> float:
     """Accuracy on some rows."""
-    return jr.evaluate(build(config), result.params, accuracy, data)["loss"]
+    return jaxrnn.evaluate(build(config), result.params, accuracy, data)["loss"]
 
 
 def main(config: Config) -> dict[str, Any]:

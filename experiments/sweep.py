@@ -23,12 +23,12 @@ import jax
 import optax
 from jax.experimental import multihost_utils
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, digits, memory_tasks, run_folder, vanishing
 
 HEARTBEAT = 30
 """Seconds without a word after which a process is taken to be dead."""
-CELLS = {"gru": jr.gru, "lstm": jr.lstm, "elman": jr.elman}
+CELLS = {"gru": jaxrnn.gru, "lstm": jaxrnn.lstm, "elman": jaxrnn.elman}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Config:
     batch_size: int = 64
     """Rows in a minibatch."""
     strategy: Literal["auto", "vmap", "map", "loop"] | int = "auto"
-    """How members run, or how many at once: see `jr.sweep`."""
+    """How members run, or how many at once: see `jaxrnn.sweep`."""
     halving: int = 0
     """Successive halving: steps of the first rung, after which one member in three goes on, and so on; 0: none."""
     devices: int = 0
@@ -104,7 +104,7 @@ def space(config: Config) -> Any:
     for cell in cells:
         if cell not in CELLS:
             raise SystemExit(f"--cell: expected some of {','.join(CELLS)}, got {cell}")
-    return jr.grid(
+    return jaxrnn.grid(
         cell=cells,
         hidden=numbers("hidden", config.hidden, int),
         lr=numbers("lr", config.lr),
@@ -114,7 +114,7 @@ def space(config: Config) -> Any:
     )
 
 
-def task(config: Config) -> jr.ModelTask:
+def task(config: Config) -> jaxrnn.sweeps.ModelTask:
     """Data, and what is built of a member's hyperparameters."""
     if config.task == "digits":
         parts = digits.load(digits.Config(seed=config.key))
@@ -124,13 +124,13 @@ def task(config: Config) -> jr.ModelTask:
         held_out = memory_tasks.adding(jax.random.key(2), config.length, 1000)
         D, O, loss = 2, 1, vanishing.loss
 
-    def build(hyper: Any) -> tuple[jr.Model, Any, optax.GradientTransformation]:
-        layer = jr.stack([CELLS[hyper.cell](D, hyper.hidden)])
-        model = jr.chain(layer, jr.last(), jr.dropout(hyper.dropout), jr.dense(hyper.hidden, O))
+    def build(hyper: Any) -> tuple[jaxrnn.Model, Any, optax.GradientTransformation]:
+        layer = jaxrnn.stack([CELLS[hyper.cell](D, hyper.hidden)])
+        model = jaxrnn.chain(layer, jaxrnn.last(), jaxrnn.dropout(hyper.dropout), jaxrnn.dense(hyper.hidden, O))
         return model, loss, optax.chain(optax.clip_by_global_norm(hyper.clip), optax.adam(hyper.lr))
 
     metrics = {"accuracy": digits.accuracy if config.task == "digits" else vanishing.accuracy}
-    return jr.task(build, data, batch_size=config.batch_size, validation=held_out, metrics=metrics)
+    return jaxrnn.task(build, data, batch_size=config.batch_size, validation=held_out, metrics=metrics)
 
 
 def start_processes(config: Config) -> None:
@@ -151,11 +151,11 @@ def main(config: Config) -> dict[str, Any]:
     devices = jax.local_devices()[: config.devices or None]
     mesh = jax.sharding.Mesh(np.array(devices), ("members",)) if len(devices) > 1 else None
     what, members = task(config), space(config)
-    pruning = jr.halving(first=config.halving) if config.halving else None
+    pruning = jaxrnn.sweeps.halving(first=config.halving) if config.halving else None
     options: Any = {"key": jax.random.key(config.key), "steps": config.steps, "strategy": config.strategy}
     options |= {"mesh": mesh, "pruning": pruning}
     if config.dry_run:
-        print(jr.plan(what, members, **options))
+        print(jaxrnn.sweeps.plan(what, members, **options))
         return {}
     folder = config.out / config.task
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def main(config: Config) -> dict[str, Any]:
         (folder / "sweep.npz").unlink(missing_ok=True)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the folder is ready")
-    results = jr.sweep(what, members, run_dir=folder, progress=config.progress, **options)
+    results = jaxrnn.sweep(what, members, run_dir=folder, progress=config.progress, **options)
     found = {"members": len(results), "programs compiled": results.compiles}
     found |= {f"best {name}": column.tolist()[0] for name, column in results.table.items()}
     if not first:
@@ -172,10 +172,10 @@ def main(config: Config) -> dict[str, Any]:
     results.to_csv(folder / "table.csv")
     results.to_json(folder / "results.json")
     run_folder.write(folder, config, found)
-    jr.plot_sweep(results, "lr", hue="hidden", path=str(folder / "lr.png"))
-    jr.plot_curves(results, path=str(folder / "curves.png"))
+    jaxrnn.sweeps.plot_sweep(results, "lr", hue="hidden", path=str(folder / "lr.png"))
+    jaxrnn.sweeps.plot_curves(results, path=str(folder / "curves.png"))
     if pruning is not None:
-        jr.plot_rungs(results, path=str(folder / "rungs.png"))
+        jaxrnn.sweeps.plot_rungs(results, path=str(folder / "rungs.png"))
     print(f"\n{results.show(10)}\n")
     for note in results.notes:
         print(note)

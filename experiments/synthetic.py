@@ -25,7 +25,7 @@ import optax
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, run_folder
 from experiments.memory_tasks import (
     REMEMBERED,
@@ -64,15 +64,15 @@ class Task(NamedTuple):
 
 
 LAST = {
-    name: functools.partial(getattr(jr, name), at="last") for name in ("mean_squared_error", "binary_cross_entropy")
+    name: functools.partial(getattr(jaxrnn, name), at="last") for name in ("mean_squared_error", "binary_cross_entropy")
 }
 TASKS = {
     "adding": Task(adding, 2, 1, 0, True, LAST["mean_squared_error"], lambda _: 1 / 6, 64, 1500),
     "copying": Task(
-        copying, SYMBOLS + 2, SYMBOLS + 1, 2 * REMEMBERED, False, jr.cross_entropy, copying_chance, 128, 1500
+        copying, SYMBOLS + 2, SYMBOLS + 1, 2 * REMEMBERED, False, jaxrnn.losses.cross_entropy, copying_chance, 128, 1500
     ),
     "delayed_xor": Task(delayed_xor, 2, 1, 0, True, LAST["binary_cross_entropy"], lambda _: math.log(2), 64, 1000),
-    "parity": Task(parity, 1, 1, 0, False, jr.binary_cross_entropy, lambda _: math.log(2), 64, 1000),
+    "parity": Task(parity, 1, 1, 0, False, jaxrnn.losses.binary_cross_entropy, lambda _: math.log(2), 64, 1000),
 }
 
 
@@ -82,14 +82,14 @@ def identity(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return jnp.eye(*shape, dtype=dtype)
 
 
-def irnn(D: int, H: int) -> jr.Elman:
+def irnn(D: int, H: int) -> jaxrnn.cells.Elman:
     """relu, the identity as recurrent weights at first, and small input weights (Le et al. 2015)."""
     small = jax.nn.initializers.normal(0.001)
-    return jr.elman(D, H, activation=jax.nn.relu, recurrent_init=identity, input_init=small)
+    return jaxrnn.elman(D, H, activation=jax.nn.relu, recurrent_init=identity, input_init=small)
 
 
 Network = Literal["elman", "irnn", "gru", "gru-chrono", "lstm", "lstm-chrono"]
-CELLS = {"elman": jr.elman, "irnn": irnn, "gru": jr.gru, "lstm": jr.lstm}
+CELLS = {"elman": jaxrnn.elman, "irnn": irnn, "gru": jaxrnn.gru, "lstm": jaxrnn.lstm}
 """All but irnn start with orthogonal recurrent weights, as ever in jaxrnn; chrono adds biases for long memories."""
 LEARNING_RATES: dict[str, dict[str, float]] = {
     "adding": {"elman": 1e-3, "irnn": 1e-3, "gru": 1e-2, "gru-chrono": 1e-2, "lstm": 2e-2, "lstm-chrono": 1e-2},
@@ -160,14 +160,14 @@ SMOKE = Config(
 )  # fmt: skip
 
 
-def build(config: Config, name: str, network: str, T: int) -> jr.Model:
+def build(config: Config, name: str, network: str, T: int) -> jaxrnn.Model:
     """One layer of a network, then the output: at the last step or at each."""
     task = TASKS[name]
     H = config.hidden or task.hidden
     options = {"chrono": T + task.more} if network.endswith("-chrono") else {}
     cell = CELLS[network.removesuffix("-chrono")](task.D, H, **options)
-    last = [jr.last()] if task.at_last else []
-    return jr.chain(jr.stack([cell]), *last, jr.dense(H, task.O))
+    last = [jaxrnn.last()] if task.at_last else []
+    return jaxrnn.chain(jaxrnn.stack([cell]), *last, jaxrnn.dense(H, task.O))
 
 
 def optimizer(config: Config, lr: Any) -> optax.GradientTransformation:
@@ -179,14 +179,18 @@ def train(config: Config, name: str, T: int) -> list[dict[str, Any]]:
     """All runs of one task and length, in one sweep: a program for each network; a dict for each run."""
     task = TASKS[name]
 
-    def init(hyper: Any, key: jax.Array) -> jr.TrainState:
-        return jr.train_state(build(config, name, hyper.network, T), optimizer(config, hyper.lr), key=key)
+    def init(hyper: Any, key: jax.Array) -> jaxrnn.training.TrainState:
+        return jaxrnn.training.train_state(build(config, name, hyper.network, T), optimizer(config, hyper.lr), key=key)
 
-    def advance(hyper: Any, state: jr.TrainState, count: int) -> tuple[jr.TrainState, dict[str, jax.Array]]:
+    def advance(
+        hyper: Any, state: jaxrnn.training.TrainState, count: int
+    ) -> tuple[jaxrnn.training.TrainState, dict[str, jax.Array]]:
         model = build(config, name, hyper.network, T)
-        step = jr.make_train_step(model, task.loss, optimizer(config, hyper.lr))
+        step = jaxrnn.training.make_train_step(model, task.loss, optimizer(config, hyper.lr))
 
-        def drawn(state: jr.TrainState, _: None) -> tuple[jr.TrainState, dict[str, jax.Array]]:
+        def drawn(
+            state: jaxrnn.training.TrainState, _: None
+        ) -> tuple[jaxrnn.training.TrainState, dict[str, jax.Array]]:
             key = jax.random.fold_in(state.key, state.step)  # the models have no noise that would share it
             return step(state, task.generate(key, T, config.batch_size))
 
@@ -199,8 +203,8 @@ def train(config: Config, name: str, T: int) -> list[dict[str, Any]]:
     members = [{"network": n, "lr": lr, "seed": i} for n in config.networks for lr in rates(n) for i in seeds]
     devices = jax.local_devices()
     mesh = jax.sharding.Mesh(np.array(devices), ("members",)) if len(devices) > 1 else None
-    results = jr.sweep(
-        jr.Task(init, advance),
+    results = jaxrnn.sweep(
+        jaxrnn.sweeps.Task(init, advance),
         members,
         key=jax.random.key(0),
         steps=config.steps or task.steps,
@@ -219,7 +223,7 @@ def train(config: Config, name: str, T: int) -> list[dict[str, Any]]:
         found = {
             "solved after": config.block * (int(below[0]) + 1) if len(below) else None,
             "last training loss": float(curve[-1]),
-            "test loss": jr.evaluate(model, results.params(i).params, task.loss, unseen)["loss"],
+            "test loss": jaxrnn.evaluate(model, results.params(i).params, task.loss, unseen)["loss"],
             "curve": curve.tolist(),
         }
         runs.append({"task": name, "T": T, "chance": chance} | member | found)

@@ -25,7 +25,7 @@ import tyro
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import command, run_folder
 from experiments.memory_tasks import adding
 from experiments.synthetic import irnn
@@ -102,7 +102,7 @@ class Config:
 
 def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     """Mean squared error of the sum, at the last step."""
-    return jr.mean_squared_error(ys, batch, at="last")
+    return jaxrnn.losses.mean_squared_error(ys, batch, at="last")
 
 
 def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
@@ -116,19 +116,21 @@ def residual(params: Any, h: jax.Array, gates: Any, noise: Any, *, a: float) -> 
     return h + a * gates[0]
 
 
-def build(config: Config, network: Network, training: Training, T: int) -> jr.Model:
+def build(config: Config, network: Network, training: Training, T: int) -> jaxrnn.Model:
     """One layer of a network, then the output at the last step."""
     D, H = 2, config.hidden
-    cells: dict[str, Callable[[], jr.Cell]] = {
-        "elman-tanh": lambda: jr.elman(D, H),
+    cells: dict[str, Callable[[], jaxrnn.Cell]] = {
+        "elman-tanh": lambda: jaxrnn.elman(D, H),
         "elman-relu": lambda: irnn(D, H),
-        "residual": lambda: jr.gated_cell(D, H, {"n": jnp.tanh}, functools.partial(residual, a=config.residual_step)),
-        "gru": lambda: jr.gru(D, H),
-        "lstm": lambda: jr.lstm(D, H),
-        "lstm-chrono": lambda: jr.lstm(D, H, chrono=T),
+        "residual": lambda: jaxrnn.gated_cell(
+            D, H, {"n": jnp.tanh}, functools.partial(residual, a=config.residual_step)
+        ),
+        "gru": lambda: jaxrnn.gru(D, H),
+        "lstm": lambda: jaxrnn.lstm(D, H),
+        "lstm-chrono": lambda: jaxrnn.lstm(D, H, chrono=T),
     }
-    gradient = jr.truncated(config.k) if training == "truncated" else jr.reverse_scan()
-    return jr.chain(jr.stack([cells[network]()], gradient=gradient), jr.last(), jr.dense(H, 1))
+    gradient = jaxrnn.truncated(config.k) if training == "truncated" else jaxrnn.reverse_scan()
+    return jaxrnn.chain(jaxrnn.stack([cells[network]()], gradient=gradient), jaxrnn.last(), jaxrnn.dense(H, 1))
 
 
 def train(config: Config, network: Network, training: Training, T: int, seed: int) -> dict[str, Any]:
@@ -136,22 +138,22 @@ def train(config: Config, network: Network, training: Training, T: int, seed: in
     model = build(config, network, training, T)
     adam = optax.adam(config.learning_rate or LEARNING_RATES[network])
     optimizer = adam if training == "unclipped" else optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
-    step = jr.make_train_step(model, loss, optimizer)
+    step = jaxrnn.training.make_train_step(model, loss, optimizer)
     initial, data, validation, test = jax.random.split(jax.random.key(seed), 4)
     held_out, unseen = adding(validation, T, 1000), adding(test, T, 1000)
 
     @jax.jit
-    def block(state: jr.TrainState, i: int) -> tuple[jr.TrainState, jax.Array]:
+    def block(state: jaxrnn.training.TrainState, i: int) -> tuple[jaxrnn.training.TrainState, jax.Array]:
         keys = jax.random.split(jax.random.fold_in(data, i), config.block)
         state, measured = jax.lax.scan(lambda s, key: step(s, adding(key, T, config.batch_size)), state, keys)
         return state, measured["gradient_norm"].max()
 
     start = time.perf_counter()
-    state = jr.train_state(model, optimizer, key=initial)
+    state = jaxrnn.training.train_state(model, optimizer, key=initial)
     drawn, errors, largest, ended = state.params, [], 0.0, "steps"
     for i in range(config.steps // config.block):
         state, norm = block(state, i)
-        errors.append(jr.evaluate(model, state.params, loss, held_out)["loss"] / VARIANCE)
+        errors.append(jaxrnn.evaluate(model, state.params, loss, held_out)["loss"] / VARIANCE)
         largest = np.maximum(largest, norm)  # NaN stays NaN
         if not (np.isfinite(errors[-1]) and np.isfinite(norm)):
             ended = "diverged"
@@ -169,7 +171,7 @@ def train(config: Config, network: Network, training: Training, T: int, seed: in
         "ended": ended,
         "steps": len(errors) * config.block,
         "validation": errors,
-        "error": jr.evaluate(model, state.params, loss, unseen)["loss"] / VARIANCE,
+        "error": jaxrnn.evaluate(model, state.params, loss, unseen)["loss"] / VARIANCE,
         "largest gradient norm": float(largest),
         "seconds": time.perf_counter() - start,
     }
@@ -185,9 +187,9 @@ def drawn_in_picture(config: Config, run: dict[str, Any]) -> bool:
     return (run["T"], run["training"], run["seed"]) == (max(config.lengths), config.trainings[0], config.seed)
 
 
-def by_lag(model: jr.Model, params: Any, batch: dict[str, Any]) -> list[float]:
+def by_lag(model: jaxrnn.Model, params: Any, batch: dict[str, Any]) -> list[float]:
     """The norm of the whole gradient k steps before the last, relative to the last, for k = 0 ... T - 1."""
-    flow = jr.gradient_report(model, params, batch, loss, rows=16, max_lag=len(batch["xs"]), jacobians=False)
+    flow = jaxrnn.gradient_report(model, params, batch, loss, rows=16, max_lag=len(batch["xs"]), jacobians=False)
     return flow.layers[0].statistics.norm_by_lag.tolist()
 
 

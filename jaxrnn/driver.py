@@ -52,12 +52,14 @@ def unroll(
     Raises:
       ValueError, TypeError: an argument has the wrong shape, type or value, and which, while tracing.
     """
-    checks.instance("cell", cell, Cell, "make one with jr.lstm, jr.gru, jr.elman, jr.gated_cell or jr.cell")
+    checks.instance(
+        "cell", cell, Cell, "make one with jaxrnn.lstm, jaxrnn.gru, jaxrnn.elman, jaxrnn.gated_cell or jaxrnn.cell"
+    )
     if jax.tree_util.all_leaves([cell]):
         kind = type(cell).__name__
         raise TypeError(f"cell: expected one whose class is a JAX pytree (jaxrnn.types.pytree makes it), got a {kind}")
     gradient = default(cell) if gradient is None else gradient
-    checks.instance("gradient", gradient, Gradient, "such as jr.reverse_scan() or jr.autodiff()")
+    checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan() or jaxrnn.autodiff()")
     options = arguments.checked_options(xs, carry, lengths, resets, reverse, key)
     run = inspect.unwrap(_unroll) if gradient.has_effects else _unroll
     with checks.forward_mode(gradient):

@@ -36,7 +36,7 @@ def torch_uniform(H: int) -> Initializer:
     """U(-1/sqrt(H), 1/sqrt(H)), which PyTorch draws all weights and biases of its recurrent layers from.
 
     PyTorch's LSTM and RNN have two biases that are only ever added; here there is one. Its LSTM has no unit forget
-    bias: `jr.lstm(D, H, input_init=u, recurrent_init=u, bias_init=u, forget_bias=0.0)` with u = torch_uniform(H).
+    bias: `jaxrnn.lstm(D, H, input_init=u, recurrent_init=u, bias_init=u, forget_bias=0.0)` with u = torch_uniform(H).
     """
     checks.positive_int("H", H)
 

@@ -237,7 +237,7 @@ class Model(Options, abc.ABC):
         """
         key = None if key is None else checks.key("key", key)
         if gradient is not None:
-            checks.instance("gradient", gradient, Gradient, "such as jr.reverse_scan() or jr.autodiff()")
+            checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan() or jaxrnn.autodiff()")
         xs = jax.tree.map(lambda x: checks.array("xs", x), xs, is_leaf=lambda x: isinstance(x, list))
         lengths = None if lengths is None else self.checked_lengths(xs, lengths)
         resets = None if resets is None else checks.array("resets", resets)
@@ -258,7 +258,7 @@ def _apply(
 
 
 class Call(NamedTuple):
-    """The options of `Model.apply`, on their way to a model's parts, and what `jr.calibrate` asks for.
+    """The options of `Model.apply`, on their way to a model's parts, and what `jaxrnn.training.calibrate` asks for.
 
     Attributes:
       lengths, resets, key, gradient: as for `Model.apply`.

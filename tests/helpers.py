@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.registry import BY_NAME, D, Entry, H, initial_row
 
 
@@ -58,7 +58,7 @@ class Example(NamedTuple):
       resets: about a third of the steps.
     """
 
-    cell: jr.Cell
+    cell: jaxrnn.Cell
     params: Any
     xs: np.ndarray
     carry: Any
@@ -107,7 +107,14 @@ def cotangents(outputs: Any, seed: int = 7) -> list[np.ndarray]:
 
 
 def gradients(
-    gradient: jr.Gradient, cell: Any, params: Any, xs: Any, carry: Any, *, fixed: tuple[str, ...] = (), **options: Any
+    gradient: jaxrnn.Gradient,
+    cell: Any,
+    params: Any,
+    xs: Any,
+    carry: Any,
+    *,
+    fixed: tuple[str, ...] = (),
+    **options: Any,
 ) -> dict[str, Any]:
     """The outputs of an unroll, and the derivatives of `weighted_sum` with respect to all that has one.
 
@@ -118,7 +125,7 @@ def gradients(
 
     def loss(values: list[Any]) -> tuple[jax.Array, Any]:
         a = everything | merge(arguments, values)
-        outputs = jr.unroll(a["cell"], a["params"], a["xs"], a["carry"], gradient=gradient, **options)
+        outputs = jaxrnn.unroll(a["cell"], a["params"], a["xs"], a["carry"], gradient=gradient, **options)
         return weighted_sum(outputs), outputs
 
     found, outputs = jax.grad(loss, has_aux=True)(floats(arguments))
@@ -135,7 +142,7 @@ def assert_padding_changes_nothing(gradient, name, T):
     def g(params, xs, carry, lengths):
         def loss(params, xs, carry):
             lengths_ = None if lengths is None else np.full(xs.shape[1], lengths)
-            final, ys = jr.unroll(e.cell, params, xs, carry, lengths=lengths_, gradient=gradient)
+            final, ys = jaxrnn.unroll(e.cell, params, xs, carry, lengths=lengths_, gradient=gradient)
             return jnp.sum(weights * ys[:T]) + sum(jnp.sum(jnp.cos(x)) for x in floats(final))
 
         return jax.grad(loss, (0, 1, 2))(params, xs, carry)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-import jaxrnn as jr
+import jaxrnn
 from tests import reference
 
 D, H, P = 3, 4, 2
@@ -42,8 +42,8 @@ class Entry(NamedTuple):
     """
 
     name: str
-    builder: Callable[..., jr.Cell]
-    build: Callable[..., jr.Cell]
+    builder: Callable[..., jaxrnn.Cell]
+    build: Callable[..., jaxrnn.Cell]
     step: Callable[..., Any]
     gated: bool = True
     noisy: bool = False
@@ -55,12 +55,12 @@ def _gated(name, builder, step, *args, noisy=False, gated=True, **options):
     return Entry(name, builder, lambda D=D: builder(D, H, *args, **options), step, gated, noisy, learned)
 
 
-def custom_gated(D: int = D) -> jr.GatedCell:
+def custom_gated(D: int = D) -> jaxrnn.GatedCell:
     """Two gates, one made of zx and zh apart, so that their derivatives differ; a carry of two parts; noise."""
-    return jr.gated_cell(
+    return jaxrnn.gated_cell(
         D,
         H,
-        {"keep": jax.nn.sigmoid, "drive": jr.apart(_drive)},
+        {"keep": jax.nn.sigmoid, "drive": jaxrnn.apart(_drive)},
         Partial(_pair_update, rate=0.7),
         hidden=_pair_hidden,
         zero_carry=_pair_zeros,
@@ -98,9 +98,11 @@ def _normal(key, T, batch_shape, *, sigma):
     return sigma * jax.random.normal(key, (T, *batch_shape, H))
 
 
-def custom_plain() -> jr.Cell:
+def custom_plain() -> jaxrnn.Cell:
     """A cell of three functions that counts its steps."""
-    return jr.cell(_counted_init, _counted_carry, Partial(_counted_step, rate=0.4), noise=Partial(_normal, sigma=0.2))
+    return jaxrnn.cell(
+        _counted_init, _counted_carry, Partial(_counted_step, rate=0.4), noise=Partial(_normal, sigma=0.2)
+    )
 
 
 def _counted_init(key):
@@ -120,51 +122,53 @@ def _counted_step(params, carry, x, noise, *, rate):
     return Counted(h, carry.count + 1), h * (1.0 + count)
 
 
-_RATES = jr.LSTMCarry(h=0.15, c=0.4)
+_RATES = jaxrnn.cells.LSTMCarry(h=0.15, c=0.4)
 _TAUS = np.array([2.0, 3.0, 5.0, 9.0], np.float32)  # NumPy: a leaf that no session's default dtype has touched
 
 ENTRIES = (
-    _gated("elman", jr.elman, reference.elman()),
-    _gated("elman_relu", jr.elman, reference.elman(reference.relu), activation=jax.nn.relu),
-    _gated("elman_sigmoid", jr.elman, reference.elman(reference.sigmoid), activation=jax.nn.sigmoid, bias=False),
-    _gated("elman_dropout", jr.elman, reference.elman(dropout=0.3), recurrent_dropout=0.3, noisy=True),
-    _gated("lstm", jr.lstm, reference.lstm()),
-    _gated("lstm_peephole", jr.lstm, reference.lstm(peephole=True), peephole=True),
-    _gated("lstm_coupled", jr.lstm, reference.lstm(coupled=True), coupled=True),
-    _gated("lstm_coupled_peephole", jr.lstm, reference.lstm(coupled=True, peephole=True), coupled=True, peephole=True),
-    _gated("lstm_layer_norm", jr.lstm, reference.lstm(layer_norm=True), layer_norm=True),
+    _gated("elman", jaxrnn.elman, reference.elman()),
+    _gated("elman_relu", jaxrnn.elman, reference.elman(reference.relu), activation=jax.nn.relu),
+    _gated("elman_sigmoid", jaxrnn.elman, reference.elman(reference.sigmoid), activation=jax.nn.sigmoid, bias=False),
+    _gated("elman_dropout", jaxrnn.elman, reference.elman(dropout=0.3), recurrent_dropout=0.3, noisy=True),
+    _gated("lstm", jaxrnn.lstm, reference.lstm()),
+    _gated("lstm_peephole", jaxrnn.lstm, reference.lstm(peephole=True), peephole=True),
+    _gated("lstm_coupled", jaxrnn.lstm, reference.lstm(coupled=True), coupled=True),
+    _gated(
+        "lstm_coupled_peephole", jaxrnn.lstm, reference.lstm(coupled=True, peephole=True), coupled=True, peephole=True
+    ),
+    _gated("lstm_layer_norm", jaxrnn.lstm, reference.lstm(layer_norm=True), layer_norm=True),
     _gated(
         "lstm_layer_norm_peephole",
-        jr.lstm,
+        jaxrnn.lstm,
         reference.lstm(layer_norm=True, peephole=True),
         layer_norm=True,
         peephole=True,
     ),
     _gated(
         "lstm_dropout_zoneout",
-        jr.lstm,
+        jaxrnn.lstm,
         reference.lstm(dropout=0.25, zoneout=_RATES),
         recurrent_dropout=0.25,
         zoneout=_RATES,
         noisy=True,
     ),
-    _gated("lstm_learned", jr.lstm, reference.lstm(), learn_carry=True),
-    _gated("lstm_projection", jr.lstm, reference.lstm(projection=True), proj_size=P, gated=False),
+    _gated("lstm_learned", jaxrnn.lstm, reference.lstm(), learn_carry=True),
+    _gated("lstm_projection", jaxrnn.lstm, reference.lstm(projection=True), proj_size=P, gated=False),
     _gated(
         "lstm_projection_peephole_learned",
-        jr.lstm,
+        jaxrnn.lstm,
         reference.lstm(projection=True, peephole=True),
         proj_size=P,
         peephole=True,
         learn_carry=True,
         gated=False,
     ),
-    _gated("gru", jr.gru, reference.gru()),
-    _gated("gru_zoneout", jr.gru, reference.heads(reference.gru(zoneout=0.3)), zoneout=0.3, heads=2, noisy=True),
-    _gated("gru_before", jr.gru, reference.gru(reset_after=False), reset_after=False, gated=False),
+    _gated("gru", jaxrnn.gru, reference.gru()),
+    _gated("gru_zoneout", jaxrnn.gru, reference.heads(reference.gru(zoneout=0.3)), zoneout=0.3, heads=2, noisy=True),
+    _gated("gru_before", jaxrnn.gru, reference.gru(reset_after=False), reset_after=False, gated=False),
     _gated(
         "gru_before_noisy",
-        jr.gru,
+        jaxrnn.gru,
         reference.gru(reset_after=False, dropout=0.3, zoneout=0.2),
         reset_after=False,
         recurrent_dropout=0.3,
@@ -172,10 +176,10 @@ ENTRIES = (
         gated=False,
         noisy=True,
     ),
-    _gated("ctrnn", jr.ctrnn, reference.ctrnn(2.0, 5.0), 2.0, 5.0),
+    _gated("ctrnn", jaxrnn.ctrnn, reference.ctrnn(2.0, 5.0), 2.0, 5.0),
     _gated(
         "ctrnn_taus_noise",
-        jr.ctrnn,
+        jaxrnn.ctrnn,
         reference.ctrnn(1.0, _TAUS.astype(np.float64), 0.4, np.tanh),
         1.0,
         _TAUS,
@@ -183,13 +187,13 @@ ENTRIES = (
         activation=jnp.tanh,
         noisy=True,
     ),
-    Entry("custom_gated", jr.gated_cell, custom_gated, reference.custom_gated(0.7, 1.0), noisy=True),
-    Entry("custom_plain", jr.cell, custom_plain, reference.custom_plain(0.4, 1.0), gated=False, noisy=True),
+    Entry("custom_gated", jaxrnn.gated_cell, custom_gated, reference.custom_gated(0.7, 1.0), noisy=True),
+    Entry("custom_plain", jaxrnn.cell, custom_plain, reference.custom_plain(0.4, 1.0), gated=False, noisy=True),
 )
 BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 
-def initial_row(entry: Entry, cell: jr.Cell, params: Any) -> Any:
+def initial_row(entry: Entry, cell: jaxrnn.Cell, params: Any) -> Any:
     """The initial carry of one row, in NumPy: zeros, or what `learn_carry` learned."""
     if entry.learned:
         return params["initial_carry"]["h"], params["initial_carry"]["c"]

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input import (
     attention,
     cells,
@@ -88,7 +88,7 @@ def test_the_names_of_the_cases_differ():
 
 
 def test_every_public_function_has_cases():
-    functions = {name for name in jr.__all__ if callable(getattr(jr, name)) and name[0].islower()}
+    functions = {name for name in jaxrnn.__all__ if callable(getattr(jaxrnn, name)) and name[0].islower()}
     without_arguments = {"autodiff", "identity", "last", "mean_over_time"}
     tested = {part for case in CASES for part in (case.name.split("-")[0].split(".")[0],)}
     assert functions - without_arguments <= tested
@@ -97,12 +97,12 @@ def test_every_public_function_has_cases():
 def test_right_calls_do_compile_what_the_wrong_ones_must_not(compiled):
     """Else the test above would hold for any program."""
     T = 7  # of other sizes than those of the cases, so that nothing is in a cache
-    cell, model = jr.elman(D, H), training.MODEL
+    cell, model = jaxrnn.elman(D, H), training.MODEL
     data = {"xs": ones(T, 2, D), "targets": ones(T, 2, training.O)}
     for call in (
-        lambda: jr.unroll(cell, drawn(cell), ones(T, 2, D)),
+        lambda: jaxrnn.unroll(cell, drawn(cell), ones(T, 2, D)),
         lambda: model.apply(drawn(model), ones(T, 1, D)),
-        lambda: jr.check_gradients(cell, drawn(cell), ones(T, 2, D)),
+        lambda: jaxrnn.check_gradients(cell, drawn(cell), ones(T, 2, D)),
         lambda: training.fit(data=data),
         lambda: training.evaluate(data=data),
     ):

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.compiling import counted
 
 SGD = optax.sgd(1e-2)
@@ -14,23 +14,23 @@ T, D, H, O, L = 6, 2, 4, 5, 2
 
 
 def cell():
-    return jr.lstm(D, H, recurrent_dropout=0.1)
+    return jaxrnn.lstm(D, H, recurrent_dropout=0.1)
 
 
 def model():
-    return jr.chain(jr.stack([jr.gru(D, H), jr.lstm(H, H)]), jr.dense(H, O))
+    return jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H), jaxrnn.lstm(H, H)]), jaxrnn.dense(H, O))
 
 
 def writer():
-    return jr.chain(jr.embed(O, D), jr.stack([jr.gru(D, H)]), jr.dense(H, O))
+    return jaxrnn.chain(jaxrnn.embed(O, D), jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, O))
 
 
 def goes_on():
-    return jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, D))
+    return jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, D))
 
 
 def normal():
-    return jr.chain(jr.stack([jr.gru(D, H)]), jr.batch_norm(H), jr.dense(H, O))
+    return jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.batch_norm(H), jaxrnn.dense(H, O))
 
 
 def square(ys):
@@ -38,7 +38,7 @@ def square(ys):
 
 
 def of_batch(ys, batch):
-    return jr.mean_squared_error(ys, batch)
+    return jaxrnn.losses.mean_squared_error(ys, batch)
 
 
 def largest(y):
@@ -46,7 +46,7 @@ def largest(y):
 
 
 def log_outputs(params, xs, lengths, key):
-    return jnp.log(jnp.square(jr.unroll(cell(), params, xs, lengths=lengths, key=key)[1]) + 1.0).sum()
+    return jnp.log(jnp.square(jaxrnn.unroll(cell(), params, xs, lengths=lengths, key=key)[1]) + 1.0).sum()
 
 
 def log_applied(params, xs, lengths):
@@ -78,11 +78,11 @@ class Data:
 
 
 def rtrl(d):
-    c = jr.gru(D, H)
+    c = jaxrnn.gru(D, H)
     params = d.params(c)
-    carry, influence = jr.rtrl_start(c, params, (d.B,))
+    carry, influence = jaxrnn.online.rtrl_start(c, params, (d.B,))
     loss = jax.tree_util.Partial(lambda_of_target, jnp.asarray(d.ys[0, :, :H]))
-    return jr.rtrl_step(c, params, carry, influence, d.xs[0], loss)
+    return jaxrnn.online.rtrl_step(c, params, carry, influence, d.xs[0], loss)
 
 
 def lambda_of_target(target, y):
@@ -90,50 +90,60 @@ def lambda_of_target(target, y):
 
 
 def sampled(d):
-    m = jr.scheduled_sampling(goes_on(), d.float)
+    m = jaxrnn.decoding.scheduled_sampling(goes_on(), d.float)
     return m.apply(d.params(m), d.xs, key=d.key)
 
 
 CALLS = {
-    "unroll": lambda d: d.of_cell(jr.unroll),
-    "unroll-reverse": lambda d: d.of_cell(jr.unroll, gradient=jr.checkpointed(), reverse=True),
+    "unroll": lambda d: d.of_cell(jaxrnn.unroll),
+    "unroll-reverse": lambda d: d.of_cell(jaxrnn.unroll, gradient=jaxrnn.checkpointed(), reverse=True),
     "apply": lambda d: model().apply(d.params(model()), d.xs, lengths=d.lengths),
     "grad-unroll": lambda d: jax.grad(log_outputs)(d.params(cell()), d.xs, d.lengths, d.key),
     "grad-apply": lambda d: jax.grad(log_applied)(d.params(model()), d.xs, d.lengths),
-    "check_gradients": lambda d: d.of_cell(jr.check_gradients),
-    "check_gradients-model": lambda d: jr.check_gradients(model(), d.params(model()), d.xs, lengths=d.lengths),
-    "hidden_gradients": lambda d: d.of_cell(jr.hidden_gradients, square),
-    "weight_contributions": lambda d: d.of_cell(jr.weight_contributions, square, names=["w_h", "b"]),
-    "lag_contributions": lambda d: d.of_cell(jr.lag_contributions, square, max_lag=3),
-    "gradient_norm_by_lag": lambda d: d.of_cell(jr.gradient_norm_by_lag, square, reverse=True),
-    "first_non_finite": lambda d: d.of_cell(jr.first_non_finite, square),
-    "gate_statistics": lambda d: d.of_cell(jr.gate_statistics, margin=d.float),
-    "state_jacobians": lambda d: d.of_cell(jr.state_jacobians),
-    "product_norms": lambda d: jr.product_norms(d.jacobians, lengths=d.lengths, resets=d.resets, reverse=True),
-    "singular_values": lambda d: jr.singular_values(d.jacobians),
-    "spectral_radius": lambda d: jr.spectral_radius(d.jacobians),
-    "lyapunov_spectrum": lambda d: jr.lyapunov_spectrum(d.jacobians, transient=1, lengths=d.lengths, resets=d.resets),
-    "gradient_statistics": lambda d: jr.gradient_statistics(model(), d.params(model()), d.batch, of_batch),
-    "gradient_report": lambda d: str(jr.gradient_report(model(), d.params(model()), d.batch, of_batch)),
-    "evaluate": lambda d: jr.evaluate(model(), d.params(model()), of_batch, d.batch, metrics={"mse": of_batch}),
+    "check_gradients": lambda d: d.of_cell(jaxrnn.check_gradients),
+    "check_gradients-model": lambda d: jaxrnn.check_gradients(model(), d.params(model()), d.xs, lengths=d.lengths),
+    "hidden_gradients": lambda d: d.of_cell(jaxrnn.diagnostics.hidden_gradients, square),
+    "weight_contributions": lambda d: d.of_cell(jaxrnn.diagnostics.weight_contributions, square, names=["w_h", "b"]),
+    "lag_contributions": lambda d: d.of_cell(jaxrnn.diagnostics.lag_contributions, square, max_lag=3),
+    "gradient_norm_by_lag": lambda d: d.of_cell(jaxrnn.diagnostics.gradient_norm_by_lag, square, reverse=True),
+    "first_non_finite": lambda d: d.of_cell(jaxrnn.diagnostics.first_non_finite, square),
+    "gate_statistics": lambda d: d.of_cell(jaxrnn.diagnostics.gate_statistics, margin=d.float),
+    "state_jacobians": lambda d: d.of_cell(jaxrnn.diagnostics.state_jacobians),
+    "product_norms": lambda d: jaxrnn.diagnostics.product_norms(
+        d.jacobians, lengths=d.lengths, resets=d.resets, reverse=True
+    ),
+    "singular_values": lambda d: jaxrnn.diagnostics.singular_values(d.jacobians),
+    "spectral_radius": lambda d: jaxrnn.diagnostics.spectral_radius(d.jacobians),
+    "lyapunov_spectrum": lambda d: jaxrnn.diagnostics.lyapunov_spectrum(
+        d.jacobians, transient=1, lengths=d.lengths, resets=d.resets
+    ),
+    "gradient_statistics": lambda d: jaxrnn.diagnostics.gradient_statistics(
+        model(), d.params(model()), d.batch, of_batch
+    ),
+    "gradient_report": lambda d: str(jaxrnn.gradient_report(model(), d.params(model()), d.batch, of_batch)),
+    "evaluate": lambda d: jaxrnn.evaluate(model(), d.params(model()), of_batch, d.batch, metrics={"mse": of_batch}),
     "fit": lambda d: (
-        jr.fit(
+        jaxrnn.fit(
             model(), of_batch, SGD, d.batch, key=d.key, steps=3, batch_size=2, validation=d.batch, progress=False
         ).params
     ),
-    "calibrate": lambda d: jr.calibrate(normal(), d.params(normal()), [d.batch, d.batch]),
-    "generate": lambda d: jr.generate(writer(), d.params(writer()), d.symbols, 4, key=d.key, temperature=d.float),
-    "beam_search": lambda d: jr.beam_search(writer(), d.params(writer()), d.symbols, 4, length_penalty=d.float),
-    "rollout": lambda d: jr.rollout(goes_on(), d.params(goes_on()), d.xs, 4, feedback=largest),
+    "calibrate": lambda d: jaxrnn.training.calibrate(normal(), d.params(normal()), [d.batch, d.batch]),
+    "generate": lambda d: jaxrnn.decoding.generate(
+        writer(), d.params(writer()), d.symbols, 4, key=d.key, temperature=d.float
+    ),
+    "beam_search": lambda d: jaxrnn.decoding.beam_search(
+        writer(), d.params(writer()), d.symbols, 4, length_penalty=d.float
+    ),
+    "rollout": lambda d: jaxrnn.decoding.rollout(goes_on(), d.params(goes_on()), d.xs, 4, feedback=largest),
     "scheduled_sampling": sampled,
-    "ctc_greedy": lambda d: jr.ctc_greedy(d.ys, d.lengths),
-    "ctc_beam": lambda d: jr.ctc_beam(d.ys, d.lengths, beam=3),
-    "edit_distance": lambda d: jr.edit_distance(d.symbols, d.lengths, d.symbols[::-1], d.lengths),
-    "ctc_loss": lambda d: jr.ctc_loss(d.ys, d.ctc),
-    "grad-ctc_loss": lambda d: jax.grad(jr.ctc_loss)(jnp.asarray(d.ys), d.ctc),
-    "cross_entropy": lambda d: jr.cross_entropy(d.ys, {"targets": d.symbols, "lengths": d.lengths}),
-    "mean_squared_error": lambda d: jr.mean_squared_error(d.ys, d.batch),
-    "accuracy": lambda d: jr.accuracy(d.ys, {"targets": d.symbols}),
+    "ctc_greedy": lambda d: jaxrnn.decoding.ctc_greedy(d.ys, d.lengths),
+    "ctc_beam": lambda d: jaxrnn.decoding.ctc_beam(d.ys, d.lengths, beam=3),
+    "edit_distance": lambda d: jaxrnn.decoding.edit_distance(d.symbols, d.lengths, d.symbols[::-1], d.lengths),
+    "ctc_loss": lambda d: jaxrnn.losses.ctc_loss(d.ys, d.ctc),
+    "grad-ctc_loss": lambda d: jax.grad(jaxrnn.losses.ctc_loss)(jnp.asarray(d.ys), d.ctc),
+    "cross_entropy": lambda d: jaxrnn.losses.cross_entropy(d.ys, {"targets": d.symbols, "lengths": d.lengths}),
+    "mean_squared_error": lambda d: jaxrnn.losses.mean_squared_error(d.ys, d.batch),
+    "accuracy": lambda d: jaxrnn.losses.accuracy(d.ys, {"targets": d.symbols}),
     "rtrl": rtrl,
 }
 
@@ -153,7 +163,7 @@ def test_a_second_call_traces_and_compiles_nothing(name):
 
 def test_a_new_function_is_traced_anew():
     d = Data(0, 3)
-    d.of_cell(jr.hidden_gradients, square)
+    d.of_cell(jaxrnn.diagnostics.hidden_gradients, square)
     with counted() as events:
-        d.of_cell(jr.hidden_gradients, lambda ys: ys.sum())
+        d.of_cell(jaxrnn.diagnostics.hidden_gradients, lambda ys: ys.sum())
     assert events

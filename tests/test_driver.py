@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close, example, gradients
 from tests.registry import BY_NAME
 
 NAMES = ("lstm", "custom_gated", "custom_plain")
-GRADIENTS = (jr.reverse_scan(), jr.autodiff())
+GRADIENTS = (jaxrnn.reverse_scan(), jaxrnn.autodiff())
 
 
 def jitted(e, run):
@@ -18,7 +18,7 @@ def jitted(e, run):
 
     @jax.jit
     def program(cell, params, xs, carry):
-        return run(lambda *args, **options: jr.unroll(cell, params, *args, **options), xs, carry)
+        return run(lambda *args, **options: jaxrnn.unroll(cell, params, *args, **options), xs, carry)
 
     return program(*e.arguments())
 
@@ -57,10 +57,10 @@ def test_a_row_of_length_0_returns_its_carry_bitwise_and_zeros(name, gradient):
     row = 2
     assert e.lengths[row] == 0
     resets = np.ones_like(e.resets)
-    final, ys = jr.unroll(e.cell, e.params, e.xs, e.carry, e.lengths, resets, gradient=gradient)
+    final, ys = jaxrnn.unroll(e.cell, e.params, e.xs, e.carry, e.lengths, resets, gradient=gradient)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[row], b[row]), final, e.carry)
     np.testing.assert_array_equal(ys[:, row], 0.0)
-    final, _ = jr.unroll(e.cell, e.params, e.xs, None, e.lengths, gradient=gradient)
+    final, _ = jaxrnn.unroll(e.cell, e.params, e.xs, None, e.lengths, gradient=gradient)
     initial = e.cell.initial_carry(e.params, (3,))
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[row], b[row]), final, initial)
 
@@ -166,7 +166,7 @@ def test_shared_weights_under_vmap_sum_their_rows_gradients(x64):
     e = example(BY_NAME["lstm"])
 
     def loss(params, xs):
-        return jnp.sum(jnp.sin(jr.unroll(e.cell, params, xs)[1]))
+        return jnp.sum(jnp.sin(jaxrnn.unroll(e.cell, params, xs)[1]))
 
     whole = jax.jit(jax.grad(lambda p: jnp.sum(jax.vmap(loss, (None, 1))(p, e.xs))))(e.params)
     plain = jax.jit(jax.grad(lambda p: loss(p, e.xs)))(e.params)
@@ -176,8 +176,8 @@ def test_shared_weights_under_vmap_sum_their_rows_gradients(x64):
 def test_the_default_gradient_is_reverse_scan():
     e = example(BY_NAME["elman"], np.float32)
     programs = [
-        str(jax.make_jaxpr(jax.grad(lambda p, g=g: jnp.sum(jr.unroll(e.cell, p, e.xs, gradient=g)[1])))(e.params))
-        for g in (None, jr.reverse_scan(), jr.autodiff())
+        str(jax.make_jaxpr(jax.grad(lambda p, g=g: jnp.sum(jaxrnn.unroll(e.cell, p, e.xs, gradient=g)[1])))(e.params))
+        for g in (None, jaxrnn.reverse_scan(), jaxrnn.autodiff())
     ]
     assert programs[0] == programs[1] != programs[2]
 
@@ -186,7 +186,7 @@ def test_lengths_outside_of_0_to_t_raise_where_they_can_be_seen_and_are_clipped_
     e = example(BY_NAME["elman"], np.float32)
 
     def run(lengths):
-        return jr.unroll(e.cell, e.params, e.xs, e.carry, lengths)
+        return jaxrnn.unroll(e.cell, e.params, e.xs, e.carry, lengths)
 
     for lengths in ([1, 6, 2], np.array([-1, 0, 2])):
         with pytest.raises(ValueError, match="lengths: expected values from 0 to T = 5, got"):
@@ -216,11 +216,11 @@ E0 = example(BY_NAME["elman"], np.float32)
         (TypeError, "key: expected a random key", {"key": 3}),
         (TypeError, "gradient: expected", {"gradient": "reverse_scan"}),
         (TypeError, "reverse: expected True or False", {"reverse": 1}),
-        (TypeError, "cell: expected", {"cell": jr.lstm}),
+        (TypeError, "cell: expected", {"cell": jaxrnn.lstm}),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_a_wrong_argument_is_named(error, message, arguments):
     given = {"cell": E0.cell, "params": E0.params, "xs": E0.xs} | arguments
     with pytest.raises(error, match=message):
-        jr.unroll(**given)
+        jaxrnn.unroll(**given)

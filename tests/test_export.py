@@ -5,25 +5,25 @@ import jax.numpy as jnp
 import pytest
 from jax import export
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 
 CELLS = {
-    "lstm": jr.lstm(1, 3),
-    "gru": jr.gru(1, 4, heads=2),
-    "plain": jr.lstm(1, 3, proj_size=2),
-    "drops": jr.gru(1, 3, zoneout=0.1),
+    "lstm": jaxrnn.lstm(1, 3),
+    "gru": jaxrnn.gru(1, 4, heads=2),
+    "plain": jaxrnn.lstm(1, 3, proj_size=2),
+    "drops": jaxrnn.gru(1, 3, zoneout=0.1),
 }
 GRADIENTS = {
-    "autodiff": jr.autodiff(),
-    "reverse_scan": jr.reverse_scan(),
-    "clipped": jr.reverse_scan(clip_norm=0.1),
-    "checkpointed": jr.checkpointed(),
-    "nested": jr.checkpointed(checkpoints=8),
-    "truncated": jr.truncated(2, 4),
-    "cut within a block": jr.truncated(2, 3),
-    "cut nowhere": jr.truncated(4, 7),
-    "rtrl": jr.forward(),
+    "autodiff": jaxrnn.autodiff(),
+    "reverse_scan": jaxrnn.reverse_scan(),
+    "clipped": jaxrnn.reverse_scan(clip_norm=0.1),
+    "checkpointed": jaxrnn.checkpointed(),
+    "nested": jaxrnn.checkpointed(checkpoints=8),
+    "truncated": jaxrnn.truncated(2, 4),
+    "cut within a block": jaxrnn.truncated(2, 3),
+    "cut nowhere": jaxrnn.truncated(4, 7),
+    "rtrl": jaxrnn.rtrl(),
 }
 
 
@@ -36,7 +36,7 @@ def test_values_and_gradients_of_a_program_for_any_sizes(cell, gradient, shape):
     params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 2, 1))
 
     def loss(params, xs, lengths):
-        ys = jr.unroll(cell, params, xs, lengths=lengths, gradient=GRADIENTS[gradient])[1]
+        ys = jaxrnn.unroll(cell, params, xs, lengths=lengths, gradient=GRADIENTS[gradient])[1]
         return jnp.sum(ys**2)
 
     f, sizes = jax.jit(jax.value_and_grad(loss)), export.symbolic_shape(shape)
@@ -47,7 +47,9 @@ def test_values_and_gradients_of_a_program_for_any_sizes(cell, gradient, shape):
 
 
 def test_a_model_for_any_sizes():
-    model = jr.chain(jr.stack([jr.gru(1, 3)]), jr.bidirectional(jr.lstm(3, 2), jr.lstm(3, 2)), jr.dense(4, 2))
+    model = jaxrnn.chain(
+        jaxrnn.stack([jaxrnn.gru(1, 3)]), jaxrnn.bidirectional(jaxrnn.lstm(3, 2), jaxrnn.lstm(3, 2)), jaxrnn.dense(4, 2)
+    )
     params, xs = model.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 2, 1))
     given = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
     sizes = jax.ShapeDtypeStruct(export.symbolic_shape("t, b, 1"), jnp.float32)

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.functions import Function
 from jaxrnn.types import pytree
 from tests.compiling import counted
@@ -30,21 +30,23 @@ def _update(params, carry, gates, noise):
 def cells(scale=0.5):
     """One for each way in which a function can be held; anew at each call."""
     return {
-        "defaults": jr.lstm(3, 4),
-        "an initialiser of JAX's": jr.lstm(3, 4, input_init=jax.nn.initializers.normal(0.1)),
-        "a cached initialiser": jr.gru(3, 4, recurrent_init=jr.torch_uniform(4)),
-        "a function of a module": jr.elman(3, 4, activation=squashed),
-        "a custom derivative": jr.elman(3, 4, activation=jax.nn.relu),
-        "a function that closes over a number": jr.elman(3, 4, activation=lambda z: scale * z),
-        "a partial": jr.elman(3, 4, activation=functools.partial(jax.nn.leaky_relu, negative_slope=0.3)),
-        "gates": jr.gated_cell(
-            3, 4, {"f": jax.nn.sigmoid, "n": jr.apart(lambda x, h, f: jnp.tanh(x + f * h))}, _update
+        "defaults": jaxrnn.lstm(3, 4),
+        "an initialiser of JAX's": jaxrnn.lstm(3, 4, input_init=jax.nn.initializers.normal(0.1)),
+        "a cached initialiser": jaxrnn.gru(3, 4, recurrent_init=jaxrnn.initializers.torch_uniform(4)),
+        "a function of a module": jaxrnn.elman(3, 4, activation=squashed),
+        "a custom derivative": jaxrnn.elman(3, 4, activation=jax.nn.relu),
+        "a function that closes over a number": jaxrnn.elman(3, 4, activation=lambda z: scale * z),
+        "a partial": jaxrnn.elman(3, 4, activation=functools.partial(jax.nn.leaky_relu, negative_slope=0.3)),
+        "gates": jaxrnn.gated_cell(
+            3, 4, {"f": jax.nn.sigmoid, "n": jaxrnn.apart(lambda x, h, f: jnp.tanh(x + f * h))}, _update
         ),
-        "a cell of three functions": jr.cell(
+        "a cell of three functions": jaxrnn.cell(
             lambda key: {"w": jnp.ones(3)}, lambda p, rows: jnp.zeros((*rows, 3)), lambda p, c, x: (c + x * p["w"], c)
         ),
-        "arrays": jr.ctrnn(3, 4, 1.0, np.full(4, 10.0)),
-        "a model": jr.chain(jr.stack([jr.lstm(3, 4, proj_size=2)]), jr.dropout(0.1), jr.dense(2, 1)),
+        "arrays": jaxrnn.ctrnn(3, 4, 1.0, np.full(4, 10.0)),
+        "a model": jaxrnn.chain(
+            jaxrnn.stack([jaxrnn.lstm(3, 4, proj_size=2)]), jaxrnn.dropout(0.1), jaxrnn.dense(2, 1)
+        ),
     }
 
 
@@ -64,12 +66,12 @@ def test_another_number_or_another_code_is_another_function():
     name = "a function that closes over a number"
     assert cells(0.5)[name] != cells(0.6)[name]
     assert Function(lambda z: z + 1) != Function(lambda z: z + 2)
-    assert jr.elman(3, 4, activation=jnp.sin) != jr.elman(3, 4, activation=jnp.cos)
+    assert jaxrnn.elman(3, 4, activation=jnp.sin) != jaxrnn.elman(3, 4, activation=jnp.cos)
 
 
 NOTEBOOK = """
 import jax, jax.numpy as jnp
-import jaxrnn as jr
+import jaxrnn
 def scaled(h):
     return helper(h)
 def update(params, carry, gates, noise):
@@ -81,13 +83,13 @@ def update(params, carry, gates, noise):
 def test_a_helper_that_is_defined_anew_is_read(again):
     """In a notebook, with or without a new cell after it."""
     book = {"__name__": "notebook"}
-    exec(NOTEBOOK + "def helper(h):\n    return h\ncell = jr.gated_cell(3, 4, {'h': jnp.tanh}, update)", book)
+    exec(NOTEBOOK + "def helper(h):\n    return h\ncell = jaxrnn.gated_cell(3, 4, {'h': jnp.tanh}, update)", book)
     params, xs = book["cell"].init(jax.random.key(0)), jnp.ones((1, 2, 3))
-    first = jr.unroll(book["cell"], params, xs)[1]
+    first = jaxrnn.unroll(book["cell"], params, xs)[1]
     exec("def helper(h):\n    return 100.0 * h", book)
     if again:
-        exec(NOTEBOOK + "cell = jr.gated_cell(3, 4, {'h': jnp.tanh}, update)", book)
-    np.testing.assert_allclose(jr.unroll(book["cell"], params, xs)[1], 100.0 * first, rtol=1e-6)
+        exec(NOTEBOOK + "cell = jaxrnn.gated_cell(3, 4, {'h': jnp.tanh}, update)", book)
+    np.testing.assert_allclose(jaxrnn.unroll(book["cell"], params, xs)[1], 100.0 * first, rtol=1e-6)
 
 
 class Setting:
@@ -99,7 +101,7 @@ SCALE, SETTING = 1.0, Setting(1.0)
 
 
 @pytree
-class Scaled(jr.GatedCell):
+class Scaled(jaxrnn.GatedCell):
     """A user's class whose equations read their module."""
 
     gates: ClassVar = {"h": jnp.tanh}
@@ -117,7 +119,7 @@ def scaled_cells():
         closed = value
 
     def read(scale):
-        return jr.gated_cell(3, 4, {"h": jnp.tanh}, lambda params, carry, gates, noise: scale() * gates[0])
+        return jaxrnn.gated_cell(3, 4, {"h": jnp.tanh}, lambda params, carry, gates, noise: scale() * gates[0])
 
     return {
         "closure": (read(lambda: closed), rebind),
@@ -137,21 +139,21 @@ def test_a_number_that_changes_is_read_again(name, monkeypatch):
     cell, put = scaled_cells()[name]
     put(1.0)
     params, xs = cell.init(jax.random.key(0)), jnp.ones((1, 2, 3))
-    first = jr.unroll(cell, params, xs)[1]
+    first = jaxrnn.unroll(cell, params, xs)[1]
     with counted() as events:
-        jr.unroll(cell, params, xs)
+        jaxrnn.unroll(cell, params, xs)
     assert not events
     put(2.0)
-    np.testing.assert_allclose(jr.unroll(cell, params, xs)[1], 2.0 * first, rtol=1e-6)
+    np.testing.assert_allclose(jaxrnn.unroll(cell, params, xs)[1], 2.0 * first, rtol=1e-6)
     put(1.0)
 
 
 def test_a_loss_that_reads_another_number_is_another_loss(monkeypatch):
     def first_loss():
         data = {"xs": jnp.ones((2, 4, 3)), "targets": jnp.ones((2, 4, 4))}
-        model = jr.stack([jr.elman(3, 4)])
+        model = jaxrnn.stack([jaxrnn.elman(3, 4)])
         options = {"key": jax.random.key(0), "steps": 1, "batch_size": 4, "progress": False}
-        return jr.fit(model, scaled_loss, OPTIMIZER, data, **options).history.train["loss"][0]
+        return jaxrnn.fit(model, scaled_loss, OPTIMIZER, data, **options).history.train["loss"][0]
 
     one = first_loss()
     monkeypatch.setitem(globals(), "SCALE", 10.0)
@@ -162,11 +164,11 @@ OPTIMIZER = optax.sgd(0.1)
 
 
 def scaled_loss(ys, batch):
-    return SCALE * jr.mean_squared_error(ys, batch)
+    return SCALE * jaxrnn.losses.mean_squared_error(ys, batch)
 
 
 @pytree
-class Numbered(jr.Cell):
+class Numbered(jaxrnn.Cell):
     """A cell with a static number."""
 
     number: Any = 0
@@ -212,9 +214,9 @@ def test_another_process_reads_it(tmp_path):
     cell = cells()["an initialiser of JAX's"]
     (tmp_path / "cell").write_bytes(pickle.dumps(cell))
     script = (
-        "import pickle, sys, jax, jaxrnn as jr\n"
+        "import pickle, sys, jax, jaxrnn as jaxrnn\n"
         "cell = pickle.load(open(sys.argv[1], 'rb'))\n"
-        "assert cell == jr.lstm(3, 4, input_init=jax.nn.initializers.normal(0.1))\n"
+        "assert cell == jaxrnn.lstm(3, 4, input_init=jax.nn.initializers.normal(0.1))\n"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "cell")], check=True)
 
@@ -223,10 +225,10 @@ def test_a_function_that_nobody_can_find_again_is_named():
     namespace = {"__name__": "math"}
     exec("lost = lambda z: z", namespace)
     with pytest.raises(pickle.PicklingError, match=r"lambda.*on math failed"):
-        pickle.dumps(jr.elman(3, 4, activation=namespace["lost"]))
+        pickle.dumps(jaxrnn.elman(3, 4, activation=namespace["lost"]))
 
 
-class Plain(jr.Cell):
+class Plain(jaxrnn.Cell):
     """A cell that is no pytree."""
 
     def init(self, key):
@@ -244,4 +246,4 @@ def test_a_cell_that_is_no_pytree_equals_itself_and_is_refused():
     assert cell == cell
     assert cell != Plain()
     with pytest.raises(TypeError, match="cell: expected one whose class is a JAX pytree"):
-        jr.unroll(cell, {}, jnp.ones((3, 2, 4)))
+        jaxrnn.unroll(cell, {}, jnp.ones((3, 2, 4)))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jaxrnn as jr
+import jaxrnn
 from tests import reference
 from tests.helpers import assert_close
 
@@ -29,9 +29,9 @@ def test_elman_equals_the_numpy_loop(T, batch, D, H, data):
     xs, carry = rng.standard_normal((T, *batch, D)), rng.standard_normal((*batch, H))
     options = {"lengths": lengths, "resets": resets, "reverse": reverse}
     with jax.enable_x64(True):
-        cell = jr.elman(D, H)
+        cell = jaxrnn.elman(D, H)
         given_ = jax.tree.map(jnp.asarray, (params, xs, carry))
-        found = jax.jit(lambda params, xs, carry: jr.unroll(cell, params, xs, carry, **options))(*given_)
+        found = jax.jit(lambda params, xs, carry: jaxrnn.unroll(cell, params, xs, carry, **options))(*given_)
     want = reference.unroll(STEP, params, xs, carry, np.zeros(H), **options)
     for a, b in zip(found, want, strict=True):
         if np.any(b):

@@ -22,7 +22,7 @@ def test_example_runs(block, capsys):
     printed = capsys.readouterr().out
     assert "all gradients agree" in printed or "check_gradients" not in block
     if "ys" in names:  # what is trained also learns: it ends far below the error of a constant
-        assert names["jr"].mean_squared_error(names["ys"], names["data"]) < 0.05 * names["data"]["targets"].var()
+        assert names["jaxrnn"].mean_squared_error(names["ys"], names["data"]) < 0.05 * names["data"]["targets"].var()
     if "series" in names:
         assert names["result"].history.train["loss"][-10:].mean() < 0.1 * names["series"].var()
     if "beams" in names:

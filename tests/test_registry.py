@@ -6,7 +6,7 @@ import pkgutil
 
 import jax
 
-import jaxrnn as jr
+import jaxrnn
 import jaxrnn.cells
 from tests.registry import ENTRIES
 
@@ -24,7 +24,7 @@ def test_every_cell_class_is_built_by_some_entry():
         for value in vars(module).values()
         if inspect.isclass(value)
         and value.__module__ == module.__name__
-        and issubclass(value, jr.Cell)
+        and issubclass(value, jaxrnn.Cell)
         and not inspect.isabstract(value)
     }
     assert classes == {type(entry.build()) for entry in ENTRIES}
@@ -36,7 +36,7 @@ def test_every_builder_appears():
         value
         for module in cell_modules()
         for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and getattr(jr, name, None) is value
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and getattr(jaxrnn, name, None) is value
     }
     assert builders == {entry.builder for entry in ENTRIES}
 
@@ -44,6 +44,6 @@ def test_every_builder_appears():
 def test_what_the_registry_says_of_its_cells_is_true():
     for entry in ENTRIES:
         cell = entry.build()
-        assert isinstance(cell, jr.GatedCell) == entry.gated, entry.name
+        assert isinstance(cell, jaxrnn.GatedCell) == entry.gated, entry.name
         assert (cell.noise(jax.random.key(0), 2, ()) is not None) == entry.noisy, entry.name
     assert len({entry.name for entry in ENTRIES}) == len(ENTRIES)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 
 T, HIDDEN, INPUT, OUTPUT, RATE = 5, 4, 3, 2, 0.01
@@ -33,20 +33,20 @@ def in_numpy(W_x, W_h, b_h, W_y, b_y, xs, targets):
     return dW_x, dW_h, db_h, dW_y, db_y
 
 
-@pytest.mark.parametrize("gradient", [jr.reverse_scan(), jr.autodiff()], ids=repr)
+@pytest.mark.parametrize("gradient", [jaxrnn.reverse_scan(), jaxrnn.autodiff()], ids=repr)
 def test_the_teaching_examples_gradients_and_step(gradient, x64):
     rng = np.random.default_rng(0)
     shapes = [(HIDDEN, INPUT), (HIDDEN, HIDDEN), (HIDDEN,), (OUTPUT, HIDDEN), (OUTPUT,)]
     parameters = [0.5 * rng.standard_normal(shape) for shape in shapes]
     xs, targets = rng.standard_normal((T, INPUT)), rng.standard_normal((T, OUTPUT))
 
-    cell = jr.elman(INPUT, HIDDEN)
+    cell = jaxrnn.elman(INPUT, HIDDEN)
     W_x, W_h, b_h, W_y, b_y = parameters
     params = {"cell": {"w_x": W_x.T, "w_h": W_h.T, "b": b_h}, "W_y": W_y, "b_y": b_y}
     params = jax.tree.map(jnp.asarray, params)
 
     def loss(params):
-        _, hs = jr.unroll(cell, params["cell"], xs, gradient=gradient)
+        _, hs = jaxrnn.unroll(cell, params["cell"], xs, gradient=gradient)
         ys = hs @ params["W_y"].T + params["b_y"][None]
         return 0.5 * jnp.sum((ys - targets) ** 2)
 

@@ -2,7 +2,7 @@
 
 The recurrence of an LSTM, forward and backward, in 150 lines of C++ behind `jax.ffi` (`one_call.cc`, compiled by g++
 when this runs): each thread keeps its rows of the batch for all of time. The input product and the weights' gradients
-stay products of JAX, as in `jr.reverse_scan()`. Beside it: jaxrnn, PyTorch, and the floor of `benchmarks.layer`.
+stay products of JAX, as in `jaxrnn.reverse_scan()`. Beside it: jaxrnn, PyTorch, and the floor of `benchmarks.layer`.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks.agreement import error
 from benchmarks.case import Case, Data, data, operations
 from benchmarks.layer import LARGE, TOLERANCE, available
@@ -93,7 +93,7 @@ def main(config: Config) -> list[dict[str, Any]]:
     for shape in SHAPES:
         case = Case("lstm", *shape)
         given = data(case)
-        ready = {OURS: jaxrnn_.program(case, given, jr.reverse_scan()), HERE: program(case, given)}
+        ready = {OURS: jaxrnn_.program(case, given, jaxrnn.reverse_scan()), HERE: program(case, given)}
         ready |= {name: make(case, given) for name, make in ways.items()}
         expected = ready[OURS].read(ready[OURS].run())
         for name, ours in ready.items():

@@ -5,22 +5,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-import jaxrnn as jr
+import jaxrnn
 from benchmarks.case import Case, Data, Weights
 from benchmarks.peers.program import Program, jax_program
 
-CELLS = {"elman": jr.elman, "lstm": jr.lstm, "gru": jr.gru}
+CELLS = {"elman": jaxrnn.elman, "lstm": jaxrnn.lstm, "gru": jaxrnn.gru}
 
 
-def model(case: Case) -> jr.Model:
+def model(case: Case) -> jaxrnn.Model:
     """The network of a case."""
     make = CELLS[case.cell]
     if case.directions == 2:
-        return jr.chain(*[jr.bidirectional(make(D, case.H), make(D, case.H)) for D in case.inputs])
-    return jr.stack([make(D, case.H) for D in case.inputs])
+        return jaxrnn.chain(*[jaxrnn.bidirectional(make(D, case.H), make(D, case.H)) for D in case.inputs])
+    return jaxrnn.stack([make(D, case.H) for D in case.inputs])
 
 
-def program(case: Case, data: Data, gradient: jr.Gradient, vmapped: bool = False) -> Program:
+def program(case: Case, data: Data, gradient: jaxrnn.Gradient, vmapped: bool = False) -> Program:
     """A way of differentiating through time; `vmapped`: unbatched rows, under `jax.vmap`."""
     network = model(case)
 

@@ -1,1 +1,16 @@
-"""Recurrent cells, one family a file."""
+"""Cells as classes, for those who write or inspect one."""
+
+from jaxrnn.cells.ctrnn import CTRNN
+from jaxrnn.cells.elman import Elman
+from jaxrnn.cells.gru import GRU, ResetBeforeGRU
+from jaxrnn.cells.lstm import LSTM, LSTMCarry, ProjectedLSTM
+
+__all__ = [
+    "CTRNN",
+    "GRU",
+    "LSTM",
+    "Elman",
+    "LSTMCarry",
+    "ProjectedLSTM",
+    "ResetBeforeGRU",
+]

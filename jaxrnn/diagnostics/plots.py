@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.diagnostics.gate_statistics import GateStatistics
+from jaxrnn.diagnostics.gates import GateStatistics
 from jaxrnn.diagnostics.jacobian_products import running, singular_values
-from jaxrnn.diagnostics.lyapunov_spectrum import exponents, mean_over_rows
+from jaxrnn.diagnostics.lyapunov import exponents, mean_over_rows
 from jaxrnn.pictures import new_figure, saved
 from jaxrnn.types import Tree
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.float_leaves import cotangent, floats, with_floats
 from jaxrnn.gradients.autodiff import autodiff
+from jaxrnn.influences import exact, snap1
+from jaxrnn.influences.exact import Influence
 from jaxrnn.linear import state_dtype
 from jaxrnn.masks import enter, select, zero_unless
-from jaxrnn.online import exact, snap1
-from jaxrnn.online.exact import Influence
 from jaxrnn.primitives.primitive import CustomVJPPrimal, SymbolicZero
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
@@ -21,8 +21,8 @@ RULES = {None: exact, "snap1": snap1}
 
 
 @pytree
-class Forward(Gradient):
-    """See `forward`."""
+class RTRL(Gradient):
+    """See `rtrl`."""
 
     sparsity: Literal["snap1"] | None = None
 
@@ -32,7 +32,7 @@ class Forward(Gradient):
         return _run(self.sparsity, cell, params, carry, inputs)
 
 
-def forward(*, sparsity: Literal["snap1"] | None = None) -> Forward:
+def rtrl(*, sparsity: Literal["snap1"] | None = None) -> RTRL:
     """Real-time recurrent learning (RTRL): carries d carry / d params along instead of going back.
 
     The same gradient as `autodiff()` for parameters, options of the cell and the initial carry. There is none for the
@@ -57,7 +57,7 @@ def forward(*, sparsity: Literal["snap1"] | None = None) -> Forward:
       Williams and Zipser 1989, A learning algorithm for continually running fully recurrent neural networks, Neural
       Computation 1(2); Menick et al. 2021, arXiv:2006.07232 (SnAp).
     """
-    return Forward(checks.one_of("sparsity", sparsity, tuple(RULES)))
+    return RTRL(checks.one_of("sparsity", sparsity, tuple(RULES)))
 
 
 def has_forward_mode(cell: Cell, *arguments: Any) -> bool:
@@ -99,7 +99,7 @@ def _forward(sparsity: str | None, *args: Any) -> Any:
         if any(x.perturbed for x in jax.tree.leaves(tree, is_leaf=_is_primal)):
             raise ValueError(
                 f"gradient: expected one that goes back in time where the gradient of {name} is asked for (in a lower "
-                f"layer of a stack, for instance), got {Forward(sparsity)}, which has none"  # pyright: ignore
+                f"layer of a stack, for instance), got {RTRL(sparsity)}, which has none"  # pyright: ignore
             )
     values = jax.tree.map(lambda x: x.value, args, is_leaf=_is_primal)
     return _run(sparsity, *values), values

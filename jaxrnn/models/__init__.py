@@ -1,0 +1,9 @@
+"""Models as classes, and what they return."""
+
+from jaxrnn.models.bidirectional import BidirectionalCarry
+from jaxrnn.models.encoder_decoder import EncoderDecoder
+
+__all__ = [
+    "BidirectionalCarry",
+    "EncoderDecoder",
+]

@@ -124,7 +124,7 @@ def additive_attention(
 
     Returns:
       An Attention with the parameters {"w_q": [Q, A], "w_m": [M, A], "b": [A], "v": [A, 1]}, for
-      `jr.attention_decoder`.
+      `jaxrnn.attention_decoder`.
 
     Raises:
       ValueError, TypeError: an option is out of range.
@@ -159,7 +159,7 @@ def dot_attention(
       param_dtype: dtype of the parameters.
 
     Returns:
-      An Attention with the parameters {"w": [M, Q]}, for `jr.attention_decoder`.
+      An Attention with the parameters {"w": [M, Q]}, for `jaxrnn.attention_decoder`.
 
     Raises:
       ValueError, TypeError: an option is out of range.

@@ -54,7 +54,9 @@ class AttentionDecoder(Model):
         checked_params(self, params)
         xs, memory = checks.array("xs", xs), self.memory
         if memory is None:
-            raise ValueError("model: expected a memory to attend to, got none; see jr.attach and jr.encoder_decoder")
+            raise ValueError(
+                "model: expected a memory to attend to, got none; see jaxrnn.attach and jaxrnn.encoder_decoder"
+            )
         if xs.ndim < 2:
             raise ValueError(f"xs: expected an array [T, ..., D], got {checks.short(xs)}")
         batch_shape, found = xs.shape[1:-1], memory.values.shape
@@ -126,12 +128,12 @@ def attention_decoder(
 ) -> AttentionDecoder:
     """A recurrent layer that looks at a memory at each step, and puts out y[t] = [h[t]; context[t]].
 
-    The memory is another sequence m[0] ... m[S-1], which `jr.encoder_decoder` or `jr.attach` hands in. The context is
-    the mean of m[s], weighted by the softmax over s of the attention's score of a query and m[s].
+    The memory is another sequence m[0] ... m[S-1], which `jaxrnn.encoder_decoder` or `jaxrnn.attach` hands in. The
+    context is the mean of m[s], weighted by the softmax over s of the attention's score of a query and m[s].
 
     Args:
       cell: a gated cell, such as a GRU.
-      attention: `jr.additive_attention(H, M, A)` or `jr.dot_attention(H, M)`.
+      attention: `jaxrnn.additive_attention(H, M, A)` or `jaxrnn.dot_attention(H, M)`.
       attend: "after" (Luong): the query is h[t], and all steps look at once, after the loop. "before" (Bahdanau): the
         query is h[t-1], and the cell reads [x[t]; context[t]], so it has M input features more than xs.
       gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
@@ -146,8 +148,8 @@ def attention_decoder(
     References:
       Bahdanau et al. 2015, arXiv:1409.0473; Luong et al. 2015, arXiv:1508.04025 (global attention, no input feeding).
     """
-    gated: GatedCell = checks.instance("cell", cell, GatedCell, "such as jr.gru(D, H)")
-    checks.instance("attention", attention, Attention, "such as jr.dot_attention(H, M)")
+    gated: GatedCell = checks.instance("cell", cell, GatedCell, "such as jaxrnn.gru(D, H)")
+    checks.instance("attention", attention, Attention, "such as jaxrnn.dot_attention(H, M)")
     checks.one_of("attend", attend, ("after", "before"))
     if attention.Q != gated.H:
         raise ValueError(f"attention: expected queries of {gated.H} features, the cell's, got {attention.Q}")
@@ -163,7 +165,7 @@ def attention_decoder(
 def attach(model: Model, values: Any, *, lengths: Any = None) -> Model:
     """A model whose attention looks at a memory.
 
-    What decodes step by step (`jr.generate`, `jr.beam_search`) takes such a model.
+    What decodes step by step (`jaxrnn.decoding.generate`, `jaxrnn.decoding.beam_search`) takes such a model.
 
     Args:
       model: with an `attention_decoder` somewhere in it; all of them get the memory.
@@ -195,5 +197,5 @@ def attach(model: Model, values: Any, *, lengths: Any = None) -> Model:
 
     model = jax.tree.map(attached, model, is_leaf=lambda part: isinstance(part, AttentionDecoder))
     if not found:
-        raise ValueError(f"model: expected one with a jr.attention_decoder in it, got {model!r}")
+        raise ValueError(f"model: expected one with a jaxrnn.attention_decoder in it, got {model!r}")
     return model

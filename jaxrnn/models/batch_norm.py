@@ -60,13 +60,13 @@ def batch_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = FLOAT32) -> Ba
     statistics of each step (Cooijmans et al. 2017).
 
     In training (a key is given) they are the batch's own, and the gradient goes through them. In evaluation (key=None)
-    they are `params["statistics"]`, 0 and 1 until they are computed: `jr.fit` and `jr.sweep` do so at the end of each
-    block, `jr.calibrate` for a training loop of your own. They are no weights: their gradient is zero. Weight decay
-    would still shrink them between two calibrations; mask it as the README says. A bias right before it, which the mean
-    takes away, has no gradient in training.
+    they are `params["statistics"]`, 0 and 1 until they are computed: `jaxrnn.fit` and `jaxrnn.sweep` do so at the end
+    of each block, `jaxrnn.training.calibrate` for a training loop of your own. They are no weights: their gradient is
+    zero. Weight decay would still shrink them between two calibrations; mask it as the README says. A bias right before
+    it, which the mean takes away, has no gradient in training.
 
     Padding counts nothing and comes out as zero; of a batch without any valid step nothing else comes out, and of one
-    value the shift. Without a time axis, as behind `jr.last`, the statistics are those over rows. Under `vmap` over
+    value the shift. Without a time axis, as behind `jaxrnn.last`, the statistics are those over rows. Under `vmap` over
     rows each would be a batch of its own: hand the rows in as an axis.
 
     Args:

@@ -13,7 +13,7 @@ def checked_causal(name: str, model: Any) -> Model:
     Raises:
       ValueError, TypeError: it is no model, reads backward, or has no output at each step.
     """
-    checks.instance(name, model, Model, "put cells into jr.stack([cell, ...])")
+    checks.instance(name, model, Model, "put cells into jaxrnn.stack([cell, ...])")
     if reads_backward(model):
         raise ValueError(f"{name}: expected one that reads forward, whose end need not be known, got {model!r}")
     if not model.keeps_time:

@@ -61,7 +61,7 @@ def chain(*models: Model) -> Chain:
     Raises:
       ValueError, TypeError: there are no models, something is no model, or the features of two of them do not fit.
     """
-    checks.sequence("models", models, Model, "put cells into jr.stack([cell, ...]) first")
+    checks.sequence("models", models, Model, "put cells into jaxrnn.stack([cell, ...]) first")
     checks.fitting("models", models)
     for i, model in enumerate(models):
         if model.needs_time and not all(before.keeps_time for before in models[:i]):
@@ -87,7 +87,7 @@ def residual(model: Model) -> Residual:
     References:
       He et al. 2016, Deep residual learning for image recognition, arXiv:1512.03385.
     """
-    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...]) first")
+    checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...]) first")
     D, O = model.features
     if D is not None and O is not None and D != O:
         raise ValueError(f"model: expected as many output features as input features, {D}, got {O}")

@@ -110,12 +110,12 @@ def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
     reaches nothing, as that of the source. In a batch of data the three are "xs", "previous" and "targets_lengths",
     which the losses read, too; the source's are "lengths", and a batch with these must have both.
 
-    To decode step by step, `attached = model.encode(params, source, lengths=lengths)` is a model for `jr.generate` and
-    `jr.beam_search`, with the parameters params["decoder"].
+    To decode step by step, `attached = model.encode(params, source, lengths=lengths)` is a model for
+    `jaxrnn.decoding.generate` and `jaxrnn.decoding.beam_search`, with the parameters params["decoder"].
 
     Args:
       encoder: its outputs, [S, *batch_shape, M], are what the decoder looks at.
-      decoder: a model that reads forward and has an output at each step, with a `jr.attention_decoder` in it.
+      decoder: a model that reads forward and has an output at each step, with a `jaxrnn.attention_decoder` in it.
 
     Returns:
       A Model with the parameters {"encoder", "decoder"} and the carry of the decoder.
@@ -127,7 +127,7 @@ def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
     References:
       Sutskever et al. 2014, arXiv:1409.3215; Bahdanau et al. 2015, arXiv:1409.0473.
     """
-    checks.instance("encoder", encoder, Model, "put cells into jr.stack([cell, ...])")
+    checks.instance("encoder", encoder, Model, "put cells into jaxrnn.stack([cell, ...])")
     checked_causal("decoder", decoder)
     if not encoder.keeps_time:
         raise ValueError(f"encoder: expected one with an output at each step, got {encoder!r}, which ends in last")
@@ -137,7 +137,7 @@ def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
             if M is not None and M != layer.attention.M:
                 raise ValueError(f"decoder: expected attention to {M} features, the encoder's, got {layer.attention.M}")
             return EncoderDecoder(encoder, decoder)
-    raise ValueError(f"decoder: expected one with a jr.attention_decoder in it, got {decoder!r}")
+    raise ValueError(f"decoder: expected one with a jaxrnn.attention_decoder in it, got {decoder!r}")
 
 
 def attention_weights(
@@ -152,7 +152,7 @@ def attention_weights(
     """How much the decoder looks at each step of the source while it reads the steps of `previous`.
 
     Args:
-      model: its decoder is a `jr.attention_decoder`, or a chain with one in it.
+      model: its decoder is a `jaxrnn.attention_decoder`, or a chain with one in it.
       params: its parameters.
       source: [S, *batch_shape, ...].
       previous: [T, *batch_shape, ...].
@@ -165,7 +165,7 @@ def attention_weights(
     Raises:
       ValueError, TypeError: an argument does not fit, and which.
     """
-    checks.instance("model", model, EncoderDecoder, "make one with jr.encoder_decoder")
+    checks.instance("model", model, EncoderDecoder, "make one with jaxrnn.encoder_decoder")
     decoder, p, xs = model.encode(params, source, lengths=lengths), params["decoder"], previous
     models = decoder.models if isinstance(decoder, Chain) else (decoder,)
     for i, part in enumerate(models):

@@ -109,7 +109,7 @@ def tied(
     """
     checks.positive_int("symbols", symbols)
     checks.positive_int("E", E)
-    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...]) first")
+    checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...]) first")
     D, O = model.features
     if D not in (None, E):
         raise ValueError(f"model: expected {E} input features, those of a symbol's vector, got {D}")

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.data.rows import checked_data, rows_of
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.task import ModelTask, Task
 from jaxrnn.training.block import Progress, Report, make_block, no_best
 from jaxrnn.training.block import Task as BlockTask
-from jaxrnn.training.data import checked_data, rows_of
 from jaxrnn.training.feed import window
 from jaxrnn.training.state import TrainState, train_state
 from jaxrnn.types import Tree

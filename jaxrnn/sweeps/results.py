@@ -67,7 +67,7 @@ class Results:
         return self._params(self._checked(member))
 
     def key(self, member: int) -> jax.Array:
-        """The key with which `jr.fit` trains a member alone."""
+        """The key with which `jaxrnn.fit` trains a member alone."""
         return self._keys(self._checked(member))
 
     def _checked(self, member: int) -> int:

@@ -87,7 +87,8 @@ def random(count: int, **values: Any) -> Space:
 
     Args:
       count: how many members.
-      **values: for each hyperparameter `jr.uniform`, `jr.log_uniform` or `jr.choice`, or one value for all members.
+      **values: for each hyperparameter `jaxrnn.sweeps.uniform`, `jaxrnn.sweeps.log_uniform` or `jaxrnn.sweeps.choice`,
+      or one value for all members.
 
     Returns:
       A Space.
@@ -97,7 +98,9 @@ def random(count: int, **values: Any) -> Space:
     """
     for name, value in _named(values).items():
         if _is_list(value):
-            raise TypeError(f"{name}: expected a distribution or one value, got {checks.short(value)}; see jr.choice")
+            raise TypeError(
+                f"{name}: expected a distribution or one value, got {checks.short(value)}; see jaxrnn.sweeps.choice"
+            )
         if not isinstance(value, Distribution):
             _plain(name, value)
         elif name in NOT_NEGATIVE and value.low is not None and value.low < 0:
@@ -136,7 +139,7 @@ def as_space(space: Any) -> Space:
     """A Space, or a list of dicts as one."""
     if isinstance(space, (list, tuple)):
         return table(space)
-    return checks.instance("space", space, Space, "such as jr.grid(lr=[1e-3, 1e-2]) or a list of dicts")
+    return checks.instance("space", space, Space, "such as jaxrnn.grid(lr=[1e-3, 1e-2]) or a list of dicts")
 
 
 def _named(values: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +156,7 @@ def _column(name: str, value: Any) -> list[Any]:
     if getattr(value, "ndim", 0) > 1:
         raise ValueError(f"{name}: expected a list of values or an array [n], got {checks.short(value)}")
     if isinstance(value, Distribution):
-        raise TypeError(f"{name}: expected a list of values, got {value}; distributions are for jr.random")
+        raise TypeError(f"{name}: expected a list of values, got {value}; distributions are for jaxrnn.sweeps.random")
     values = list(value) if _is_list(value) else [value]
     if not values:
         raise ValueError(f"{name}: expected at least one value, got none: the space has no members")

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxrnn import checks
-from jaxrnn.sweeps.plan import AnyTask, make_plan
+from jaxrnn.sweeps.planning import AnyTask, make_plan
 from jaxrnn.sweeps.processes import check_same, share
 from jaxrnn.sweeps.program import first_bad, params
 from jaxrnn.sweeps.pruning import Halving, survivors
@@ -40,9 +40,10 @@ def sweep(
     gradient is not finite stands still from that step on and is never the best; no other member is touched.
 
     Args:
-      task: what `jr.task` makes; a `jr.Task`, for a training loop of your own; or a plain function
+      task: what `jaxrnn.task` makes; a `jaxrnn.sweeps.Task`, for a training loop of your own; or a plain function
         train(hyper, key, data) -> metrics, a dict of scalars with at least "loss", without pruning and run_dir.
-      space: what `jr.grid`, `jr.zipped`, `jr.random` and `jr.table` make, or a list of dicts.
+      space: what `jaxrnn.grid`, `jaxrnn.sweeps.zipped`, `jaxrnn.sweeps.random` and `jaxrnn.sweeps.table` make, or a
+        list of dicts.
       key: all members have this key, so that they start from the same parameters and read the same minibatches; with a
         hyperparameter "seed" a member has `jax.random.fold_in(key, seed)`.
       steps: how many steps each member takes; not for a plain function.
@@ -55,7 +56,7 @@ def sweep(
       mesh: a `jax.sharding.Mesh` of one axis, over whose devices the members are spread; None: one device. With several
         processes (after `jax.distributed.initialize`) all make the same call: each runs its share of the members on its
         own devices, and all return all results. A process that stops is an error in the others.
-      pruning: `jr.halving(...)`, or None: all members take all steps.
+      pruning: `jaxrnn.sweeps.halving(...)`, or None: all members take all steps.
       run_dir: a directory. The sweep is saved there every half minute; a second call with the same arguments goes on
         where the last save stands, and no member that has finished by then runs again. With several processes all must
         see it; it is saved when the members that run together have reached the end of a rung.
@@ -69,7 +70,9 @@ def sweep(
     """
     checks.flag("progress", progress)
     if run_dir is not None and not isinstance(task, (ModelTask, Task)):
-        raise ValueError(f"run_dir: expected None with a plain function, got {run_dir!r}; see jr.task and jr.Task")
+        raise ValueError(
+            f"run_dir: expected None with a plain function, got {run_dir!r}; see jaxrnn.task and jaxrnn.sweeps.Task"
+        )
     members, steps, block, rungs, runners, memory = what = make_plan(
         task, space, key, steps, data, block, strategy, memory, mesh, pruning
     )

@@ -8,8 +8,8 @@ import jax
 import optax
 
 from jaxrnn import checks
+from jaxrnn.data.rows import checked_data
 from jaxrnn.sweeps.hyper import Hyper
-from jaxrnn.training.data import checked_data
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Tree
 
@@ -46,8 +46,8 @@ def task(
         the argument.
 
     Returns:
-      A task for `sweep`. A member is trained as `jr.fit(*build(hyper), data, key=results.key(member), ...)` would train
-      it.
+      A task for `sweep`. A member is trained as `jaxrnn.fit(*build(hyper), data, key=results.key(member), ...)` would
+      train it.
 
     Raises:
       ValueError, TypeError: an argument does not fit, and which.

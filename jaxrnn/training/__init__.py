@@ -1,0 +1,16 @@
+"""Training: its state, one step, and what a run returns."""
+
+from jaxrnn.training.calibration import calibrate
+from jaxrnn.training.fit import FitResult
+from jaxrnn.training.history import History
+from jaxrnn.training.state import TrainState, train_state
+from jaxrnn.training.step import make_train_step
+
+__all__ = [
+    "FitResult",
+    "History",
+    "TrainState",
+    "calibrate",
+    "make_train_step",
+    "train_state",
+]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.training.data import Batch, checked_batch
+from jaxrnn.data.rows import Batch, checked_batch
 from jaxrnn.training.placement import everywhere
 
 MOST_SHAPES = 32
@@ -106,7 +106,7 @@ class Batches:
         if len(self._shapes) > MOST_SHAPES:
             raise ValueError(
                 f"data: expected batches of at most {MOST_SHAPES} different shapes, each of which is compiled, got one "
-                f"more with xs {checks.short(arrays['xs'])}; jr.bucketed makes batches of a few shapes"
+                f"more with xs {checks.short(arrays['xs'])}; jaxrnn.data.bucketed makes batches of a few shapes"
             )
         return arrays
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import checks
+from jaxrnn.data.rows import Batch, rows_of, shuffled_rows, take, window
 from jaxrnn.models.batch_norm import batch_norms
-from jaxrnn.training.calibrate import statistics, with_statistics
-from jaxrnn.training.data import Batch, rows_of, shuffled_rows, take, window
+from jaxrnn.training.calibration import statistics, with_statistics
 from jaxrnn.training.evaluate import EVALUATION_BATCH, over_rows
 from jaxrnn.training.placement import spread
 from jaxrnn.training.state import TrainState

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.diagnostics.gradient_statistics import ROWS, gradient_statistics
+from jaxrnn.data.rows import Batch
+from jaxrnn.diagnostics.statistics import ROWS, gradient_statistics
 from jaxrnn.training.block import Task, some_rows
-from jaxrnn.training.data import Batch
 from jaxrnn.types import Params
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
-from jaxrnn.training.data import checked_data, rows_of
+from jaxrnn.data.rows import checked_data, rows_of
 from jaxrnn.training.step import Loss, Metrics, objective
 from jaxrnn.types import Model, Params
 

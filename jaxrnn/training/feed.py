@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from jaxrnn import checks
+from jaxrnn.data.rows import checked_data
 from jaxrnn.gradients.truncated import Truncated
 from jaxrnn.models.bidirectional import reads_backward
 from jaxrnn.training.batches import Batches, Read
-from jaxrnn.training.data import checked_data
 from jaxrnn.training.placement import check_rows, everywhere
 from jaxrnn.types import Gradient
 
@@ -41,7 +41,7 @@ def window(gradient: Gradient | None, model: Any) -> int | None:
     if gradient.k1 != gradient.k2:
         raise ValueError(
             f"gradient: expected truncated(k1, k2) with k1 = k2 for training on streams, got {gradient}; give it to "
-            "the layers, jr.stack(cells, gradient=...), to train on whole sequences"
+            "the layers, jaxrnn.stack(cells, gradient=...), to train on whole sequences"
         )
     if reads_backward(model):
         raise ValueError(
@@ -65,7 +65,7 @@ def feeding(
         if batch_size not in (None, N):
             raise ValueError(
                 f"batch_size: expected None with gradient=truncated(k, k): all {N} rows are streams that go on "
-                f"together, got {batch_size}; give truncation to the layers, jr.stack(cells, gradient=...), for "
+                f"together, got {batch_size}; give truncation to the layers, jaxrnn.stack(cells, gradient=...), for "
                 "minibatches of whole sequences"
             )
         check_rows("data", N, mesh)

@@ -14,10 +14,10 @@ import optax
 from tqdm import tqdm
 
 from jaxrnn import checks
+from jaxrnn.data.rows import Batch, checked_data
 from jaxrnn.training.batches import Read, longest_run
 from jaxrnn.training.block import Progress, Report, Task, no_best
 from jaxrnn.training.checkpoint import RunDirectory
-from jaxrnn.training.data import Batch, checked_data
 from jaxrnn.training.diagnose import probe
 from jaxrnn.training.feed import Feed, feeding, window
 from jaxrnn.training.history import History, in_order
@@ -89,9 +89,9 @@ def fit(
         replacement, shuffled anew in each epoch, inside the compiled program. Or an iterable of batches, each such a
         dict, with the same entries and dtypes; training ends when it does. A resumed run skips as many batches as it
         has seen. Consecutive batches of one shape go into one compiled call; each shape, of at most 32, compiles once
-        (`jr.bucketed` makes few of them, `jr.prefetch` reads ahead). An attribute `run` of the iterable says after how
-        many batches the shape may change, so that no call is compiled for more. With `gradient=jr.truncated(k, k)` the
-        rows are streams, see below, and all batches have one shape.
+        (`jaxrnn.data.bucketed` makes few of them, `jaxrnn.data.prefetch` reads ahead). An attribute `run` of the
+        iterable says after how many batches the shape may change, so that no call is compiled for more. With
+        `gradient=jaxrnn.truncated(k, k)` the rows are streams, see below, and all batches have one shape.
       key: for parameters, order and dropout; the same key gives the same run.
       steps: how many steps the run has in all.
       batch_size: rows in a minibatch; only for a dict.
@@ -102,12 +102,12 @@ def fit(
         next.
       patience: stop after this many validations without a lower loss. None: never.
       params: parameters to start from, instead of freshly drawn ones.
-      gradient: how to differentiate through time; None for what the layers were built with. `jr.truncated(k, k)` trains
-        on streams: each optimizer step reads the next k steps of all rows (a dict's, T // k of them a pass; or a batch
-        of k steps), the carry passes on from step to step and from batch to batch, "resets" start episodes, and a new
-        pass through a dict begins with the initial carry. A row that has ended (see "lengths") adds nothing to the loss
-        from there on. Give truncation to the layers (`jr.stack(cells, gradient=...)`) for shuffled minibatches of whole
-        sequences instead.
+      gradient: how to differentiate through time; None for what the layers were built with. `jaxrnn.truncated(k, k)`
+        trains on streams: each optimizer step reads the next k steps of all rows (a dict's, T // k of them a pass; or a
+          batch of k steps), the carry passes on from step to step and from batch to batch, "resets" start episodes, and
+          a new pass through a dict begins with the initial carry. A row that has ended (see "lengths") adds nothing to
+          the loss from there on. Give truncation to the layers (`jaxrnn.stack(cells, gradient=...)`) for shuffled
+          minibatches of whole sequences instead.
       diagnose_every: look at the gradient after every so many steps, as `gradient_statistics` does: at all of it,
         whatever `gradient` is, on the first 8 rows of a dict (of streams on their first k steps, from the initial
         carry) or on a batch of an iterable: `History.diagnostics`, `History.plot_diagnostics`. None: never.

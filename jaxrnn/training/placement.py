@@ -4,9 +4,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrnn.data.rows import Batch, row_axes, rows_of
 from jaxrnn.primitives.primitive import multihost_utils
 from jaxrnn.training.checkpoint import is_key
-from jaxrnn.training.data import Batch, row_axes, rows_of
 from jaxrnn.types import Tree
 
 

@@ -52,7 +52,7 @@ def train_state(
     Raises:
       ValueError, TypeError: an argument does not fit, and which.
     """
-    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
     checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
     init_key, run_key = jax.random.split(checks.key("key", key))
     if params is None:

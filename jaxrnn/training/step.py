@@ -33,7 +33,8 @@ def make_train_step(
     handed over, and no gradient goes back through it. The function then takes a third argument `fresh`, bool: True
     where a new pass through the stream begins, from the model's initial carry.
 
-    The steps leave the statistics that a `batch_norm` uses in evaluation as they are: call `jr.calibrate` before that.
+    The steps leave the statistics that a `batch_norm` uses in evaluation as they are: call `jaxrnn.training.calibrate`
+    before that.
 
     Args:
       model: the model.
@@ -55,7 +56,7 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: Batch, fresh: jax.Array | bool = False
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        checks.instance("state", state, TrainState, "make one with jr.train_state")
+        checks.instance("state", state, TrainState, "make one with jaxrnn.training.train_state")
         key = jax.random.fold_in(state.key, state.step)
 
         def start(params: Params) -> Tree:
@@ -83,7 +84,7 @@ def objective(
     model: Model, loss: Loss, metrics: Metrics | None = None, gradient: Gradient | None = None
 ) -> Callable[..., tuple[jax.Array, dict[str, jax.Array], Tree]]:
     """A function (params, batch, key, carry) -> (loss, {"loss": ..., and the metrics}, carry), arguments checked."""
-    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
     checks.callable_("loss", loss)
     metrics = checks.metrics(metrics)
     if gradient is not None:

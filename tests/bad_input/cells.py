@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input.case import Case, D, H, each, not_keys, ones, sizes
 
 
@@ -19,18 +19,18 @@ GATES = {"n": jnp.tanh}
 
 
 def _gated(D=D, H=H, gates=GATES, update=_update, **options):
-    return jr.gated_cell(D, H, gates, update, **options)
+    return jaxrnn.gated_cell(D, H, gates, update, **options)
 
 
 def _ctrnn(D=D, H=H, dt=1.0, tau=5.0, **options):
-    return jr.ctrnn(D, H, dt, tau, **options)
+    return jaxrnn.ctrnn(D, H, dt, tau, **options)
 
 
 def _with(build, D=D, H=H, **options):
     return build(D, H, **options)
 
 
-BUILDERS = {"elman": jr.elman, "lstm": jr.lstm, "gru": jr.gru, "ctrnn": _ctrnn, "gated_cell": _gated}
+BUILDERS = {"elman": jaxrnn.elman, "lstm": jaxrnn.lstm, "gru": jaxrnn.gru, "ctrnn": _ctrnn, "gated_cell": _gated}
 
 
 def _shared(name, build):
@@ -76,21 +76,25 @@ def _shared(name, build):
 CASES = [case for name, build in BUILDERS.items() for case in _shared(name, build)]
 CASES += [
     case
-    for name, build in {"elman": jr.elman, "ctrnn": _ctrnn}.items()
+    for name, build in {"elman": jaxrnn.elman, "ctrnn": _ctrnn}.items()
     for case in each(
         name, "activation", lambda v, b=build: b(D, H, activation=v), TypeError, "function", "tanh", 1, None
     )
 ]
 
 for flag in ("peephole", "coupled", "layer_norm"):
-    CASES += each("lstm", flag, lambda v, f=flag: jr.lstm(D, H, **{f: v}), TypeError, "True or False", 1, "yes", None)
+    CASES += each(
+        "lstm", flag, lambda v, f=flag: jaxrnn.lstm(D, H, **{f: v}), TypeError, "True or False", 1, "yes", None
+    )
 CASES += each(
-    "lstm", "forget_bias", lambda v: jr.lstm(D, H, forget_bias=v), ValueError, "finite", "1", np.inf, True, None
+    "lstm", "forget_bias", lambda v: jaxrnn.lstm(D, H, forget_bias=v), ValueError, "finite", "1", np.inf, True, None
 )
-CASES += each("lstm", "chrono", lambda v: jr.lstm(D, H, chrono=v), ValueError, "above 2", 2.0, 1, "9", np.inf)
-CASES += each("gru", "chrono", lambda v: jr.gru(D, H, chrono=v), ValueError, "above 2", 2.0, 1, "9", np.inf)
-CASES += [case for case in sizes("lstm", "proj_size", lambda v: jr.lstm(D, H, proj_size=v)) if case.got != "None"]
-CASES += each("gru", "reset_after", lambda v: jr.gru(D, H, reset_after=v), TypeError, "True or False", 1, "no", None)
+CASES += each("lstm", "chrono", lambda v: jaxrnn.lstm(D, H, chrono=v), ValueError, "above 2", 2.0, 1, "9", np.inf)
+CASES += each("gru", "chrono", lambda v: jaxrnn.gru(D, H, chrono=v), ValueError, "above 2", 2.0, 1, "9", np.inf)
+CASES += [case for case in sizes("lstm", "proj_size", lambda v: jaxrnn.lstm(D, H, proj_size=v)) if case.got != "None"]
+CASES += each(
+    "gru", "reset_after", lambda v: jaxrnn.gru(D, H, reset_after=v), TypeError, "True or False", 1, "no", None
+)
 CASES += each("ctrnn", "dt", lambda v: _ctrnn(dt=v), ValueError, "above 0", 0, -1.0, "1", np.nan, True, None)
 CASES += each("ctrnn", "tau", lambda v: _ctrnn(tau=v), ValueError, "above 0", 0, -1.0, "1", np.nan, True, None)
 CASES += each("ctrnn", "sigma", lambda v: _ctrnn(sigma=v), ValueError, "at least 0", -0.1, "1", np.inf)
@@ -98,7 +102,7 @@ CASES += each(
     "gated_cell", "gates", lambda v: _gated(gates=v), TypeError, "activations by name", 2, None, "n", {}, ["n"]
 )
 CASES += each("gated_cell", "gates['n']", lambda v: _gated(gates={"n": v}), TypeError, "function", "tanh", None)
-CASES += each("apart", "function", jr.apart, TypeError, "function", "tanh", 1)
+CASES += each("apart", "function", jaxrnn.apart, TypeError, "function", "tanh", 1)
 CASES += each("gated_cell", "update", lambda v: _gated(update=v), TypeError, "function", "tanh", None)
 for function in ("hidden", "zero_carry", "own_params", "noise"):
     CASES += each("gated_cell", function, lambda v, f=function: _gated(**{f: v}), TypeError, "function", "tanh", 1)
@@ -107,13 +111,13 @@ for i, function in enumerate(("init", "initial_carry", "step")):
     CASES += each(
         "cell",
         function,
-        lambda v, i=i: jr.cell(*(v if i == j else _any for j in range(3))),
+        lambda v, i=i: jaxrnn.cell(*(v if i == j else _any for j in range(3))),
         TypeError,
         "function",
         "tanh",
         None,
     )
-CASES += each("cell", "noise", lambda v: jr.cell(_any, _any, _any, noise=v), TypeError, "function", "tanh", 1)
+CASES += each("cell", "noise", lambda v: jaxrnn.cell(_any, _any, _any, noise=v), TypeError, "function", "tanh", 1)
 CASES += [
     Case(
         "gated_cell-update-arguments",
@@ -141,7 +145,7 @@ CASES += [
     ),
     Case(
         "gated_cell-gates-apart-arguments",
-        lambda: _gated(gates={"f": jnp.tanh, "n": jr.apart(lambda zx, zh: zx)}),
+        lambda: _gated(gates={"f": jnp.tanh, "n": jaxrnn.apart(lambda zx, zh: zx)}),
         TypeError,
         "gates['n']",
         "a function of (zx, zh, f)",
@@ -149,7 +153,7 @@ CASES += [
     ),
     Case(
         "cell-step-arguments",
-        lambda: jr.cell(_any, _any, lambda params, h: h),
+        lambda: jaxrnn.cell(_any, _any, lambda params, h: h),
         TypeError,
         "step",
         "a function of (params, carry, x)",
@@ -157,7 +161,7 @@ CASES += [
     ),
     Case(
         "cell-step-noise",
-        lambda: jr.cell(_any, _any, lambda params, h, x: h, noise=_any),
+        lambda: jaxrnn.cell(_any, _any, lambda params, h, x: h, noise=_any),
         TypeError,
         "step",
         "a function of (params, carry, x, noise)",
@@ -168,7 +172,7 @@ CASES += [
 CASES += [
     Case(
         "lstm-zoneout-shape",
-        lambda: jr.lstm(D, H, zoneout=np.full(H + 1, 0.1)),
+        lambda: jaxrnn.lstm(D, H, zoneout=np.full(H + 1, 0.1)),
         ValueError,
         "zoneout",
         f"({H},)",
@@ -176,7 +180,7 @@ CASES += [
     ),
     Case(
         "lstm-forget_bias-shape",
-        lambda: jr.lstm(D, H, forget_bias=ones(H + 1)),
+        lambda: jaxrnn.lstm(D, H, forget_bias=ones(H + 1)),
         ValueError,
         "forget_bias",
         f"({H},)",
@@ -184,7 +188,7 @@ CASES += [
     ),
     Case(
         "lstm-proj_size-dropout",
-        lambda: jr.lstm(D, H, proj_size=2, recurrent_dropout=0.1),
+        lambda: jaxrnn.lstm(D, H, proj_size=2, recurrent_dropout=0.1),
         ValueError,
         "recurrent_dropout",
         "None with proj_size",
@@ -192,7 +196,7 @@ CASES += [
     ),
     Case(
         "lstm-proj_size-zoneout",
-        lambda: jr.lstm(D, H, proj_size=2, zoneout=0.1),
+        lambda: jaxrnn.lstm(D, H, proj_size=2, zoneout=0.1),
         ValueError,
         "zoneout",
         "None with proj_size",
@@ -200,7 +204,7 @@ CASES += [
     ),
     Case(
         "lstm-proj_size-heads",
-        lambda: jr.lstm(D, H, proj_size=2, heads=2),
+        lambda: jaxrnn.lstm(D, H, proj_size=2, heads=2),
         ValueError,
         "heads",
         "1 with proj_size",
@@ -208,7 +212,7 @@ CASES += [
     ),
     Case(
         "gru-reset_before-heads",
-        lambda: jr.gru(D, H, reset_after=False, heads=2),
+        lambda: jaxrnn.gru(D, H, reset_after=False, heads=2),
         ValueError,
         "heads",
         "1 with reset_after=False",
@@ -232,14 +236,14 @@ CASES += [
         f"number or an array of shape ({H},), of at least 0",
         f"float32[{H + 1}]",
     ),
-    Case("torch_uniform-H", lambda: jr.torch_uniform(0), ValueError, "H", "positive integer", "0"),
+    Case("torch_uniform-H", lambda: jaxrnn.initializers.torch_uniform(0), ValueError, "H", "positive integer", "0"),
 ]
 for name, build in BUILDERS.items():
     CASES += not_keys(f"{name}.init", lambda v, b=build: b(D, H).init(v))[:2]
 CASES += [
     Case(
         "elman-param_dtype-integer",
-        lambda: jr.elman(D, H, param_dtype=jnp.int8),
+        lambda: jaxrnn.elman(D, H, param_dtype=jnp.int8),
         TypeError,
         "param_dtype",
         "float",

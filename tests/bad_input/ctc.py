@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input.case import B, Case, T, each, ones, sizes
 
 O, L = 3, 2
@@ -15,7 +15,7 @@ TARGETS, TARGET_LENGTHS = 'batch["targets"]', 'batch["targets_lengths"]'
 
 def _loss(what, error, argument, expected, got, ys=YS, batch=None, **entries):
     batch = BATCH | entries if batch is None else batch
-    return Case(f"ctc_loss-{what}", lambda: jr.ctc_loss(ys, batch), error, argument, expected, got)
+    return Case(f"ctc_loss-{what}", lambda: jaxrnn.losses.ctc_loss(ys, batch), error, argument, expected, got)
 
 
 def _without(entry):
@@ -41,17 +41,17 @@ def _of_logits(name, call):
 
 
 def loss(ys, *, lengths=None, **options):
-    return jr.ctc_loss(ys, BATCH | {"lengths": lengths}, **options)
+    return jaxrnn.losses.ctc_loss(ys, BATCH | {"lengths": lengths}, **options)
 
 
 def beam(**options):
-    return jr.ctc_beam(YS, **options)
+    return jaxrnn.decoding.ctc_beam(YS, **options)
 
 
 CASES = [
     *_of_logits("ctc_loss", loss),
-    *_of_logits("ctc_greedy", jr.ctc_greedy),
-    *_of_logits("ctc_beam", jr.ctc_beam),
+    *_of_logits("ctc_greedy", jaxrnn.decoding.ctc_greedy),
+    *_of_logits("ctc_beam", jaxrnn.decoding.ctc_beam),
     *sizes("ctc_beam", "beam", lambda value: beam(beam=value)),
     *sizes("ctc_beam", "max_length", lambda value: beam(max_length=value))[:-1],  # None is right
     _loss("batch-array", ValueError, "batch", 'entry "targets"', "float32", batch=YS),
@@ -94,4 +94,4 @@ EDITS = (
     ("b_lengths-floats", (A, N, A, ones(B)), TypeError, "b_lengths", "integers", "float32"),
 )
 for what, arguments, *expected in EDITS:
-    CASES.append(Case(f"edit_distance-{what}", functools.partial(jr.edit_distance, *arguments), *expected))
+    CASES.append(Case(f"edit_distance-{what}", functools.partial(jaxrnn.decoding.edit_distance, *arguments), *expected))

@@ -4,30 +4,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input.case import XS, B, Case, D, H, O, T, drawn, each, not_keys, ones, sizes
 
-MODEL = jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, D))
-OTHER = jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, O))
-BACKWARD = jr.bidirectional(jr.gru(D, H), jr.gru(D, H))
-SHORT = jr.chain(jr.stack([jr.gru(D, H)]), jr.last())
+MODEL = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, D))
+OTHER = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, O))
+BACKWARD = jaxrnn.bidirectional(jaxrnn.gru(D, H), jaxrnn.gru(D, H))
+SHORT = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.last())
 STEPS = 3
 
 
 def _rollout(model=MODEL, xs=XS, steps=STEPS, **options):
-    params = drawn(model) if isinstance(model, jr.Model) else None
-    return jr.rollout(model, params, xs, steps, **options)
+    params = drawn(model) if isinstance(model, jaxrnn.Model) else None
+    return jaxrnn.decoding.rollout(model, params, xs, steps, **options)
 
 
 def _of_models(name, call):
     """Models that can't go on from step to step."""
-    yield Case(f"{name}-cell", lambda: call(jr.gru(D, H)), TypeError, "model", "Model", "GRU")
+    yield Case(f"{name}-cell", lambda: call(jaxrnn.gru(D, H)), TypeError, "model", "Model", "GRU")
     yield Case(f"{name}-backward", lambda: call(BACKWARD), ValueError, "model", "forward", "Bidirectional")
-    inside = jr.chain(BACKWARD, jr.dense(2 * H, D))
+    inside = jaxrnn.chain(BACKWARD, jaxrnn.dense(2 * H, D))
     yield Case(f"{name}-backward-inside", lambda: call(inside), ValueError, "model", "forward", "Chain")
     yield Case(f"{name}-last", lambda: call(SHORT), ValueError, "model", "each step", "last")
-    layer = jr.attention_decoder(jr.gru(D, H), jr.dot_attention(H, H))
-    pair = jr.encoder_decoder(jr.stack([jr.gru(D, H)]), layer)
+    layer = jaxrnn.attention_decoder(jaxrnn.gru(D, H), jaxrnn.dot_attention(H, H))
+    pair = jaxrnn.encoder_decoder(jaxrnn.stack([jaxrnn.gru(D, H)]), layer)
     yield Case(f"{name}-pair", lambda: call(pair), TypeError, "model", "one sequence", "EncoderDecoder")
 
 
@@ -62,21 +62,21 @@ def _of_rollout():
 
 def _of_scheduled_sampling():
     name = "scheduled_sampling"
-    yield from _of_models(name, lambda model: jr.scheduled_sampling(model, 0.5))
+    yield from _of_models(name, lambda model: jaxrnn.decoding.scheduled_sampling(model, 0.5))
     rates = (1.1, -0.1, "0.5", True, np.nan, None, [0.1, 1.2], [[0.1]])
-    yield from each(name, "rate", lambda v: jr.scheduled_sampling(MODEL, v), ValueError, "[0, 1]", *rates)
-    feedbacks = lambda v: jr.scheduled_sampling(MODEL, 0.5, feedback=v)  # noqa: E731
+    yield from each(name, "rate", lambda v: jaxrnn.decoding.scheduled_sampling(MODEL, v), ValueError, "[0, 1]", *rates)
+    feedbacks = lambda v: jaxrnn.decoding.scheduled_sampling(MODEL, 0.5, feedback=v)  # noqa: E731
     yield from each(name, "feedback", feedbacks, TypeError, "function", 1, "argmax")
-    of_one = lambda: jr.scheduled_sampling(MODEL, 0.5, feedback=lambda y: y)  # noqa: E731
+    of_one = lambda: jaxrnn.decoding.scheduled_sampling(MODEL, 0.5, feedback=lambda y: y)  # noqa: E731
     yield Case(f"{name}-feedback-one", of_one, TypeError, "feedback", "of (y[t-1], x[t])", "one of (y)")
-    normal = jr.chain(MODEL, jr.residual(jr.batch_norm(D)))
-    by_step = lambda: jr.scheduled_sampling(normal, 0.5)  # noqa: E731
+    normal = jaxrnn.chain(MODEL, jaxrnn.residual(jaxrnn.batch_norm(D)))
+    by_step = lambda: jaxrnn.decoding.scheduled_sampling(normal, 0.5)  # noqa: E731
     yield Case(f"{name}-batch_norm", by_step, ValueError, "model", "without batch_norm", "Chain")
-    misfit = lambda: jr.scheduled_sampling(OTHER, 0.5)  # noqa: E731
+    misfit = lambda: jaxrnn.decoding.scheduled_sampling(OTHER, 0.5)  # noqa: E731
     yield Case(f"{name}-outputs-no-inputs", misfit, ValueError, "feedback", f"{D} input", "None")
 
     def applied(xs=XS, feedback=None, rate=0.5, **options):
-        model = jr.scheduled_sampling(MODEL, rate, feedback=feedback)
+        model = jaxrnn.decoding.scheduled_sampling(MODEL, rate, feedback=feedback)
         return model.apply(drawn(MODEL), xs, key=jax.random.key(0), **options)
 
     for what, call, error, argument, expected, got in (
@@ -90,7 +90,7 @@ def _of_scheduled_sampling():
         yield Case(f"{name}.apply-{what}", call, error, argument, expected, got)
 
 
-WRITER = jr.chain(jr.embed(O, D), jr.stack([jr.gru(D, H)]), jr.dense(H, O))
+WRITER = jaxrnn.chain(jaxrnn.embed(O, D), jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, O))
 START = np.zeros((1, B), np.int32)
 
 
@@ -102,13 +102,16 @@ def _of_symbols(name, search):
     """What `generate` and `beam_search` must refuse."""
 
     def run(model=WRITER, xs=START, steps=STEPS, **options):
-        return search(model, drawn(model) if isinstance(model, jr.Model) else None, xs, steps, **options)
+        return search(model, drawn(model) if isinstance(model, jaxrnn.Model) else None, xs, steps, **options)
 
     yield from _of_models(name, run)
     yield from sizes(name, "steps", lambda v: run(steps=v))
     yield from [c for c in sizes(name, "stop", lambda v: run(stop=v)) if c.got not in ("None", "0")]
     yield Case(f"{name}-stop-large", lambda: run(stop=99), ValueError, "stop", f"0 to {O - 1}", "99")
-    tied, wrapped = jr.tied(O, H, jr.stack([jr.gru(H, H)])), jr.scheduled_sampling(WRITER, 0.5, feedback=_chosen)
+    tied, wrapped = (
+        jaxrnn.tied(O, H, jaxrnn.stack([jaxrnn.gru(H, H)])),
+        jaxrnn.decoding.scheduled_sampling(WRITER, 0.5, feedback=_chosen),
+    )
     for what, model in (("", WRITER), ("-tied", tied), ("-wrapped", wrapped)):
         large = lambda model=model: run(model, START + O)  # noqa: E731
         yield Case(f"{name}-xs-large{what}", large, ValueError, "xs", f"0 to {O - 1}", f"{O} to {O}")
@@ -126,9 +129,9 @@ def _of_symbols(name, search):
 
 def _of_generate():
     def run(**options):
-        return jr.generate(WRITER, drawn(WRITER), START, STEPS, **options)
+        return jaxrnn.decoding.generate(WRITER, drawn(WRITER), START, STEPS, **options)
 
-    yield from _of_symbols("generate", jr.generate)
+    yield from _of_symbols("generate", jaxrnn.decoding.generate)
     yield from not_keys("generate", lambda v: run(key=v))
     yield from each(
         "generate", "temperature", lambda v: run(temperature=v), ValueError, "above 0", 0.0, -1.0, "1", np.inf, None
@@ -144,9 +147,9 @@ def _of_generate():
 
 def _of_beam_search():
     def run(**options):
-        return jr.beam_search(WRITER, drawn(WRITER), START, STEPS, **options)
+        return jaxrnn.decoding.beam_search(WRITER, drawn(WRITER), START, STEPS, **options)
 
-    yield from _of_symbols("beam_search", jr.beam_search)
+    yield from _of_symbols("beam_search", jaxrnn.decoding.beam_search)
     yield from sizes("beam_search", "beam", lambda v: run(beam=v))
     yield from each(
         "beam_search", "length_penalty", lambda v: run(length_penalty=v), ValueError, "at least 0", -0.1, "1", None

@@ -5,13 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input.case import B, Case, D, H, O, T, drawn, each, not_keys, ones, sizes
 
-CELL = jr.lstm(D, H)
+CELL = jaxrnn.lstm(D, H)
 PARAMS = drawn(CELL)
 XS = ones(T, B, D)
-MODEL = jr.chain(jr.stack([jr.elman(D, H)]), jr.dense(H, O))
+MODEL = jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(D, H)]), jaxrnn.dense(H, O))
 MODEL_PARAMS = drawn(MODEL)
 BATCH = {"xs": XS, "targets": ones(T, B, O)}
 JACOBIANS = ones(T, B, H, H)
@@ -30,13 +30,13 @@ def _count(ys):
 
 
 OF_CELLS = {
-    "hidden_gradients": jr.hidden_gradients,
-    "weight_contributions": jr.weight_contributions,
-    "lag_contributions": jr.lag_contributions,
-    "gradient_norm_by_lag": jr.gradient_norm_by_lag,
-    "first_non_finite": jr.first_non_finite,
-    "state_jacobians": jr.state_jacobians,
-    "gate_statistics": jr.gate_statistics,
+    "hidden_gradients": jaxrnn.diagnostics.hidden_gradients,
+    "weight_contributions": jaxrnn.diagnostics.weight_contributions,
+    "lag_contributions": jaxrnn.diagnostics.lag_contributions,
+    "gradient_norm_by_lag": jaxrnn.diagnostics.gradient_norm_by_lag,
+    "first_non_finite": jaxrnn.diagnostics.first_non_finite,
+    "state_jacobians": jaxrnn.diagnostics.state_jacobians,
+    "gate_statistics": jaxrnn.diagnostics.gate_statistics,
 }
 WITHOUT_LOSS = ("state_jacobians", "gate_statistics")
 
@@ -76,9 +76,9 @@ def _gates():
             f"gate_statistics-{what}", lambda: of_cell("gate_statistics", **arguments), error, argument, expected, got
         )
 
-    no_gates = jr.lstm(D, H, proj_size=2)
+    no_gates = jaxrnn.lstm(D, H, proj_size=2)
     yield case("plain", ValueError, "cell", "names its gates", "ProjectedLSTM", cell=no_gates, params=drawn(no_gates))
-    unknown = jr.elman(D, H, activation=jnp.sin)
+    unknown = jaxrnn.elman(D, H, activation=jnp.sin)
     yield case("unknown", ValueError, "cell", "names its gates", "Elman", cell=unknown, params=drawn(unknown))
     yield case("margin-0", ValueError, "margin", "above 0", "0.0", margin=0.0)
     yield case("margin-0.6", ValueError, "margin", "at most 0.5", "0.6", margin=0.6)
@@ -108,10 +108,10 @@ def _over_time(name, f):
 
 def _report(name, f):
     def case(what, error, argument, expected, got, model=MODEL, params=MODEL_PARAMS, batch=BATCH, **options):
-        options = {"loss": jr.mean_squared_error} | options
+        options = {"loss": jaxrnn.losses.mean_squared_error} | options
         return Case(f"{name}-{what}", lambda: f(model, params, batch, **options), error, argument, expected, got)
 
-    dense = jr.dense(D, O)
+    dense = jaxrnn.dense(D, O)
     yield case("model", TypeError, "model", "Model or Cell", "None", model=None)
     yield case("no-layer", ValueError, "model", "recurrent layer", "Dense", model=dense, params=drawn(dense))
     yield case("params", ValueError, "params", "'0', '1'", "[]", params={})
@@ -127,16 +127,16 @@ def _report(name, f):
 def _plots():
     arguments = {"plot_hidden_gradients": "gradients", "plot_lag_contributions": "contributions"}
     for name, argument in (arguments | {"plot_weight_contributions": "contributions"}).items():
-        f = getattr(jr, name)
+        f = getattr(jaxrnn, name)
         yield Case(f"{name}-number", lambda f=f: f({"h": ones()}), ValueError, argument, "[T, ...]", "float32")
         yield Case(f"{name}-empty", lambda f=f: f({}), ValueError, argument, "at least one", "{}")
         kind = "an array" if argument == "gradients" else "a dict"
         yield Case(f"{name}-string", lambda f=f: f("h"), TypeError, argument, kind, "'h'")
-    lags, name = jr.plot_gradient_norm_by_lag, "plot_gradient_norm_by_lag"
+    lags, name = jaxrnn.diagnostics.plot_gradient_norm_by_lag, "plot_gradient_norm_by_lag"
     yield Case(f"{name}-string", lambda: lags("h"), TypeError, "norms", "an array", "'h'")
     yield Case(f"{name}-matrix", lambda: lags({"a": ones(T, 2)}), ValueError, "norms['a']", "[K+1]", "float32[5, 2]")
     gates = {"i": ones(T)}
-    plot = jr.plot_gate_statistics
+    plot = jaxrnn.diagnostics.plot_gate_statistics
     yield Case(
         "plot_gate_statistics-array", lambda: plot(gates), TypeError, "gates['i']", "GateStatistics", "float32[5]"
     )
@@ -146,20 +146,20 @@ def _plots():
 CASES = [
     *(case for name in OF_CELLS for case in _of_cells(name)),
     *_gates(),
-    *_matrices("singular_values", jr.singular_values, "matrices"),
-    *_matrices("spectral_radius", jr.spectral_radius, "matrices"),
-    *_over_time("product_norms", jr.product_norms),
-    *_over_time("lyapunov_spectrum", jr.lyapunov_spectrum),
-    *_over_time("plot_state_jacobians", jr.plot_state_jacobians),
+    *_matrices("singular_values", jaxrnn.diagnostics.singular_values, "matrices"),
+    *_matrices("spectral_radius", jaxrnn.diagnostics.spectral_radius, "matrices"),
+    *_over_time("product_norms", jaxrnn.diagnostics.product_norms),
+    *_over_time("lyapunov_spectrum", jaxrnn.diagnostics.lyapunov_spectrum),
+    *_over_time("plot_state_jacobians", jaxrnn.diagnostics.plot_state_jacobians),
     *(
         c
-        for c in sizes("product_norms", "max_lag", lambda k: jr.product_norms(JACOBIANS, max_lag=k))
+        for c in sizes("product_norms", "max_lag", lambda k: jaxrnn.diagnostics.product_norms(JACOBIANS, max_lag=k))
         if "None" not in c.name
     ),
     *each(
         "lyapunov_spectrum",
         "transient",
-        lambda n: jr.lyapunov_spectrum(JACOBIANS, transient=n),
+        lambda n: jaxrnn.diagnostics.lyapunov_spectrum(JACOBIANS, transient=n),
         ValueError,
         "integer from 0",
         -1,
@@ -167,11 +167,19 @@ CASES = [
         1.5,
         True,
     ),
-    *each("explain", "cell_or_model", lambda v: jr.explain(v, PARAMS, XS), TypeError, "a Cell", "lstm"),
-    *each("explain", "platform", lambda v: jr.explain(CELL, PARAMS, XS, platform=v), ValueError, "'cuda'", "rocm", 1),
+    *each("explain", "cell_or_model", lambda v: jaxrnn.diagnostics.explain(v, PARAMS, XS), TypeError, "a Cell", "lstm"),
+    *each(
+        "explain",
+        "platform",
+        lambda v: jaxrnn.diagnostics.explain(CELL, PARAMS, XS, platform=v),
+        ValueError,
+        "'cuda'",
+        "rocm",
+        1,
+    ),
     Case(
         "explain-gradient",
-        lambda: jr.explain(CELL, PARAMS, XS, gradient=jr.autodiff()),
+        lambda: jaxrnn.diagnostics.explain(CELL, PARAMS, XS, gradient=jaxrnn.autodiff()),
         TypeError,
         "gradient",
         "a ReverseScan",
@@ -179,13 +187,13 @@ CASES = [
     ),
     Case(
         "explain-xs",
-        lambda: jr.explain(CELL, PARAMS, ones(T, B, D + 1)),
+        lambda: jaxrnn.diagnostics.explain(CELL, PARAMS, ones(T, B, D + 1)),
         ValueError,
         "xs",
         f"{D} features",
         f"{D + 1}]",
     ),
-    *_report("gradient_report", jr.gradient_report),
-    *_report("gradient_statistics", jr.gradient_statistics),
+    *_report("gradient_report", jaxrnn.gradient_report),
+    *_report("gradient_statistics", jaxrnn.diagnostics.gradient_statistics),
     *_plots(),
 ]

@@ -4,21 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input.case import XS, B, Case, D, H, drawn, each, ones, sizes
 
-CELL, PLAIN = jr.gru(D, H), jr.gru(D, H, reset_after=False)
+CELL, PLAIN = jaxrnn.gru(D, H), jaxrnn.gru(D, H, reset_after=False)
 PARAMS = drawn(CELL)
-START = jr.rtrl_start(CELL, PARAMS, (B,))
-OTHER_START = jr.rtrl_start(CELL, PARAMS, (B + 1,))
-SNAP_START = jr.rtrl_start(CELL, PARAMS, (B,), sparsity="snap1")
+START = jaxrnn.online.rtrl_start(CELL, PARAMS, (B,))
+OTHER_START = jaxrnn.online.rtrl_start(CELL, PARAMS, (B + 1,))
+SNAP_START = jaxrnn.online.rtrl_start(CELL, PARAMS, (B,), sparsity="snap1")
 
 
-HEADS = jr.gru(D, H, heads=2)
+HEADS = jaxrnn.gru(D, H, heads=2)
 
 
 def persistent(cell):
-    return jr.unroll(cell, drawn(cell), XS, gradient=jr.reverse_scan(loop="persistent"))
+    return jaxrnn.unroll(cell, drawn(cell), XS, gradient=jaxrnn.reverse_scan(loop="persistent"))
 
 
 def squares(y):
@@ -26,13 +26,13 @@ def squares(y):
 
 
 def step(cell=CELL, params=PARAMS, carry=START[0], influence=START[1], x=XS[0], loss=squares, **options):
-    return jr.rtrl_step(cell, params, carry, influence, x, loss, **options)
+    return jaxrnn.online.rtrl_step(cell, params, carry, influence, x, loss, **options)
 
 
 def _of_both(function, call):
     """What `rtrl_start` and `rtrl_step` share."""
     return [
-        Case(f"{function}-cell-model", lambda: call(cell=jr.stack([CELL])), TypeError, "cell", "Cell", "Stack"),
+        Case(f"{function}-cell-model", lambda: call(cell=jaxrnn.stack([CELL])), TypeError, "cell", "Cell", "Stack"),
         Case(
             f"{function}-params",
             lambda: call(params={}),
@@ -54,20 +54,27 @@ def _of_both(function, call):
 
 
 def start(cell=CELL, params=PARAMS, **options):
-    return jr.rtrl_start(cell, params, (B,), **options)
+    return jaxrnn.online.rtrl_start(cell, params, (B,), **options)
 
 
 CASES = [
     *each(
-        "reverse_scan", "clip_norm", lambda v: jr.reverse_scan(clip_norm=v), ValueError, "above 0", 0.0, -1.0, np.nan
+        "reverse_scan",
+        "clip_norm",
+        lambda v: jaxrnn.reverse_scan(clip_norm=v),
+        ValueError,
+        "above 0",
+        0.0,
+        -1.0,
+        np.nan,
     ),
-    *each("reverse_scan", "loop", lambda v: jr.reverse_scan(loop=v), ValueError, "'persistent'", "fused", None),
+    *each("reverse_scan", "loop", lambda v: jaxrnn.reverse_scan(loop=v), ValueError, "'persistent'", "fused", None),
     Case(
         "reverse_scan-loop-plain", lambda: persistent(PLAIN), ValueError, "loop", "'scan' for this cell", "a GatedCell"
     ),
     Case(
         "reverse_scan-loop-mixing",
-        lambda: persistent(jr.lstm(D, H, layer_norm=True)),
+        lambda: persistent(jaxrnn.lstm(D, H, layer_norm=True)),
         ValueError,
         "loop",
         "'scan' for this cell",
@@ -75,22 +82,22 @@ CASES = [
     ),
     Case(
         "forward-snap1-heads",
-        lambda: jr.unroll(HEADS, drawn(HEADS), XS, gradient=jr.forward(sparsity="snap1")),
+        lambda: jaxrnn.unroll(HEADS, drawn(HEADS), XS, gradient=jaxrnn.rtrl(sparsity="snap1")),
         ValueError,
         "sparsity",
         "one head",
         "2",
     ),
-    *each("reverse_scan", "clip_value", lambda v: jr.reverse_scan(clip_value=v), ValueError, "above 0", 0, "1"),
-    *[c for c in sizes("checkpointed", "segments", lambda v: jr.checkpointed(segments=v)) if "None" not in c.name],
+    *each("reverse_scan", "clip_value", lambda v: jaxrnn.reverse_scan(clip_value=v), ValueError, "above 0", 0, "1"),
+    *[c for c in sizes("checkpointed", "segments", lambda v: jaxrnn.checkpointed(segments=v)) if "None" not in c.name],
     *[
         c
-        for c in sizes("checkpointed", "checkpoints", lambda v: jr.checkpointed(checkpoints=v))
+        for c in sizes("checkpointed", "checkpoints", lambda v: jaxrnn.checkpointed(checkpoints=v))
         if "None" not in c.name
     ],
     Case(
         "checkpointed-both",
-        lambda: jr.checkpointed(segments=2, checkpoints=3),
+        lambda: jaxrnn.checkpointed(segments=2, checkpoints=3),
         ValueError,
         "checkpoints",
         "None beside segments=2",
@@ -98,23 +105,23 @@ CASES = [
     ),
     Case(
         "checkpointed-too-few",
-        lambda: jr.unroll(CELL, PARAMS, ones(100, D), gradient=jr.checkpointed(checkpoints=5)),
+        lambda: jaxrnn.unroll(CELL, PARAMS, ones(100, D), gradient=jaxrnn.checkpointed(checkpoints=5)),
         ValueError,
         "checkpoints",
         "at least 14 for 100 steps",
         "5",
     ),
-    *sizes("truncated", "k1", lambda v: jr.truncated(v, 8)),
-    *[c for c in sizes("truncated", "k2", lambda v: jr.truncated(1, v)) if "None" not in c.name],
-    Case("truncated-k2-below", lambda: jr.truncated(4, 3), ValueError, "k2", "at least k1 = 4", "3"),
-    *each("forward", "sparsity", lambda v: jr.forward(sparsity=v), ValueError, "None, 'snap1'", "snap2", 1),
+    *sizes("truncated", "k1", lambda v: jaxrnn.truncated(v, 8)),
+    *[c for c in sizes("truncated", "k2", lambda v: jaxrnn.truncated(1, v)) if "None" not in c.name],
+    Case("truncated-k2-below", lambda: jaxrnn.truncated(4, 3), ValueError, "k2", "at least k1 = 4", "3"),
+    *each("forward", "sparsity", lambda v: jaxrnn.rtrl(sparsity=v), ValueError, "None, 'snap1'", "snap2", 1),
     Case(
         "forward-xs",
-        lambda: jax.grad(lambda xs: jr.unroll(CELL, PARAMS, xs, gradient=jr.forward())[1].sum())(XS),
+        lambda: jax.grad(lambda xs: jaxrnn.unroll(CELL, PARAMS, xs, gradient=jaxrnn.rtrl())[1].sum())(XS),
         ValueError,
         "gradient",
         "goes back in time where the gradient of xs is asked for",
-        "forward()",
+        "rtrl()",
     ),
     *_of_both("rtrl_start", start),
     *_of_both("rtrl_step", step),
@@ -122,8 +129,15 @@ CASES = [
     Case("rtrl_step-x-integers", lambda: step(x=np.ones((B, D), int)), TypeError, "x", "floating-point", "int32[2, 3]"),
     Case("rtrl_step-carry", lambda: step(carry=ones(B, H + 1)), ValueError, "carry", f"{(B, H)}", "float32[2, 5]"),
     Case("rtrl_step-loss-vector", lambda: step(loss=lambda y: y[0]), ValueError, "loss", "scalar", f"float32[{H}]"),
-    Case("rtrl_start-rows", lambda: jr.rtrl_start(CELL, PARAMS, 2), TypeError, "batch_shape", "tuple", "2"),
-    Case("rtrl_start-size", lambda: jr.rtrl_start(CELL, PARAMS, (-2,)), ValueError, "batch_shape", "positive", "-2"),
+    Case("rtrl_start-rows", lambda: jaxrnn.online.rtrl_start(CELL, PARAMS, 2), TypeError, "batch_shape", "tuple", "2"),
+    Case(
+        "rtrl_start-size",
+        lambda: jaxrnn.online.rtrl_start(CELL, PARAMS, (-2,)),
+        ValueError,
+        "batch_shape",
+        "positive",
+        "-2",
+    ),
     Case("rtrl_step-loss", lambda: step(loss=1.0), TypeError, "loss", "function", "float 1.0"),
     Case(
         "rtrl_step-influence-rows",

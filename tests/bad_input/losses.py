@@ -4,16 +4,16 @@ import functools
 
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input.case import B, Case, D, O, T, each, ones
 
 YS, VALUES, CLASSES = ones(T, B, O), ones(T, B, O), np.zeros((T, B), np.int32)
 REGRESSIONS = {
-    "mean_squared_error": jr.mean_squared_error,
-    "binary_cross_entropy": jr.binary_cross_entropy,
-    "quantile_loss": functools.partial(jr.quantile_loss, quantiles=[0.5]),
+    "mean_squared_error": jaxrnn.losses.mean_squared_error,
+    "binary_cross_entropy": jaxrnn.losses.binary_cross_entropy,
+    "quantile_loss": functools.partial(jaxrnn.losses.quantile_loss, quantiles=[0.5]),
 }
-CLASSIFICATIONS = {"cross_entropy": jr.cross_entropy, "accuracy": jr.accuracy}
+CLASSIFICATIONS = {"cross_entropy": jaxrnn.losses.cross_entropy, "accuracy": jaxrnn.losses.accuracy}
 TARGETS, MASK = 'batch["targets"]', 'batch["mask"]'
 
 
@@ -78,7 +78,7 @@ for what, targets, got in (
     ("negative", -VALUES, "-1.0"),
     ("nan", np.nan * VALUES, "nan"),
 ):
-    call = lambda targets=targets: jr.binary_cross_entropy(YS, {"targets": targets})  # noqa: E731
+    call = lambda targets=targets: jaxrnn.losses.binary_cross_entropy(YS, {"targets": targets})  # noqa: E731
     CASES.append(Case(f"binary_cross_entropy-targets-{what}", call, ValueError, TARGETS, "from 0 to 1", got))
 for name, loss in CLASSIFICATIONS.items():
     CASES += _of_all(name, loss, CLASSES)
@@ -93,7 +93,7 @@ for name, loss in CLASSIFICATIONS.items():
 CASES += each(
     "cross_entropy",
     "label_smoothing",
-    lambda v: jr.cross_entropy(YS, {"targets": CLASSES}, label_smoothing=v),
+    lambda v: jaxrnn.losses.cross_entropy(YS, {"targets": CLASSES}, label_smoothing=v),
     ValueError,
     "[0, 1)",
     1.0,
@@ -104,14 +104,14 @@ CASES += each(
     None,
     [0.1, 0.2],
 )
-for name, loss in (REGRESSIONS | {"cross_entropy": jr.cross_entropy}).items():
+for name, loss in (REGRESSIONS | {"cross_entropy": jaxrnn.losses.cross_entropy}).items():
     targets = CLASSES if name == "cross_entropy" else VALUES
     call = lambda v, loss=loss, targets=targets: loss(YS, {"targets": targets}, over_time=v)  # noqa: E731
     CASES += each(name, "over_time", call, ValueError, "'sum'", "median", 1, None)
 CASES += each(
     "quantile_loss",
     "quantiles",
-    lambda v: jr.quantile_loss(YS, {"targets": VALUES}, quantiles=v),
+    lambda v: jaxrnn.losses.quantile_loss(YS, {"targets": VALUES}, quantiles=v),
     ValueError,
     "(0, 1)",
     0.5, [], [0.0], [1.0], ["low"], None, [[0.5]],
@@ -120,7 +120,7 @@ for what, targets, expected, got in (
     ("all-outputs", VALUES, f"({T}, {B}, {O // 2})", f"{O}]"),
     ("features", ones(T, B), f"({T}, {B}, {O // 2})", f"[{T}, {B}]"),
 ):
-    call = lambda targets=targets: jr.quantile_loss(YS, {"targets": targets}, quantiles=[0.1, 0.9])  # noqa: E731
+    call = lambda targets=targets: jaxrnn.losses.quantile_loss(YS, {"targets": targets}, quantiles=[0.1, 0.9])  # noqa: E731
     CASES.append(Case(f"quantile_loss-two-targets-{what}", call, ValueError, TARGETS, expected, got))
-call = lambda: jr.quantile_loss(YS, {"targets": VALUES}, quantiles=[0.1, 0.5, 0.9])  # noqa: E731
+call = lambda: jaxrnn.losses.quantile_loss(YS, {"targets": VALUES}, quantiles=[0.1, 0.5, 0.9])  # noqa: E731
 CASES.append(Case("quantile_loss-outputs", call, ValueError, "ys", "3 outputs", f"[{T}, {B}, {O}]"))

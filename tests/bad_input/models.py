@@ -4,23 +4,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.types import pytree
 from tests.bad_input.case import XS, B, Case, D, H, O, T, changed, drawn, each, not_keys, ones, sizes
 
-ELMAN, LSTM = jr.elman(D, H), jr.lstm(D, H)
-DENSE, EMBED, NORM, BATCH_NORM = jr.dense(D, O), jr.embed(5, H), jr.layer_norm(D), jr.batch_norm(D)
-TIED = jr.tied(5, H, jr.stack([jr.elman(H, H)]))
-STACK = jr.stack([ELMAN, jr.gru(H, H)])
-BOTH = jr.bidirectional(ELMAN, jr.gru(D, O))
-CHAIN = jr.chain(STACK, jr.dropout(0.5), jr.dense(H, O))
-RESIDUAL = jr.residual(jr.stack([jr.elman(D, D)]))
+ELMAN, LSTM = jaxrnn.elman(D, H), jaxrnn.lstm(D, H)
+DENSE, EMBED, NORM, BATCH_NORM = jaxrnn.dense(D, O), jaxrnn.embed(5, H), jaxrnn.layer_norm(D), jaxrnn.batch_norm(D)
+TIED = jaxrnn.tied(5, H, jaxrnn.stack([jaxrnn.elman(H, H)]))
+STACK = jaxrnn.stack([ELMAN, jaxrnn.gru(H, H)])
+BOTH = jaxrnn.bidirectional(ELMAN, jaxrnn.gru(D, O))
+CHAIN = jaxrnn.chain(STACK, jaxrnn.dropout(0.5), jaxrnn.dense(H, O))
+RESIDUAL = jaxrnn.residual(jaxrnn.stack([jaxrnn.elman(D, D)]))
 SYMBOLS = np.ones((T, B), np.int32)
 FLAG, FUNCTION = "True or False", "function"
 
 
 @pytree
-class Wide(jr.Model):
+class Wide(jaxrnn.Model):
     """Does not say how many features it puts out: twice as many as it reads."""
 
     def init(self, key):
@@ -31,62 +31,68 @@ class Wide(jr.Model):
 
 
 def _options():
-    for build, name in ((jr.dense, "dense"), (jr.embed, "embed")):
+    for build, name in ((jaxrnn.dense, "dense"), (jaxrnn.embed, "embed")):
         yield from sizes(name, {"dense": "D", "embed": "symbols"}[name], lambda v, b=build: b(v, O))
         yield from sizes(name, "O", lambda v, b=build: b(D, v))
         yield from each(name, "w_init", lambda v, b=build: b(D, O, w_init=v), TypeError, FUNCTION, "glorot", None)
-    yield from each("dense", "b_init", lambda v: jr.dense(D, O, b_init=v), TypeError, FUNCTION, 0.0, None)
-    yield from each("dense", "bias", lambda v: jr.dense(D, O, bias=v), TypeError, FLAG, 1, None)
-    yield from each("dense", "activation", lambda v: jr.dense(D, O, activation=v), TypeError, FUNCTION, "relu", 1)
-    yield from each("dense", "dtype", lambda v: jr.dense(D, O, dtype=v), TypeError, "dtype", "int8", "float1")
+    yield from each("dense", "b_init", lambda v: jaxrnn.dense(D, O, b_init=v), TypeError, FUNCTION, 0.0, None)
+    yield from each("dense", "bias", lambda v: jaxrnn.dense(D, O, bias=v), TypeError, FLAG, 1, None)
+    yield from each("dense", "activation", lambda v: jaxrnn.dense(D, O, activation=v), TypeError, FUNCTION, "relu", 1)
+    yield from each("dense", "dtype", lambda v: jaxrnn.dense(D, O, dtype=v), TypeError, "dtype", "int8", "float1")
     for name, build in {
-        "dense": jr.dense,
-        "embed": jr.embed,
-        "layer_norm": lambda D, O, **o: jr.layer_norm(D, **o),
-        "batch_norm": lambda D, O, **o: jr.batch_norm(D, **o),
-        "tied": lambda D, O, **o: jr.tied(D, O, jr.dropout(0.5), **o),
+        "dense": jaxrnn.dense,
+        "embed": jaxrnn.embed,
+        "layer_norm": lambda D, O, **o: jaxrnn.layer_norm(D, **o),
+        "batch_norm": lambda D, O, **o: jaxrnn.batch_norm(D, **o),
+        "tied": lambda D, O, **o: jaxrnn.tied(D, O, jaxrnn.dropout(0.5), **o),
     }.items():
         yield from each(
             name, "param_dtype", lambda v, b=build: b(D, O, param_dtype=v), TypeError, "dtype", "int8", "float1", None
         )
-    for name, build in {"layer_norm": jr.layer_norm, "batch_norm": jr.batch_norm}.items():
+    for name, build in {"layer_norm": jaxrnn.layer_norm, "batch_norm": jaxrnn.batch_norm}.items():
         yield from sizes(name, "D", build)
         yield from each(
             name, "epsilon", lambda v, b=build: b(D, epsilon=v), ValueError, "above 0", 0, -1.0, "1", True, None
         )
-    yield from sizes("tied", "symbols", lambda v: jr.tied(v, H, TIED.model))
-    yield from sizes("tied", "E", lambda v: jr.tied(5, v, TIED.model))
-    yield from each("tied", "bias", lambda v: jr.tied(5, H, TIED.model, bias=v), TypeError, FLAG, 1, None)
+    yield from sizes("tied", "symbols", lambda v: jaxrnn.tied(v, H, TIED.model))
+    yield from sizes("tied", "E", lambda v: jaxrnn.tied(5, v, TIED.model))
+    yield from each("tied", "bias", lambda v: jaxrnn.tied(5, H, TIED.model, bias=v), TypeError, FLAG, 1, None)
     yield from each(
-        "tied", "w_init", lambda v: jr.tied(5, H, TIED.model, w_init=v), TypeError, FUNCTION, "glorot", None
+        "tied", "w_init", lambda v: jaxrnn.tied(5, H, TIED.model, w_init=v), TypeError, FUNCTION, "glorot", None
     )
-    yield from each("tied", "dtype", lambda v: jr.tied(5, H, TIED.model, dtype=v), TypeError, "dtype", "int8", "float1")
     yield from each(
-        "dropout", "rate", jr.dropout, ValueError, "[0, 1)", 1.0, -0.1, "0.5", True, np.nan, None, [0.1, 0.2]
+        "tied", "dtype", lambda v: jaxrnn.tied(5, H, TIED.model, dtype=v), TypeError, "dtype", "int8", "float1"
     )
-    yield from each("dropout", "over_time", lambda v: jr.dropout(0.1, over_time=v), TypeError, FLAG, 1, None)
+    yield from each(
+        "dropout", "rate", jaxrnn.dropout, ValueError, "[0, 1)", 1.0, -0.1, "0.5", True, np.nan, None, [0.1, 0.2]
+    )
+    yield from each("dropout", "over_time", lambda v: jaxrnn.dropout(0.1, over_time=v), TypeError, FLAG, 1, None)
 
 
 def _compositions():
     gradient = {"error": TypeError, "argument": "gradient", "expected": "Gradient"}
     yield from [
-        Case("stack-none", lambda: jr.stack([]), TypeError, "cells", "at least one Cell", "[]"),
-        Case("stack-bare", lambda: jr.stack(ELMAN), TypeError, "cells", "in a list", "Elman"),
-        Case("stack-model", lambda: jr.stack([ELMAN, DENSE]), TypeError, "cells[1]", "Cell", "Dense"),
-        Case("stack-builder", lambda: jr.stack([jr.lstm]), TypeError, "cells[0]", "Cell", "function"),
-        Case("stack-misfit", lambda: jr.stack([ELMAN, LSTM]), ValueError, "cells[1]", f"{H} input", f"{D}"),
-        *sizes("repeat", "n", lambda v: jr.repeat(jr.elman(D, D), v)),
-        Case("repeat-model", lambda: jr.repeat(DENSE, 2), TypeError, "cell", "Cell", "Dense"),
-        Case("repeat-misfit", lambda: jr.repeat(ELMAN, 2), ValueError, "cell", f"input features, {D}", f"{H}"),
-        Case("repeat-gradient", lambda: jr.repeat(jr.elman(D, D), 2, gradient="bptt"), got="'bptt'", **gradient),
-        Case("stack-gradient", lambda: jr.stack([ELMAN], gradient="bptt"), got="'bptt'", **gradient),
-        Case("stack-gradient-0", lambda: jr.stack([ELMAN], gradient=0), got="0", **gradient),
-        Case("bidirectional-model", lambda: jr.bidirectional(STACK, ELMAN), TypeError, "forward", "Cell", "Stack"),
-        Case("bidirectional-string", lambda: jr.bidirectional(ELMAN, "lstm"), TypeError, "backward", "Cell", "'lstm'"),
-        Case("bidirectional-none", lambda: jr.bidirectional(ELMAN, None), TypeError, "backward", "Cell", "None"),
+        Case("stack-none", lambda: jaxrnn.stack([]), TypeError, "cells", "at least one Cell", "[]"),
+        Case("stack-bare", lambda: jaxrnn.stack(ELMAN), TypeError, "cells", "in a list", "Elman"),
+        Case("stack-model", lambda: jaxrnn.stack([ELMAN, DENSE]), TypeError, "cells[1]", "Cell", "Dense"),
+        Case("stack-builder", lambda: jaxrnn.stack([jaxrnn.lstm]), TypeError, "cells[0]", "Cell", "function"),
+        Case("stack-misfit", lambda: jaxrnn.stack([ELMAN, LSTM]), ValueError, "cells[1]", f"{H} input", f"{D}"),
+        *sizes("repeat", "n", lambda v: jaxrnn.repeat(jaxrnn.elman(D, D), v)),
+        Case("repeat-model", lambda: jaxrnn.repeat(DENSE, 2), TypeError, "cell", "Cell", "Dense"),
+        Case("repeat-misfit", lambda: jaxrnn.repeat(ELMAN, 2), ValueError, "cell", f"input features, {D}", f"{H}"),
+        Case(
+            "repeat-gradient", lambda: jaxrnn.repeat(jaxrnn.elman(D, D), 2, gradient="bptt"), got="'bptt'", **gradient
+        ),
+        Case("stack-gradient", lambda: jaxrnn.stack([ELMAN], gradient="bptt"), got="'bptt'", **gradient),
+        Case("stack-gradient-0", lambda: jaxrnn.stack([ELMAN], gradient=0), got="0", **gradient),
+        Case("bidirectional-model", lambda: jaxrnn.bidirectional(STACK, ELMAN), TypeError, "forward", "Cell", "Stack"),
+        Case(
+            "bidirectional-string", lambda: jaxrnn.bidirectional(ELMAN, "lstm"), TypeError, "backward", "Cell", "'lstm'"
+        ),
+        Case("bidirectional-none", lambda: jaxrnn.bidirectional(ELMAN, None), TypeError, "backward", "Cell", "None"),
         Case(
             "bidirectional-misfit",
-            lambda: jr.bidirectional(ELMAN, jr.gru(H, H)),
+            lambda: jaxrnn.bidirectional(ELMAN, jaxrnn.gru(H, H)),
             ValueError,
             "backward",
             f"{D} input features",
@@ -94,47 +100,70 @@ def _compositions():
         ),
         Case(
             "bidirectional-sum",
-            lambda: jr.bidirectional(ELMAN, jr.gru(D, O), merge="sum"),
+            lambda: jaxrnn.bidirectional(ELMAN, jaxrnn.gru(D, O), merge="sum"),
             ValueError,
             "backward",
             f"{H} output features",
             f"{O}",
         ),
         *each(
-            "bidirectional", "merge", lambda v: jr.bidirectional(ELMAN, ELMAN, merge=v), ValueError, "'sum'", "mean", 1
+            "bidirectional",
+            "merge",
+            lambda v: jaxrnn.bidirectional(ELMAN, ELMAN, merge=v),
+            ValueError,
+            "'sum'",
+            "mean",
+            1,
         ),
         Case(
-            "bidirectional-gradient", lambda: jr.bidirectional(ELMAN, ELMAN, gradient="bptt"), got="'bptt'", **gradient
+            "bidirectional-gradient",
+            lambda: jaxrnn.bidirectional(ELMAN, ELMAN, gradient="bptt"),
+            got="'bptt'",
+            **gradient,
         ),
-        Case("chain-none", lambda: jr.chain(), TypeError, "models", "at least one Model", "()"),
-        Case("chain-cell", lambda: jr.chain(DENSE, ELMAN), TypeError, "models[1]", "Model", "jr.stack"),
-        Case("chain-list", lambda: jr.chain([DENSE]), TypeError, "models[0]", "Model", "list"),
-        Case("chain-builder", lambda: jr.chain(jr.last), TypeError, "models[0]", "Model", "function"),
-        Case("chain-misfit", lambda: jr.chain(STACK, DENSE), ValueError, "models[1]", f"{H} input", f"{D}"),
+        Case("chain-none", lambda: jaxrnn.chain(), TypeError, "models", "at least one Model", "()"),
+        Case("chain-cell", lambda: jaxrnn.chain(DENSE, ELMAN), TypeError, "models[1]", "Model", "jaxrnn.stack"),
+        Case("chain-list", lambda: jaxrnn.chain([DENSE]), TypeError, "models[0]", "Model", "list"),
+        Case("chain-builder", lambda: jaxrnn.chain(jaxrnn.last), TypeError, "models[0]", "Model", "function"),
+        Case("chain-misfit", lambda: jaxrnn.chain(STACK, DENSE), ValueError, "models[1]", f"{H} input", f"{D}"),
         # Without a time axis the batch would be read as time.
         Case(
             "chain-stack-after-last",
-            lambda: jr.chain(jr.last(), STACK),
+            lambda: jaxrnn.chain(jaxrnn.last(), STACK),
             ValueError,
             "models[1]",
             "no time axis behind last",
             "Stack",
         ),
-        Case("chain-last-after-last", lambda: jr.chain(jr.last(), jr.last()), ValueError, "models[1]", "time", "Last"),
+        Case(
+            "chain-last-after-last",
+            lambda: jaxrnn.chain(jaxrnn.last(), jaxrnn.last()),
+            ValueError,
+            "models[1]",
+            "time",
+            "Last",
+        ),
         Case(
             "chain-last-after-mean_over_time",
-            lambda: jr.chain(jr.mean_over_time(), jr.last()),
+            lambda: jaxrnn.chain(jaxrnn.mean_over_time(), jaxrnn.last()),
             ValueError,
             "models[1]",
             "no time axis behind last or mean_over_time",
             "Last",
         ),
-        Case("tied-cell", lambda: jr.tied(5, D, jr.elman(D, D)), TypeError, "model", "Model", "jr.stack"),
-        Case("tied-inputs", lambda: jr.tied(5, O, DENSE), ValueError, "model", f"{O} input features", f"{D}"),
-        Case("tied-outputs", lambda: jr.tied(5, D, DENSE), ValueError, "model", f"{D} output features", f"{O}"),
-        Case("residual-cell", lambda: jr.residual(jr.elman(D, D)), TypeError, "model", "Model", "jr.stack"),
-        Case("residual-misfit", lambda: jr.residual(DENSE), ValueError, "model", f"features, {D}", f"{O}"),
-        Case("residual-last", lambda: jr.residual(jr.last()).apply({}, XS), ValueError, "model", f"{T}", f"({B}, {D})"),
+        Case("tied-cell", lambda: jaxrnn.tied(5, D, jaxrnn.elman(D, D)), TypeError, "model", "Model", "jaxrnn.stack"),
+        Case("tied-inputs", lambda: jaxrnn.tied(5, O, DENSE), ValueError, "model", f"{O} input features", f"{D}"),
+        Case("tied-outputs", lambda: jaxrnn.tied(5, D, DENSE), ValueError, "model", f"{D} output features", f"{O}"),
+        Case("residual-cell", lambda: jaxrnn.residual(jaxrnn.elman(D, D)), TypeError, "model", "Model", "jaxrnn.stack"),
+        Case("residual-misfit", lambda: jaxrnn.residual(DENSE), ValueError, "model", f"features, {D}", f"{O}"),
+        Case(
+            "residual-last",
+            lambda: jaxrnn.residual(jaxrnn.last()).apply({}, XS),
+            ValueError,
+            "model",
+            f"{T}",
+            f"({B}, {D})",
+        ),
     ]
 
 
@@ -260,7 +289,7 @@ def _parts():
         ),
         Case(
             "bidirectional-carry-of-backward",
-            lambda: BOTH.apply(p_both, XS, carry=jr.BidirectionalCarry(ones(B, H), ones(B, 1))),
+            lambda: BOTH.apply(p_both, XS, carry=jaxrnn.models.BidirectionalCarry(ones(B, H), ones(B, 1))),
             ValueError,
             "carry.backward",
             f"shape ({B}, {O})",
@@ -309,7 +338,7 @@ def _parts():
         Case("tied-xs-floats", lambda: TIED.apply(drawn(TIED), XS), TypeError, "xs", "integers from 0 to 4", "float32"),
         Case(
             "tied-model-of-other-outputs",
-            lambda: jr.tied(5, D, Wide()).apply(drawn(jr.tied(5, D, Wide())), SYMBOLS),
+            lambda: jaxrnn.tied(5, D, Wide()).apply(drawn(jaxrnn.tied(5, D, Wide())), SYMBOLS),
             ValueError,
             "model",
             f"outputs of {D} features",
@@ -317,7 +346,7 @@ def _parts():
         ),
         Case(
             "chain-embed-after-dense",
-            lambda: jr.chain(DENSE, EMBED).apply({"0": drawn(DENSE), "1": drawn(EMBED)}, XS),
+            lambda: jaxrnn.chain(DENSE, EMBED).apply({"0": drawn(DENSE), "1": drawn(EMBED)}, XS),
             TypeError,
             "xs",
             "integers from 0 to 4",
@@ -344,8 +373,8 @@ def _features(name, model):
 
 FLAT = {"dense": DENSE, "layer_norm": NORM, "batch_norm": BATCH_NORM}
 NESTED = {"stack": STACK, "bidirectional": BOTH, "chain": CHAIN}
-POOLING = {"last": jr.last(), "mean_over_time": jr.mean_over_time()}
-WITHOUT_PARAMS = {"dropout": jr.dropout(0.5)} | POOLING
+POOLING = {"last": jaxrnn.last(), "mean_over_time": jaxrnn.mean_over_time()}
+WITHOUT_PARAMS = {"dropout": jaxrnn.dropout(0.5)} | POOLING
 
 CASES = [*_options(), *_compositions(), *_parts()]
 for name, model in (FLAT | NESTED | WITHOUT_PARAMS | {"residual": RESIDUAL}).items():
@@ -363,7 +392,7 @@ for name, model in (NESTED | POOLING | {"residual": RESIDUAL}).items():
     CASES.append(Case(f"{name}.apply-xs-empty", call, ValueError, "xs", "time step", f"[0, {B}, {D}]"))
 CASES += [*_apply("embed", EMBED, SYMBOLS), *_flat_params("embed", EMBED, SYMBOLS)]
 CASES += [*_apply("tied", TIED, SYMBOLS), *_flat_params("tied", TIED, SYMBOLS)]
-CASES += _floats("dropout", jr.dropout(0.5))
+CASES += _floats("dropout", jaxrnn.dropout(0.5))
 CASES.append(
     Case(
         "embed.apply-xs-floats",

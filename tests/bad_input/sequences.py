@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input.case import ROWS, XS, B, Case, D, H, T, changed, drawn, each, not_keys, ones, sizes
 
-LSTM, ELMAN, MODEL = jr.lstm(D, H), jr.elman(D, H), jr.stack([jr.elman(D, H)])
+LSTM, ELMAN, MODEL = jaxrnn.lstm(D, H), jaxrnn.elman(D, H), jaxrnn.stack([jaxrnn.elman(D, H)])
 P_LSTM, P_ELMAN = drawn(LSTM), drawn(ELMAN)
 W_X = P_LSTM["w_x"]
 INTEGERS = np.ones((T, B, D), np.int32)
@@ -23,15 +23,15 @@ class Other(NamedTuple):
 
 
 def lstm(xs=XS, carry=None, **options):
-    return jr.unroll(LSTM, options.pop("params", P_LSTM), xs, carry, **options)
+    return jaxrnn.unroll(LSTM, options.pop("params", P_LSTM), xs, carry, **options)
 
 
 def elman(xs=XS, carry=None, **options):
-    return jr.unroll(ELMAN, options.pop("params", P_ELMAN), xs, carry, **options)
+    return jaxrnn.unroll(ELMAN, options.pop("params", P_ELMAN), xs, carry, **options)
 
 
 def check(thing=ELMAN, params=P_ELMAN, xs=XS, **options):
-    return jr.check_gradients(thing, params, xs, **options)
+    return jaxrnn.check_gradients(thing, params, xs, **options)
 
 
 def _of_both(name, run):
@@ -90,7 +90,7 @@ def _of_both(name, run):
             "carry",
             f"shape ({B}, {H})",
             "LSTMCarry of 2",
-            carry=jr.LSTMCarry(ones(B, H), ones(B, H)),
+            carry=jaxrnn.cells.LSTMCarry(ones(B, H), ones(B, H)),
         ),
         case("lengths-long", ValueError, "lengths", f"0 to T = {T}", f"1 to {T + 1}", lengths=np.array([1, T + 1])),
         case("lengths-negative", ValueError, "lengths", f"0 to T = {T}", "-1 to 1", lengths=[-1, 1]),
@@ -111,15 +111,15 @@ def _of_both(name, run):
 
 def _loop(step, carry=lambda params, batch_shape: jnp.zeros((*batch_shape, H)), noise=None, **options):
     """An unroll of a plain cell with something wrong about its functions."""
-    cell = jr.cell(lambda key: {}, carry, step, noise=noise)
-    return jr.unroll(cell, {}, XS, key=None if noise is None else jax.random.key(0), **options)
+    cell = jaxrnn.cell(lambda key: {}, carry, step, noise=noise)
+    return jaxrnn.unroll(cell, {}, XS, key=None if noise is None else jax.random.key(0), **options)
 
 
 def _gated(update=lambda params, carry, gates, noise: gates[0], gate=jnp.tanh, **functions):
     """The same of a gated cell."""
     key = jax.random.key(0) if "noise" in functions else None
-    cell = jr.gated_cell(D, H, {"n": gate}, update, **functions)
-    return jr.unroll(cell, P_ELMAN, XS, key=key)
+    cell = jaxrnn.gated_cell(D, H, {"n": gate}, update, **functions)
+    return jaxrnn.unroll(cell, P_ELMAN, XS, key=key)
 
 
 def _wider(x):
@@ -138,10 +138,10 @@ def _tracer_in_step(gradient):
 
 CASES = _of_both("unroll", elman) + _of_both("check_gradients", check)
 CASES += [
-    Case("unroll-cell-model", lambda: jr.unroll(MODEL, {"0": P_ELMAN}, XS), TypeError, "cell", "Cell", "Stack"),
-    Case("unroll-cell-builder", lambda: jr.unroll(jr.lstm, P_LSTM, XS), TypeError, "cell", "Cell", "function"),
-    Case("unroll-cell-string", lambda: jr.unroll("lstm", P_LSTM, XS), TypeError, "cell", "Cell", "str 'lstm'"),
-    Case("unroll-cell-swapped", lambda: jr.unroll(P_LSTM, LSTM, XS), TypeError, "cell", "Cell", "dict"),
+    Case("unroll-cell-model", lambda: jaxrnn.unroll(MODEL, {"0": P_ELMAN}, XS), TypeError, "cell", "Cell", "Stack"),
+    Case("unroll-cell-builder", lambda: jaxrnn.unroll(jaxrnn.lstm, P_LSTM, XS), TypeError, "cell", "Cell", "function"),
+    Case("unroll-cell-string", lambda: jaxrnn.unroll("lstm", P_LSTM, XS), TypeError, "cell", "Cell", "str 'lstm'"),
+    Case("unroll-cell-swapped", lambda: jaxrnn.unroll(P_LSTM, LSTM, XS), TypeError, "cell", "Cell", "dict"),
     Case(
         "unroll-carry-bare", lambda: lstm(carry=ones(B, H)), ValueError, "carry", "LSTMCarry of 2", f"float32[{B}, {H}]"
     ),
@@ -158,7 +158,7 @@ CASES += [
     ),
     Case(
         "unroll-carry-c",
-        lambda: lstm(carry=jr.LSTMCarry(ones(B, H), ones(B, H + 1))),
+        lambda: lstm(carry=jaxrnn.cells.LSTMCarry(ones(B, H), ones(B, H + 1))),
         ValueError,
         "carry.c",
         f"shape ({B}, {H})",
@@ -166,7 +166,7 @@ CASES += [
     ),
     Case(
         "unroll-carry-half",
-        lambda: lstm(carry=jr.LSTMCarry(ones(B, H), ones(B, H).astype(np.float16))),
+        lambda: lstm(carry=jaxrnn.cells.LSTMCarry(ones(B, H), ones(B, H).astype(np.float16))),
         TypeError,
         "carry.c",
         "float32",
@@ -182,7 +182,7 @@ CASES += [
     ),
     Case(
         "unroll-carry-none-in-it",
-        lambda: lstm(carry=jr.LSTMCarry(ones(B, H), None)),
+        lambda: lstm(carry=jaxrnn.cells.LSTMCarry(ones(B, H), None)),
         TypeError,
         "carry.c",
         "an array",
@@ -193,7 +193,14 @@ CASES += [
     Case("unroll-row-resets", lambda: elman(ROWS, resets=[[True]] * T), ValueError, "resets", f"({T},)", f"[{T}, 1]"),
     *each("unroll", "reverse", lambda v: elman(reverse=v), TypeError, "True or False", 1, "yes", None),
     *each("unroll", "gradient", lambda v: elman(gradient=v), TypeError, "Gradient", "autodiff", 0),
-    Case("unroll-gradient-builder", lambda: elman(gradient=jr.autodiff), TypeError, "gradient", "Gradient", "function"),
+    Case(
+        "unroll-gradient-builder",
+        lambda: elman(gradient=jaxrnn.autodiff),
+        TypeError,
+        "gradient",
+        "Gradient",
+        "function",
+    ),
     # Cells whose own functions are wrong.
     Case(
         "step-carry-shape",
@@ -234,7 +241,7 @@ CASES += [
     ),
     Case(
         "step-closes-over-tracer",
-        lambda: _tracer_in_step(jr.reverse_scan()),
+        lambda: _tracer_in_step(jaxrnn.reverse_scan()),
         ValueError,
         "step",
         "closes over no traced value",
@@ -306,7 +313,7 @@ CASES += [
     *sizes("check_gradients", "directions", lambda v: check(directions=v)),
     Case(
         "check_gradients-one",
-        lambda: check(gradients=jr.autodiff()),
+        lambda: check(gradients=jaxrnn.autodiff()),
         TypeError,
         "gradients",
         "tuple or list",

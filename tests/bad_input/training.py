@@ -8,37 +8,37 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import jaxrnn as jr
+import jaxrnn
 from tests.bad_input.case import B, Case, D, H, O, T, changed, drawn, each, not_keys, ones, sizes
 
 N = 6
-MODEL = jr.chain(jr.stack([jr.elman(D, H)]), jr.dense(H, O))
+MODEL = jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(D, H)]), jaxrnn.dense(H, O))
 PARAMS = drawn(MODEL)
-NORMALISED = jr.chain(jr.batch_norm(D), jr.dense(D, O))
+NORMALISED = jaxrnn.chain(jaxrnn.batch_norm(D), jaxrnn.dense(D, O))
 DATA = {"xs": ones(T, N, D), "targets": ones(T, N, O)}
 SGD = optax.sgd(0.1)
-LOSS = jr.mean_squared_error
+LOSS = jaxrnn.losses.mean_squared_error
 KEY = jax.random.key(0)
 
 
 def fit(model=MODEL, loss=LOSS, optimizer=SGD, data=DATA, *, key=KEY, steps=3, batch_size=2, **options):
     with jax.numpy_dtype_promotion("standard"):
         options = {"progress": False} | options
-        return jr.fit(model, loss, optimizer, data, key=key, steps=steps, batch_size=batch_size, **options)
+        return jaxrnn.fit(model, loss, optimizer, data, key=key, steps=steps, batch_size=batch_size, **options)
 
 
 def evaluate(model=MODEL, params=PARAMS, loss=LOSS, data=DATA, **options):
-    return jr.evaluate(model, params, loss, data, **options)
+    return jaxrnn.evaluate(model, params, loss, data, **options)
 
 
 def state(model=MODEL, optimizer=SGD, key=KEY, **options):
-    return jr.train_state(model, optimizer, key=key, **options)
+    return jaxrnn.training.train_state(model, optimizer, key=key, **options)
 
 
 def step(model=MODEL, loss=LOSS, optimizer=SGD, state=None, batch=DATA, **options):
     """The function that `make_train_step` returns, traced only."""
-    take = jr.make_train_step(model, loss, optimizer, **options)
-    state = jax.eval_shape(lambda: jr.train_state(MODEL, SGD, key=KEY)) if state is None else state
+    take = jaxrnn.training.make_train_step(model, loss, optimizer, **options)
+    state = jax.eval_shape(lambda: jaxrnn.training.train_state(MODEL, SGD, key=KEY)) if state is None else state
     return jax.eval_shape(lambda state: take(state, batch), state)
 
 
@@ -104,9 +104,9 @@ def _functions(name, run):
     def case(what, error, argument, expected, got, **wrong):
         return Case(f"{name}-{what}", lambda: run(**wrong), error, argument, expected, got)
 
-    yield case("model-cell", TypeError, "model", "Model", "jr.stack", model=jr.elman(D, H))
+    yield case("model-cell", TypeError, "model", "Model", "jaxrnn.stack", model=jaxrnn.elman(D, H))
     yield case("model-string", TypeError, "model", "Model", "'lstm'", model="lstm")
-    yield case("model-builder", TypeError, "model", "Model", "function", model=jr.stack)
+    yield case("model-builder", TypeError, "model", "Model", "function", model=jaxrnn.stack)
     yield case("loss-string", TypeError, "loss", "function", "'mse'", loss="mse")
     yield case("loss-none", TypeError, "loss", "function", "None", loss=None)
     yield case("loss-vector", ValueError, "loss", "scalar", "float32[", loss=_vector)
@@ -136,7 +136,7 @@ def _optimizer(name, run):
 
 
 def _params(name, run, *, none=False):
-    other = drawn(jr.chain(jr.stack([jr.lstm(D, H)]), jr.dense(H, O)))
+    other = drawn(jaxrnn.chain(jaxrnn.stack([jaxrnn.lstm(D, H)]), jaxrnn.dense(H, O)))
     part = {"0": PARAMS["0"]}
     yield Case(f"{name}-params-other", lambda: run(params=other), ValueError, "params", f"{H}", f"{4 * H}")
     yield Case(f"{name}-params-part", lambda: run(params=part), ValueError, "params", "1", "0")
@@ -199,7 +199,7 @@ def _fit():
             lambda: fit(
                 data=_batches(xs=ones(T + 1, B, D), targets=ones(T + 1, B, O)),
                 batch_size=None,
-                gradient=jr.truncated(T, T),
+                gradient=jaxrnn.truncated(T, T),
             ),
             ValueError,
             "data: a batch['xs']",
@@ -244,21 +244,21 @@ def _fit():
 
 def _calibrate():
     def calibrate(model=NORMALISED, params=None, batches=DATA):
-        return jr.calibrate(model, drawn(NORMALISED) if params is None else params, batches)
+        return jaxrnn.training.calibrate(model, drawn(NORMALISED) if params is None else params, batches)
 
     def case(what, error, argument, expected, got, **wrong):
         return Case(f"calibrate-{what}", lambda: calibrate(**wrong), error, argument, expected, got)
 
-    yield case("model-norm", TypeError, "model", "Model", "Elman", model=jr.elman(D, H))
+    yield case("model-norm", TypeError, "model", "Model", "Elman", model=jaxrnn.elman(D, H))
     yield case("params-other", ValueError, "params", "['0', '1']", "['0']", params={"0": {}})
     yield case("batches-none", TypeError, "batches", "an iterable", "None", batches=None)
     yield case("batches-empty", ValueError, "batches", "at least one batch", "none in list []", batches=[])
     yield case("batches-array", ValueError, "batches", 'entry "xs"', f"float32[{N}, {D}]", batches=DATA["xs"])
     yield case("batches-without-xs", ValueError, "batches", 'entry "xs"', "targets", batches=[changed(DATA, xs=None)])
     yield case("batches-one-row", ValueError, 'batches["xs"]', "of N rows", f"[{T}, {D}]", batches={"xs": ones(T, D)})
-    endless = jr.bucketed({"xs": [ones(n, D) for n in (3, 1, 2)]}, batch_size=1, key=KEY)
+    endless = jaxrnn.data.bucketed({"xs": [ones(n, D) for n in (3, 1, 2)]}, batch_size=1, key=KEY)
     yield case("batches-endless", ValueError, "batches", "that end", "Bucketed(3 rows", batches=endless)
-    ahead = jr.prefetch(endless)
+    ahead = jaxrnn.data.prefetch(endless)
     yield case("batches-endless-prefetched", ValueError, "batches", "that end", "Prefetched", batches=ahead)
     wrong = DATA | {"lengths": np.full(N, T + 1)}
     yield case("batches-lengths", ValueError, "lengths", f"T = {T}", f"{T + 1}", batches=[wrong, DATA])
@@ -274,7 +274,7 @@ def _others():
     several = "list of 2: (a dict with ['targets', 'xs'], a dict with ['targets', 'xs'])"
     yield Case("evaluate-data-batches", lambda: evaluate(data=[DATA, DATA]), ValueError, "data", "dict", several)
 
-    yield Case("train_state-model", lambda: state(jr.elman(D, H)), TypeError, "model", "Model", "Elman")
+    yield Case("train_state-model", lambda: state(jaxrnn.elman(D, H)), TypeError, "model", "Model", "Elman")
     yield from _optimizer("train_state", state)
     yield from _params("train_state", state)
     yield from not_keys("train_state", lambda v: state(key=v))
@@ -344,9 +344,9 @@ def _rows(name, run):
 
 def _iterables():
     def bucketed(rows=ROWS, batch_size=1, key=KEY, **options):
-        return jr.bucketed(rows, batch_size=batch_size, key=key, **options)
+        return jaxrnn.data.bucketed(rows, batch_size=batch_size, key=key, **options)
 
-    yield from _rows("padded", jr.padded)
+    yield from _rows("padded", jaxrnn.data.padded)
     yield from _rows("bucketed", bucketed)
     yield from sizes("bucketed", "batch_size", lambda v: bucketed(batch_size=v))
     large = lambda: bucketed(batch_size=4)  # noqa: E731
@@ -355,12 +355,14 @@ def _iterables():
     yield from sizes("bucketed", "run", lambda v: bucketed(run=v))
     yield from [c for c in sizes("bucketed", "epochs", lambda v: bucketed(epochs=v)) if c.got != "None"]
     yield from not_keys("bucketed", lambda v: bucketed(key=v))
-    yield from sizes("prefetch", "size", lambda v: jr.prefetch([DATA], v))
-    yield from each("prefetch", "batches", jr.prefetch, TypeError, "an iterable of batches", 3, None, "digits")
-    yield Case("prefetch-dict", lambda: jr.prefetch(DATA), TypeError, "batches", "an iterable of batches", "dict")
-    device = lambda: jr.prefetch([DATA], device="cpu")  # noqa: E731
+    yield from sizes("prefetch", "size", lambda v: jaxrnn.data.prefetch([DATA], v))
+    yield from each("prefetch", "batches", jaxrnn.data.prefetch, TypeError, "an iterable of batches", 3, None, "digits")
+    yield Case(
+        "prefetch-dict", lambda: jaxrnn.data.prefetch(DATA), TypeError, "batches", "an iterable of batches", "dict"
+    )
+    device = lambda: jaxrnn.data.prefetch([DATA], device="cpu")  # noqa: E731
     yield Case("prefetch-device", device, TypeError, "device", "Device or Sharding", "'cpu'")
-    array = lambda: next(iter(jr.prefetch([DATA["xs"]])))  # noqa: E731
+    array = lambda: next(iter(jaxrnn.data.prefetch([DATA["xs"]])))  # noqa: E731
     yield Case("prefetch-batch", array, TypeError, "batches: a batch", "dict", "float32")
 
 

@@ -5,18 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import example, gradients, relative_error
 from tests.jaxprs import products, products_in_loops
 from tests.registry import BY_NAME, D, H, P
 
 CELLS = {
-    "elman": jr.elman(D, H, dtype=jnp.bfloat16),
-    "lstm_peephole": jr.lstm(D, H, peephole=True, dtype=jnp.bfloat16),
-    "gru": jr.gru(D, H, dtype=jnp.bfloat16),
-    "gru_before": jr.gru(D, H, reset_after=False, dtype=jnp.bfloat16),
-    "lstm_projection": jr.lstm(D, H, proj_size=P, dtype=jnp.bfloat16),
-    "ctrnn": jr.ctrnn(D, H, 2.0, 5.0, dtype=jnp.bfloat16),
+    "elman": jaxrnn.elman(D, H, dtype=jnp.bfloat16),
+    "lstm_peephole": jaxrnn.lstm(D, H, peephole=True, dtype=jnp.bfloat16),
+    "gru": jaxrnn.gru(D, H, dtype=jnp.bfloat16),
+    "gru_before": jaxrnn.gru(D, H, reset_after=False, dtype=jnp.bfloat16),
+    "lstm_projection": jaxrnn.lstm(D, H, proj_size=P, dtype=jnp.bfloat16),
+    "ctrnn": jaxrnn.ctrnn(D, H, 2.0, 5.0, dtype=jnp.bfloat16),
 }
 
 each_cell = pytest.mark.parametrize("name", CELLS)
@@ -30,7 +30,9 @@ def dtypes(product):
 def test_values_and_gradients_are_near_those_in_float32(name):
     e = example(BY_NAME[name], np.float32)
     arguments = e.arguments()[1:]
-    low, full = (jax.jit(lambda a, c=c: gradients(jr.reverse_scan(), c, *a))(arguments) for c in (CELLS[name], e.cell))
+    low, full = (
+        jax.jit(lambda a, c=c: gradients(jaxrnn.reverse_scan(), c, *a))(arguments) for c in (CELLS[name], e.cell)
+    )
     for leaf in jax.tree.leaves(low):
         assert leaf.dtype == np.float32
     for a, b in zip(jax.tree.leaves(low["outputs"]), jax.tree.leaves(full["outputs"]), strict=True):
@@ -44,7 +46,7 @@ def test_products_are_bfloat16_with_float32_sums(name):
     e = example(BY_NAME[name], np.float32)
 
     def run(params):
-        return jr.unroll(CELLS[name], params, e.xs, e.carry)
+        return jaxrnn.unroll(CELLS[name], params, e.xs, e.carry)
 
     forward = jax.make_jaxpr(run)(e.params)
     assert products_in_loops(forward)
@@ -58,7 +60,7 @@ def test_products_of_the_backward_loop_are_bfloat16(name):
     e = example(BY_NAME[name], np.float32)
 
     def run(params):
-        return gradients(jr.reverse_scan(), CELLS[name], params, e.xs, e.carry)
+        return gradients(jaxrnn.reverse_scan(), CELLS[name], params, e.xs, e.carry)
 
     loops = products_in_loops(jax.make_jaxpr(run)(e.params))
     assert len(loops) == 2

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests import reference
 from tests.helpers import assert_close, example
 from tests.registry import ENTRIES
@@ -26,9 +26,9 @@ def test_every_cell_equals_the_numpy_loop(entry, precision):
     @jax.jit
     def run(cell, params, xs, carry, lengths, resets):
         masks = {"lengths": lengths, "resets": resets}
-        plain = jr.unroll(cell, params, xs)
-        forward = jr.unroll(cell, params, xs, carry, key=key, **masks)
-        backward = jr.unroll(cell, params, xs, carry, key=key, reverse=True, gradient=jr.autodiff(), **masks)
+        plain = jaxrnn.unroll(cell, params, xs)
+        forward = jaxrnn.unroll(cell, params, xs, carry, key=key, **masks)
+        backward = jaxrnn.unroll(cell, params, xs, carry, key=key, reverse=True, gradient=jaxrnn.autodiff(), **masks)
         return plain, forward, backward, cell.noise(key, *xs.shape[:1], xs.shape[1:-1])
 
     plain, forward, backward, noise = run(*e.arguments(), e.lengths, e.resets)

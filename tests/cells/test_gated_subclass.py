@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.types import pytree
 
 
 @pytree
-class Own(jr.GatedCell):
+class Own(jaxrnn.GatedCell):
     gates: ClassVar = {"h": jnp.tanh}
 
     def update(self, params, carry, gates, noise):
@@ -19,7 +19,7 @@ class Own(jr.GatedCell):
 
 
 @pytree
-class WithoutGates(jr.GatedCell):
+class WithoutGates(jaxrnn.GatedCell):
     def update(self, params, carry, gates, noise):
         return carry
 
@@ -46,4 +46,6 @@ def test_what_does_not_fit(make, message):
 
 def test_it_runs():
     cell = Own(3, 4, zoneout=0.5)
-    assert jr.check_gradients(cell, cell.init(jax.random.key(0)), jnp.ones((2, 3)), gradients=(jr.reverse_scan(),)).ok
+    assert jaxrnn.check_gradients(
+        cell, cell.init(jax.random.key(0)), jnp.ones((2, 3)), gradients=(jaxrnn.reverse_scan(),)
+    ).ok

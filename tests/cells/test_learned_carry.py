@@ -5,19 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests import reference
 from tests.helpers import assert_close, cotangents, example, weighted_sum
 from tests.registry import BY_NAME
 
 pytestmark = pytest.mark.usefixtures("x64")
-GRADIENTS = (jr.reverse_scan(), jr.autodiff())
+GRADIENTS = (jaxrnn.reverse_scan(), jaxrnn.autodiff())
 
 
 def gradient_of_carry(e, gradient, carry=None, **options):
     def loss(learned):
         params = e.params | {"initial_carry": learned}
-        return weighted_sum(jr.unroll(e.cell, params, e.xs, carry, gradient=gradient, **options))
+        return weighted_sum(jaxrnn.unroll(e.cell, params, e.xs, carry, gradient=gradient, **options))
 
     return jax.jit(jax.grad(loss))(jax.tree.map(jnp.asarray, e.params["initial_carry"]))
 
@@ -66,10 +66,10 @@ def test_gradient_of_the_learned_carry_is_the_sum_of_the_rows_by_hand():
     weights = {name: e.params[name] for name in ("w_x", "w_h", "b")}
     _, _, d_carry = reference.lstm_bptt(weights, e.xs, start, dys, d_final)
     want = dict(zip("hc", (d.sum(0) for d in d_carry), strict=True))
-    assert_close(gradient_of_carry(e, jr.reverse_scan()), {"c": want["c"], "h": want["h"]}, 1e-10)
+    assert_close(gradient_of_carry(e, jaxrnn.reverse_scan()), {"c": want["c"], "h": want["h"]}, 1e-10)
 
 
 def test_a_carry_that_is_given_replaces_the_learned_one():
     e = example(BY_NAME["lstm_learned"])
-    for d in gradient_of_carry(e, jr.reverse_scan(), carry=e.carry).values():
+    for d in gradient_of_carry(e, jaxrnn.reverse_scan(), carry=e.carry).values():
         np.testing.assert_array_equal(d, 0.0)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.alignments import labellings, prefix_beam
 from tests.helpers import assert_close
 
@@ -25,7 +25,7 @@ def drawn(dtype=np.float64, seed=0, scale=1.0):
 
 @functools.partial(jax.jit, static_argnames=("beam", "blank", "max_length"))
 def search(ys, lengths=None, **options):
-    return jr.ctc_beam(ys, lengths, **options)
+    return jaxrnn.decoding.ctc_beam(ys, lengths, **options)
 
 
 def strings(found, b, blank=0):
@@ -76,8 +76,8 @@ def test_a_narrow_beam_is_the_search_with_a_dict(beam, max_length, x64):
 def test_the_most_probable_string_where_the_most_probable_alignment_is_another_one(x64):
     """Two steps, p(blank) = 0.6: the empty string has 0.36, "1" has 0.4 * 0.4 + 2 * 0.4 * 0.6 = 0.64."""
     ys = np.log(np.array([[0.6, 0.4], [0.6, 0.4]]))
-    assert jr.ctc_greedy(ys)[1] == 0
-    found = jr.ctc_beam(ys, beam=4)
+    assert jaxrnn.decoding.ctc_greedy(ys)[1] == 0
+    found = jaxrnn.decoding.ctc_beam(ys, beam=4)
     assert found.symbols[0].tolist() == [1, 0]
     assert found.lengths.tolist() == [1, 0, 0, 0]
     assert_close(np.exp(found.log_probs), np.array([0.64, 0.36, 0.0, 0.0]), 1e-12)
@@ -86,7 +86,7 @@ def test_the_most_probable_string_where_the_most_probable_alignment_is_another_o
 def test_a_beam_of_one_is_greedy_where_each_step_is_sure():
     rng = np.random.default_rng(0)
     ys = 20.0 * np.eye(5, dtype=np.float32)[rng.integers(0, 5, (30, 8))]
-    symbols, lengths = jr.ctc_greedy(ys)
+    symbols, lengths = jaxrnn.decoding.ctc_greedy(ys)
     found = search(ys, beam=1)
     np.testing.assert_array_equal(found.symbols[0], symbols)
     np.testing.assert_array_equal(found.lengths[0], lengths)
@@ -101,7 +101,7 @@ def test_its_probability_is_at_most_that_of_the_loss_and_near_it():
     found = search(ys, beam=32)
     for b in range(B):
         batch = {"targets": found.symbols[0, :, b], "targets_lengths": found.lengths[0, b]}
-        exact = -jax.jit(jr.ctc_loss)(ys[:, b], batch)
+        exact = -jax.jit(jaxrnn.losses.ctc_loss)(ys[:, b], batch)
         assert exact - 0.1 < found.log_probs[0, b] < exact + 1e-4
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.alignments import collapse
 
 T, B, O = 9, 50, 3
@@ -18,7 +18,7 @@ def test_it_is_the_collapsed_argmax(blank, lengths):
     ends = np.full(B, T) if lengths is None else lengths
     best = np.argmax(ys, -1)
     padded = np.where((np.arange(T)[:, None] < ends)[..., None], ys, np.nan)
-    symbols, found = jax.jit(jr.ctc_greedy, static_argnames="blank")(padded, lengths, blank=blank)
+    symbols, found = jax.jit(jaxrnn.decoding.ctc_greedy, static_argnames="blank")(padded, lengths, blank=blank)
     assert symbols.shape == (T, B)
     assert symbols.dtype == found.dtype == np.int32
     for b in range(B):
@@ -28,12 +28,12 @@ def test_it_is_the_collapsed_argmax(blank, lengths):
 
 def test_repeats_merge_and_blanks_part_them():
     steps = [1, 1, 0, 1, 2, 2, 1, 0, 0]
-    symbols, length = jr.ctc_greedy(np.eye(3, dtype=np.float32)[steps])
+    symbols, length = jaxrnn.decoding.ctc_greedy(np.eye(3, dtype=np.float32)[steps])
     assert symbols[: int(length)].tolist() == [1, 1, 2, 1]
 
 
 def test_under_vmap():
     ys = np.random.default_rng(1).standard_normal((T, B, O)).astype(np.float32)
-    want = jr.ctc_greedy(ys, LENGTHS)
-    got = jax.vmap(jr.ctc_greedy, in_axes=(1, 0), out_axes=(1, 0))(ys, LENGTHS)
+    want = jaxrnn.decoding.ctc_greedy(ys, LENGTHS)
+    got = jax.vmap(jaxrnn.decoding.ctc_greedy, in_axes=(1, 0), out_axes=(1, 0))(ys, LENGTHS)
     jax.tree.map(np.testing.assert_array_equal, got, want)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 
 L, M, B = 6, 5, 200
 
@@ -30,13 +30,13 @@ def test_it_is_that_of_the_recursion(symbols):
     rng = np.random.default_rng(symbols)
     (a, n), (b, m) = drawn(rng, L, symbols), drawn(rng, M, symbols)
     want = [distance(tuple(a[: n[i], i].tolist()), tuple(b[: m[i], i].tolist())) for i in range(B)]
-    got = jax.jit(jr.edit_distance)(a, n, b, m)
+    got = jax.jit(jaxrnn.decoding.edit_distance)(a, n, b, m)
     assert got.dtype == np.int32
     np.testing.assert_array_equal(got, want)
-    np.testing.assert_array_equal(jr.edit_distance(b, m, a, n), want)
-    np.testing.assert_array_equal(jax.vmap(jr.edit_distance, in_axes=(1, 0, 1, 0))(a, n, b, m), want)
+    np.testing.assert_array_equal(jaxrnn.decoding.edit_distance(b, m, a, n), want)
+    np.testing.assert_array_equal(jax.vmap(jaxrnn.decoding.edit_distance, in_axes=(1, 0, 1, 0))(a, n, b, m), want)
     in_two = [x.reshape(*x.shape[:-1], 2, B // 2) for x in (a, n, b, m)]
-    np.testing.assert_array_equal(jr.edit_distance(*in_two).ravel(), want)
+    np.testing.assert_array_equal(jaxrnn.decoding.edit_distance(*in_two).ravel(), want)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_it_is_that_of_the_recursion(symbols):
 )
 def test_words(a, b, want):
     a, b = (np.array([ord(letter) for letter in word], np.int32) for word in (a, b))
-    assert jr.edit_distance(a, len(a), b, len(b)) == want
+    assert jaxrnn.decoding.edit_distance(a, len(a), b, len(b)) == want
 
 
 def test_lengths_on_the_device_are_clipped_to_what_there_is():
@@ -52,6 +52,6 @@ def test_lengths_on_the_device_are_clipped_to_what_there_is():
     (a, _), (b, _) = drawn(rng, L, 3), drawn(rng, M, 3)
     for n, m in ((L + 9, M), (L, M + 1), (-1, M), (L, -3)):
         lengths = jnp.full(B, n, jnp.int32), jnp.full(B, m, jnp.int32)
-        got = jr.edit_distance(a, lengths[0], b, lengths[1])
+        got = jaxrnn.decoding.edit_distance(a, lengths[0], b, lengths[1])
         want = [distance(tuple(a[: np.clip(n, 0, L), i]), tuple(b[: np.clip(m, 0, M), i])) for i in range(B)]
         np.testing.assert_array_equal(got, want)

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import pytree
 from tests.helpers import assert_close
 from tests.models.oracles import drawn
 
 O, B, STEPS = 6, 3, 7
-MODEL = jr.chain(jr.embed(O, 4), jr.stack([jr.lstm(4, 5)]), jr.dense(5, O))
+MODEL = jaxrnn.chain(jaxrnn.embed(O, 4), jaxrnn.stack([jaxrnn.lstm(4, 5)]), jaxrnn.dense(5, O))
 PARAMS = drawn(MODEL, seed=6, dtype=np.float32)
 PARAMS["0"]["w"] *= 3.0  # so that what is written depends on what was read
 PARAMS["2"]["w"] *= 3.0
@@ -39,23 +39,23 @@ def greedy(logits, t):
 
 @pytest.mark.parametrize("length", [1, 2])
 def test_greedy_symbols_are_the_most_probable(length):
-    _, symbols = jr.generate(MODEL, PARAMS, START[:length], STEPS)
+    _, symbols = jaxrnn.decoding.generate(MODEL, PARAMS, START[:length], STEPS)
     want = by_hand(greedy, START[:length])
     np.testing.assert_array_equal(symbols, want)
     assert len(np.unique(want)) > 2
 
 
 def test_one_row_without_a_batch_axis():
-    _, symbols = jr.generate(MODEL, PARAMS, START[:, 1], STEPS)
+    _, symbols = jaxrnn.decoding.generate(MODEL, PARAMS, START[:, 1], STEPS)
     np.testing.assert_array_equal(symbols, by_hand(greedy)[:, 1])
 
 
 def test_the_carry_goes_on_where_the_symbols_end():
-    carry, first = jr.generate(MODEL, PARAMS, START, 3)
-    _, second = jr.generate(MODEL, PARAMS, first[-1:], STEPS - 3, carry=carry)
+    carry, first = jaxrnn.decoding.generate(MODEL, PARAMS, START, 3)
+    _, second = jaxrnn.decoding.generate(MODEL, PARAMS, first[-1:], STEPS - 3, carry=carry)
     np.testing.assert_array_equal(np.concatenate([first, second]), by_hand(greedy))
     before, _ = MODEL.apply(PARAMS, START[:1])
-    _, symbols = jr.generate(MODEL, PARAMS, START[1:], STEPS, carry=before)
+    _, symbols = jaxrnn.decoding.generate(MODEL, PARAMS, START[1:], STEPS, carry=before)
     np.testing.assert_array_equal(symbols, by_hand(greedy))
 
 
@@ -64,7 +64,7 @@ def test_sampled_symbols_are_drawn_from_the_softmax_at_that_temperature(temperat
     key = jax.random.key(1)
     keys = jax.random.split(key, STEPS)
     want = by_hand(lambda logits, t: jax.random.categorical(keys[t], logits / temperature))
-    sample = jax.jit(lambda t: jr.generate(MODEL, PARAMS, START, STEPS, key=key, temperature=t)[1])
+    sample = jax.jit(lambda t: jaxrnn.decoding.generate(MODEL, PARAMS, START, STEPS, key=key, temperature=t)[1])
     np.testing.assert_array_equal(sample(temperature), want)
 
 
@@ -72,7 +72,7 @@ def test_frequencies_of_sampled_symbols():
     rows = 4000
     xs = np.tile(START[:, :1], (1, rows))
     for top_k in (None, 2):
-        _, symbols = jr.generate(MODEL, PARAMS, xs, 1, key=jax.random.key(0), temperature=1.5, top_k=top_k)
+        _, symbols = jaxrnn.decoding.generate(MODEL, PARAMS, xs, 1, key=jax.random.key(0), temperature=1.5, top_k=top_k)
         logits = np.asarray(MODEL.apply(PARAMS, START)[1][-1, 0], np.float64) / 1.5
         if top_k:
             logits[np.argsort(logits)[:-top_k]] = -np.inf
@@ -93,9 +93,11 @@ def test_frequencies_of_symbols_from_logits_of_half_precision(top_k):
             return carry, ys.astype(jnp.bfloat16)
 
     rows, logits = 20000, np.log(np.array([0.002, 0.008, 0.09, 0.2, 0.3, 0.4])).astype(np.float32)
-    model = Halved(jr.chain(jr.embed(O, O)))
+    model = Halved(jaxrnn.chain(jaxrnn.embed(O, O)))
     params = {"0": {"w": np.tile(logits, (O, 1))}}
-    _, symbols = jr.generate(model, params, np.zeros((1, rows), np.int32), 1, key=jax.random.key(0), top_k=top_k)
+    _, symbols = jaxrnn.decoding.generate(
+        model, params, np.zeros((1, rows), np.int32), 1, key=jax.random.key(0), top_k=top_k
+    )
     p = np.exp(np.asarray(jnp.asarray(logits, jnp.bfloat16), np.float64))
     p /= p.sum()
     found = np.bincount(np.asarray(symbols[0]), minlength=O) / rows
@@ -109,7 +111,7 @@ def test_what_follows_the_stop_symbol_is_the_stop_symbol():
         ends = np.flatnonzero(row == stop)
         if len(ends):
             row[ends[0] :] = stop
-    _, symbols = jr.generate(MODEL, PARAMS, START, STEPS, stop=stop)
+    _, symbols = jaxrnn.decoding.generate(MODEL, PARAMS, START, STEPS, stop=stop)
     np.testing.assert_array_equal(symbols, want)
     assert (want == stop).any()
     assert not (want == stop).all()
@@ -119,7 +121,7 @@ def test_a_stop_symbol_before_the_first_chosen_one_stops_nothing():
     """A symbol may begin what it also ends."""
     stop = 1  # the last symbol of a prompt, which that row does not choose at once
     want = by_hand(greedy)
-    _, symbols = jr.generate(MODEL, PARAMS, START, STEPS, stop=stop)
+    _, symbols = jaxrnn.decoding.generate(MODEL, PARAMS, START, STEPS, stop=stop)
     for b in range(B):
         ends = np.flatnonzero(want[:, b] == stop)
         n = ends[0] if len(ends) else STEPS
@@ -130,6 +132,6 @@ def test_a_stop_symbol_before_the_first_chosen_one_stops_nothing():
 
 
 def test_the_final_carry_has_read_all_but_the_last_symbol():
-    carry, symbols = jr.generate(MODEL, PARAMS, START, STEPS)
+    carry, symbols = jaxrnn.decoding.generate(MODEL, PARAMS, START, STEPS)
     want, _ = MODEL.apply(PARAMS, np.concatenate([START, symbols[:-1]]))
     assert_close(carry, want, 1e-5)

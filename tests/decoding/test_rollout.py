@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.decoding import loops
 from tests.helpers import assert_close
 from tests.models.oracles import B, D, H, O, T, drawn, sequence
 
 STEPS = 4
-SAME = jr.chain(jr.stack([jr.lstm(D, H), jr.gru(H, H)]), jr.dropout(0.5), jr.dense(H, D))
-OTHER = jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, O))  # D = O + 1
+SAME = jaxrnn.chain(jaxrnn.stack([jaxrnn.lstm(D, H), jaxrnn.gru(H, H)]), jaxrnn.dropout(0.5), jaxrnn.dense(H, D))
+OTHER = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, O))  # D = O + 1
 batches = pytest.mark.parametrize("batch", [(), (B,), (2, 3)], ids=str)
 
 
@@ -25,7 +25,7 @@ def joined(y, known):
 
 def jitted(model, steps=STEPS, feedback=None):
     return jax.jit(
-        lambda params, xs, carry=None, inputs=None: jr.rollout(
+        lambda params, xs, carry=None, inputs=None: jaxrnn.decoding.rollout(
             model, params, xs, steps, carry=carry, feedback=feedback, inputs=inputs
         )
     )
@@ -75,7 +75,7 @@ def test_two_rollouts_handed_on_equal_one_longer(x64):
 
 
 def test_symbols_are_fed_back_by_a_choice_of_their_own():
-    model = jr.chain(jr.embed(5, H), jr.stack([jr.gru(H, H)]), jr.dense(H, 5))
+    model = jaxrnn.chain(jaxrnn.embed(5, H), jaxrnn.stack([jaxrnn.gru(H, H)]), jaxrnn.dense(H, 5))
     params = drawn(model, dtype=np.float32)
     xs = np.random.default_rng(0).integers(0, 5, (T, B)).astype(np.int32)
     choose = functools.partial(jnp.argmax, axis=-1)
@@ -88,13 +88,13 @@ def test_its_gradient_is_that_of_the_plain_loop_and_of_finite_differences(x64):
     weights = jnp.asarray(sequence(STEPS, B, D, seed=3))
 
     def loss(params, xs):
-        return jnp.vdot(weights, jr.rollout(SAME, params, xs, STEPS)[1])
+        return jnp.vdot(weights, jaxrnn.decoding.rollout(SAME, params, xs, STEPS)[1])
 
     def by_hand(params, xs):
-        carry, ys = SAME.apply(params, xs, gradient=jr.autodiff())
+        carry, ys = SAME.apply(params, xs, gradient=jaxrnn.autodiff())
         found = [ys[-1]]
         for _ in range(STEPS - 1):
-            carry, ys = SAME.apply(params, found[-1][None], carry=carry, gradient=jr.autodiff())
+            carry, ys = SAME.apply(params, found[-1][None], carry=carry, gradient=jaxrnn.autodiff())
             found.append(ys[0])
         return jnp.vdot(weights, jnp.stack(found))
 
@@ -108,7 +108,7 @@ def test_its_gradient_is_that_of_the_plain_loop_and_of_finite_differences(x64):
 
 def test_vmap_over_rows_and_over_parameters(x64):
     several, xs = [drawn(SAME, seed) for seed in range(2)], sequence(T, B, D)
-    run = functools.partial(jr.rollout, SAME, steps=STEPS)
+    run = functools.partial(jaxrnn.decoding.rollout, SAME, steps=STEPS)
     carry, ys = jitted(SAME)(several[0], xs)
     rows = jax.jit(jax.vmap(lambda xs: run(several[0], xs), 1, (0, 1)))(xs)
     assert_close(rows, (carry, ys), 1e-12)

@@ -6,13 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.models.oracles import LENGTHS, B, D, H, O, T, drawn, sequence, with_nan
 
 KEY = jax.random.key(3)
-SAME = jr.chain(jr.stack([jr.lstm(D, H), jr.gru(H, H)]), jr.dense(H, D))
-OTHER = jr.chain(jr.stack([jr.gru(D, H)]), jr.dense(H, O))  # D = O + 1
+SAME = jaxrnn.chain(jaxrnn.stack([jaxrnn.lstm(D, H), jaxrnn.gru(H, H)]), jaxrnn.dense(H, D))
+OTHER = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, O))  # D = O + 1
 
 
 def beside_the_known(y, x):
@@ -50,46 +50,46 @@ def test_it_is_the_plain_loop_over_the_same_coins(batch, x64):
     own = coins(KEY, 0.5, (T, *batch))
     assert own.any()
     assert not own[1:].all()
-    got = jitted(jr.scheduled_sampling(SAME, 0.5))(params, xs)
+    got = jitted(jaxrnn.decoding.scheduled_sampling(SAME, 0.5))(params, xs)
     assert_close(got, by_hand(SAME, params, xs, own), 1e-12)
 
 
 def test_what_is_known_stays(x64):
     params, xs = drawn(OTHER), sequence(T, B, D)
-    got = jitted(jr.scheduled_sampling(OTHER, 0.5, feedback=beside_the_known))(params, xs)
+    got = jitted(jaxrnn.decoding.scheduled_sampling(OTHER, 0.5, feedback=beside_the_known))(params, xs)
     assert_close(got, by_hand(OTHER, params, xs, coins(KEY, 0.5, (T, B)), beside_the_known), 1e-12)
 
 
 def test_without_a_key_or_at_rate_0_it_is_the_model(x64):
     params, xs = drawn(SAME), sequence(T, B, D)
     want = jax.jit(SAME.apply)(params, xs)
-    assert_close(jitted(jr.scheduled_sampling(SAME, 1.0))(params, xs, None), want, 1e-12)
-    assert_close(jitted(jr.scheduled_sampling(SAME, 0.0))(params, xs), want, 1e-12)
+    assert_close(jitted(jaxrnn.decoding.scheduled_sampling(SAME, 1.0))(params, xs, None), want, 1e-12)
+    assert_close(jitted(jaxrnn.decoding.scheduled_sampling(SAME, 0.0))(params, xs), want, 1e-12)
 
 
 def test_at_rate_1_it_is_the_rollout_from_the_first_input(x64):
     params, xs = drawn(SAME), sequence(T, B, D)
-    got = jitted(jr.scheduled_sampling(SAME, 1.0))(params, xs)
-    assert_close(got, jax.jit(lambda p, xs: jr.rollout(SAME, p, xs, T))(params, xs[:1]), 1e-12)
+    got = jitted(jaxrnn.decoding.scheduled_sampling(SAME, 1.0))(params, xs)
+    assert_close(got, jax.jit(lambda p, xs: jaxrnn.decoding.rollout(SAME, p, xs, T))(params, xs[:1]), 1e-12)
     other = xs.copy()
     other[1:] += 1.0
-    np.testing.assert_array_equal(jitted(jr.scheduled_sampling(SAME, 1.0))(params, other)[1], got[1])
+    np.testing.assert_array_equal(jitted(jaxrnn.decoding.scheduled_sampling(SAME, 1.0))(params, other)[1], got[1])
 
 
 def test_with_a_rate_for_each_step_it_reads_the_truth_first_and_then_goes_on_by_itself(x64):
     params, xs, C = drawn(SAME), sequence(T, B, D), 3
-    _, ys = jitted(jr.scheduled_sampling(SAME, (np.arange(T) >= C).astype(np.float32)))(params, xs)
+    _, ys = jitted(jaxrnn.decoding.scheduled_sampling(SAME, (np.arange(T) >= C).astype(np.float32)))(params, xs)
     _, read = SAME.apply(params, xs[:C])
-    _, own = jax.jit(lambda p, xs: jr.rollout(SAME, p, xs, T - C + 1))(params, xs[:C])
+    _, own = jax.jit(lambda p, xs: jaxrnn.decoding.rollout(SAME, p, xs, T - C + 1))(params, xs[:C])
     assert_close(ys, jnp.concatenate([read, own[1:]]), 1e-12)
     rates = np.array([0.5, 0.9, 0.0, 1.0, 0.5])
-    got = jitted(jr.scheduled_sampling(SAME, rates))(params, xs)
+    got = jitted(jaxrnn.decoding.scheduled_sampling(SAME, rates))(params, xs)
     assert_close(got, by_hand(SAME, params, xs, coins(KEY, rates[:, None], (T, B))), 1e-12)
 
 
 def test_padding_reaches_nothing_and_the_carry_is_held(x64):
     params, xs = drawn(SAME), sequence(T, B, D)
-    model = jr.scheduled_sampling(SAME, 0.5)
+    model = jaxrnn.decoding.scheduled_sampling(SAME, 0.5)
     (carry, ys), own = jitted(model)(params, with_nan(xs), lengths=LENGTHS), coins(KEY, 0.5, (T, B))
     plain = jax.jit(SAME.apply)(params, xs, lengths=LENGTHS)[1]
     for b, n in enumerate(LENGTHS):
@@ -105,21 +105,21 @@ def test_an_episode_starts_from_the_truth(x64):
     params, xs = drawn(SAME), sequence(T, B, D)
     resets = np.zeros((T, B), bool)
     resets[2] = resets[3, 1] = True
-    got = jitted(jr.scheduled_sampling(SAME, 1.0))(params, xs, resets=resets)
+    got = jitted(jaxrnn.decoding.scheduled_sampling(SAME, 1.0))(params, xs, resets=resets)
     assert_close(got, by_hand(SAME, params, xs, coins(KEY, 1.0, (T, B)), resets=resets), 1e-12)
 
 
 def test_from_a_carry(x64):
     params, xs = drawn(SAME), sequence(T, B, D)
     carry, _ = SAME.apply(params, sequence(3, B, D, seed=5))
-    got = jitted(jr.scheduled_sampling(SAME, 0.5))(params, xs, carry=carry)
+    got = jitted(jaxrnn.decoding.scheduled_sampling(SAME, 0.5))(params, xs, carry=carry)
     assert_close(got, by_hand(SAME, params, xs, coins(KEY, 0.5, (T, B)), carry=carry), 1e-12)
 
 
 def test_its_gradient_agrees_with_finite_differences(x64):
     """Of parameters and inputs, through the outputs that were read."""
     params, xs = jax.tree.map(jnp.asarray, drawn(SAME)), jnp.asarray(sequence(T, B, D))
-    model = jr.scheduled_sampling(SAME, 0.5)
+    model = jaxrnn.decoding.scheduled_sampling(SAME, 0.5)
     loss = jax.jit(lambda args: jnp.sum(jnp.sin(model.apply(*args, key=KEY)[1])))
     grad = jax.jit(jax.grad(loss))((params, xs))
     rng = np.random.default_rng(0)
@@ -137,7 +137,9 @@ def test_no_gradient_goes_back_through_what_feedback_stops(x64):
         def feedback(y, x, stop=stop):
             return beside_the_known(jax.lax.stop_gradient(y) if stop else y, x)
 
-        model = jr.scheduled_sampling(jr.chain(jr.dense(D, H), jr.dense(H, O)), 1.0, feedback=feedback)
+        model = jaxrnn.decoding.scheduled_sampling(
+            jaxrnn.chain(jaxrnn.dense(D, H), jaxrnn.dense(H, O)), 1.0, feedback=feedback
+        )
         params = drawn(model)
         grad = jax.grad(lambda xs, m=model, p=params: m.apply(p, xs, key=KEY)[1][-1].sum())(xs)
         assert (np.abs(grad[0]).max() > 0.0) == reaches
@@ -146,26 +148,28 @@ def test_no_gradient_goes_back_through_what_feedback_stops(x64):
 def test_the_rate_may_be_traced_and_swept():
     params, xs = drawn(SAME, dtype=np.float32), sequence(T, B, D).astype(np.float32)
     rates = np.array([0.0, 0.5, 1.0], np.float32)
-    swept = jax.jit(jax.vmap(lambda rate: jr.scheduled_sampling(SAME, rate).apply(params, xs, key=KEY)[1]))(rates)
+    swept = jax.jit(
+        jax.vmap(lambda rate: jaxrnn.decoding.scheduled_sampling(SAME, rate).apply(params, xs, key=KEY)[1])
+    )(rates)
     for rate, ys in zip(rates, swept, strict=True):
-        assert_close(ys, jitted(jr.scheduled_sampling(SAME, float(rate)))(params, xs)[1], 1e-5)
+        assert_close(ys, jitted(jaxrnn.decoding.scheduled_sampling(SAME, float(rate)))(params, xs)[1], 1e-5)
 
 
 def test_a_rate_in_half_precision_is_drawn_as_the_same_one_in_float32():
     """The coins of bfloat16 have 8 bits."""
     params, xs = drawn(SAME, dtype=np.float32), sequence(T, 50, D).astype(np.float32)
     rate = jnp.asarray(0.0101, jnp.bfloat16)
-    got = jitted(jr.scheduled_sampling(SAME, rate))(params, xs)
-    assert_close(got, jitted(jr.scheduled_sampling(SAME, rate.astype(jnp.float32)))(params, xs), 1e-6)
+    got = jitted(jaxrnn.decoding.scheduled_sampling(SAME, rate))(params, xs)
+    assert_close(got, jitted(jaxrnn.decoding.scheduled_sampling(SAME, rate.astype(jnp.float32)))(params, xs), 1e-6)
 
 
 def test_symbols():
-    model = jr.chain(jr.embed(5, H), jr.stack([jr.gru(H, H)]), jr.dense(H, 5))
+    model = jaxrnn.chain(jaxrnn.embed(5, H), jaxrnn.stack([jaxrnn.gru(H, H)]), jaxrnn.dense(H, 5))
     params = drawn(model, dtype=np.float32)
     xs = np.random.default_rng(0).integers(0, 5, (T, B)).astype(np.int32)
     choose = lambda y, x: jnp.argmax(y, -1)  # noqa: E731
-    got = jitted(jr.scheduled_sampling(model, 1.0, feedback=choose))(params, xs)
-    assert_close(got, jr.rollout(model, params, xs[:1], T, feedback=lambda y: jnp.argmax(y, -1)), 1e-5)
+    got = jitted(jaxrnn.decoding.scheduled_sampling(model, 1.0, feedback=choose))(params, xs)
+    assert_close(got, jaxrnn.decoding.rollout(model, params, xs[:1], T, feedback=lambda y: jnp.argmax(y, -1)), 1e-5)
 
 
 def test_a_rate_that_changes_from_step_to_step_compiles_once():
@@ -176,11 +180,11 @@ def test_a_rate_that_changes_from_step_to_step_compiles_once():
     @jax.jit
     def train_step(state, batch, rate):
         traces.append(rate)
-        model = jr.scheduled_sampling(SAME, rate)
-        return jr.make_train_step(model, jr.mean_squared_error, optimizer)(state, batch)
+        model = jaxrnn.decoding.scheduled_sampling(SAME, rate)
+        return jaxrnn.training.make_train_step(model, jaxrnn.losses.mean_squared_error, optimizer)(state, batch)
 
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
-        state = start = jr.train_state(SAME, optimizer, key=KEY)
+        state = start = jaxrnn.training.train_state(SAME, optimizer, key=KEY)
         losses = []
         for rate in (0.0, 0.5, 1.0):
             state, values = train_step(state, data, rate)
@@ -188,18 +192,20 @@ def test_a_rate_that_changes_from_step_to_step_compiles_once():
     assert len(traces) == 1
     assert state.step == 3
     np.testing.assert_allclose(
-        losses[0], jr.mean_squared_error(SAME.apply(start.params, data["xs"])[1], data), rtol=1e-5
+        losses[0], jaxrnn.losses.mean_squared_error(SAME.apply(start.params, data["xs"])[1], data), rtol=1e-5
     )
-    later = jr.make_train_step(jr.scheduled_sampling(SAME, 1.0), jr.mean_squared_error, optimizer)
+    later = jaxrnn.training.make_train_step(
+        jaxrnn.decoding.scheduled_sampling(SAME, 1.0), jaxrnn.losses.mean_squared_error, optimizer
+    )
     with jax.numpy_dtype_promotion("standard"):
         assert abs(later(start, data)[1]["loss"] - losses[0]) > 1e-3
 
 
 def test_as_part_of_a_chain_and_in_check_gradients():
-    model = jr.chain(jr.scheduled_sampling(SAME, 0.5), jr.dense(D, O))
+    model = jaxrnn.chain(jaxrnn.decoding.scheduled_sampling(SAME, 0.5), jaxrnn.dense(D, O))
     assert model.features == (D, O)
     assert model.parts[0].parts == (SAME,)
     params, xs = drawn(model, dtype=np.float32), sequence(T, B, D).astype(np.float32)
-    assert jr.check_gradients(model, params, xs, key=KEY).ok
-    assert jr.scheduled_sampling(SAME, 0.5) == jr.scheduled_sampling(SAME, 0.5)
-    assert jr.scheduled_sampling(SAME, 0.5) != jr.scheduled_sampling(SAME, 0.4)
+    assert jaxrnn.check_gradients(model, params, xs, key=KEY).ok
+    assert jaxrnn.decoding.scheduled_sampling(SAME, 0.5) == jaxrnn.decoding.scheduled_sampling(SAME, 0.5)
+    assert jaxrnn.decoding.scheduled_sampling(SAME, 0.5) != jaxrnn.decoding.scheduled_sampling(SAME, 0.4)

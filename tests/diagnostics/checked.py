@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import example
 
 
@@ -14,7 +14,7 @@ def assert_checks_out(entry):
     """
     e = example(entry, np.float32, T=3, batch=(2,))
     key = jax.random.key(0) if entry.noisy else None
-    report = jr.check_gradients(
+    report = jaxrnn.check_gradients(
         e.cell, e.params, e.xs, carry=e.carry, resets=e.resets, key=key, gradients=(), directions=1
     )
     assert report.ok, str(report)

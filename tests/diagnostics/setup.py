@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import example
 from tests.registry import BY_NAME
 
@@ -74,7 +74,7 @@ def in_running_order(e, options, reverse):
 @functools.cache
 def linear(H, seed=0, dtype=np.float64):
     """h[t] = x[t] + h[t-1] @ w_h, with the parameters of `unroll`: cell, params."""
-    cell = jr.elman(H, H, activation=identity, bias=False, param_dtype=dtype)
+    cell = jaxrnn.elman(H, H, activation=identity, bias=False, param_dtype=dtype)
     w_h = np.random.default_rng(seed).standard_normal((H, H)).astype(dtype) / np.sqrt(H)
     return cell, {"w_x": np.eye(H, dtype=dtype), "w_h": w_h}
 

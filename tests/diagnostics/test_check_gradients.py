@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import example
 from tests.registry import BY_NAME, D, H
 
@@ -29,7 +29,7 @@ def small(name):
 
 def test_lstm_is_right_with_every_option():
     e = small("lstm_dropout_zoneout")
-    report = jr.check_gradients(
+    report = jaxrnn.check_gradients(
         e.cell, e.params, e.xs, carry=e.carry, lengths=np.array([3, 1]), resets=e.resets, key=jax.random.key(0)
     )
     assert report.ok, str(report)
@@ -42,16 +42,16 @@ def test_lstm_is_right_with_every_option():
 
 def test_any_gradient_can_be_checked_and_truncation_is_told_apart():
     e = example(BY_NAME["elman"], np.float32, T=9, batch=(2,))
-    right = (jr.checkpointed(checkpoints=6), jr.truncated(9))
-    report = jr.check_gradients(e.cell, e.params, e.xs, gradients=(*right, jr.truncated(3)), directions=1)
-    assert {row.gradient for row in report.rows if not row.ok} == {str(jr.truncated(3))}
+    right = (jaxrnn.checkpointed(checkpoints=6), jaxrnn.truncated(9))
+    report = jaxrnn.check_gradients(e.cell, e.params, e.xs, gradients=(*right, jaxrnn.truncated(3)), directions=1)
+    assert {row.gradient for row in report.rows if not row.ok} == {str(jaxrnn.truncated(3))}
     assert {str(gradient) for gradient in right} < {row.gradient for row in report.rows}
 
 
 def test_a_derivative_that_is_wrong_by_a_hundredth_is_found_by_the_finite_differences_alone():
     """All gradients go through the wrong rule and agree with each other."""
     e = small("elman")
-    report = jr.check_gradients(jr.elman(D, H, activation=wrong_tanh), e.params, e.xs)
+    report = jaxrnn.check_gradients(jaxrnn.elman(D, H, activation=wrong_tanh), e.params, e.xs)
     assert not report.ok
     assert report.max_error > 1e-3
     wrong = [row for row in report.rows if not row.ok]
@@ -61,7 +61,7 @@ def test_a_derivative_that_is_wrong_by_a_hundredth_is_found_by_the_finite_differ
     assert "WRONG" in str(report)
 
 
-class HalvedRecurrence(type(jr.autodiff())):
+class HalvedRecurrence(type(jaxrnn.autodiff())):
     """A gradient that loses half of what passes from step to step; its values are right."""
 
     def run(self, cell, params, carry, inputs):
@@ -71,7 +71,7 @@ class HalvedRecurrence(type(jr.autodiff())):
 
 def test_a_wrong_gradient_differs_from_autodiff_and_only_it_is_blamed():
     e = small("elman")
-    report = jr.check_gradients(e.cell, e.params, e.xs, gradients=(HalvedRecurrence(), jr.reverse_scan()))
+    report = jaxrnn.check_gradients(e.cell, e.params, e.xs, gradients=(HalvedRecurrence(), jaxrnn.reverse_scan()))
     assert not report.ok
     wrong = {(row.gradient, row.parameter) for row in report.rows if not row.ok}
     assert wrong == {(repr(HalvedRecurrence()), "params/w_h")}
@@ -81,8 +81,8 @@ def test_a_wrong_gradient_differs_from_autodiff_and_only_it_is_blamed():
 def test_it_computes_in_float64_whatever_the_session_and_the_cells_dtype():
     e = small("lstm")
     assert not jax.config.jax_enable_x64
-    cell = jr.lstm(D, H, dtype=jnp.bfloat16)
-    report = jr.check_gradients(cell, e.params, e.xs)
+    cell = jaxrnn.lstm(D, H, dtype=jnp.bfloat16)
+    report = jaxrnn.check_gradients(cell, e.params, e.xs)
     assert report.ok, str(report)
     assert max(row.error for row in report.rows if "finite" not in row.gradient) < 1e-12
     assert not jax.config.jax_enable_x64
@@ -90,15 +90,15 @@ def test_it_computes_in_float64_whatever_the_session_and_the_cells_dtype():
 
 
 def test_parameters_in_bfloat16_are_checked_in_float64():
-    cell = jr.elman(D, H, param_dtype=jnp.bfloat16)
-    report = jr.check_gradients(cell, cell.init(jax.random.key(0)), small("elman").xs)
+    cell = jaxrnn.elman(D, H, param_dtype=jnp.bfloat16)
+    report = jaxrnn.check_gradients(cell, cell.init(jax.random.key(0)), small("elman").xs)
     assert report.ok, str(report)
     assert max(row.error for row in report.rows if "finite" not in row.gradient) < 1e-12
 
 
 def test_the_report_prints_as_a_table():
     e = small("elman")
-    report = jr.check_gradients(e.cell, e.params, e.xs, directions=1)
+    report = jaxrnn.check_gradients(e.cell, e.params, e.xs, directions=1)
     header, rule, *rows, verdict = str(report).splitlines()
     assert header.split("  ")[0] == "gradient"
     positions = [header.index(title) for title in ("gradient", "parameter", "relative error", "tolerance")]
@@ -125,8 +125,8 @@ broken_tanh.defvjp(lambda z: (jnp.tanh(z), None), lambda _, d: (d * jnp.nan,))
 @pytest.mark.parametrize("gradients", [None, ()], ids=["all", "finite differences alone"])
 def test_nan_counts_as_wrong(gradients):
     e = small("elman")
-    cell = jr.elman(D, H, activation=broken_tanh)
-    report = jr.check_gradients(cell, e.params, e.xs, gradients=gradients, directions=1)
+    cell = jaxrnn.elman(D, H, activation=broken_tanh)
+    report = jaxrnn.check_gradients(cell, e.params, e.xs, gradients=gradients, directions=1)
     assert not report.ok
     assert not report.max_error < 1e30  # NaN or infinite
     assert not any(row.ok for row in report.rows if row.parameter == "params/w_h")
@@ -135,13 +135,19 @@ def test_nan_counts_as_wrong(gradients):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_bias_that_a_batch_norm_takes_away_is_right(seed):
     """In training its gradient is zero, and what is computed is rounding."""
-    model = jr.chain(jr.dense(D, H), jr.batch_norm(H), jr.stack([jr.gru(H, H)]), jr.dense(H, H), jr.batch_norm(H))
+    model = jaxrnn.chain(
+        jaxrnn.dense(D, H),
+        jaxrnn.batch_norm(H),
+        jaxrnn.stack([jaxrnn.gru(H, H)]),
+        jaxrnn.dense(H, H),
+        jaxrnn.batch_norm(H),
+    )
     xs = np.random.default_rng(seed).standard_normal((6, 5, D)).astype(np.float32)
-    report = jr.check_gradients(model, model.init(jax.random.key(seed)), xs, key=jax.random.key(0), directions=1)
+    report = jaxrnn.check_gradients(model, model.init(jax.random.key(seed)), xs, key=jax.random.key(0), directions=1)
     assert report.ok, str(report)
 
 
-class HalvedSmall(type(jr.autodiff())):
+class HalvedSmall(type(jaxrnn.autodiff())):
     """A gradient that loses half of that of `small`; its values are right."""
 
     def run(self, cell, params, carry, inputs):
@@ -150,14 +156,16 @@ class HalvedSmall(type(jr.autodiff())):
 
 
 def test_a_wrong_gradient_that_is_a_hundred_millionth_of_another_is_found():
-    cell = jr.cell(
+    cell = jaxrnn.cell(
         lambda key: {"w": jnp.ones(D), "small": jnp.ones(D)},
         lambda params, batch_shape: jnp.zeros((*batch_shape, D)),
         lambda params, h, x, noise=None: 2 * (jnp.tanh(x * params["w"] + 1e-8 * h * params["small"]),),
     )
     params, xs = cell.init(jax.random.key(0)), small("elman").xs
     with jax.numpy_rank_promotion("allow"):
-        report = jr.check_gradients(cell, params, xs, gradients=(HalvedSmall(), jr.reverse_scan()), directions=1)
+        report = jaxrnn.check_gradients(
+            cell, params, xs, gradients=(HalvedSmall(), jaxrnn.reverse_scan()), directions=1
+        )
     assert {(row.gradient, row.parameter) for row in report.rows if not row.ok} == {
         (repr(HalvedSmall()), "params/small")
     }
@@ -167,7 +175,7 @@ def test_nan_in_the_data_counts_as_wrong():
     e = small("elman")
     xs = e.xs.copy()
     xs[0, 0, 0] = np.nan
-    report = jr.check_gradients(e.cell, e.params, xs, directions=1)
+    report = jaxrnn.check_gradients(e.cell, e.params, xs, directions=1)
     assert not report.ok
     assert not report.max_error < 1e30
 
@@ -183,4 +191,4 @@ def test_nan_in_the_data_counts_as_wrong():
 def test_a_wrong_argument_is_named(message, options):
     e = small("elman")
     with pytest.raises((TypeError, ValueError), match=message):
-        jr.check_gradients(e.cell, e.params, **{"xs": e.xs, **options})
+        jaxrnn.check_gradients(e.cell, e.params, **{"xs": e.xs, **options})

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.diagnostics.setup import case, jitted
 from tests.helpers import assert_close
 
@@ -73,7 +73,7 @@ def test_mean_and_saturated_share_against_a_plain_loop(name, gates, edges, rever
     e, options = case(name)
     e = e._replace(lengths=np.array([1, 4, 0]), params=jax.tree.map(lambda x: 2.0 * x, e.params))
     options["lengths"] = e.lengths
-    found = jitted(jr.gate_statistics, e, reverse=reverse, **options)
+    found = jitted(jaxrnn.diagnostics.gate_statistics, e, reverse=reverse, **options)
     want = expected(e, options, gates, edges, reverse)
     assert set(found) == set(want)
     seen = 0.0
@@ -86,33 +86,39 @@ def test_mean_and_saturated_share_against_a_plain_loop(name, gates, edges, rever
 
 
 def test_the_margin_and_what_has_no_upper_end():
-    cell = jr.elman(1, 3, activation=jax.nn.relu, bias=False, param_dtype=np.float64)
+    cell = jaxrnn.elman(1, 3, activation=jax.nn.relu, bias=False, param_dtype=np.float64)
     params = {"w_x": np.array([[1.0, -1.0, 2.0]]), "w_h": np.zeros((3, 3))}
-    found = jr.gate_statistics(cell, params, np.ones((2, 1)))["h"]
+    found = jaxrnn.diagnostics.gate_statistics(cell, params, np.ones((2, 1)))["h"]
     assert_close(found.mean, np.full(2, 1.0), 1e-12)
     assert_close(found.low, np.full(2, 1 / 3), 1e-12)  # one unit is silent
     assert not np.any(found.high)
-    tanh = jr.elman(1, 3, bias=False, param_dtype=np.float64)
+    tanh = jaxrnn.elman(1, 3, bias=False, param_dtype=np.float64)
     for margin, share in ((0.01, 0.0), (0.05, 1 / 3), (0.13, 2 / 3)):  # tanh(1) = 0.76, tanh(2) = 0.96
-        found = jr.gate_statistics(tanh, params, np.ones((2, 1)), margin=margin)["h"]
+        found = jaxrnn.diagnostics.gate_statistics(tanh, params, np.ones((2, 1)), margin=margin)["h"]
         assert_close(found.high, np.full(2, share), 1e-12)
 
 
 def test_the_rates_of_a_leaky_network_are_its_outputs():
     e, options = case("ctrnn_taus_noise")
     options.pop("lengths")
-    found = jr.gate_statistics(e.cell, e.params, e.xs, **options)["r"]
-    ys = np.asarray(jr.unroll(e.cell, e.params, e.xs, **options)[1])
+    found = jaxrnn.diagnostics.gate_statistics(e.cell, e.params, e.xs, **options)["r"]
+    ys = np.asarray(jaxrnn.unroll(e.cell, e.params, e.xs, **options)[1])
     assert_close(found.mean, ys.mean((1, 2)), 1e-12)
     assert_close(found.saturated, (np.abs(ys) >= 0.9).mean((1, 2)), 1e-12)
 
 
 def test_a_users_own_cell_names_its_gates():
-    gates = {"keep": jax.nn.sigmoid, "new": jr.apart(lambda zx, zh, keep: jnp.tanh(zx), (-1.0, 1.0)), "pair": jr.apart}
-    cell = jr.gated_cell(2, 3, gates, lambda params, h, gates, noise: gates[0] * h + gates[1], param_dtype=np.float64)
+    gates = {
+        "keep": jax.nn.sigmoid,
+        "new": jaxrnn.apart(lambda zx, zh, keep: jnp.tanh(zx), (-1.0, 1.0)),
+        "pair": jaxrnn.apart,
+    }
+    cell = jaxrnn.gated_cell(
+        2, 3, gates, lambda params, h, gates, noise: gates[0] * h + gates[1], param_dtype=np.float64
+    )
     params = cell.init(jax.random.key(0))
     xs = np.random.default_rng(0).standard_normal((1, 2))
-    found = jr.gate_statistics(cell, params, xs)
+    found = jaxrnn.diagnostics.gate_statistics(cell, params, xs)
     z = xs @ np.asarray(params["w_x"])
     assert set(found) == {"keep", "new"}
     assert_close(found["keep"].mean, sigmoid(z[:, :3]).mean(-1), 1e-12)
@@ -121,7 +127,7 @@ def test_a_users_own_cell_names_its_gates():
 
 def test_it_can_be_vmapped():
     e, _ = case("lstm")
-    run = jax.jit(lambda xs: jr.gate_statistics(e.cell, e.params, xs))
+    run = jax.jit(lambda xs: jaxrnn.diagnostics.gate_statistics(e.cell, e.params, xs))
     each = jax.vmap(run, in_axes=1)(jnp.asarray(e.xs))
     together = run(jnp.asarray(e.xs))
     assert_close(jax.tree.map(lambda x: x.mean(0), each), together, 1e-12)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.diagnostics.setup import RUNS, case, in_running_order, jitted, linear, quadratic, select
 from tests.helpers import assert_close, floats, merge
 
@@ -46,13 +46,13 @@ def by_hand(e, options, reverse):
 @pytest.mark.parametrize(("name", "reverse"), RUNS)
 def test_it_is_the_derivative_of_each_rows_step(name, reverse):
     e, options = case(name, T=3)
-    found = jitted(jr.state_jacobians, e, reverse=reverse, **options)
+    found = jitted(jaxrnn.diagnostics.state_jacobians, e, reverse=reverse, **options)
     assert_close(found, jax.jit(lambda: by_hand(e, options, reverse))(), 1e-12)
 
 
 def test_padding_keeps_the_state_and_an_episodes_start_forgets_it():
     e, options = case("lstm")
-    J = np.asarray(jr.state_jacobians(e.cell, e.params, e.xs, **options))
+    J = np.asarray(jaxrnn.diagnostics.state_jacobians(e.cell, e.params, e.xs, **options))
     valid = np.arange(len(e.xs))[:, None] < e.lengths[None]
     assert (~valid).any()
     assert (e.resets & valid).any()
@@ -64,31 +64,33 @@ def test_padding_keeps_the_state_and_an_episodes_start_forgets_it():
 def test_they_carry_the_gradient_from_state_to_state():
     """dL/dh[t-1] = J[t]^T dL/dh[t], for a loss of the last output."""
     e, _ = case("lstm")
-    J = jr.state_jacobians(e.cell, e.params, e.xs)
-    d = jr.hidden_gradients(e.cell, e.params, e.xs, lambda ys: quadratic(ys[-1]))
+    J = jaxrnn.diagnostics.state_jacobians(e.cell, e.params, e.xs)
+    d = jaxrnn.diagnostics.hidden_gradients(e.cell, e.params, e.xs, lambda ys: quadratic(ys[-1]))
     d = jnp.concatenate([d.h, d.c], -1)
     assert_close(jnp.einsum("tbij,tbi->tbj", J[1:], d[1:]), d[:-1], 1e-12)
 
 
 def test_those_of_a_linear_recurrence_are_its_matrix():
     cell, params = linear(3)
-    J = jr.state_jacobians(cell, params, np.ones((4, 2, 3)))
+    J = jaxrnn.diagnostics.state_jacobians(cell, params, np.ones((4, 2, 3)))
     assert_close(J, np.broadcast_to(params["w_h"].T, (4, 2, 3, 3)), 1e-14)
 
 
 def test_any_batch_axes_and_vmap():
     e, _ = case("gru", batch=(2, 3), T=2)
-    J = jr.state_jacobians(e.cell, e.params, e.xs)
-    each = jax.vmap(jax.vmap(lambda xs: jr.state_jacobians(e.cell, e.params, xs), 1, 1), 1, 1)(jnp.asarray(e.xs))
+    J = jaxrnn.diagnostics.state_jacobians(e.cell, e.params, e.xs)
+    each = jax.vmap(jax.vmap(lambda xs: jaxrnn.diagnostics.state_jacobians(e.cell, e.params, xs), 1, 1), 1, 1)(
+        jnp.asarray(e.xs)
+    )
     assert J.shape == (2, 2, 3, 4, 4)
     assert_close(J, each, 1e-12)
 
 
 def test_float32():
     e, _ = case("elman", T=2)
-    want = jr.state_jacobians(e.cell, e.params, e.xs)
+    want = jaxrnn.diagnostics.state_jacobians(e.cell, e.params, e.xs)
     with jax.enable_x64(False):
         params = jax.tree.map(lambda x: np.asarray(x, np.float32), e.params)
-        found = jr.state_jacobians(e.cell, params, e.xs.astype(np.float32))
+        found = jaxrnn.diagnostics.state_jacobians(e.cell, params, e.xs.astype(np.float32))
     assert found.dtype == np.float32
     assert_close(found, want, 1e-5)

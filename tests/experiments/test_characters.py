@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import characters, command, text_baselines
 from tests.experiments.calls import given_to
 
@@ -126,7 +126,7 @@ def test_steps_are_passes_through_the_streams(tmp_path, monkeypatch):
     source = tmp_path / "text.txt"
     source.write_bytes(bytes(range(100)) * 36)
     config = characters.Config(text=source, streams=4, k=8, embed=2, hidden=2)
-    (*_, data), options = given_to(monkeypatch, jr, "fit", lambda: characters.train(config))
+    (*_, data), options = given_to(monkeypatch, jaxrnn, "fit", lambda: characters.train(config))
     assert data["xs"].shape == (809, 4)
     assert options["steps"] == 16 * (809 // 8)
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import digit_strings
 from tests.experiments.calls import given_to
 
@@ -63,7 +63,7 @@ def test_training_strings_are_made_of_training_scans_alone(monkeypatch):
     monkeypatch.setattr(digit_strings, "load", lambda seed: scans)
     config = dataclasses.replace(digit_strings.SMOKE, distortion=0.0)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        (*_, data), options = given_to(monkeypatch, jr, "fit", lambda: digit_strings.train(config))
+        (*_, data), options = given_to(monkeypatch, jaxrnn, "fit", lambda: digit_strings.train(config))
         batch = next(iter(data))
     assert set(np.unique(batch["xs"])) == {0.0, 0.25}
     assert set(np.unique(options["validation"]["xs"])) == {0.0, 0.5}
@@ -107,7 +107,7 @@ def test_a_small_run(tmp_path, capsys):
 
 def test_what_is_read_of_a_model_that_is_sure():
     """Text of decoded classes: 1 to 10 stand for 0 to 9."""
-    symbols, length = jr.ctc_greedy(20.0 * np.eye(11, dtype=np.float32)[[0, 4, 4, 0, 4, 10, 1]])
+    symbols, length = jaxrnn.decoding.ctc_greedy(20.0 * np.eye(11, dtype=np.float32)[[0, 4, 4, 0, 4, 10, 1]])
     assert digit_strings.text(symbols, length) == "3390"
 
 

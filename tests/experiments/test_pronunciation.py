@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import pronunciation
 from experiments.pronunciation import STOP, Alphabet
 from tests.experiments.calls import given_to
@@ -63,7 +63,7 @@ def knowing(answers, letters, phonemes):
         def step(params, carry, x):
             return {**carry, "t": carry["t"] + 1}, logits[jnp.minimum(carry["t"], steps - 1), carry["row"]]
 
-        return jr.chain(jr.embed(len(phonemes), 1), jr.stack([jr.cell(lambda key: {}, start, step)]))
+        return jaxrnn.chain(jaxrnn.embed(len(phonemes), 1), jaxrnn.stack([jaxrnn.cell(lambda key: {}, start, step)]))
 
     return encoded
 
@@ -75,7 +75,7 @@ def test_a_network_that_knows_makes_no_error(monkeypatch):
     letters, phonemes = Alphabet(list(words)), Alphabet([("A", "B")])
     monkeypatch.setattr(pronunciation, "ROWS", 2)
     monkeypatch.setattr(pronunciation, "encoded", knowing(answers, letters, phonemes))
-    params = {"decoder": {"0": jr.embed(len(phonemes), 1).init(jax.random.key(0)), "1": {"0": {}}}}
+    params = {"decoder": {"0": jaxrnn.embed(len(phonemes), 1).init(jax.random.key(0)), "1": {"0": {}}}}
     options = pronunciation.Config(beam=2), None, params, words, letters, phonemes
     found = pronunciation.error_rates(*options, steps=6)
     assert found == dict.fromkeys(found, 0.0)
@@ -91,7 +91,7 @@ def test_decoding_is_bounded_by_the_training_words(monkeypatch, tmp_path):
     words = pronunciation.load(config)
     words["test"] = {"the": [("DH", "AH") * 40]}
     monkeypatch.setattr(pronunciation, "load", lambda config: words)
-    monkeypatch.setattr(pronunciation.jr, "fit", lambda *arguments, **options: SimpleNamespace(params=None))
+    monkeypatch.setattr(pronunciation.jaxrnn, "fit", lambda *arguments, **options: SimpleNamespace(params=None))
     given, _ = given_to(monkeypatch, pronunciation, "error_rates", lambda: pronunciation.train(config))
     assert given[3] is words["test"]
     assert given[-1] == max(len(said) for all_said in words["train"].values() for said in all_said) + 5

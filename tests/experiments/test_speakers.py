@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import speakers
 from tests.experiments.calls import given_to
 
@@ -51,7 +51,7 @@ def test_a_small_run(config, capsys):
 
 
 def test_training_sees_the_training_split_alone(config, monkeypatch):
-    (*_, data), options = given_to(monkeypatch, jr, "fit", lambda: speakers.train(config))
+    (*_, data), options = given_to(monkeypatch, jaxrnn, "fit", lambda: speakers.train(config))
     for name, want in speakers.load()["train"].items():
         np.testing.assert_array_equal(data[name], want)
     assert "validation" not in options

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import memory_tasks, synthetic
 
 
@@ -78,7 +78,7 @@ def test_chance_losses_are_those_of_answers_without_memory():
     logits[40:, :, 1:] = 0.0
     chance = synthetic.TASKS["copying"].chance(30)
     assert chance == pytest.approx(10 * math.log(8) / 50)
-    assert float(jr.cross_entropy(logits, copy)) == pytest.approx(chance, rel=1e-5)
+    assert float(jaxrnn.losses.cross_entropy(logits, copy)) == pytest.approx(chance, rel=1e-5)
     for name in ("delayed_xor", "parity"):
         task, batch = synthetic.TASKS[name], drawn(synthetic.TASKS[name].generate, 8, 50)
         assert float(task.loss(jnp.zeros(batch["targets"].shape), batch)) == pytest.approx(task.chance(8), rel=1e-5)
@@ -98,7 +98,7 @@ def test_the_relu_network_starts_as_an_integrator():
     cell = synthetic.irnn(1, 4)
     params = cell.init(jax.random.key(0))
     np.testing.assert_array_equal(params["w_h"], np.eye(4))
-    carry, _ = jr.unroll(cell, params, jnp.ones((5, 1)))
+    carry, _ = jaxrnn.unroll(cell, params, jnp.ones((5, 1)))
     np.testing.assert_allclose(carry, 5 * np.maximum(params["w_x"][0], 0), rtol=1e-5)
 
 
@@ -109,8 +109,8 @@ def test_a_run_is_the_plain_loop_over_draws():
         (run,) = synthetic.train(config, "delayed_xor", 6)
         model, task = synthetic.build(config, "delayed_xor", "gru", 6), synthetic.TASKS["delayed_xor"]
         optimizer = synthetic.optimizer(config, 0.05)
-        state = jr.train_state(model, optimizer, key=jax.random.fold_in(jax.random.key(0), 0))
-        step, losses = jax.jit(jr.make_train_step(model, task.loss, optimizer)), []
+        state = jaxrnn.training.train_state(model, optimizer, key=jax.random.fold_in(jax.random.key(0), 0))
+        step, losses = jax.jit(jaxrnn.training.make_train_step(model, task.loss, optimizer)), []
         for i in range(10):
             batch = memory_tasks.delayed_xor(jax.random.fold_in(state.key, i), 6, config.batch_size)
             state, values = step(state, batch)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from experiments import vanishing
 
 
@@ -17,7 +17,7 @@ def test_the_residual_cell_is_its_equation():
     h = np.zeros(4)
     for x in xs:
         h = h + 0.3 * np.tanh(x @ params["w_x"] + params["b"] + h @ params["w_h"])
-    np.testing.assert_allclose(jr.unroll(cell, params, jnp.asarray(xs))[0], h, rtol=1e-5)
+    np.testing.assert_allclose(jaxrnn.unroll(cell, params, jnp.asarray(xs))[0], h, rtol=1e-5)
 
 
 def test_a_small_run(tmp_path, capsys):

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close, example, gradients
 
 FLOAT64 = np.dtype(np.float64), 1e-10
@@ -24,7 +24,7 @@ def assert_equal_to_autodiff(candidates, entry, precision, without_options=False
         cases = [{}, every_option] if without_options else [every_option]
         return [
             (
-                gradients(jr.autodiff(), *arguments, **case),
+                gradients(jaxrnn.autodiff(), *arguments, **case),
                 [gradients(g, *arguments, fixed=fixed, **case) for g, fixed in candidates],
             )
             for case in cases
@@ -43,5 +43,5 @@ def assert_equal_to_autodiff(candidates, entry, precision, without_options=False
 def every_gradient(entry):
     """All that should equal autodiff; a cell's own noise may depend on its options, which then have no derivative."""
     without = ("xs", "cell") if entry.noisy else ("xs",)
-    two_levels = jr.checkpointed(segments=2)  # T = 5: segments of 2 and 3
-    return (jr.reverse_scan(), ()), (two_levels, ()), (jr.forward(), without)
+    two_levels = jaxrnn.checkpointed(segments=2)  # T = 5: segments of 2 and 3
+    return (jaxrnn.reverse_scan(), ()), (two_levels, ()), (jaxrnn.rtrl(), without)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close, floats
 
 
@@ -33,10 +33,10 @@ def assert_hessians_agree(loss, values):
     @jax.jit
     def products(values, direction):
         def reference(v):
-            return loss(v, jr.autodiff())
+            return loss(v, jaxrnn.autodiff())
 
         def found(v):
-            return loss(v, jr.reverse_scan())
+            return loss(v, jaxrnn.reverse_scan())
 
         return (
             reverse_over_reverse(reference, values, direction),

@@ -2,7 +2,7 @@
 
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.gradients.agreement import FLOAT32, FLOAT64, assert_equal_to_autodiff, every_gradient
 from tests.registry import ENTRIES
 
@@ -16,4 +16,4 @@ def test_equal_to_autodiff(entry, x64):
 
 @pytest.mark.parametrize("entry", SLOW[::3], ids=lambda e: e.name)
 def test_equal_in_float32(entry):
-    assert_equal_to_autodiff([(jr.reverse_scan(), ())], entry, FLOAT32)
+    assert_equal_to_autodiff([(jaxrnn.reverse_scan(), ())], entry, FLOAT32)

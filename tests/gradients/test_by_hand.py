@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests import reference
 from tests.helpers import assert_close, cotangents, example, gradients
 from tests.registry import BY_NAME
@@ -12,7 +12,7 @@ from tests.registry import BY_NAME
 BY_HAND = {"elman": reference.elman_bptt, "lstm": reference.lstm_bptt, "gru": reference.gru_bptt}
 
 
-@pytest.mark.parametrize("gradient", [jr.reverse_scan(), jr.autodiff()], ids=repr)
+@pytest.mark.parametrize("gradient", [jaxrnn.reverse_scan(), jaxrnn.autodiff()], ids=repr)
 @pytest.mark.parametrize("name", BY_HAND)
 def test_gradients_equal_those_by_hand(name, gradient, precision):
     dtype, tolerance = precision

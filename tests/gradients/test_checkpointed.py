@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.gradients.transforms import TRANSFORMED, assert_equals_rows_of_autodiff, case_name
 from tests.helpers import assert_close, example, gradients
 from tests.registry import BY_NAME
@@ -18,14 +18,14 @@ CELLS = ("gru_zoneout", "custom_plain", "elman_dropout", "gru_before_noisy")
 
 @pytest.mark.parametrize("i", range(len(TRANSFORMED)), ids=lambda i: f"{CELLS[i % 4]}-{case_name(TRANSFORMED[i])}")
 def test_under_options_and_transformations(i, x64):
-    gradient = jr.checkpointed(checkpoints=6) if i % 3 else jr.checkpointed()
+    gradient = jaxrnn.checkpointed(checkpoints=6) if i % 3 else jaxrnn.checkpointed()
     assert_equals_rows_of_autodiff(gradient, BY_NAME[CELLS[i % 4]], *TRANSFORMED[i])
 
 
 @pytest.mark.parametrize("T", [1, 13])
 @pytest.mark.parametrize(
     "gradient",
-    [jr.checkpointed(), *(jr.checkpointed(segments=n) for n in (1, 3, 50)), jr.checkpointed(checkpoints=9)],
+    [jaxrnn.checkpointed(), *(jaxrnn.checkpointed(segments=n) for n in (1, 3, 50)), jaxrnn.checkpointed(checkpoints=9)],
     ids=str,
 )
 def test_any_length(gradient, T, x64):
@@ -33,7 +33,7 @@ def test_any_length(gradient, T, x64):
 
     @jax.jit
     def both(arguments):
-        return [gradients(g, *arguments) for g in (gradient, jr.autodiff())]
+        return [gradients(g, *arguments) for g in (gradient, jaxrnn.autodiff())]
 
     assert_close(*both(e.arguments()), 1e-10)
 
@@ -48,7 +48,7 @@ def test_no_more_carries_than_asked_for(T):
     least = None
     for checkpoints in range(1, 200):
         try:
-            lengths = jr.checkpointed(checkpoints=checkpoints).lengths(T)
+            lengths = jaxrnn.checkpointed(checkpoints=checkpoints).lengths(T)
         except ValueError as error:
             least = int(str(error).split("at least ")[1].split()[0])
             assert checkpoints < least
@@ -59,7 +59,7 @@ def test_no_more_carries_than_asked_for(T):
 
 
 def test_fewer_carries_take_more_levels():
-    depths = [len(jr.checkpointed(checkpoints=c).lengths(1000)) for c in (1000, 64, 30, 24, 20)]
+    depths = [len(jaxrnn.checkpointed(checkpoints=c).lengths(1000)) for c in (1000, 64, 30, 24, 20)]
     assert depths == sorted(depths)
     assert depths[:3] == [0, 1, 2]
 
@@ -67,16 +67,16 @@ def test_fewer_carries_take_more_levels():
 @pytest.mark.parametrize(("T", "length"), [(100, 10), (1000, 25), (1023, 31), (1009, 26)])
 def test_about_as_many_segments_as_the_root_of_the_steps(T, length):
     """Of equal length where there is a divisor near the root."""
-    assert jr.checkpointed().lengths(T) == [length]
+    assert jaxrnn.checkpointed().lengths(T) == [length]
 
 
 def temporaries(gradient, T):
-    cell = jr.lstm(64, 256)
+    cell = jaxrnn.lstm(64, 256)
     params = jax.eval_shape(cell.init, jax.random.key(0))
     xs, dys = (jax.ShapeDtypeStruct((T, 32, n), np.float32) for n in (64, 256))
 
     def both(params, xs, dys):
-        ys, pull = jax.vjp(lambda params: jr.unroll(cell, params, xs, gradient=gradient)[1], params)
+        ys, pull = jax.vjp(lambda params: jaxrnn.unroll(cell, params, xs, gradient=gradient)[1], params)
         return ys, pull(dys)
 
     lowered = jax.jit(both).lower(params, xs, dys)
@@ -96,9 +96,9 @@ def optimised():
 
 def test_memory():
     """The compiled program's own analysis. (`benchmarks/memory.py` also measures the time.)"""
-    autodiff = temporaries(jr.autodiff(), 1000)
-    two_levels, nested = jr.checkpointed(), jr.checkpointed(checkpoints=40)
-    assert temporaries(jr.reverse_scan(), 1000) <= autodiff
+    autodiff = temporaries(jaxrnn.autodiff(), 1000)
+    two_levels, nested = jaxrnn.checkpointed(), jaxrnn.checkpointed(checkpoints=40)
+    assert temporaries(jaxrnn.reverse_scan(), 1000) <= autodiff
     assert temporaries(two_levels, 1000) <= 0.055 * autodiff
     assert temporaries(nested, 1000) <= 0.03 * autodiff
     for gradient in (two_levels, nested):  # a prime number of steps
@@ -111,9 +111,11 @@ def test_second_derivatives(x64):
 
     def gradient_norm(gradient):
         def loss(params):
-            return (jr.unroll(e.cell, params, xs, gradient=gradient)[1] ** 2).sum()
+            return (jaxrnn.unroll(e.cell, params, xs, gradient=gradient)[1] ** 2).sum()
 
         return lambda params: sum((g**2).sum() for g in jax.tree.leaves(jax.grad(loss)(params)))
 
-    found, want = (jax.jit(jax.grad(gradient_norm(g)))(params) for g in (jr.checkpointed(segments=2), jr.autodiff()))
+    found, want = (
+        jax.jit(jax.grad(gradient_norm(g)))(params) for g in (jaxrnn.checkpointed(segments=2), jaxrnn.autodiff())
+    )
     assert_close(found, want, 1e-10)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.cells.gates import KNOWN
 from tests.gradients.hessians import assert_hessians_agree, curved
 from tests.helpers import assert_close, floats, gradients, merge, relative_error
@@ -24,17 +24,17 @@ GATES = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
     "exp": jnp.exp,
-    "identity": jr.identity,
+    "identity": jaxrnn.identity,
     "softplus": jax.nn.softplus,
     "one's own": lambda z: z * jnp.tanh(z),
     "partial": Partial(power_softplus, power=1.3),
-    "apart": jr.apart(lambda zx, zh, first: jnp.tanh(zx + first * zh)),
-    "apart, a product": jr.apart(lambda zx, zh, first: jnp.sin(zx * zh) * first),
-    "apart, zx alone": jr.apart(lambda zx, zh, first: jnp.tanh(zx)),
-    "apart, zh alone": jr.apart(lambda zx, zh, first: jnp.tanh(zh)),
-    "apart, neither": jr.apart(lambda zx, zh, first: first * first),
-    "apart, partial": jr.apart(Partial(lambda zx, zh, first, *, rate: jnp.tanh(zx + rate * zh), rate=0.6)),
-    "pair": jr.apart,
+    "apart": jaxrnn.apart(lambda zx, zh, first: jnp.tanh(zx + first * zh)),
+    "apart, a product": jaxrnn.apart(lambda zx, zh, first: jnp.sin(zx * zh) * first),
+    "apart, zx alone": jaxrnn.apart(lambda zx, zh, first: jnp.tanh(zx)),
+    "apart, zh alone": jaxrnn.apart(lambda zx, zh, first: jnp.tanh(zh)),
+    "apart, neither": jaxrnn.apart(lambda zx, zh, first: first * first),
+    "apart, partial": jaxrnn.apart(Partial(lambda zx, zh, first, *, rate: jnp.tanh(zx + rate * zh), rate=0.6)),
+    "pair": jaxrnn.apart,
 }
 
 
@@ -51,7 +51,7 @@ def update(params, h, gates, noise):
 
 
 def cell_of(gate):
-    return jr.gated_cell(D, H, {"first": jax.nn.sigmoid, "second": gate, "last": jr.apart(last)}, update)
+    return jaxrnn.gated_cell(D, H, {"first": jax.nn.sigmoid, "second": gate, "last": jaxrnn.apart(last)}, update)
 
 
 def arguments(cell):
@@ -68,32 +68,32 @@ def found(gradient, cell):
 @pytest.mark.parametrize("name", GATES)
 def test_values_and_derivatives(name, x64):
     args = arguments(cell_of(GATES[name]))
-    want = found(jr.autodiff(), args[0])
-    assert_close(found(jr.reverse_scan(), args[0]), want, 1e-10)
+    want = found(jaxrnn.autodiff(), args[0])
+    assert_close(found(jaxrnn.reverse_scan(), args[0]), want, 1e-10)
     assert all(np.max(np.abs(d)) > 1e-3 for path, d in want.items() if path.startswith("['cell']"))
-    assert_hessians_agree(lambda values, g: curved(jr.unroll(*merge(args, values), gradient=g)), floats(args))
+    assert_hessians_agree(lambda values, g: curved(jaxrnn.unroll(*merge(args, values), gradient=g)), floats(args))
 
 
 def test_an_option_that_is_traced_where_the_cell_is_made(x64):
     def loss(power, gradient):
-        return curved(jr.unroll(*arguments(cell_of(Partial(power_softplus, power=power)))[:3], gradient=gradient))
+        return curved(jaxrnn.unroll(*arguments(cell_of(Partial(power_softplus, power=power)))[:3], gradient=gradient))
 
-    slope = (loss(1.3 + 1e-6, jr.autodiff()) - loss(1.3 - 1e-6, jr.autodiff())) / 2e-6
-    for gradient in (jr.reverse_scan(), jr.autodiff()):
+    slope = (loss(1.3 + 1e-6, jaxrnn.autodiff()) - loss(1.3 - 1e-6, jaxrnn.autodiff())) / 2e-6
+    for gradient in (jaxrnn.reverse_scan(), jaxrnn.autodiff()):
         assert relative_error(jax.jit(jax.grad(loss), static_argnums=1)(1.3, gradient), slope) < 1e-7
 
 
 def test_a_gate_declared_apart_or_as_identity_without_need_changes_nothing(x64):
     def of(f, n):
-        return jr.gated_cell(D, H, {"f": f, "n": n}, lambda p, h, g, noise: activated(f)(g[0]) * h + g[1])
+        return jaxrnn.gated_cell(D, H, {"f": f, "n": n}, lambda p, h, g, noise: activated(f)(g[0]) * h + g[1])
 
     def activated(f):
-        return jax.nn.sigmoid if f is jr.identity else lambda a: a
+        return jax.nn.sigmoid if f is jaxrnn.identity else lambda a: a
 
     plain = of(jax.nn.sigmoid, jnp.tanh)
-    candidate = jr.apart(lambda zx, zh, f: jnp.tanh(zx + zh))
-    others = of(jr.identity, jnp.tanh), of(jax.nn.sigmoid, candidate), of(jr.identity, candidate)
-    for gradient in (jr.reverse_scan(), jr.autodiff()):
+    candidate = jaxrnn.apart(lambda zx, zh, f: jnp.tanh(zx + zh))
+    others = of(jaxrnn.identity, jnp.tanh), of(jax.nn.sigmoid, candidate), of(jaxrnn.identity, candidate)
+    for gradient in (jaxrnn.reverse_scan(), jaxrnn.autodiff()):
         for other in others:
             assert_close(found(gradient, other), found(gradient, plain), 1e-12)
 
@@ -110,12 +110,14 @@ def test_slopes_and_bounds(activation, known, x64):
 
 
 @pytest.mark.parametrize(
-    ("cell", "expected"), [(jr.lstm(3, 4), ["tanh"]), (jr.gru(3, 4), ["tanh"]), (jr.elman(3, 4), [])], ids=str
+    ("cell", "expected"),
+    [(jaxrnn.lstm(3, 4), ["tanh"]), (jaxrnn.gru(3, 4), ["tanh"]), (jaxrnn.elman(3, 4), [])],
+    ids=str,
 )
 def test_the_reverse_loop_takes_no_activation_again(cell, expected):
     """But for the LSTM's tanh of c, and the GRU's gate that is apart."""
     params = cell.init(jax.random.key(0))
-    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jr.unroll(cell, p, jnp.ones((5, 2, 3)))[1].sum()))(params)
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jaxrnn.unroll(cell, p, jnp.ones((5, 2, 3)))[1].sum()))(params)
     reverse = scans(jaxpr)[-1]
     assert reverse.params["reverse"]
     live = jax.jit(jax.extend.core.jaxpr_as_fun(body(reverse))).lower(*body(reverse).in_avals).compile().as_text()

@@ -4,17 +4,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 
-CELL, N = jr.lstm(3, 3), 3  # all axes but that of the units of all gates have one size: a wrong one would fit
+CELL, N = jaxrnn.lstm(3, 3), 3  # all axes but that of the units of all gates have one size: a wrong one would fit
 PARAMS = CELL.init(jax.random.key(0))
 XS = jax.random.normal(jax.random.key(1), (N, 3, 3, 3))
 GRADIENTS = {
-    "reverse_scan": jr.reverse_scan(),
-    "persistent": jr.reverse_scan(loop="persistent"),
-    "checkpointed": jr.checkpointed(),
-    "truncated": jr.truncated(3),
+    "reverse_scan": jaxrnn.reverse_scan(),
+    "persistent": jaxrnn.reverse_scan(loop="persistent"),
+    "checkpointed": jaxrnn.checkpointed(),
+    "truncated": jaxrnn.truncated(3),
 }
 
 
@@ -36,7 +36,7 @@ STAGED = {"jit": jax.jit, "checkpoint": jax.checkpoint, "scan": scanned, "cond":
 
 def unrolled(gradient):
     def run(params, xs):
-        return jnp.sin(jr.unroll(CELL, params, xs, gradient=gradient)[1]).sum()
+        return jnp.sin(jaxrnn.unroll(CELL, params, xs, gradient=gradient)[1]).sum()
 
     return run
 
@@ -48,7 +48,7 @@ def summed(f):
 
 @pytest.fixture(scope="module")
 def expected():
-    return jax.grad(summed(unrolled(jr.autodiff())))(PARAMS, XS)
+    return jax.grad(summed(unrolled(jaxrnn.autodiff())))(PARAMS, XS)
 
 
 @pytest.mark.parametrize("stage", STAGED)
@@ -70,7 +70,7 @@ def test_gradient_through_a_vmapped_step_of_gradient_descent(gradient):
 
         return jax.jit(summed(run))
 
-    want = jax.grad(adapted(unrolled(jr.autodiff())))(PARAMS, XS)
+    want = jax.grad(adapted(unrolled(jaxrnn.autodiff())))(PARAMS, XS)
     assert_close(jax.grad(adapted(unrolled(GRADIENTS[gradient])))(PARAMS, XS), want, 1e-5)
 
 
@@ -79,5 +79,5 @@ def test_gradient_through_a_vmapped_step_of_gradient_descent(gradient):
 )
 def test_arrays_that_were_made_outside_a_mesh_can_be_used_within(kind, expected):
     with jax.set_mesh(jax.make_mesh((1,), ("data",), axis_types=(kind,))):
-        got = jax.jit(jax.grad(summed(unrolled(jr.reverse_scan()))))(PARAMS, XS)
+        got = jax.jit(jax.grad(summed(unrolled(jaxrnn.reverse_scan()))))(PARAMS, XS)
     assert_close(got, expected, 1e-5)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.gradients.agreement import assert_equal_to_autodiff
 from tests.helpers import assert_close
 from tests.registry import D, Entry
@@ -26,18 +26,18 @@ def spiking_step(params, carry, x):
 
 
 def spiking(D=D, H=4):
-    return jr.cell(
+    return jaxrnn.cell(
         lambda key: {"w_x": jax.random.normal(key, (D, H)), "w_h": 0.3 * jax.random.normal(key, (H, H))},
         lambda params, batch_shape: (jnp.zeros((*batch_shape, H), params["w_x"].dtype), jnp.zeros(batch_shape, int)),
         spiking_step,
     )
 
 
-SPIKING = Entry("spiking", jr.cell, spiking, None, gated=False)
+SPIKING = Entry("spiking", jaxrnn.cell, spiking, None, gated=False)
 
 
 def test_equals_autodiff(precision):
-    assert_equal_to_autodiff([(jr.reverse_scan(), ())], SPIKING, precision)
+    assert_equal_to_autodiff([(jaxrnn.reverse_scan(), ())], SPIKING, precision)
 
 
 def test_vmapped_with_shared_weights(x64):
@@ -46,6 +46,6 @@ def test_vmapped_with_shared_weights(x64):
     xs = np.random.default_rng(0).standard_normal((6, 3, D))
 
     def loss(params, xs, gradient):
-        return jnp.sum(jax.vmap(lambda x: jr.unroll(cell, params, x, gradient=gradient)[1], 1)(xs) ** 2)
+        return jnp.sum(jax.vmap(lambda x: jaxrnn.unroll(cell, params, x, gradient=gradient)[1], 1)(xs) ** 2)
 
-    assert_close(*(jax.grad(loss)(params, xs, g) for g in (jr.reverse_scan(), jr.autodiff())), 1e-12)
+    assert_close(*(jax.grad(loss)(params, xs, g) for g in (jaxrnn.reverse_scan(), jaxrnn.autodiff())), 1e-12)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import weighted_sum
 from tests.jaxprs import arrays_containing, carry_shapes, products_in_loops, scans, shapes
 from tests.registry import ENTRIES
@@ -21,7 +21,7 @@ def traced(entry, gradient, batch=(B,)):
     xs = np.ones((T, *batch, D), np.float32)
 
     def loss(params, xs):
-        return weighted_sum(jr.unroll(cell, params, xs, key=key, gradient=gradient))
+        return weighted_sum(jaxrnn.unroll(cell, params, xs, key=key, gradient=gradient))
 
     return params, jax.make_jaxpr(jax.value_and_grad(loss, (0, 1)))(params, xs)
 
@@ -38,7 +38,7 @@ def loops_accumulate_the_weights(params, jaxpr):
 @pytest.mark.parametrize("entry", GATED, ids=lambda e: e.name)
 def test_loops_hold_the_recurrent_product_alone(entry):
     """No product with w_x in any step, and no weight gradient summed up step by step."""
-    params, jaxpr = traced(entry, jr.reverse_scan())
+    params, jaxpr = traced(entry, jaxrnn.reverse_scan())
     assert len(scans(jaxpr)) == 2
     assert len(products_in_loops(jaxpr)) == 2  # h @ w_h and dz @ w_h.T
     assert not loops_touch_the_inputs(jaxpr)
@@ -47,7 +47,7 @@ def test_loops_hold_the_recurrent_product_alone(entry):
 
 @pytest.mark.parametrize("entry", GATED, ids=lambda e: e.name)
 def test_the_detectors_see_what_autodiff_does(entry):
-    params, jaxpr = traced(entry, jr.autodiff())
+    params, jaxpr = traced(entry, jaxrnn.autodiff())
     assert loops_touch_the_inputs(jaxpr)
     assert loops_accumulate_the_weights(params, jaxpr)
 
@@ -59,7 +59,7 @@ def per_example_weight_gradients(entry, transform):
     xs = np.ones((T, B, D), np.float32)
 
     def loss(params, x):
-        return jnp.sum(jr.unroll(cell, params, x)[1])
+        return jnp.sum(jaxrnn.unroll(cell, params, x)[1])
 
     jaxpr = jax.make_jaxpr(transform(loss))(params, xs)
     return [shape for name in ("w_x", "w_h") for shape in arrays_containing(jaxpr, (B, *params[name].shape))]
@@ -73,7 +73,9 @@ def vmap_of_gradient(loss):
     return jax.vmap(jax.grad(loss), (None, 1))
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.builder not in (jr.cell, jr.elman)], ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if e.builder not in (jaxrnn.cell, jaxrnn.elman)], ids=lambda e: e.name
+)
 def test_shared_weights_have_one_gradient_however_many_examples(entry):
     assert not per_example_weight_gradients(entry, gradient_of_vmap)
     assert per_example_weight_gradients(entry, vmap_of_gradient)

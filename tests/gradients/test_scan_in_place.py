@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.primitives import one_kernel
 from jaxrnn.primitives.scan_in_place import scan_in_place
 from tests.helpers import assert_close
@@ -93,12 +93,12 @@ def test_eager_calls(x64):
 
 def gradient_program(batch, H=5, vmapped=False):
     """The compiled gradient of an LSTM, as text."""
-    cell = jr.lstm(H, H)
+    cell = jaxrnn.lstm(H, H)
     params = cell.init(jax.random.key(0))
 
     def total(params, xs):
         def run(xs):
-            return jr.unroll(cell, params, xs)[1]
+            return jaxrnn.unroll(cell, params, xs)[1]
 
         return jnp.sum(jax.vmap(run, 1, 1)(xs) if vmapped else run(xs))
 
@@ -130,7 +130,7 @@ class TestOneKernel:
         monkeypatch.setattr(one_kernel, "_is_small", lambda jaxpr: found.append(is_small(jaxpr)) or found[-1])
         cell = entry.build()
         params = cell.init(jax.random.key(0))
-        total = jax.grad(lambda p, xs: jr.unroll(cell, p, xs)[1].sum())
+        total = jax.grad(lambda p, xs: jaxrnn.unroll(cell, p, xs)[1].sum())
         jax.jit(total).lower(params, jnp.ones((5, 1, cell.D)))
         assert found == [cell.heads == 1] * 2
 
@@ -146,9 +146,9 @@ class TestOneKernel:
 
 def test_the_transpose_of_w_h_is_made_once():
     """It is no part of the reverse loop."""
-    cell = jr.lstm(5, 5)
+    cell = jaxrnn.lstm(5, 5)
     params = cell.init(jax.random.key(0))
-    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jr.unroll(cell, p, jnp.ones((7, 11, 5)))[1].sum()))(params)
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jaxrnn.unroll(cell, p, jnp.ones((7, 11, 5)))[1].sum()))(params)
     names = [e.primitive.name for e in equations(jaxpr)]
     assert names.count("transpose") > 0
     assert "transpose" not in [e.primitive.name for e in equations(body(scans(jaxpr)[-1]))]
@@ -168,17 +168,19 @@ USES = {
 @pytest.mark.parametrize("name", USES)
 def test_one_row_of_any_equations(name, batch):
     """XLA can't make one kernel of all of them."""
-    cell = jr.gated_cell(3, 4, {"n": jnp.tanh}, lambda params, h, gates, noise: gates[0] + 0.1 * USES[name](h))
+    cell = jaxrnn.gated_cell(3, 4, {"n": jnp.tanh}, lambda params, h, gates, noise: gates[0] + 0.1 * USES[name](h))
     params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (5, *batch, 3))
-    run = jax.jit(jax.grad(lambda p, g: jnp.sum(jr.unroll(cell, p, xs, gradient=g)[1] ** 2)), static_argnums=1)
-    found = [run(params, gradient) for gradient in (jr.reverse_scan(), jr.autodiff())]
+    run = jax.jit(jax.grad(lambda p, g: jnp.sum(jaxrnn.unroll(cell, p, xs, gradient=g)[1] ** 2)), static_argnums=1)
+    found = [run(params, gradient) for gradient in (jaxrnn.reverse_scan(), jaxrnn.autodiff())]
     assert_close(*found, 1e-5)
 
 
 def test_scans_hold_no_other_scan():
     """One primitive a loop in the traced program, so that a later `vmap` sees it whole."""
-    cell = jr.gru(3, 4)
-    jaxpr = jax.make_jaxpr(lambda p, xs: jr.unroll(cell, p, xs)[1])(cell.init(jax.random.key(0)), jnp.ones((5, 2, 3)))
+    cell = jaxrnn.gru(3, 4)
+    jaxpr = jax.make_jaxpr(lambda p, xs: jaxrnn.unroll(cell, p, xs)[1])(
+        cell.init(jax.random.key(0)), jnp.ones((5, 2, 3))
+    )
     names = [e.primitive.name for e in equations(jaxpr)]
     assert names.count("scan_in_place") == 1
     assert "scan" not in names

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.gradients.hessians import assert_hessians_agree, curved
 from tests.helpers import example, floats, merge
 from tests.registry import BY_NAME
@@ -29,6 +29,6 @@ def test_hessian_vector_products(name, x64):
 
     def loss(values, gradient):
         options = {"resets": e.resets, "key": key, "gradient": gradient}
-        return curved(jr.unroll(*merge(arguments, values), **options))
+        return curved(jaxrnn.unroll(*merge(arguments, values), **options))
 
     assert_hessians_agree(loss, floats(arguments))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.gradients.hessians import assert_hessians_agree, curved
 from tests.helpers import assert_close, example, floats, merge
 from tests.registry import BY_NAME
@@ -18,7 +18,7 @@ def test_hessian_vector_products_under_vmap_with_shared_weights(name):
 
     def loss(values, gradient):
         params = merge(e.params, values)
-        ys = jax.vmap(lambda x, n: jr.unroll(e.cell, params, x, lengths=n, gradient=gradient)[1], (1, 0))(
+        ys = jax.vmap(lambda x, n: jaxrnn.unroll(e.cell, params, x, lengths=n, gradient=gradient)[1], (1, 0))(
             e.xs, e.lengths
         )
         return curved(ys)
@@ -37,14 +37,14 @@ def test_gradient_and_hessian_inside_scan_and_checkpoint(name):
 
         @jax.checkpoint
         def block(carry, xs):
-            return jr.unroll(e.cell, params, xs, carry, gradient=gradient)
+            return jaxrnn.unroll(e.cell, params, xs, carry, gradient=gradient)
 
         return curved(jax.lax.scan(block, jax.tree.map(jnp.asarray, e.carry), blocks))
 
     def whole(values):
-        return curved(jr.unroll(e.cell, merge(e.params, values), e.xs, e.carry, gradient=jr.autodiff()))
+        return curved(jaxrnn.unroll(e.cell, merge(e.params, values), e.xs, e.carry, gradient=jaxrnn.autodiff()))
 
     values = floats(jax.tree.map(jnp.asarray, e.params))
-    found = jax.jit(jax.grad(lambda v: loss(v, jr.reverse_scan())))(values)
+    found = jax.jit(jax.grad(lambda v: loss(v, jaxrnn.reverse_scan())))(values)
     assert_close(found, jax.jit(jax.grad(whole))(values), 1e-10)
     assert_hessians_agree(loss, values)

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.gradients.transforms import CASES, OPTIONS, SETTINGS, assert_equals_rows_of_autodiff, case_name
 from tests.registry import BY_NAME
 
@@ -20,4 +20,4 @@ def test_the_cases_cover_every_pair_of_settings():
 
 @pytest.mark.parametrize("i", range(len(CASES)), ids=lambda i: f"{CELLS[i % 5]}-{case_name(CASES[i])}")
 def test_reverse_scan_under_options_and_transformations(i, x64):
-    assert_equals_rows_of_autodiff(jr.reverse_scan(), BY_NAME[CELLS[i % 5]], *CASES[i])
+    assert_equals_rows_of_autodiff(jaxrnn.reverse_scan(), BY_NAME[CELLS[i % 5]], *CASES[i])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.gradients.agreement import assert_equal_to_autodiff
 from tests.gradients.transforms import TRANSFORMED, assert_equals_rows_of_autodiff
 from tests.helpers import assert_close, assert_padding_changes_nothing, cotangents, example, floats, gradients
@@ -47,7 +47,7 @@ def test_equals_the_loop_by_hand(k1, k2, x64):
     xs, h0, dys = rng.standard_normal((T, D)), rng.standard_normal(H), rng.standard_normal((T, H))
 
     def loss(p, xs, h0):
-        return jnp.sum(dys * jr.unroll(jr.elman(D, H), p, xs, h0, gradient=jr.truncated(k1, k2))[1])
+        return jnp.sum(dys * jaxrnn.unroll(jaxrnn.elman(D, H), p, xs, h0, gradient=jaxrnn.truncated(k1, k2))[1])
 
     d_p, d_xs, d_h0 = jax.grad(loss, (0, 1, 2))(*jax.tree.map(jnp.asarray, (p, xs, h0)))
     assert_close(d_p | {"xs": d_xs, "carry": d_h0}, elman_by_hand(p, xs, h0, dys, k1, k2), 1e-10)
@@ -63,9 +63,9 @@ def block_by_block(e, k1, k2, options):
         """Steps a to b."""
         o = {} if lengths is None else {"lengths": np.clip(lengths - a, 0, b - a)}
         o |= {} if resets is None else {"resets": resets[a:b]}
-        return jr.unroll(cell, params, xs[a:b], carry, gradient=jr.autodiff(), **o) if b > a else (carry, None)
+        return jaxrnn.unroll(cell, params, xs[a:b], carry, gradient=jaxrnn.autodiff(), **o) if b > a else (carry, None)
 
-    full = jr.unroll(cell, params, xs, carry, lengths=lengths, resets=resets)
+    full = jaxrnn.unroll(cell, params, xs, carry, lengths=lengths, resets=resets)
     weights = cotangents(full)
     carry_weights, (y_weights,) = weights[:-1], weights[-1:]
 
@@ -93,7 +93,7 @@ def block_by_block(e, k1, k2, options):
 def test_equals_full_bptt_of_each_blocks_losses(name, k1, k2, masked, x64):
     e = example(BY_NAME[name], T=7)
     options = {"lengths": np.array([7, 4, 0]), "resets": e.resets} if masked else {}
-    found = jax.jit(lambda a: gradients(jr.truncated(k1, k2), *a, **options))(e.arguments())
+    found = jax.jit(lambda a: gradients(jaxrnn.truncated(k1, k2), *a, **options))(e.arguments())
     d_params, d_xs, d_carry = jax.jit(lambda _: block_by_block(e, k1, k2, options))(0)
     named = jax.tree_util.tree_leaves_with_path({"params": d_params, "xs": d_xs, "carry": d_carry})
     want = {jax.tree_util.keystr(path): d for path, d in named}
@@ -102,7 +102,7 @@ def test_equals_full_bptt_of_each_blocks_losses(name, k1, k2, masked, x64):
 
 def test_padding_changes_nothing(x64):
     """A loss on the final carry reaches a row's own last block, however much padding follows."""
-    assert_padding_changes_nothing(jr.truncated(3), "gru", 5)
+    assert_padding_changes_nothing(jaxrnn.truncated(3), "gru", 5)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru_before"])
@@ -112,7 +112,7 @@ def test_in_reverse_it_is_the_truncation_of_the_reversed_sequence(name, x64):
 
     def g(xs, weights, reverse):
         def loss(params, xs):
-            ys = jr.unroll(cell, params, xs, carry, reverse=reverse, gradient=jr.truncated(2, 3))[1]
+            ys = jaxrnn.unroll(cell, params, xs, carry, reverse=reverse, gradient=jaxrnn.truncated(2, 3))[1]
             return jnp.sum(weights[..., : ys.shape[-1]] * ys)
 
         return jax.jit(jax.grad(loss, (0, 1)))(params, xs)
@@ -122,7 +122,7 @@ def test_in_reverse_it_is_the_truncation_of_the_reversed_sequence(name, x64):
 
 
 @pytest.mark.parametrize("name", ["lstm_dropout_zoneout", "custom_plain"])
-@pytest.mark.parametrize("gradient", [jr.truncated(5, 5), jr.truncated(2, 6)], ids=str)
+@pytest.mark.parametrize("gradient", [jaxrnn.truncated(5, 5), jaxrnn.truncated(2, 6)], ids=str)
 def test_is_full_bptt_if_it_reaches_back_to_the_start(name, gradient, x64):
     assert_equal_to_autodiff([(gradient, ())], BY_NAME[name], (np.dtype(np.float64), 1e-10))
 
@@ -133,7 +133,7 @@ CELLS = ("gru_zoneout", "custom_plain", "elman_dropout", "gru_before_noisy")
 @pytest.mark.parametrize(("name", "case"), list(zip(CELLS, TRANSFORMED[::3] + TRANSFORMED[4:5], strict=True)), ids=str)
 def test_under_options_and_transformations(name, case, x64):
     """Each row of a vmapped truncated gradient is that row's own."""
-    assert_equals_rows_of_autodiff(jr.truncated(2, 3), BY_NAME[name], *case, reference=jr.truncated(2, 3))
+    assert_equals_rows_of_autodiff(jaxrnn.truncated(2, 3), BY_NAME[name], *case, reference=jaxrnn.truncated(2, 3))
 
 
 def test_the_derivative_of_the_truncated_gradient_sees_the_carries_depend_on_the_parameters(x64):
@@ -142,7 +142,9 @@ def test_the_derivative_of_the_truncated_gradient_sees_the_carries_depend_on_the
     params, xs = e.arguments()[1:3]
 
     def g(w):
-        loss = lambda w: jnp.sum(jr.unroll(e.cell, params | {"w_h": w}, xs, gradient=jr.truncated(2, 2))[1] ** 2)  # noqa: E731
+        def loss(w):
+            return jnp.sum(jaxrnn.unroll(e.cell, params | {"w_h": w}, xs, gradient=jaxrnn.truncated(2, 2))[1] ** 2)
+
         return jnp.sum(jnp.sin(jax.grad(loss)(w)))
 
     w, step = params["w_h"], 1e-6

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close, example, gradients
 
 OPTIONS = ("lengths", "resets", "reverse", "carry", "key")
@@ -44,7 +44,7 @@ def entry_of(tree, axis, m):
 
 def assert_equals_rows_of_autodiff(gradient, entry, transform, on, fixed=(), reference=None):
     """Under vmap: each row against its own call of the plain program; else the same call with the reference."""
-    reference = jr.autodiff() if reference is None else reference
+    reference = jaxrnn.autodiff() if reference is None else reference
     e = example(entry, batch=BATCH.get(transform, (3,)), seed=1)
     axes = AXES.get(transform)
     key = jax.random.key(4)

@@ -3,19 +3,19 @@
 import jax
 import jax.numpy as jnp
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.gradients.reverse_scan import target
 from jaxrnn.kernels.target import Target
 
 CALLS = {"cuda": "xla.gpu.triton", "tpu": "tpu_custom_call"}
-PERSISTENT = jr.reverse_scan(loop="persistent")
+PERSISTENT = jaxrnn.reverse_scan(loop="persistent")
 
 
 def differentiated(cell, key=None, **options):
     """(params, xs) -> the gradient of a sum of outputs."""
 
     def loss(params, xs):
-        return jnp.sum(jr.unroll(cell, params, xs, key=key, gradient=PERSISTENT, **options)[1])
+        return jnp.sum(jaxrnn.unroll(cell, params, xs, key=key, gradient=PERSISTENT, **options)[1])
 
     return jax.jit(jax.grad(loss, (0, 1)))
 

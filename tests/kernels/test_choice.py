@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.gradients.reverse_scan import target
 from jaxrnn.kernels import choice
 from jaxrnn.kernels.target import Gpu, Target
@@ -22,33 +22,35 @@ def measured(monkeypatch):
 
 
 def loop_of(cell, platform, B=5):
-    ((_, found),) = jr.explain(cell, *shapes(cell, B=B), platform=platform, gradient=jr.reverse_scan())
+    ((_, found),) = jaxrnn.diagnostics.explain(
+        cell, *shapes(cell, B=B), platform=platform, gradient=jaxrnn.reverse_scan()
+    )
     return found
 
 
 def loop_on(gpu, cell):
     device, (params, xs) = Target("cuda", gpu), shapes(cell)
     with target(device):
-        jax.eval_shape(lambda params, xs: jr.unroll(cell, params, xs), params, xs)
+        jax.eval_shape(lambda params, xs: jaxrnn.unroll(cell, params, xs), params, xs)
     return device.choices[0][1].loop
 
 
 def test_the_largest_that_fits_a_tpu(measured):
     """By halves: the weights of a GRU of H units fit, of 2 H units they do not."""
-    assert loop_of(jr.gru(4, 512), "tpu").loop == "persistent"
-    assert "KiB on the chip, where 10240 KiB can be had" in loop_of(jr.gru(4, 1024), "tpu").reason
+    assert loop_of(jaxrnn.gru(4, 512), "tpu").loop == "persistent"
+    assert "KiB on the chip, where 10240 KiB can be had" in loop_of(jaxrnn.gru(4, 1024), "tpu").reason
 
 
 @pytest.mark.parametrize(
     ("kib", "cell", "loop"),
     [
-        (227, jr.gru(4, 128), "persistent"),
-        (163, jr.gru(4, 128), "scan"),
-        (227, jr.lstm(4, 128), "scan"),
-        (163, jr.lstm(4, 128, dtype="bfloat16"), "persistent"),
-        (99, jr.lstm(4, 128, dtype="bfloat16"), "scan"),
-        (99, jr.lstm(4, 64), "persistent"),
-        (99, jr.lstm(4, 512, heads=8), "persistent"),
+        (227, jaxrnn.gru(4, 128), "persistent"),
+        (163, jaxrnn.gru(4, 128), "scan"),
+        (227, jaxrnn.lstm(4, 128), "scan"),
+        (163, jaxrnn.lstm(4, 128, dtype="bfloat16"), "persistent"),
+        (99, jaxrnn.lstm(4, 128, dtype="bfloat16"), "scan"),
+        (99, jaxrnn.lstm(4, 64), "persistent"),
+        (99, jaxrnn.lstm(4, 512, heads=8), "persistent"),
     ],
     ids=str,
 )
@@ -57,23 +59,23 @@ def test_what_fits_is_that_of_the_gpu(kib, cell, loop, measured):
 
 
 def test_products_made_of_several_need_more(measured):
-    cell = jr.gru(4, 128)
+    cell = jaxrnn.gru(4, 128)
     assert loop_of(cell, "cuda").loop == "persistent"
     with jax.default_matmul_precision("TF32_TF32_F32_X3"):
         assert loop_of(cell, "cuda").loop == "scan"
 
 
 def one(update, H=16, **options):
-    return jr.gated_cell(4, H, TANH, lambda p, c, gates, n: update(gates[0], c), **options)
+    return jaxrnn.gated_cell(4, H, TANH, lambda p, c, gates, n: update(gates[0], c), **options)
 
 
 OBSTACLES = {
-    "plain": (jr.gru(4, 16, reset_after=False), "needs a GatedCell, whose only products are x @ w_x and h @ w_h"),
+    "plain": (jaxrnn.gru(4, 16, reset_after=False), "needs a GatedCell, whose only products are x @ w_x and h @ w_h"),
     "mixing": (
-        jr.lstm(4, 12, layer_norm=True),
+        jaxrnn.lstm(4, 12, layer_norm=True),
         "its equations mix hidden units, so that their number has to be a power of two from 16 on, not 12",
     ),
-    "mixing heads": (jr.lstm(4, 32, layer_norm=True, heads=2), "its equations mix hidden units, of several heads"),
+    "mixing heads": (jaxrnn.lstm(4, 32, layer_norm=True, heads=2), "its equations mix hidden units, of several heads"),
     "mixing rows": (one(lambda a, h: a - h.mean(0, keepdims=True)), "its equations mix rows of the batch"),
     "mixing rows, in order": (
         one(lambda a, h: a + jnp.cumsum(h, 0)),
@@ -87,8 +89,8 @@ OBSTACLES = {
         one(lambda a, h: a * jnp.arange(16.0)[None], heads=2),
         "neither in own_params nor a Partial's argument",
     ),
-    "large": (jr.lstm(4, 4096), "its weights need"),
-    "large, padded": (jr.lstm(4, 200), "227 KiB can be had, its 200 units being padded to 256"),
+    "large": (jaxrnn.lstm(4, 4096), "its weights need"),
+    "large, padded": (jaxrnn.lstm(4, 200), "227 KiB can be had, its 200 units being padded to 256"),
     "much to carry": (
         one(
             lambda a, c: (a, *c[:-1]),
@@ -132,11 +134,11 @@ def test_what_keeps_a_cell_from_it_is_said(name, measured):
     assert found.loop == "scan"
     assert reason in found.reason
     with pytest.raises(ValueError, match="loop: expected 'auto' or 'scan'"):
-        jr.explain(cell, *shapes(cell), platform="cuda", gradient=PERSISTENT)
+        jaxrnn.diagnostics.explain(cell, *shapes(cell), platform="cuda", gradient=PERSISTENT)
 
 
 def test_float16_is_a_scan_on_a_tpu(measured):
-    assert "no float16 products" in loop_of(jr.gru(4, 16, dtype="float16"), "tpu").reason
+    assert "no float16 products" in loop_of(jaxrnn.gru(4, 16, dtype="float16"), "tpu").reason
 
 
 def test_a_number_that_is_none_is_the_same_for_any_rows(measured):
@@ -145,52 +147,58 @@ def test_a_number_that_is_none_is_the_same_for_any_rows(measured):
 
 
 def test_no_rows_are_a_scan(measured):
-    assert "there are no rows, (0,)" in loop_of(jr.gru(4, 16), "cuda", B=0).reason
+    assert "there are no rows, (0,)" in loop_of(jaxrnn.gru(4, 16), "cuda", B=0).reason
 
 
 def test_a_mesh_of_devices_is_a_scan(measured):
-    cell = jr.gru(4, 16)
+    cell = jaxrnn.gru(4, 16)
     given = shapes(cell)
     mesh = jax.sharding.AbstractMesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     with jax.sharding.use_abstract_mesh(mesh):
-        ((_, found),) = jr.explain(cell, *given, platform="cuda")
+        ((_, found),) = jaxrnn.diagnostics.explain(cell, *given, platform="cuda")
     assert "arrays on a mesh of devices" in found.reason
 
 
 def test_float64_is_a_scan(x64, measured):
-    assert "float32, not in float64" in loop_of(jr.gru(4, 16, param_dtype=jnp.float64), "cuda").reason
+    assert "float32, not in float64" in loop_of(jaxrnn.gru(4, 16, param_dtype=jnp.float64), "cuda").reason
 
 
 @pytest.mark.parametrize("platform", CALLS)
 def test_what_was_not_measured_is_not_chosen(platform):
     reason = f"kernels have not been measured on {platform} yet, though it fits on the chip"
-    assert loop_of(jr.gru(4, 16), platform) == jr.LoopChoice("scan", reason)
+    assert loop_of(jaxrnn.gru(4, 16), platform) == jaxrnn.diagnostics.LoopChoice("scan", reason)
 
 
 def test_an_explanation_is_a_table(measured):
-    model = jr.chain(jr.stack([jr.lstm(4, 32), jr.lstm(32, 200)]), jr.dense(200, 1))
+    model = jaxrnn.chain(jaxrnn.stack([jaxrnn.lstm(4, 32), jaxrnn.lstm(32, 200)]), jaxrnn.dense(200, 1))
     params = jax.eval_shape(model.init, jax.random.key(0))
-    found = jr.explain(model, params, jax.ShapeDtypeStruct((9, 2, 4), jnp.float32), platform="cuda")
+    found = jaxrnn.diagnostics.explain(model, params, jax.ShapeDtypeStruct((9, 2, 4), jnp.float32), platform="cuda")
     lines = str(found).splitlines()
     assert lines[0].split() == ["cell", "loop", "why"]
     assert lines[2] == "LSTM(4, 32)    persistent  it fits on the chip"
     assert lines[3].startswith("LSTM(32, 200)  scan        its weights need")
-    assert found[0] == ("LSTM(4, 32)", jr.LoopChoice("persistent", "it fits on the chip"))
-    assert found == jr.explain(model, params, jax.ShapeDtypeStruct((9, 2, 4), jnp.float32), platform="gpu")
+    assert found[0] == ("LSTM(4, 32)", jaxrnn.diagnostics.LoopChoice("persistent", "it fits on the chip"))
+    assert found == jaxrnn.diagnostics.explain(
+        model, params, jax.ShapeDtypeStruct((9, 2, 4), jnp.float32), platform="gpu"
+    )
 
 
 def test_layers_are_explained_with_the_gradient_that_they_were_built_with():
-    model = jr.chain(jr.stack([jr.lstm(4, 32)], gradient=PERSISTENT), jr.stack([jr.gru(32, 32)]), jr.dense(32, 1))
-    found = jr.explain(model, jax.eval_shape(model.init, jax.random.key(0)), np.zeros((9, 2, 4), np.float32))
+    model = jaxrnn.chain(
+        jaxrnn.stack([jaxrnn.lstm(4, 32)], gradient=PERSISTENT), jaxrnn.stack([jaxrnn.gru(32, 32)]), jaxrnn.dense(32, 1)
+    )
+    found = jaxrnn.diagnostics.explain(
+        model, jax.eval_shape(model.init, jax.random.key(0)), np.zeros((9, 2, 4), np.float32)
+    )
     assert [loop for _, (loop, _) in found] == ["persistent", "scan"]
 
 
 def test_an_explanation_sees_through_jit_and_leaves_nothing_behind(measured):
-    cell = jr.gru(3, 16)
+    cell = jaxrnn.gru(3, 16)
     params, xs = cell.init(jax.random.key(0)), jnp.ones((4, 2, 3))
-    inner = jax.jit(lambda params, xs: jr.unroll(cell, params, xs)[1])
+    inner = jax.jit(lambda params, xs: jaxrnn.unroll(cell, params, xs)[1])
 
-    class Jitted(type(jr.dense(3, 3))):
+    class Jitted(type(jaxrnn.dense(3, 3))):
         """A model that jits its own loop."""
 
         def run(self, params, carry, xs, call):
@@ -201,6 +209,6 @@ def test_an_explanation_sees_through_jit_and_leaves_nothing_behind(measured):
 
     model = Jitted(3, 16)
     for _ in range(2):
-        ((_, found),) = jr.explain(model, params, xs, platform="cuda")
+        ((_, found),) = jaxrnn.diagnostics.explain(model, params, xs, platform="cuda")
         assert found.loop == "persistent"
     assert "persistent_loop" not in str(jax.make_jaxpr(inner)(params, xs))

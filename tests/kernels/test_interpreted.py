@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.kernels.program import KINDS
 from tests.helpers import assert_close, example, gradients
 from tests.jaxprs import equations
 from tests.registry import BY_NAME, ENTRIES
 
-PERSISTENT = jr.reverse_scan(loop="persistent")
+PERSISTENT = jaxrnn.reverse_scan(loop="persistent")
 GATED = [e for e in ENTRIES if e.gated and "norm" not in e.name]
 FLOAT32 = 1e-5
 
@@ -27,7 +27,7 @@ def form(request, monkeypatch):
 
 def both(e, candidate=PERSISTENT, reference=None, **options):
     """What the kernel and the scan find: outputs and all derivatives."""
-    reference = jr.reverse_scan(loop="scan") if reference is None else reference
+    reference = jaxrnn.reverse_scan(loop="scan") if reference is None else reference
 
     @jax.jit
     def run(arguments):
@@ -76,7 +76,10 @@ def test_half_precision_products(name):
 
 def test_clipping_on_the_way_back():
     e, limits = example(BY_NAME["lstm"], np.float32), {"clip_value": 0.3, "clip_norm": 0.4}
-    options = {"candidate": jr.reverse_scan(loop="persistent", **limits), "reference": jr.reverse_scan(**limits)}
+    options = {
+        "candidate": jaxrnn.reverse_scan(loop="persistent", **limits),
+        "reference": jaxrnn.reverse_scan(**limits),
+    }
     found, expected = both(e, **options)
     assert_close(found, expected, FLOAT32)
     assert not np.allclose(expected["['xs']"], both(e)[1]["['xs']"])  # there was something to clip
@@ -84,7 +87,7 @@ def test_clipping_on_the_way_back():
 
 def wide(**options):
     """A cell of as many units as the kernel has, with random parameters, and inputs."""
-    cell = jr.lstm(3, 16, **options)
+    cell = jaxrnn.lstm(3, 16, **options)
     params = jax.tree.map(
         lambda x: 0.4 * jax.random.normal(jax.random.key(x.size), x.shape), cell.init(jax.random.key(0))
     )
@@ -92,7 +95,7 @@ def wide(**options):
 
 
 def loss(gradient, cell, params, xs):
-    carry, ys = jr.unroll(cell, params, xs, gradient=gradient)
+    carry, ys = jaxrnn.unroll(cell, params, xs, gradient=gradient)
     return jnp.sum(jnp.sin(3.0 * ys)) + sum(jnp.sum(x * x) for x in jax.tree.leaves(carry))
 
 
@@ -100,7 +103,7 @@ def test_equations_that_mix_units_where_their_number_fits():
     cell, params, xs = wide(layer_norm=True, peephole=True)
     found, expected = (
         jax.jit(jax.value_and_grad(functools.partial(loss, g, cell)))(params, xs)
-        for g in (PERSISTENT, jr.reverse_scan())
+        for g in (PERSISTENT, jaxrnn.reverse_scan())
     )
     assert_close(found, expected, FLOAT32)
 
@@ -119,7 +122,7 @@ def test_members_with_weights_of_their_own_are_one_launch():
         return jax.vmap(jax.value_and_grad(functools.partial(loss, gradient, cell)), (0, None))
 
     assert launches(differentiated(PERSISTENT), params, xs) == 2
-    found, expected = (jax.jit(differentiated(g))(params, xs) for g in (PERSISTENT, jr.reverse_scan()))
+    found, expected = (jax.jit(differentiated(g))(params, xs) for g in (PERSISTENT, jaxrnn.reverse_scan()))
     assert_close(found, expected, FLOAT32)
 
 
@@ -136,19 +139,19 @@ def test_members_that_share_all_but_w_h(form):
         run = values(gradient)
         return run(params, xs), jax.grad(lambda p: run(p, xs).sum())(params)
 
-    assert_close(both(PERSISTENT), both(jr.reverse_scan()), FLOAT32)
+    assert_close(both(PERSISTENT), both(jaxrnn.reverse_scan()), FLOAT32)
 
 
 def test_mapped_axes_of_members_and_of_rows_in_any_order(form):
     """vmap over sequences, members, sequences again; the learned rate of a member is an option of its cell."""
-    cell = jr.ctrnn(3, 16, 1.0, jnp.asarray(4.0), activation=jnp.tanh)
+    cell = jaxrnn.ctrnn(3, 16, 1.0, jnp.asarray(4.0), activation=jnp.tanh)
     params = jax.vmap(cell.init)(jax.random.split(jax.random.key(2), 2))
     taus = jnp.asarray([3.0, 7.0])
     xs = jax.random.normal(jax.random.key(1), (3, 4, 5, 3))  # [outer, inner, T, D]
 
     def one(gradient, params, tau, xs):
-        cell = jr.ctrnn(3, 16, 1.0, tau, activation=jnp.tanh)
-        return jr.unroll(cell, params, xs, gradient=gradient)[1]
+        cell = jaxrnn.ctrnn(3, 16, 1.0, tau, activation=jnp.tanh)
+        return jaxrnn.unroll(cell, params, xs, gradient=gradient)[1]
 
     def total(gradient, params, taus):
         run = jax.vmap(functools.partial(one, gradient), (None, None, 0))  # inner
@@ -159,7 +162,7 @@ def test_mapped_axes_of_members_and_of_rows_in_any_order(form):
 
     found, expected = (
         jax.jit(jax.grad(functools.partial(total, g), (0, 1), has_aux=True))(params, taus)
-        for g in (PERSISTENT, jr.reverse_scan())
+        for g in (PERSISTENT, jaxrnn.reverse_scan())
     )
     assert_close(found, expected, FLOAT32)
 
@@ -172,4 +175,4 @@ def test_second_derivatives_are_those_of_the_scan():
         slope = jax.grad(functools.partial(loss, gradient, cell))
         return jax.jit(jax.grad(lambda p: sum(map(jnp.vdot, *map(jax.tree.leaves, (slope(p, xs), direction))))))(params)
 
-    assert_close(product(PERSISTENT), product(jr.reverse_scan()), 1e-4)
+    assert_close(product(PERSISTENT), product(jaxrnn.reverse_scan()), 1e-4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental import pallas as pl
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.kernels.target import Target
 from tests.jaxprs import equations
 from tests.kernels.lowering import CALLS, PERSISTENT, differentiated, lowered, shapes
@@ -30,7 +30,7 @@ def test_every_gated_cell_with_every_option(entry):
 @platforms
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=lambda d: d.__name__)
 def test_half_precision(dtype, platform):
-    cell = jr.lstm(8, 32, dtype=dtype)
+    cell = jaxrnn.lstm(8, 32, dtype=dtype)
     if (platform, dtype) == ("tpu", jnp.float16):
         with pytest.raises(ValueError, match="no float16 products"):
             lowered(platform, differentiated(cell), *shapes(cell))
@@ -40,14 +40,16 @@ def test_half_precision(dtype, platform):
 
 @platforms
 def test_members_of_a_sweep(platform):
-    cell = jr.gru(8, 32)
+    cell = jaxrnn.gru(8, 32)
     params, xs = shapes(cell)
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct((7, *x.shape), x.dtype), params)
     mapped = jax.jit(jax.vmap(differentiated(cell), (0, None)))
     assert lowered(platform, mapped, params, xs).count(CALLS[platform]) == 2
 
 
-@pytest.mark.parametrize(("cell", "G"), [(jr.elman(8, 64), 1), (jr.lstm(8, 64), 4), (jr.gru(8, 64), 3)], ids=str)
+@pytest.mark.parametrize(
+    ("cell", "G"), [(jaxrnn.elman(8, 64), 1), (jaxrnn.lstm(8, 64), 4), (jaxrnn.gru(8, 64), 3)], ids=str
+)
 def test_what_is_needed_on_the_chip(cell, G):
     """w_h once, biases, factors and results of products; of a row some vectors of H, by no means T of them."""
     H, block, rooms = 64, 16, {}
@@ -64,7 +66,12 @@ def test_what_is_needed_on_the_chip(cell, G):
 
 @pytest.mark.parametrize(
     ("cell", "warps"),
-    [(jr.lstm(4, 32), 4), (jr.lstm(4, 64), 8), (jr.gru(4, 128), 16), (jr.lstm(4, 128, dtype="bfloat16"), 8)],
+    [
+        (jaxrnn.lstm(4, 32), 4),
+        (jaxrnn.lstm(4, 64), 8),
+        (jaxrnn.gru(4, 128), 16),
+        (jaxrnn.lstm(4, 128, dtype="bfloat16"), 8),
+    ],
     ids=str,
 )
 def test_warps_are_those_of_the_table(cell, warps):
@@ -80,7 +87,7 @@ def test_time_is_in_order_on_a_tpu(monkeypatch):
         return call(*args, **options)
 
     monkeypatch.setattr(pl, "pallas_call", spied)
-    cell = jr.gru(4, 32)
+    cell = jaxrnn.gru(4, 32)
     lowered("tpu", differentiated(cell), *shapes(cell))
     assert len(seen) >= 2
     assert all(str(axes[-1]).lower().endswith("arbitrary") for axes in seen)
@@ -96,7 +103,7 @@ def test_time_is_in_order_on_a_tpu(monkeypatch):
     ids=str,
 )
 def test_products_are_in_float32_unless_asked(dtype, asked, precision):
-    cell = jr.lstm(8, 16, dtype=dtype)
+    cell = jaxrnn.lstm(8, 16, dtype=dtype)
     with jax.default_matmul_precision(asked):
         program = jax.make_jaxpr(differentiated(cell))(*shapes(cell, B=2))
     loops = [e for e in equations(program) if e.primitive.name == "pallas_call"]
@@ -110,12 +117,12 @@ def test_products_are_in_float32_unless_asked(dtype, asked, precision):
 @platforms
 def test_pre_activations_are_replaced_where_they_are(platform):
     """By what is kept of them, and by their derivatives."""
-    text = lowered(platform, differentiated(jr.lstm(8, 32)), *shapes(jr.lstm(8, 32)))
+    text = lowered(platform, differentiated(jaxrnn.lstm(8, 32)), *shapes(jaxrnn.lstm(8, 32)))
     assert text.count("output_operand_alias<") == 2 * 4
 
 
 def test_nothing_is_kept_for_a_derivative_that_is_not_taken():
-    cell, B, T = jr.lstm(8, 32), 5, 6
-    text = lowered("cuda", jax.jit(lambda p, xs: jr.unroll(cell, p, xs, gradient=PERSISTENT)), *shapes(cell, T, B))
+    cell, B, T = jaxrnn.lstm(8, 32), 5, 6
+    text = lowered("cuda", jax.jit(lambda p, xs: jaxrnn.unroll(cell, p, xs, gradient=PERSISTENT)), *shapes(cell, T, B))
     (call,) = [line for line in text.splitlines() if CALLS["cuda"] in line]
     assert call.partition("->")[2].count(f"tensor<{T}x") == 1  # the outputs

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 
-PERSISTENT = jr.reverse_scan(loop="persistent")
+PERSISTENT = jaxrnn.reverse_scan(loop="persistent")
 TANH = {"a": jnp.tanh}
 
 
@@ -32,14 +32,14 @@ def odd(H, B_is_H=False):
         ((zx, zh),) = gates
         return Odd(0.5 * c.h + jnp.tanh(zx + c.gain * zh), 0.9 * c.gain, c.count + 1)
 
-    return jr.gated_cell(3, H, {"n": jr.apart}, update, hidden=lambda c: c.h, zero_carry=zeros)
+    return jaxrnn.gated_cell(3, H, {"n": jaxrnn.apart}, update, hidden=lambda c: c.h, zero_carry=zeros)
 
 
 def with_params(update, shape, **options):
     def own(key):
         return {"a": 0.3 * jax.random.normal(key, shape)}
 
-    return jr.gated_cell(3, 8, TANH, update, own_params=own, **options)
+    return jaxrnn.gated_cell(3, 8, TANH, update, own_params=own, **options)
 
 
 def slowing(H, **options):
@@ -52,7 +52,7 @@ def slowing(H, **options):
     def zeros(batch_shape, dtype):
         return jnp.zeros((*batch_shape, H), dtype), jnp.full(batch_shape, 0.5, dtype)
 
-    return jr.gated_cell(3, H, TANH, update, hidden=lambda c: c[0], zero_carry=zeros, **options)
+    return jaxrnn.gated_cell(3, H, TANH, update, hidden=lambda c: c[0], zero_carry=zeros, **options)
 
 
 EQUAL = {
@@ -61,10 +61,10 @@ EQUAL = {
     "carry": (odd(8), 4),
     "as many rows as units": (odd(5), 5),
     "heads": (
-        jr.gated_cell(
+        jaxrnn.gated_cell(
             3,
             8,
-            {"a": jnp.tanh, "b": jr.apart(lambda zx, zh, a: zx * zh * a)},
+            {"a": jnp.tanh, "b": jaxrnn.apart(lambda zx, zh, a: zx * zh * a)},
             lambda p, c, g, n: jnp.tanh(g[0] + g[1]),
             heads=4,
         ),
@@ -75,13 +75,13 @@ EQUAL = {
         4,
     ),
     "a number": (with_params(lambda p, c, g, n: g[0] * p["a"], ()), 4),
-    "heads of half as many units as a kernel's": (jr.lstm(3, 16, heads=2), 4),
-    "one unit": (jr.gru(3, 1), 4),
+    "heads of half as many units as a kernel's": (jaxrnn.lstm(3, 16, heads=2), 4),
+    "one unit": (jaxrnn.gru(3, 1), 4),
 }
 
 
 def total(cell, gradient, params, xs):
-    carry, ys = jr.unroll(cell, params, xs, gradient=gradient)
+    carry, ys = jaxrnn.unroll(cell, params, xs, gradient=gradient)
     return jnp.sum(jnp.sin(3.0 * ys)) + sum(jnp.sum(x) for x in jax.tree.leaves(carry) if x.dtype == jnp.float32)
 
 
@@ -93,7 +93,7 @@ def test_equal_to_the_scan(name):
     with jax.numpy_rank_promotion("allow"):
         found, expected = (
             jax.jit(jax.value_and_grad(lambda p, x, g=g: total(cell, g, p, x), (0, 1)))(params, xs)
-            for g in (PERSISTENT, jr.reverse_scan())
+            for g in (PERSISTENT, jaxrnn.reverse_scan())
         )
     assert_close(found, expected, 1e-5)
 
@@ -101,7 +101,7 @@ def test_equal_to_the_scan(name):
 def test_the_kernel_is_checked_as_other_gradients_are():
     """Interpreted, in float64."""
     cell = slowing(5, heads=1)
-    report = jr.check_gradients(
+    report = jaxrnn.check_gradients(
         cell, cell.init(jax.random.key(0)), np.ones((3, 2, 3), np.float32), gradients=(PERSISTENT,), directions=1
     )
     assert report.ok, str(report)
@@ -109,7 +109,7 @@ def test_the_kernel_is_checked_as_other_gradients_are():
 
 def one(update, H, **options):
     """A cell of one gate, of which `update` makes the next carry: (gate, carry) -> carry."""
-    return jr.gated_cell(3, H, TANH, lambda p, c, gates, n: update(gates[0], c), **options)
+    return jaxrnn.gated_cell(3, H, TANH, lambda p, c, gates, n: update(gates[0], c), **options)
 
 
 def numbered(a, axis=-1):
@@ -129,7 +129,7 @@ REFUSED = {
     "a width as an exponent": (one(lambda a, c: a ** c.shape[-1], 5), OTHERS),
     "a width, within a call": (one(lambda a, c: jax.checkpoint(lambda a: a / a.shape[-1])(a), 5), OTHERS),
     "a width, in an activation": (
-        jr.gated_cell(3, 5, {"a": lambda z: z / z.shape[-1]}, lambda p, c, g, n: g[0]),
+        jaxrnn.gated_cell(3, 5, {"a": lambda z: z / z.shape[-1]}, lambda p, c, g, n: g[0]),
         OTHERS,
     ),
     "units one further": (one(lambda a, c: a * jnp.concatenate([c[..., :1] * 0, c], -1)[..., :-1], 5), MIXED_UNITS),
@@ -143,11 +143,13 @@ REFUSED = {
         MIXED_UNITS,
     ),
     "an activation of all units": (
-        jr.gated_cell(3, 8, {"a": jax.nn.softmax}, lambda p, c, g, n: g[0], heads=2),
+        jaxrnn.gated_cell(3, 8, {"a": jax.nn.softmax}, lambda p, c, g, n: g[0], heads=2),
         MIXED_UNITS,
     ),
     "a gate apart of all units": (
-        jr.gated_cell(3, 5, {"a": jr.apart(lambda zx, zh: zx - zh.max(-1, keepdims=True))}, lambda p, c, g, n: g[0]),
+        jaxrnn.gated_cell(
+            3, 5, {"a": jaxrnn.apart(lambda zx, zh: zx - zh.max(-1, keepdims=True))}, lambda p, c, g, n: g[0]
+        ),
         MIXED_UNITS,
     ),
     "numbered units": (one(lambda a, c: jax.checkpoint(numbered)(a), 8, heads=2), NUMBERED),
@@ -158,7 +160,7 @@ REFUSED = {
         MIXED_ROWS,
     ),
     "an activation of all rows": (
-        jr.gated_cell(3, 16, {"a": lambda z: jnp.tanh(z - z.mean(0))}, lambda p, c, g, n: g[0]),
+        jaxrnn.gated_cell(3, 16, {"a": lambda z: jnp.tanh(z - z.mean(0))}, lambda p, c, g, n: g[0]),
         MIXED_ROWS,
     ),
     "an axis from the front": (one(lambda a, c: a - c.mean(1, keepdims=True), 16), "axes from the end"),
@@ -169,12 +171,12 @@ REFUSED = {
 def test_refused(name):
     cell, reason = REFUSED[name]
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match=reason):
-        jr.unroll(cell, cell.init(jax.random.key(0)), np.ones((4, 2, 3), np.float32), gradient=PERSISTENT)
+        jaxrnn.unroll(cell, cell.init(jax.random.key(0)), np.ones((4, 2, 3), np.float32), gradient=PERSISTENT)
 
 
 @pytest.mark.parametrize("limits", [{"clip_norm": 1.0}, {"clip_value": 0.1}], ids=str)
 def test_limits_of_what_heads_share_are_refused(limits):
-    cell = jr.gated_cell(
+    cell = jaxrnn.gated_cell(
         3,
         8,
         TANH,
@@ -183,6 +185,6 @@ def test_limits_of_what_heads_share_are_refused(limits):
         zero_carry=lambda b, dtype: {"h": jnp.zeros((*b, 8), dtype), "s": jnp.ones((*b, 1), dtype)},
         heads=2,
     )
-    gradient = jr.reverse_scan(loop="persistent", **limits)
+    gradient = jaxrnn.reverse_scan(loop="persistent", **limits)
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match="of all heads together"):
-        jr.unroll(cell, cell.init(jax.random.key(0)), np.ones((4, 2, 3), np.float32), gradient=gradient)
+        jaxrnn.unroll(cell, cell.init(jax.random.key(0)), np.ones((4, 2, 3), np.float32), gradient=gradient)

@@ -5,19 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.models import oracles
 from tests.models.oracles import LENGTHS, B, D, T, drawn, sequence, with_nan
 
-MODEL = jr.batch_norm(D)
+MODEL = jaxrnn.batch_norm(D)
 KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize("shape", [(T, D), (T, B, D), (T, 2, B, D)], ids=len)
 @pytest.mark.parametrize("epsilon", [1e-5, 0.5])
 def test_in_training_a_feature_is_normalised_over_all_steps_and_rows(shape, epsilon, x64):
-    model = jr.batch_norm(D, epsilon=epsilon)
+    model = jaxrnn.batch_norm(D, epsilon=epsilon)
     params, xs = drawn(model), 3.0 + 2.0 * sequence(*shape)
     run = jax.jit(lambda params, xs: model.apply(params, xs, key=KEY)[1])
     assert_close(run(params, xs), oracles.batch_norm(params, xs, epsilon=epsilon), 1e-10)
@@ -25,7 +25,7 @@ def test_in_training_a_feature_is_normalised_over_all_steps_and_rows(shape, epsi
 
 @pytest.mark.parametrize("epsilon", [1e-5, 0.5])
 def test_in_evaluation_it_is_normalised_by_the_statistics(epsilon, x64):
-    model = jr.batch_norm(D, epsilon=epsilon)
+    model = jaxrnn.batch_norm(D, epsilon=epsilon)
     params, xs = drawn(model), sequence(T, B, D)
     mean, variance = params["statistics"]["mean"], params["statistics"]["variance"]
     want = params["scale"] * (xs - mean) / np.sqrt(variance + epsilon) + params["shift"]
@@ -35,7 +35,7 @@ def test_in_evaluation_it_is_normalised_by_the_statistics(epsilon, x64):
 
 
 def test_behind_last_it_is_normalised_over_rows(x64):
-    model = jr.chain(jr.last(), MODEL)
+    model = jaxrnn.chain(jaxrnn.last(), MODEL)
     params, xs = {"0": {}, "1": drawn(MODEL)}, sequence(T, B, D)
     ends = oracles.last(xs, LENGTHS)
     got = jax.jit(lambda p, x: model.apply(p, x, lengths=LENGTHS, key=KEY)[1])(params, with_nan(xs))
@@ -72,7 +72,7 @@ def test_padding_of_nan_reaches_neither_value_nor_gradient(x64):
 def test_the_gradient_goes_through_the_mean_and_the_variance(x64):
     """It is orthogonal to what they take away: a constant, and the values themselves (up to epsilon)."""
     params, xs, weights = drawn(MODEL), sequence(T, B, D), sequence(T, B, D, seed=5)
-    model = jr.batch_norm(D, epsilon=1e-12)
+    model = jaxrnn.batch_norm(D, epsilon=1e-12)
     grad = np.asarray(jax.grad(lambda xs: (model.apply(params, xs, key=KEY)[1] * weights).sum())(xs))
     assert np.abs(grad).max() > 0.1
     np.testing.assert_allclose(grad.sum((0, 1)), 0.0, atol=1e-10)
@@ -133,7 +133,7 @@ def test_resets_are_accepted_and_change_nothing():
 
 def test_in_bfloat16_the_statistics_are_float32():
     """64 thousand values summed in bfloat16 would stop growing at 256 of them."""
-    model = jr.batch_norm(D, param_dtype=jnp.bfloat16)
+    model = jaxrnn.batch_norm(D, param_dtype=jnp.bfloat16)
     params = model.init(KEY)
     dtypes = jax.tree.map(lambda x: x.dtype.name, params)
     assert dtypes["scale"] == dtypes["shift"] == "bfloat16"
@@ -150,8 +150,10 @@ def test_in_bfloat16_the_statistics_are_float32():
 @pytest.mark.parametrize("key", [None, KEY], ids=["evaluation", "training"])
 def test_all_gradients_agree_and_the_statistics_are_not_varied(key):
     """Differences along them would find a slope in evaluation, where they have no gradient."""
-    model = jr.chain(jr.dense(D, D, bias=False), jr.batch_norm(D), jr.stack([jr.gru(D, D)]))
-    report = jr.check_gradients(model, drawn(model, dtype=np.float32), sequence(T, 2, D).astype(np.float32), key=key)
+    model = jaxrnn.chain(jaxrnn.dense(D, D, bias=False), jaxrnn.batch_norm(D), jaxrnn.stack([jaxrnn.gru(D, D)]))
+    report = jaxrnn.check_gradients(
+        model, drawn(model, dtype=np.float32), sequence(T, 2, D).astype(np.float32), key=key
+    )
     assert report.ok, report
     assert {row.parameter for row in report.rows} >= {"params/1/scale", "params/1/shift", "xs"}
     assert not any("statistics" in row.parameter for row in report.rows)

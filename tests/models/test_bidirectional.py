@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests import reference
 from tests.helpers import assert_close
 from tests.models import oracles
 from tests.models.oracles import LENGTHS, B, D, H, T, drawn, sequence, with_nan
 
 LAYERS = ((reference.lstm(), (np.zeros(H), np.zeros(H))), (reference.gru(), np.zeros(H)))
-MODELS = {merge: jr.bidirectional(jr.lstm(D, H), jr.gru(D, H), merge=merge) for merge in ("concat", "sum")}
+MODELS = {merge: jaxrnn.bidirectional(jaxrnn.lstm(D, H), jaxrnn.gru(D, H), merge=merge) for merge in ("concat", "sum")}
 MERGE = {"concat": lambda a, b: np.concatenate([a, b], -1), "sum": np.add}
 
 
@@ -55,9 +55,9 @@ def test_resets_split_a_row_in_both_directions(x64):
 def test_each_direction_starts_from_its_own_carry(x64):
     model = MODELS["concat"]
     params, xs = drawn(model), sequence(T, B, D)
-    forward = jr.LSTMCarry(sequence(B, H, seed=7), sequence(B, H, seed=8))
+    forward = jaxrnn.cells.LSTMCarry(sequence(B, H, seed=7), sequence(B, H, seed=8))
     backward = sequence(B, H, seed=9)
-    carry, ys = jax.jit(model.apply)(params, xs, carry=jr.BidirectionalCarry(forward, backward))
+    carry, ys = jax.jit(model.apply)(params, xs, carry=jaxrnn.models.BidirectionalCarry(forward, backward))
     want_forward = reference.unroll(LAYERS[0][0], params["forward"], xs, tuple(forward), LAYERS[0][1])
     want_backward = reference.unroll(LAYERS[1][0], params["backward"], xs, backward, LAYERS[1][1], reverse=True)
     assert_close((carry.forward, ys[..., :H]), want_forward, 1e-10)

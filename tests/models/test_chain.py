@@ -5,14 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests import reference
 from tests.helpers import assert_close
 from tests.models import oracles
 from tests.models.oracles import LENGTHS, B, D, H, O, T, drawn, sequence, with_nan
 
-STREAM = jr.chain(
-    jr.dense(D, H), jr.residual(jr.stack([jr.gru(H, H)])), jr.layer_norm(H), jr.stack([jr.elman(H, H)]), jr.dense(H, O)
+STREAM = jaxrnn.chain(
+    jaxrnn.dense(D, H),
+    jaxrnn.residual(jaxrnn.stack([jaxrnn.gru(H, H)])),
+    jaxrnn.layer_norm(H),
+    jaxrnn.stack([jaxrnn.elman(H, H)]),
+    jaxrnn.dense(H, O),
 )
 
 
@@ -45,7 +49,7 @@ def test_two_halves_equal_one_whole(x64):
 
 def test_after_last_there_are_no_lengths_or_resets_any_more(x64):
     """The second dense would take `lengths` for those of B steps, the wrong shape for [B, H]."""
-    model = jr.chain(jr.stack([jr.elman(D, H)]), jr.last(), jr.layer_norm(H), jr.dense(H, O))
+    model = jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(D, H)]), jaxrnn.last(), jaxrnn.layer_norm(H), jaxrnn.dense(H, O))
     params, xs = drawn(model), sequence(T, B, D)
     resets = np.random.default_rng(3).random((T, B)) < 0.4
     _, ys = jax.jit(model.apply)(params, with_nan(xs), lengths=LENGTHS, resets=resets)
@@ -54,11 +58,11 @@ def test_after_last_there_are_no_lengths_or_resets_any_more(x64):
     assert_close(ys, oracles.dense(params["3"], hs), 1e-10)
     assert not model.keeps_time
     assert STREAM.keeps_time
-    assert not jr.last().keeps_time
+    assert not jaxrnn.last().keeps_time
 
 
 def test_parts_draw_noise_of_their_own_and_none_without_a_key():
-    model = jr.chain(jr.dropout(0.5), jr.dropout(0.5))
+    model = jaxrnn.chain(jaxrnn.dropout(0.5), jaxrnn.dropout(0.5))
     xs = np.ones((50, B, H), np.float32)
     ys = np.asarray(model.apply({"0": {}, "1": {}}, xs, key=jax.random.key(0))[1])
     assert set(np.unique(ys)) == {0.0, 4.0}
@@ -67,7 +71,7 @@ def test_parts_draw_noise_of_their_own_and_none_without_a_key():
 
 
 def test_a_shortcut_adds_the_input(x64):
-    model = jr.residual(jr.dense(D, D))
+    model = jaxrnn.residual(jaxrnn.dense(D, D))
     params, xs = drawn(model), sequence(T, B, D)
     assert_close(jax.jit(model.apply)(params, xs), xs + oracles.dense(params, xs), 1e-10)
 
@@ -76,4 +80,4 @@ def test_a_shortcut_around_what_changes_the_shape_is_an_error():
     with pytest.raises(
         ValueError, match=r"model: expected outputs of the shape of its inputs, \(5, 4, 3\), got \(4, 3\)"
     ):
-        jr.residual(jr.last()).apply({}, np.ones((T, B, D), np.float32))
+        jaxrnn.residual(jaxrnn.last()).apply({}, np.ones((T, B, D), np.float32))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.types import pytree
 from tests.helpers import assert_close
 from tests.models.oracles import B, D, H, O, T, drawn, sequence
@@ -16,18 +16,18 @@ SYMBOLS = 5
 def build():
     """Each model, made anew."""
     return {
-        "dense": jr.dense(D, O, activation=jnp.tanh),
-        "embed": jr.embed(SYMBOLS, O),
-        "layer_norm": jr.layer_norm(D),
-        "batch_norm": jr.batch_norm(D),
-        "tied": jr.tied(SYMBOLS, H, jr.stack([jr.gru(H, H)])),
-        "dropout": jr.dropout(0.3),
-        "last": jr.last(),
-        "mean_over_time": jr.mean_over_time(),
-        "stack": jr.stack([jr.lstm(D, H, recurrent_dropout=0.3), jr.ctrnn(H, H, 1.0, 4.0)]),
-        "bidirectional": jr.bidirectional(jr.gru(D, H), jr.elman(D, H), merge="sum"),
-        "residual": jr.residual(jr.chain(jr.stack([jr.gru(D, D)]), jr.dropout(0.2))),
-        "chain": jr.chain(jr.dense(D, H), jr.stack([jr.lstm(H, H)]), jr.last(), jr.dense(H, O)),
+        "dense": jaxrnn.dense(D, O, activation=jnp.tanh),
+        "embed": jaxrnn.embed(SYMBOLS, O),
+        "layer_norm": jaxrnn.layer_norm(D),
+        "batch_norm": jaxrnn.batch_norm(D),
+        "tied": jaxrnn.tied(SYMBOLS, H, jaxrnn.stack([jaxrnn.gru(H, H)])),
+        "dropout": jaxrnn.dropout(0.3),
+        "last": jaxrnn.last(),
+        "mean_over_time": jaxrnn.mean_over_time(),
+        "stack": jaxrnn.stack([jaxrnn.lstm(D, H, recurrent_dropout=0.3), jaxrnn.ctrnn(H, H, 1.0, 4.0)]),
+        "bidirectional": jaxrnn.bidirectional(jaxrnn.gru(D, H), jaxrnn.elman(D, H), merge="sum"),
+        "residual": jaxrnn.residual(jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, D)]), jaxrnn.dropout(0.2))),
+        "chain": jaxrnn.chain(jaxrnn.dense(D, H), jaxrnn.stack([jaxrnn.lstm(H, H)]), jaxrnn.last(), jaxrnn.dense(H, O)),
     }
 
 
@@ -89,19 +89,22 @@ def test_equal_options_are_equal_and_trace_once(name):
 
 def test_other_options_are_not_equal():
     pairs = [
-        (jr.dense(D, O), jr.dense(D, O, bias=False)),
-        (jr.embed(5, O), jr.embed(6, O)),
-        (jr.layer_norm(D), jr.layer_norm(D, epsilon=1e-3)),
-        (jr.batch_norm(D), jr.batch_norm(D, epsilon=1e-3)),
-        (jr.batch_norm(D), jr.layer_norm(D)),
-        (jr.tied(5, O, jr.dropout(0.1)), jr.tied(5, O, jr.dropout(0.1), bias=False)),
-        (jr.tied(5, O, jr.dropout(0.1)), jr.tied(5, O, jr.dropout(0.2))),
-        (jr.dropout(0.1), jr.dropout(0.2)),
-        (jr.dropout(0.1), jr.dropout(0.1, over_time=True)),
-        (jr.stack([jr.gru(D, H)]), jr.stack([jr.gru(D, H)], gradient=jr.autodiff())),
-        (jr.stack([jr.gru(D, H)]), jr.stack([jr.gru(D, H), jr.gru(H, H)])),
-        (jr.bidirectional(jr.gru(D, H), jr.gru(D, H)), jr.bidirectional(jr.gru(D, H), jr.gru(D, H), merge="sum")),
-        (jr.chain(jr.last()), jr.chain(jr.mean_over_time())),
+        (jaxrnn.dense(D, O), jaxrnn.dense(D, O, bias=False)),
+        (jaxrnn.embed(5, O), jaxrnn.embed(6, O)),
+        (jaxrnn.layer_norm(D), jaxrnn.layer_norm(D, epsilon=1e-3)),
+        (jaxrnn.batch_norm(D), jaxrnn.batch_norm(D, epsilon=1e-3)),
+        (jaxrnn.batch_norm(D), jaxrnn.layer_norm(D)),
+        (jaxrnn.tied(5, O, jaxrnn.dropout(0.1)), jaxrnn.tied(5, O, jaxrnn.dropout(0.1), bias=False)),
+        (jaxrnn.tied(5, O, jaxrnn.dropout(0.1)), jaxrnn.tied(5, O, jaxrnn.dropout(0.2))),
+        (jaxrnn.dropout(0.1), jaxrnn.dropout(0.2)),
+        (jaxrnn.dropout(0.1), jaxrnn.dropout(0.1, over_time=True)),
+        (jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.stack([jaxrnn.gru(D, H)], gradient=jaxrnn.autodiff())),
+        (jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.stack([jaxrnn.gru(D, H), jaxrnn.gru(H, H)])),
+        (
+            jaxrnn.bidirectional(jaxrnn.gru(D, H), jaxrnn.gru(D, H)),
+            jaxrnn.bidirectional(jaxrnn.gru(D, H), jaxrnn.gru(D, H), merge="sum"),
+        ),
+        (jaxrnn.chain(jaxrnn.last()), jaxrnn.chain(jaxrnn.mean_over_time())),
     ]
     for a, b in pairs:
         assert a != b, (a, b)
@@ -123,17 +126,17 @@ def test_features_are_those_of_the_ends():
         "residual": (D, None),
         "chain": (D, O),
     }
-    assert jr.bidirectional(jr.gru(D, H), jr.elman(D, O)).features == (D, H + O)
+    assert jaxrnn.bidirectional(jaxrnn.gru(D, H), jaxrnn.elman(D, O)).features == (D, H + O)
 
 
 def test_parts_are_the_children_in_order():
-    cells = (jr.lstm(D, H), jr.gru(H, H))
-    stack, dense = jr.stack(cells), jr.dense(H, O)
+    cells = (jaxrnn.lstm(D, H), jaxrnn.gru(H, H))
+    stack, dense = jaxrnn.stack(cells), jaxrnn.dense(H, O)
     assert stack.parts == cells
-    assert jr.bidirectional(cells[0], cells[0]).parts == (cells[0], cells[0])
-    assert jr.chain(stack, dense).parts == (stack, dense)
-    assert jr.residual(jr.dense(H, H)).parts == (jr.dense(H, H),)
-    assert jr.tied(5, H, jr.dense(H, H)).parts == (jr.dense(H, H),)
+    assert jaxrnn.bidirectional(cells[0], cells[0]).parts == (cells[0], cells[0])
+    assert jaxrnn.chain(stack, dense).parts == (stack, dense)
+    assert jaxrnn.residual(jaxrnn.dense(H, H)).parts == (jaxrnn.dense(H, H),)
+    assert jaxrnn.tied(5, H, jaxrnn.dense(H, H)).parts == (jaxrnn.dense(H, H),)
     for name in ("dense", "embed", "layer_norm", "batch_norm", "dropout", "last", "mean_over_time"):
         assert MODELS[name].parts == ()
 
@@ -149,9 +152,9 @@ def test_the_parameters_of_the_parts_are_where_their_names_say(name):
 
 
 def test_layers_draw_their_parameters_from_keys_of_their_own():
-    cell, dense = jr.elman(H, H), jr.dense(H, H)
+    cell, dense = jaxrnn.elman(H, H), jaxrnn.dense(H, H)
     key, other = jax.random.key(0), jax.random.key(1)
-    for model in (jr.stack([cell, cell]), jr.bidirectional(cell, cell), jr.chain(dense, dense)):
+    for model in (jaxrnn.stack([cell, cell]), jaxrnn.bidirectional(cell, cell), jaxrnn.chain(dense, dense)):
         a, b = model.init(key).values()
         weights = "w" if "w" in a else "w_h"
         assert np.abs(a[weights] - b[weights]).max() > 0.01, model
@@ -161,14 +164,14 @@ def test_layers_draw_their_parameters_from_keys_of_their_own():
 
 
 @pytree
-class Recording(jr.Gradient):
+class Recording(jaxrnn.Gradient):
     """Notes the kind of each cell that it runs."""
 
     seen: tuple = ()
 
     def run(self, cell, params, carry, inputs):
         self.seen[0].append((type(cell), cell.features))
-        return jr.autodiff().run(cell, params, carry, inputs)
+        return jaxrnn.autodiff().run(cell, params, carry, inputs)
 
 
 class Notes(list):
@@ -183,11 +186,11 @@ def kinds(*cells):
 
 def test_the_gradient_of_a_call_overrides_those_of_the_layers():
     built_with, called_with = Recording((Notes(),)), Recording((Notes(),))
-    lower, upper, both = jr.elman(D, H), jr.lstm(H, H), jr.gru(H, O)
-    model = jr.chain(
-        jr.stack([lower], gradient=built_with),
-        jr.residual(jr.stack([upper])),
-        jr.bidirectional(both, both, gradient=built_with),
+    lower, upper, both = jaxrnn.elman(D, H), jaxrnn.lstm(H, H), jaxrnn.gru(H, O)
+    model = jaxrnn.chain(
+        jaxrnn.stack([lower], gradient=built_with),
+        jaxrnn.residual(jaxrnn.stack([upper])),
+        jaxrnn.bidirectional(both, both, gradient=built_with),
     )
     params, xs = drawn(model, dtype=np.float32), sequence(T, B, D).astype(np.float32)
     plain = jax.jit(model.apply)(params, xs)

@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.models.oracles import LENGTHS, B, O, T, drawn
 
 SYMBOLS = 5
-MODEL = jr.embed(SYMBOLS, O)
+MODEL = jaxrnn.embed(SYMBOLS, O)
 
 
 def symbols(*shape):

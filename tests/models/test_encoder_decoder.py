@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.models.oracles import B, drawn, sequence, with_nan
 from tests.models.test_attention import LENGTHS, D, H, M, S, T, by_hand, decoder
@@ -18,10 +18,10 @@ TARGETS_LENGTHS = np.array([T, 2, 3, 0], np.int32)
 
 
 def models():
-    encoder = jr.chain(jr.embed(SYMBOLS, D), jr.bidirectional(jr.gru(D, 2), jr.gru(D, M - 2)))
+    encoder = jaxrnn.chain(jaxrnn.embed(SYMBOLS, D), jaxrnn.bidirectional(jaxrnn.gru(D, 2), jaxrnn.gru(D, M - 2)))
     for attend in ("after", "before"):
-        yield jr.encoder_decoder(
-            encoder, jr.chain(jr.embed(SYMBOLS, D), decoder("additive", attend), jr.dense(H + M, O))
+        yield jaxrnn.encoder_decoder(
+            encoder, jaxrnn.chain(jaxrnn.embed(SYMBOLS, D), decoder("additive", attend), jaxrnn.dense(H + M, O))
         )
 
 
@@ -35,7 +35,7 @@ def test_all_gradients_agree(model):
     """Where the rows of both ends are padded."""
     params, (source, previous) = drawn(model, dtype=np.float32), sentences()
     xs = model.reads({"xs": source, "previous": previous, "targets_lengths": TARGETS_LENGTHS})
-    report = jr.check_gradients(model, params, xs, lengths=LENGTHS)
+    report = jaxrnn.check_gradients(model, params, xs, lengths=LENGTHS)
     assert report.ok, str(report)
 
 
@@ -48,7 +48,7 @@ def test_an_encoder_decoder_is_its_parts(model, x64):
     @jax.jit
     def parts(params, source, previous):
         _, memory = model.encoder.apply(params["encoder"], source, lengths=LENGTHS)
-        return jr.attach(model.decoder, memory, lengths=LENGTHS).apply(params["decoder"], previous)
+        return jaxrnn.attach(model.decoder, memory, lengths=LENGTHS).apply(params["decoder"], previous)
 
     assert_close((carry, ys), parts(params, source, previous), 1e-10)
     garbage = source.copy()
@@ -64,7 +64,7 @@ def test_the_weights_are_those_of_the_equations(model, x64):
     @jax.jit
     def weights_and_memory(params, source, previous):
         _, memory = model.encoder.apply(params["encoder"], source, lengths=LENGTHS)
-        return jr.attention_weights(model, params, source, previous, lengths=LENGTHS), memory
+        return jaxrnn.diagnostics.attention_weights(model, params, source, previous, lengths=LENGTHS), memory
 
     weights, memory = weights_and_memory(params, source, previous)
     embedded, own = params["decoder"]["0"]["w"][previous], params["decoder"]["1"]
@@ -75,8 +75,9 @@ def test_the_weights_are_those_of_the_equations(model, x64):
 
 def vectors(attend):
     """A model of vectors, with a batch of rows whose padding is NaN."""
-    model = jr.encoder_decoder(
-        jr.stack([jr.gru(D, M)]), jr.chain(jr.dense(D, D), decoder("additive", attend), jr.dense(H + M, O))
+    model = jaxrnn.encoder_decoder(
+        jaxrnn.stack([jaxrnn.gru(D, M)]),
+        jaxrnn.chain(jaxrnn.dense(D, D), decoder("additive", attend), jaxrnn.dense(H + M, O)),
     )
     source, previous = with_nan(sequence(S, B, D), LENGTHS), with_nan(sequence(T, B, D, seed=2), TARGETS_LENGTHS)
     targets = np.random.default_rng(4).integers(0, O, (T, B)).astype(np.int32)
@@ -114,13 +115,13 @@ def test_the_padding_of_what_the_decoder_reads_reaches_nothing(attend, x64):
         params, source, previous = arguments
         read = batch | {"xs": source, "previous": previous}
         options = {"lengths": batch["lengths"], "key": jax.random.key(0)}
-        return jr.cross_entropy(model.apply(params, model.reads(read), **options)[1], read)
+        return jaxrnn.losses.cross_entropy(model.apply(params, model.reads(read), **options)[1], read)
 
     params = jax.tree.map(jnp.asarray, drawn(model))
     arguments = params, batch["xs"], batch["previous"]
     assert_close(whole(arguments), rows(arguments), 1e-10)
-    found = jr.evaluate(model, params, jr.cross_entropy, batch, batch_size=3)["loss"]
-    halves = [jr.evaluate(model, params, jr.cross_entropy, {name: x[..., i] if x.ndim == 1 else x[:, i]
+    found = jaxrnn.evaluate(model, params, jaxrnn.losses.cross_entropy, batch, batch_size=3)["loss"]
+    halves = [jaxrnn.evaluate(model, params, jaxrnn.losses.cross_entropy, {name: x[..., i] if x.ndim == 1 else x[:, i]
               for name, x in batch.items()})["loss"] for i in (slice(0, 3), slice(3, 4))]  # fmt: skip
     np.testing.assert_allclose(found, 0.75 * halves[0] + 0.25 * halves[1], rtol=1e-10)
 
@@ -131,7 +132,7 @@ def test_a_row_of_the_decoder_ends_at_its_own_length(x64):
     params, xs = drawn(model), model.reads(batch)
     apply = jax.jit(model.apply)
     carry, _ = apply(params, xs, lengths=LENGTHS)
-    attend = jax.jit(functools.partial(jr.attention_weights, model, lengths=LENGTHS))
+    attend = jax.jit(functools.partial(jaxrnn.diagnostics.attention_weights, model, lengths=LENGTHS))
     weights = attend(params, *xs[:2], targets_lengths=TARGETS_LENGTHS)
     whole = attend(params, xs.source, np.nan_to_num(xs.previous))
     valid = np.arange(T)[:, None] < TARGETS_LENGTHS
@@ -144,9 +145,9 @@ def test_a_row_of_the_decoder_ends_at_its_own_length(x64):
 
 
 def test_a_batch_norm_in_the_decoder_counts_valid_steps_only(x64):
-    decoded = jr.chain(jr.batch_norm(D), decoder("additive", "after"))
-    model, batch = jr.encoder_decoder(jr.stack([jr.gru(D, M)]), decoded), vectors("after")[1]
-    found = jr.calibrate(model, drawn(model), batch)["decoder"]["0"]["statistics"]
+    decoded = jaxrnn.chain(jaxrnn.batch_norm(D), decoder("additive", "after"))
+    model, batch = jaxrnn.encoder_decoder(jaxrnn.stack([jaxrnn.gru(D, M)]), decoded), vectors("after")[1]
+    found = jaxrnn.training.calibrate(model, drawn(model), batch)["decoder"]["0"]["statistics"]
     values = batch["previous"][np.arange(T)[:, None] < TARGETS_LENGTHS]
     assert_close(found, {"mean": values.mean(0), "variance": values.var(0)}, 1e-10)
 
@@ -154,14 +155,14 @@ def test_a_batch_norm_in_the_decoder_counts_valid_steps_only(x64):
 def test_a_decoder_may_read_its_own_outputs_while_it_is_trained(x64):
     """At rate 1 the decoder reads what it would choose, as in greedy decoding."""
     choose = lambda y, x: jnp.argmax(y, -1).astype(x.dtype)  # noqa: E731
-    plain = jr.chain(jr.embed(O, D), decoder("additive", "after"), jr.dense(H + M, O))
-    encoder = jr.stack([jr.gru(D, M)])
-    model = jr.encoder_decoder(encoder, jr.scheduled_sampling(plain, 1.0, feedback=choose))
+    plain = jaxrnn.chain(jaxrnn.embed(O, D), decoder("additive", "after"), jaxrnn.dense(H + M, O))
+    encoder = jaxrnn.stack([jaxrnn.gru(D, M)])
+    model = jaxrnn.encoder_decoder(encoder, jaxrnn.decoding.scheduled_sampling(plain, 1.0, feedback=choose))
     params, source = drawn(model), sequence(S, B, D)
     previous = np.random.default_rng(0).integers(0, O, (T, B)).astype(np.int32)
     _, ys = jax.jit(model.apply)(params, (source, previous), key=jax.random.key(0))
-    attached = jr.encoder_decoder(encoder, plain).encode(params, source)
-    _, written = jr.generate(attached, params["decoder"], previous[:1], T)
+    attached = jaxrnn.encoder_decoder(encoder, plain).encode(params, source)
+    _, written = jaxrnn.decoding.generate(attached, params["decoder"], previous[:1], T)
     np.testing.assert_array_equal(np.argmax(ys, -1), written)
 
 
@@ -171,21 +172,21 @@ def test_it_learns_to_write_backwards():
     rows = rng.integers(1, SYMBOLS, (5, 512)).astype(np.int32)
     previous = np.concatenate([np.zeros((1, 512), np.int32), rows[::-1][:-1]])
     data = {"xs": rows, "previous": previous, "targets": rows[::-1].copy()}
-    model = jr.encoder_decoder(
-        jr.chain(jr.embed(SYMBOLS, 8), jr.bidirectional(jr.gru(8, 8), jr.gru(8, 8))),
-        jr.chain(
-            jr.embed(SYMBOLS, 8),
-            jr.attention_decoder(jr.gru(8, 16), jr.dot_attention(16, 16)),
-            jr.dense(32, SYMBOLS),
+    model = jaxrnn.encoder_decoder(
+        jaxrnn.chain(jaxrnn.embed(SYMBOLS, 8), jaxrnn.bidirectional(jaxrnn.gru(8, 8), jaxrnn.gru(8, 8))),
+        jaxrnn.chain(
+            jaxrnn.embed(SYMBOLS, 8),
+            jaxrnn.attention_decoder(jaxrnn.gru(8, 16), jaxrnn.dot_attention(16, 16)),
+            jaxrnn.dense(32, SYMBOLS),
         ),
     )
 
     with jax.numpy_dtype_promotion("standard"):
-        result = jr.fit(
-            model, jr.cross_entropy, optax.adam(2e-2), data, key=jax.random.key(0), steps=300, batch_size=64,
+        result = jaxrnn.fit(
+            model, jaxrnn.losses.cross_entropy, optax.adam(2e-2), data, key=jax.random.key(0), steps=300, batch_size=64,
             progress=False,
         )  # fmt: skip
     assert result.history.train["loss"][-20:].mean() < 0.1 * np.log(SYMBOLS)
     attached = model.encode(result.params, rows[:, :50])
-    _, written = jr.generate(attached, result.params["decoder"], np.zeros((1, 50), np.int32), 5)
+    _, written = jaxrnn.decoding.generate(attached, result.params["decoder"], np.zeros((1, 50), np.int32), 5)
     assert (np.asarray(written) == rows[::-1, :50]).mean() > 0.9

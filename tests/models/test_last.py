@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.models import oracles
 from tests.models.oracles import T, sequence, with_nan
 
-MODEL = jr.last()
+MODEL = jaxrnn.last()
 
 
 def test_every_length_ends_at_its_own_step():
@@ -41,9 +41,9 @@ def test_lengths_may_be_of_a_narrow_type_that_can_not_count_the_steps(dtype):
     xs = sequence(300, 2, 1).astype(np.float32)
     lengths = np.array([100, 3], dtype)
     np.testing.assert_array_equal(MODEL.apply({}, xs, lengths=lengths)[1], np.stack([xs[99, 0], xs[2, 1]]))
-    cell = jr.elman(1, 1)
+    cell = jaxrnn.elman(1, 1)
     params = cell.init(jax.random.key(0))
-    unroll = jax.jit(lambda lengths: jr.unroll(cell, params, xs, lengths=lengths))
+    unroll = jax.jit(lambda lengths: jaxrnn.unroll(cell, params, xs, lengths=lengths))
     narrow, wide = unroll(lengths), unroll(lengths.astype(np.int32))
     jax.tree.map(np.testing.assert_array_equal, narrow, wide)
 

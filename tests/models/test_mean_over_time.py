@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.models import oracles
 from tests.models.oracles import T, sequence, with_nan
 
-MODEL = jr.mean_over_time()
+MODEL = jaxrnn.mean_over_time()
 
 
 def test_each_row_is_the_mean_of_its_own_steps(x64):

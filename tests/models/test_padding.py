@@ -5,24 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.models.oracles import D, H, O, T, drawn, sequence, with_nan
 
 
 def build(pooling):
-    return jr.chain(
-        jr.dense(D, H),
-        jr.residual(jr.stack([jr.lstm(H, H)])),
-        jr.batch_norm(H),
-        jr.layer_norm(H),
-        jr.bidirectional(jr.gru(H, H), jr.elman(H, H)),
+    return jaxrnn.chain(
+        jaxrnn.dense(D, H),
+        jaxrnn.residual(jaxrnn.stack([jaxrnn.lstm(H, H)])),
+        jaxrnn.batch_norm(H),
+        jaxrnn.layer_norm(H),
+        jaxrnn.bidirectional(jaxrnn.gru(H, H), jaxrnn.elman(H, H)),
         pooling,
-        jr.dense(2 * H, O),
+        jaxrnn.dense(2 * H, O),
     )
 
 
-@pytest.mark.parametrize("pooling", [jr.last(), jr.mean_over_time()], ids=["last", "mean_over_time"])
+@pytest.mark.parametrize("pooling", [jaxrnn.last(), jaxrnn.mean_over_time()], ids=["last", "mean_over_time"])
 @pytest.mark.parametrize("key", [None, jax.random.key(0)], ids=["evaluation", "training"])
 def test_rows_padded_with_nan_equal_the_rows_by_themselves(pooling, key, x64):
     """Values, and the gradients of every parameter and input; in training the rows share statistics."""

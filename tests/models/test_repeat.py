@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 
 
@@ -12,11 +12,11 @@ def stacked(params):
     return jax.tree.map(lambda *rows: jnp.stack(rows), *(params[str(i)] for i in range(len(params))))
 
 
-@pytest.mark.parametrize("gradient", [None, jr.autodiff(), jr.checkpointed()])
-@pytest.mark.parametrize("make", [jr.lstm, jr.gru, lambda D, H: jr.lstm(D, H, proj_size=D)])
+@pytest.mark.parametrize("gradient", [None, jaxrnn.autodiff(), jaxrnn.checkpointed()])
+@pytest.mark.parametrize("make", [jaxrnn.lstm, jaxrnn.gru, lambda D, H: jaxrnn.lstm(D, H, proj_size=D)])
 def test_it_is_a_stack_of_equal_layers(make, gradient, x64):
     cell = make(4, 4)
-    stack, repeat = jr.stack([cell] * 3), jr.repeat(cell, 3)
+    stack, repeat = jaxrnn.stack([cell] * 3), jaxrnn.repeat(cell, 3)
     params = jax.tree.map(lambda x: x.astype(float), stack.init(jax.random.key(0)))
     xs, lengths = jax.random.normal(jax.random.key(1), (6, 2, 4)), jnp.array([6, 3])
     resets = jnp.zeros((6, 2), bool).at[2].set(True)
@@ -34,7 +34,10 @@ def test_it_is_a_stack_of_equal_layers(make, gradient, x64):
 
 
 def test_two_halves_are_one_whole_and_noise_differs_between_layers():
-    model, xs = jr.repeat(jr.gru(4, 4, recurrent_dropout=0.5), 2), jax.random.normal(jax.random.key(1), (6, 2, 4))
+    model, xs = (
+        jaxrnn.repeat(jaxrnn.gru(4, 4, recurrent_dropout=0.5), 2),
+        jax.random.normal(jax.random.key(1), (6, 2, 4)),
+    )
     params = model.init(jax.random.key(0))
     carry, first = model.apply(params, xs[:3])
     _, second = model.apply(params, xs[3:], carry=carry)
@@ -44,14 +47,14 @@ def test_two_halves_are_one_whole_and_noise_differs_between_layers():
 
 
 def test_layers_are_drawn_on_their_own():
-    w = jr.repeat(jr.lstm(4, 4), 2).init(jax.random.key(0))["w_x"]
+    w = jaxrnn.repeat(jaxrnn.lstm(4, 4), 2).init(jax.random.key(0))["w_x"]
     assert w.shape == (2, 4, 16)
     assert not jnp.array_equal(w[0], w[1])
 
 
 def test_its_program_does_not_grow_with_its_layers():
     def size(n):
-        model = jr.repeat(jr.lstm(4, 4), n)
+        model = jaxrnn.repeat(jaxrnn.lstm(4, 4), n)
         params = jax.eval_shape(model.init, jax.random.key(0))
         f = jax.grad(lambda params, xs: model.apply(params, xs)[1].sum())
         return len(str(jax.make_jaxpr(f)(params, jnp.ones((5, 2, 4))))) - n
@@ -60,18 +63,18 @@ def test_its_program_does_not_grow_with_its_layers():
 
 
 def test_diagnostics_see_each_layer():
-    model, xs = jr.repeat(jr.lstm(4, 4), 3), jax.random.normal(jax.random.key(1), (6, 2, 4))
-    assert jr.check_gradients(model, model.init(jax.random.key(0)), xs).ok
+    model, xs = jaxrnn.repeat(jaxrnn.lstm(4, 4), 3), jax.random.normal(jax.random.key(1), (6, 2, 4))
+    assert jaxrnn.check_gradients(model, model.init(jax.random.key(0)), xs).ok
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((jr.lstm(3, 4), 2), "cell: expected as many output features as input features, 3, got 4"),
-        ((jr.lstm(4, 4), 0), "n: expected a positive integer, got 0"),
+        ((jaxrnn.lstm(3, 4), 2), "cell: expected as many output features as input features, 3, got 4"),
+        ((jaxrnn.lstm(4, 4), 0), "n: expected a positive integer, got 0"),
         (("lstm", 2), "cell: expected a Cell, got str 'lstm'"),
     ],
 )
 def test_bad_input(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
-        jr.repeat(*arguments)
+        jaxrnn.repeat(*arguments)

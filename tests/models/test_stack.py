@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests import reference
 from tests.helpers import assert_close
 from tests.models import oracles
 from tests.models.oracles import LENGTHS, B, D, H, O, T, drawn, sequence, with_nan
 
-MODEL = jr.stack([jr.lstm(D, H), jr.gru(H, O)])
+MODEL = jaxrnn.stack([jaxrnn.lstm(D, H), jaxrnn.gru(H, O)])
 LAYERS = ((reference.lstm(), (np.zeros(H), np.zeros(H))), (reference.gru(), np.zeros(O)))
 
 
@@ -40,11 +40,11 @@ def test_the_carry_continues_every_layer(x64):
 
 
 def test_one_layer_is_the_unroll_of_its_cell(x64):
-    cell = jr.elman(D, H)
-    model = jr.stack([cell])
+    cell = jaxrnn.elman(D, H)
+    model = jaxrnn.stack([cell])
     params, xs = drawn(model), sequence(T, B, D)
     (carry,), ys = model.apply(params, xs)
-    assert_close((carry, ys), jr.unroll(cell, params["0"], xs), 0.0)
+    assert_close((carry, ys), jaxrnn.unroll(cell, params["0"], xs), 0.0)
 
 
 def test_layers_draw_noise_of_their_own():
@@ -56,10 +56,10 @@ def test_layers_draw_noise_of_their_own():
     def step(params, carry, x, kept):
         return carry, x if kept is None else jax.numpy.where(kept, x, 0.0)
 
-    mask = jr.cell(lambda key: {}, lambda params, shape: jax.numpy.zeros(shape), step, noise=noise)
+    mask = jaxrnn.cell(lambda key: {}, lambda params, shape: jax.numpy.zeros(shape), step, noise=noise)
     xs, params = np.ones((50, B, H), np.float32), {"0": {}, "1": {}}
-    one = np.asarray(jr.stack([mask]).apply({"0": {}}, xs, key=jax.random.key(0))[1])
-    two = np.asarray(jr.stack([mask, mask]).apply(params, xs, key=jax.random.key(0))[1])
+    one = np.asarray(jaxrnn.stack([mask]).apply({"0": {}}, xs, key=jax.random.key(0))[1])
+    two = np.asarray(jaxrnn.stack([mask, mask]).apply(params, xs, key=jax.random.key(0))[1])
     assert abs(one.mean() - 0.5) < 0.06
     assert abs(two.mean() - 0.25) < 0.06  # 0.5 if both had the same noise
-    np.testing.assert_array_equal(jr.stack([mask, mask]).apply(params, xs)[1], xs)
+    np.testing.assert_array_equal(jaxrnn.stack([mask, mask]).apply(params, xs)[1], xs)

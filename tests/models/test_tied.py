@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.models import oracles
 from tests.models.oracles import LENGTHS, B, T, drawn
 from tests.reference import elman
 
 SYMBOLS, E = 5, 3
-MODEL = jr.tied(SYMBOLS, E, jr.stack([jr.elman(E, E)]))
+MODEL = jaxrnn.tied(SYMBOLS, E, jaxrnn.stack([jaxrnn.elman(E, E)]))
 
 
 def symbols(*shape):
@@ -21,7 +21,7 @@ def symbols(*shape):
 @pytest.mark.parametrize("shape", [(T,), (T, B), (T, 2, B)], ids=len)
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 def test_the_table_is_read_and_predicts(shape, bias, x64):
-    model = jr.tied(SYMBOLS, E, jr.stack([jr.elman(E, E)]), bias=bias)
+    model = jaxrnn.tied(SYMBOLS, E, jaxrnn.stack([jaxrnn.elman(E, E)]), bias=bias)
     params, xs = drawn(model), symbols(*shape)
     assert set(params) == {"w", "model"} | ({"b"} if bias else set())
     (want_carry,), hs = oracles.stack([(elman(), np.zeros(E))], params["model"], params["w"][xs])
@@ -36,7 +36,7 @@ def test_the_gradient_of_the_table_is_the_sum_of_both_uses(x64):
     stack = MODEL.model
 
     def untied(w_in, w_out):
-        hs = stack.apply(params["model"], w_in[xs], gradient=jr.autodiff())[1]
+        hs = stack.apply(params["model"], w_in[xs], gradient=jaxrnn.autodiff())[1]
         return (weights * (hs @ w_out.T)).sum()
 
     got = jax.jit(jax.grad(lambda p: (weights * MODEL.apply(p, xs)[1]).sum()))(params)
@@ -47,7 +47,7 @@ def test_the_gradient_of_the_table_is_the_sum_of_both_uses(x64):
 
 
 def test_the_carry_lengths_and_key_are_those_of_the_model(x64):
-    model = jr.tied(SYMBOLS, E, jr.chain(jr.stack([jr.gru(E, E)]), jr.dropout(0.5)))
+    model = jaxrnn.tied(SYMBOLS, E, jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(E, E)]), jaxrnn.dropout(0.5)))
     params, xs = drawn(model), symbols(T, B)
     garbage = np.where(np.arange(T)[:, None] < LENGTHS, xs, -9)
     inner = model.model
@@ -60,16 +60,16 @@ def test_the_carry_lengths_and_key_are_those_of_the_model(x64):
 
 
 def test_behind_last_there_is_one_prediction_a_row(x64):
-    model = jr.tied(SYMBOLS, E, jr.chain(jr.stack([jr.elman(E, E)]), jr.last()))
+    model = jaxrnn.tied(SYMBOLS, E, jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(E, E)]), jaxrnn.last()))
     params, xs = drawn(model), symbols(T, B)
     assert not model.keeps_time
-    every = jr.tied(SYMBOLS, E, model.model.models[0]).apply(params | {"model": params["model"]["0"]}, xs)[1]
+    every = jaxrnn.tied(SYMBOLS, E, model.model.models[0]).apply(params | {"model": params["model"]["0"]}, xs)[1]
     assert_close(model.apply(params, xs)[1], every[-1], 1e-10)
 
 
 @pytest.mark.parametrize("size", [16, 256])
 def test_freshly_logits_have_the_variance_of_the_outputs_mean_square(size):
-    model = jr.tied(1000, size, jr.residual(jr.dropout(0.1)))
+    model = jaxrnn.tied(1000, size, jaxrnn.residual(jaxrnn.dropout(0.1)))
     params = model.init(jax.random.key(0))
     assert abs(float(params["w"].std()) * size**0.5 - 1.0) < 0.03
     np.testing.assert_array_equal(params["b"], 0.0)
@@ -78,19 +78,22 @@ def test_freshly_logits_have_the_variance_of_the_outputs_mean_square(size):
 
 
 def test_parts_of_parameters_are_named():
-    assert MODEL.parts == (jr.stack([jr.elman(E, E)]),)
+    assert MODEL.parts == (jaxrnn.stack([jaxrnn.elman(E, E)]),)
     assert MODEL.names == ("model",)
-    a, b = (jr.gradient_statistics(m, m.init(jax.random.key(0)), batch, jr.cross_entropy) for m, batch in _checked())
+    a, b = (
+        jaxrnn.diagnostics.gradient_statistics(m, m.init(jax.random.key(0)), batch, jaxrnn.losses.cross_entropy)
+        for m, batch in _checked()
+    )
     assert list(a.layers) == ["model/0 Elman"]
     assert list(b.layers) == ["0/model/0 Elman"]
 
 
 def _checked():
     batch = {"xs": symbols(T, B), "targets": symbols(T, B)}
-    return (MODEL, batch), (jr.chain(MODEL), batch)
+    return (MODEL, batch), (jaxrnn.chain(MODEL), batch)
 
 
 def test_all_gradients_agree():
     params = MODEL.init(jax.random.key(0))
-    report = jr.check_gradients(MODEL, params, symbols(T, 2))
+    report = jaxrnn.check_gradients(MODEL, params, symbols(T, 2))
     assert report.ok, report

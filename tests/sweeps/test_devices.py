@@ -7,14 +7,14 @@ import sys
 PROGRAM = r"""
 import re, sys
 import jax, numpy as np
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.sweeps.setup import KEY, sweep, task
-from jaxrnn.sweeps.plan import make_plan
+from jaxrnn.sweeps.planning import make_plan
 
 assert len(jax.devices()) == 8
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("members",))
-space = jr.zipped(lr=np.linspace(0.01, 0.1, 11), seed=list(range(11)))
+space = jaxrnn.sweeps.zipped(lr=np.linspace(0.01, 0.1, 11), seed=list(range(11)))
 for strategy in ("vmap", "loop"):
     one, eight = sweep(space, strategy=strategy), sweep(space, strategy=strategy, mesh=mesh)
     assert eight.compiles == 1

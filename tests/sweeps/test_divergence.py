@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.sweeps.setup import sweep
 
 RATES = np.linspace(0.01, 0.1, 6)
@@ -13,14 +13,14 @@ RATES = np.linspace(0.01, 0.1, 6)
 
 @functools.cache
 def undisturbed():
-    return sweep(jr.grid(lr=RATES))
+    return sweep(jaxrnn.grid(lr=RATES))
 
 
 @pytest.mark.parametrize("poisoned", [(), (0,), (2, 5), tuple(range(6))])
 def test_the_others_are_bitwise_the_same(poisoned):
     clean = undisturbed()
     rates = np.where(np.isin(np.arange(6), poisoned), 1e30, RATES)
-    results = sweep(jr.grid(lr=rates))
+    results = sweep(jaxrnn.grid(lr=rates))
     for member in range(6):
         bad = results.columns["first_bad"][member]
         assert (bad > 0) == (member in poisoned)

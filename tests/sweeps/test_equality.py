@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.sweeps.setup import alone, build, sweep
 
-SPACE = jr.zipped(
+SPACE = jaxrnn.sweeps.zipped(
     lr=[0.01, 0.03, 0.1], dropout=[0.1, 0.3, 0.5], clip=[0.1, 1.0, 10.0], decay=[0.0, 0.1, 1.0], seed=[0, 1, 1]
 )
 
@@ -27,7 +27,7 @@ def test_members_follow_fit(strategy):
 
 
 def test_static_hyperparameters():
-    results = sweep(jr.grid(hidden=[2, 3], lr=[0.01, 0.1], batch_size=[4, 5]))
+    results = sweep(jaxrnn.grid(hidden=[2, 3], lr=[0.01, 0.1], batch_size=[4, 5]))
     assert results.compiles == 4
     programs = [(m["hidden"], m["batch_size"]) for m in results.members]
     members = (0, 3, 5, 6)  # every pair of settings
@@ -37,7 +37,7 @@ def test_static_hyperparameters():
 
 
 def test_one_program_for_all_numbers():
-    results = sweep(jr.grid(lr=[0.01, 0.1], clip=[1.0, 2.0], seed=[0, 1, 2]))
+    results = sweep(jaxrnn.grid(lr=[0.01, 0.1], clip=[1.0, 2.0], seed=[0, 1, 2]))
     assert len(results) == 12
     assert results.compiles == 1
 
@@ -49,7 +49,7 @@ def test_chunks_that_do_not_divide():
 
 
 def test_the_first_numbers_are_those_of_build():
-    model, _, _ = build(jr.Hyper({"lr": 0.1}))
+    model, _, _ = build(jaxrnn.Hyper({"lr": 0.1}))
     assert_close(
         jax.tree.map(np.shape, sweep([{"lr": 0.1}]).params(0)),
         jax.tree.map(np.shape, model.init(jax.random.key(0))),

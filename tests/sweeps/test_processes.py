@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 
-import jaxrnn as jr
+import jaxrnn
 from tests.compiling import environment
 from tests.sweeps.setup import DATA, KEY, build, sweep
 
@@ -19,7 +19,7 @@ import os, signal, sys
 import jax, numpy as np
 port, process, out = sys.argv[1:]
 jax.distributed.initialize(f"localhost:{port}", 2, int(process), heartbeat_timeout_seconds=10)
-import jaxrnn as jr
+import jaxrnn
 from tests.sweeps.setup import DATA, KEY, build, sweep
 from tests.sweeps.test_processes import SPACE, OPTIONS, saved
 """
@@ -33,11 +33,11 @@ for name, options in OPTIONS.items():
     assert again.compiles == 0
     np.savez(f"{out}/{name}{process}again.npz", **saved(again))
 try:
-    sweep(jr.grid(lr=[0.01 * (1 + int(process))]))
+    sweep(jaxrnn.grid(lr=[0.01 * (1 + int(process))]))
 except ValueError as error:
     assert "expected the same in all processes" in str(error)
-model, loss, optimizer = build(jr.Hyper({"lr": 0.05}))
-fitted = jr.fit(model, loss, optimizer, DATA, key=KEY, steps=4, batch_size=4, mesh=mesh, progress=False)
+model, loss, optimizer = build(jaxrnn.Hyper({"lr": 0.05}))
+fitted = jaxrnn.fit(model, loss, optimizer, DATA, key=KEY, steps=4, batch_size=4, mesh=mesh, progress=False)
 np.savez(f"{out}/fit{process}.npz", *jax.tree.leaves(fitted.params), loss=fitted.history.train["loss"])
 """
 
@@ -55,7 +55,7 @@ print("went on")
 
 RATES = (0.01, 0.03, 0.1)
 SPACE = [{"lr": lr, "hidden": hidden, "seed": seed} for hidden in (2, 3) for seed in (0, 1) for lr in RATES][:11]
-OPTIONS = {"full": {"strategy": "loop"}, "halving": {"steps": 9, "pruning": jr.halving(first=3)}}
+OPTIONS = {"full": {"strategy": "loop"}, "halving": {"steps": 9, "pruning": jaxrnn.sweeps.halving(first=3)}}
 
 
 def saved(results):
@@ -93,8 +93,8 @@ def processes(program, folder):
 
 def test_two_processes_find_what_one_finds(tmp_path):
     expected = {name: saved(sweep(SPACE, **options)) for name, options in OPTIONS.items()}
-    model, loss, optimizer = build(jr.Hyper({"lr": 0.05}))
-    fitted = jr.fit(model, loss, optimizer, DATA, key=KEY, steps=4, batch_size=4, progress=False)
+    model, loss, optimizer = build(jaxrnn.Hyper({"lr": 0.05}))
+    fitted = jaxrnn.fit(model, loss, optimizer, DATA, key=KEY, steps=4, batch_size=4, progress=False)
     for code, printed in processes(SWEEPS, tmp_path):
         assert code == 0, printed
     for i in range(2):

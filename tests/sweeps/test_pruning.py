@@ -5,18 +5,18 @@ import functools
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.sweeps.pruning import survivors
 from jaxrnn.sweeps.runner import Runner
 from tests.helpers import assert_close
 from tests.sweeps.setup import alone, sweep
 
-SPACE = jr.grid(lr=np.geomspace(1e-4, 0.1, 9))
+SPACE = jaxrnn.grid(lr=np.geomspace(1e-4, 0.1, 9))
 
 
 def test_rungs():
-    assert jr.halving(first=10).rungs(90, 27) == [(10, 27), (30, 9), (90, 3)]
-    assert jr.halving(eta=2, first=3).rungs(10, 5) == [(3, 5), (6, 3), (10, 2)]
+    assert jaxrnn.sweeps.halving(first=10).rungs(90, 27) == [(10, 27), (30, 9), (90, 3)]
+    assert jaxrnn.sweeps.halving(eta=2, first=3).rungs(10, 5) == [(3, 5), (6, 3), (10, 2)]
 
 
 def test_survivors_are_the_lowest_and_never_nan():
@@ -28,7 +28,7 @@ def test_survivors_are_the_lowest_and_never_nan():
 
 @functools.cache
 def halved(strategy):
-    return sweep(SPACE, steps=18, block=2, strategy=strategy, pruning=jr.halving(first=2))
+    return sweep(SPACE, steps=18, block=2, strategy=strategy, pruning=jaxrnn.sweeps.halving(first=2))
 
 
 @pytest.mark.parametrize("strategy", ["vmap", "loop"])
@@ -64,17 +64,17 @@ def test_the_batch_shrinks_where_that_saves_more_than_compiling_takes(monkeypatc
     expected = halved("vmap")
     monkeypatch.setattr(Runner, "compile", recorded)
     monkeypatch.setattr(Runner, "compile_seconds", property(lambda _: compile_seconds, lambda *_: None), raising=False)
-    found = sweep(SPACE, steps=18, block=2, pruning=jr.halving(first=2))
+    found = sweep(SPACE, steps=18, block=2, pruning=jaxrnn.sweeps.halving(first=2))
     assert compiled == sizes
     assert found.compiles == len(sizes)
     np.testing.assert_allclose(found.columns["score"], expected.columns["score"], rtol=1e-5)
 
 
 def test_diverged_members_do_not_go_on():
-    results = sweep(jr.grid(lr=[1e30, 1e30, 0.01]), steps=8, block=2, pruning=jr.halving(eta=2, first=4))
+    results = sweep(jaxrnn.grid(lr=[1e30, 1e30, 0.01]), steps=8, block=2, pruning=jaxrnn.sweeps.halving(eta=2, first=4))
     assert results.columns["steps"].tolist() == [4, 4, 8]
 
 
 def test_a_picture_of_rungs_needs_pruning():
     with pytest.raises(ValueError, match="results: expected those of a sweep with pruning, got 1 rung"):
-        jr.plot_rungs(sweep(jr.grid(lr=[0.1])))
+        jaxrnn.sweeps.plot_rungs(sweep(jaxrnn.grid(lr=[0.1])))

@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.sweeps import record
 from jaxrnn.sweeps.runner import Runner
 from tests.sweeps.setup import KEY, sweep
 
-SPACE = jr.grid(lr=np.geomspace(1e-3, 0.1, 5), hidden=[2, 3])
+SPACE = jaxrnn.grid(lr=np.geomspace(1e-3, 0.1, 5), hidden=[2, 3])
 OPTIONS = {"steps": 9, "block": 3, "strategy": "loop"}
 
 
@@ -44,7 +44,7 @@ def same(a, b):
             np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("pruning", [None, jr.halving(first=3)], ids=["full", "halving"])
+@pytest.mark.parametrize("pruning", [None, jaxrnn.sweeps.halving(first=3)], ids=["full", "halving"])
 def test_a_cut_sweep_ends_as_an_uncut_one(tmp_path, monkeypatch, pruning):
     whole = sweep(SPACE, **OPTIONS, pruning=pruning)
     interrupted(monkeypatch, tmp_path, 7, pruning=pruning)
@@ -64,18 +64,18 @@ def test_a_cut_sweep_ends_as_an_uncut_one(tmp_path, monkeypatch, pruning):
 
 
 def test_another_sweep_is_an_error(tmp_path):
-    sweep(jr.grid(lr=[0.1]), run_dir=tmp_path)
+    sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path)
     with pytest.raises(ValueError, match=r"run_dir: expected a sweep with members = "):
-        sweep(jr.grid(lr=[0.2]), run_dir=tmp_path)
+        sweep(jaxrnn.grid(lr=[0.2]), run_dir=tmp_path)
     with pytest.raises(ValueError, match=r"run_dir: expected a sweep with key = "):
-        sweep(jr.grid(lr=[0.1]), run_dir=tmp_path, key=jax.random.fold_in(KEY, 1))
-    pruning = jr.halving(first=2)
+        sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path, key=jax.random.fold_in(KEY, 1))
+    pruning = jaxrnn.sweeps.halving(first=2)
     with pytest.raises(ValueError, match=r"run_dir: expected a sweep with rungs = "):
-        sweep(jr.grid(lr=[0.1]), run_dir=tmp_path, pruning=pruning)
+        sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path, pruning=pruning)
 
 
 def test_a_sweep_cut_at_the_end_of_a_rung_knows_who_diverged(tmp_path, monkeypatch):
-    space = jr.grid(lr=[0.01, 1e30, 0.02])
+    space = jaxrnn.grid(lr=[0.01, 1e30, 0.02])
     whole = sweep(space)
     assert (whole.columns["first_bad"] > 0).tolist() == [False, True, False]
     monkeypatch.setattr(record, "SAVE_SECONDS", -1.0)

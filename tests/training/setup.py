@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import jaxrnn as jr
+import jaxrnn
+from jaxrnn.data.rows import shuffled_rows
 from jaxrnn.training.block import ORDER
-from jaxrnn.training.data import shuffled_rows
 
 T, N, D, H, O = 4, 10, 2, 3, 2
 KEY = jax.random.key(11)
-MODEL = jr.chain(jr.stack([jr.elman(D, H)]), jr.dense(H, O))
-NOISY = jr.chain(jr.stack([jr.elman(D, H)]), jr.dropout(0.4), jr.dense(H, O))
+MODEL = jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(D, H)]), jaxrnn.dense(H, O))
+NOISY = jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(D, H)]), jaxrnn.dropout(0.4), jaxrnn.dense(H, O))
 OPTIMIZER = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.05))
 
 
@@ -27,18 +27,18 @@ def batch_of(data, rows):
     return {name: x[:, rows] for name, x in data.items()}
 
 
-def fit(data=None, *, model=MODEL, loss=jr.mean_squared_error, optimizer=OPTIMIZER, key=KEY, **options):
-    """`jr.fit` with the small task's defaults."""
+def fit(data=None, *, model=MODEL, loss=jaxrnn.losses.mean_squared_error, optimizer=OPTIMIZER, key=KEY, **options):
+    """`jaxrnn.fit` with the small task's defaults."""
     data = data_set() if data is None else data
     if isinstance(data, dict):
         options = {"batch_size": 4} | options
-    return jr.fit(model, loss, optimizer, data, key=key, **({"progress": False} | options))
+    return jaxrnn.fit(model, loss, optimizer, data, key=key, **({"progress": False} | options))
 
 
-def plain_loop(batches, *, model=MODEL, loss=jr.mean_squared_error, key=KEY):
+def plain_loop(batches, *, model=MODEL, loss=jaxrnn.losses.mean_squared_error, key=KEY):
     """One jitted step after the other: the states after each, and the losses."""
-    step = jax.jit(jr.make_train_step(model, loss, OPTIMIZER))
-    state, losses, states = jr.train_state(model, OPTIMIZER, key=key), [], []
+    step = jax.jit(jaxrnn.training.make_train_step(model, loss, OPTIMIZER))
+    state, losses, states = jaxrnn.training.train_state(model, OPTIMIZER, key=key), [], []
     for batch in batches:
         state, values = step(state, batch)
         losses.append(float(values["loss"]))
@@ -48,7 +48,7 @@ def plain_loop(batches, *, model=MODEL, loss=jr.mean_squared_error, key=KEY):
 
 def rows_of_run(steps, batch_size, *, rows=N, key=KEY, model=MODEL):
     """The rows that each step of a run of `fit` reads."""
-    run_key = jr.train_state(model, OPTIMIZER, key=key).key
+    run_key = jaxrnn.training.train_state(model, OPTIMIZER, key=key).key
     order = jax.random.fold_in(run_key, ORDER)
     return np.asarray(shuffled_rows(order, jnp.asarray(0, jnp.int32), steps, rows, batch_size))
 

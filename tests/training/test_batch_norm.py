@@ -5,12 +5,18 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.training import block
 from tests.helpers import assert_close
 from tests.training.setup import KEY, MODEL, D, H, N, O, T, batch_of, data_set, fit, plain_loop, rows_of_run
 
-NORMALISED = jr.chain(jr.dense(D, H), jr.batch_norm(H), jr.stack([jr.elman(H, H)]), jr.batch_norm(H), jr.dense(H, O))
+NORMALISED = jaxrnn.chain(
+    jaxrnn.dense(D, H),
+    jaxrnn.batch_norm(H),
+    jaxrnn.stack([jaxrnn.elman(H, H)]),
+    jaxrnn.batch_norm(H),
+    jaxrnn.dense(H, O),
+)
 LENGTHS = np.arange(N).astype(np.int32) % T + 1
 
 
@@ -30,7 +36,7 @@ def test_weights_follow_a_plain_loop_and_statistics_are_those_of_the_data():
     states, losses = plain_loop(batches, model=NORMALISED)
     assert_close(result.history.train["loss"], losses, 1e-5)
     assert_close(without_statistics(result.params), without_statistics(states[-1].params), 1e-5)
-    want = jr.calibrate(NORMALISED, states[-1].params, data)
+    want = jaxrnn.training.calibrate(NORMALISED, states[-1].params, data)
     assert_close(statistics(result.params), statistics(want), 1e-5)
     first = jax.tree.leaves(statistics(NORMALISED.init(KEY)))
     assert all(np.abs(a - b).max() > 0.01 for a, b in zip(jax.tree.leaves(statistics(want)), first, strict=True))
@@ -40,9 +46,9 @@ def test_they_are_those_of_the_first_rows_of_many(monkeypatch):
     monkeypatch.setattr(block, "EVALUATION_BATCH", 6)
     data = data_set()
     result = fit(data, model=NORMALISED, steps=2)
-    want = jr.calibrate(NORMALISED, result.params, batch_of(data, np.arange(6)))
+    want = jaxrnn.training.calibrate(NORMALISED, result.params, batch_of(data, np.arange(6)))
     assert_close(statistics(result.params), statistics(want), 1e-6)
-    of_all = jr.calibrate(NORMALISED, result.params, data)
+    of_all = jaxrnn.training.calibrate(NORMALISED, result.params, data)
     assert np.abs(of_all["1"]["statistics"]["mean"] - want["1"]["statistics"]["mean"]).max() > 1e-3
 
 
@@ -51,14 +57,14 @@ def test_of_an_iterable_they_are_those_of_the_last_batch():
     batches = [batch_of(data_set(i), np.arange(3)) for i in range(7)]
     for count in (6, 7):
         result = fit(iter(batches[:count]), model=NORMALISED, steps=50, block=3)
-        want = jr.calibrate(NORMALISED, result.params, batches[count - 1])
+        want = jaxrnn.training.calibrate(NORMALISED, result.params, batches[count - 1])
         assert_close(statistics(result.params), statistics(want), 1e-6)
 
 
 def test_of_streams_they_are_those_of_the_first_window():
     data = data_set()
-    result = fit(data, model=NORMALISED, steps=3, batch_size=None, gradient=jr.truncated(2, 2))
-    want = jr.calibrate(NORMALISED, result.params, {"xs": data["xs"][:2]})
+    result = fit(data, model=NORMALISED, steps=3, batch_size=None, gradient=jaxrnn.truncated(2, 2))
+    want = jaxrnn.training.calibrate(NORMALISED, result.params, {"xs": data["xs"][:2]})
     assert_close(statistics(result.params), statistics(want), 1e-6)
 
 
@@ -69,8 +75,8 @@ def test_validation_reads_calibrated_parameters_and_keeps_the_best():
     losses = result.history.validation["loss"]
     assert result.best_step < 40
     for params, loss in ((result.params, losses.min()), (result.state.params, losses[-1])):
-        assert_close(jr.evaluate(NORMALISED, params, jr.mean_squared_error, other)["loss"], loss, 1e-5)
-        assert_close(statistics(params), statistics(jr.calibrate(NORMALISED, params, data)), 1e-5)
+        assert_close(jaxrnn.evaluate(NORMALISED, params, jaxrnn.losses.mean_squared_error, other)["loss"], loss, 1e-5)
+        assert_close(statistics(params), statistics(jaxrnn.training.calibrate(NORMALISED, params, data)), 1e-5)
 
 
 def test_a_model_without_it_pays_nothing(monkeypatch):
@@ -87,17 +93,19 @@ def test_a_model_without_it_pays_nothing(monkeypatch):
 def test_members_of_a_sweep_are_calibrated_and_one_that_diverges_stays_finite():
     """Member 2 takes one step too large for a float."""
     data, other = data_set(), data_set(1)
-    build = lambda hyper: (NORMALISED, jr.mean_squared_error, optax.sgd(hyper.lr))  # noqa: E731
-    task = jr.task(build, data, batch_size=4, validation=other)
+    build = lambda hyper: (NORMALISED, jaxrnn.losses.mean_squared_error, optax.sgd(hyper.lr))  # noqa: E731
+    task = jaxrnn.task(build, data, batch_size=4, validation=other)
     options = {"steps": 6, "block": 3, "progress": False}
-    results = jr.sweep(task, jr.grid(lr=[0.01, 0.1, 1e38]), key=KEY, strategy="vmap", **options)
+    results = jaxrnn.sweep(task, jaxrnn.grid(lr=[0.01, 0.1, 1e38]), key=KEY, strategy="vmap", **options)
     for member, lr in enumerate((0.01, 0.1)):
-        model, loss, optimizer = build(jr.Hyper({"lr": lr}))
-        alone = jr.fit(model, loss, optimizer, data, key=results.key(member), batch_size=4, validation=other, **options)
+        model, loss, optimizer = build(jaxrnn.Hyper({"lr": lr}))
+        alone = jaxrnn.fit(
+            model, loss, optimizer, data, key=results.key(member), batch_size=4, validation=other, **options
+        )
         assert_close(results.params(member), alone.params, 1e-4)
         assert_close(results.validation["loss"][member], alone.history.validation["loss"], 1e-4)
         found = results.params(member)
-        assert_close(statistics(found), statistics(jr.calibrate(NORMALISED, found, data)), 1e-4)
+        assert_close(statistics(found), statistics(jaxrnn.training.calibrate(NORMALISED, found, data)), 1e-4)
     assert results.columns["first_bad"][2] > 0
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(results.params(2)))
 

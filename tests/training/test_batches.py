@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from jaxrnn.training import batches
 from jaxrnn.training.batches import Batches
 from tests.helpers import assert_close
@@ -66,7 +66,7 @@ def test_each_shape_is_traced_once():
 
     def loss(ys, batch):
         traces.append(ys.shape)
-        return jr.mean_squared_error(ys, batch)
+        return jaxrnn.losses.mean_squared_error(ys, batch)
 
     fit(several(), loss=loss, steps=len(SHAPES), block=3)
     assert sorted(traces) == [(T, 3, 2) for T in (2, 3, 4)]
@@ -77,7 +77,7 @@ def test_validation_comes_after_each_block_of_steps_whatever_the_shapes_and_at_t
     assert result.history.stopped == "data"
     np.testing.assert_array_equal(result.history.validation_steps, [5, 10, 13])
     at_5 = fit(several(5), steps=5)
-    want = jr.evaluate(MODEL, at_5.params, jr.mean_squared_error, data_set(1))["loss"]
+    want = jaxrnn.evaluate(MODEL, at_5.params, jaxrnn.losses.mean_squared_error, data_set(1))["loss"]
     assert_close(result.history.validation["loss"][0], want, 1e-5)
 
 
@@ -111,7 +111,7 @@ def test_looks_at_shorter_batches_have_fewer_lags():
 def test_too_many_shapes_are_an_error_that_says_what_to_do(monkeypatch):
     monkeypatch.setattr(batches, "MOST_SHAPES", 2)
     message = (
-        r"^data: expected batches of at most 2 different shapes.*got one more with xs float32\[3, 3, 2\]; jr.bucket"
+        r"^data: expected batches of at most 2 different shapes.*got one more with xs float32\[3, 3, 2\]; jaxrnn.bucket"
     )
     with pytest.raises(ValueError, match=message):
         fit(several(), steps=len(SHAPES))

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.training.setup import MODEL, assert_same_run, data_set, fit
 
@@ -16,7 +16,7 @@ def test_looks_are_those_of_gradient_statistics_and_change_nothing():
     assert_same_run(looked, plain)
     np.testing.assert_array_equal(looked.history.diagnostic_steps, [5, 10])
     few = {name: x[:, :8] for name, x in data.items()}
-    want = jr.gradient_statistics(MODEL, looked.state.params, few, jr.mean_squared_error)
+    want = jaxrnn.diagnostics.gradient_statistics(MODEL, looked.state.params, few, jaxrnn.losses.mean_squared_error)
     found = looked.history.diagnostics
     assert_close(found["gradient_norm/0/0/w_h"][1], want.gradient_norms["0/0/w_h"], 1e-5)
     assert_close(found["norm_by_lag/0/0 Elman"][1], want.layers["0/0 Elman"].norm_by_lag, 1e-5)
@@ -35,7 +35,7 @@ def test_looks_survive_a_resumed_run(tmp_path):
 def test_on_batches_of_an_iterable_and_on_streams():
     batches = [data_set(seed) for seed in range(4)]
     assert fit(batches, steps=4, diagnose_every=2).history.diagnostic_steps.tolist() == [2, 4]
-    streams = fit(steps=4, diagnose_every=4, batch_size=None, gradient=jr.truncated(2, 2))
+    streams = fit(steps=4, diagnose_every=4, batch_size=None, gradient=jaxrnn.truncated(2, 2))
     assert streams.history.diagnostics["norm_by_lag/0/0 Elman"].shape == (1, 2)
 
 
@@ -46,7 +46,7 @@ def test_looks_change_neither_the_validations_nor_the_end_of_a_run():
 
 def test_a_model_without_recurrence_is_refused_before_anything_runs():
     with pytest.raises(ValueError, match=r"^model: expected at least one recurrent layer"):
-        fit(model=jr.chain(jr.dense(2, 2), jr.dense(2, 2)), steps=4, diagnose_every=2)
+        fit(model=jaxrnn.chain(jaxrnn.dense(2, 2), jaxrnn.dense(2, 2)), steps=4, diagnose_every=2)
 
 
 def test_plot_of_the_looks():

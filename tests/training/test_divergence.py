@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.training.setup import (
     assert_same,
     batch_of,
@@ -43,7 +43,7 @@ def test_an_infinite_gradient_under_a_finite_loss_is_divergence_too():
 
 def test_a_huge_learning_rate_diverges_and_leaves_finite_best_parameters():
     def loss(ys, batch):
-        return jr.mean_squared_error(ys**3, batch)
+        return jaxrnn.losses.mean_squared_error(ys**3, batch)
 
     with pytest.warns(UserWarning, match="fit: the loss or gradient was not finite"):
         result = fit(loss=loss, steps=60, block=4, optimizer=optax.sgd(10.0), validation=data_set())

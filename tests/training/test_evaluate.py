@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.training.setup import KEY, MODEL, NOISY, N, T, data_set
 
@@ -18,7 +18,9 @@ def per_row(ys, batch):
 def test_it_equals_one_call_over_all_rows(batch_size):
     data, params = data_set(), MODEL.init(KEY)
     ys = np.asarray(MODEL.apply(params, data["xs"])[1], np.float64)
-    got = jr.evaluate(MODEL, params, jr.mean_squared_error, data, metrics={"rows": per_row}, batch_size=batch_size)
+    got = jaxrnn.evaluate(
+        MODEL, params, jaxrnn.losses.mean_squared_error, data, metrics={"rows": per_row}, batch_size=batch_size
+    )
     want = {"loss": np.mean((ys - data["targets"]) ** 2), "rows": ((ys - data["targets"]) ** 2).sum((0, 2)).mean()}
     assert set(got) == set(want)
     assert all(type(value) is float for value in got.values())
@@ -26,7 +28,7 @@ def test_it_equals_one_call_over_all_rows(batch_size):
 
 
 def test_arrays_without_time_are_cut_along_their_own_rows():
-    model = jr.chain(MODEL, jr.last())
+    model = jaxrnn.chain(MODEL, jaxrnn.last())
     data, params = data_set(), model.init(KEY)
     labels, lengths = np.arange(N) % 2, 1 + np.arange(N) % T
     data = {"xs": data["xs"], "targets": labels, "lengths": lengths}
@@ -34,15 +36,15 @@ def test_arrays_without_time_are_cut_along_their_own_rows():
     want = np.mean(np.argmax(np.asarray(ys), -1) == labels)
 
     def accuracy(ys, batch):
-        return jr.accuracy(ys, batch, at="last")
+        return jaxrnn.losses.accuracy(ys, batch, at="last")
 
-    assert jr.evaluate(model, params, accuracy, data, batch_size=3)["loss"] == pytest.approx(float(want), rel=1e-6)
+    assert jaxrnn.evaluate(model, params, accuracy, data, batch_size=3)["loss"] == pytest.approx(float(want), rel=1e-6)
 
 
 def test_there_is_no_noise():
     data, params = data_set(), NOISY.init(KEY)
     ys = np.asarray(NOISY.apply(params, data["xs"])[1])
-    got = jr.evaluate(NOISY, params, jr.mean_squared_error, data)
+    got = jaxrnn.evaluate(NOISY, params, jaxrnn.losses.mean_squared_error, data)
     assert_close(got["loss"], np.mean((ys - data["targets"]) ** 2), 1e-6)
 
 
@@ -51,5 +53,5 @@ def test_lengths_and_resets_reach_the_model():
     rng = np.random.default_rng(0)
     masks = {"lengths": rng.integers(1, T + 1, N), "resets": rng.random((T, N)) < 0.5}
     ys = jax.jit(MODEL.apply)(params, data["xs"], **masks)[1]
-    want = jr.mean_squared_error(ys, data | masks)
-    assert_close(jr.evaluate(MODEL, params, jr.mean_squared_error, data | masks)["loss"], want, 1e-6)
+    want = jaxrnn.losses.mean_squared_error(ys, data | masks)
+    assert_close(jaxrnn.evaluate(MODEL, params, jaxrnn.losses.mean_squared_error, data | masks)["loss"], want, 1e-6)

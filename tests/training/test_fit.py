@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.training.setup import (
     KEY,
@@ -45,7 +45,7 @@ def test_the_loss_is_traced_once_and_the_length_of_the_blocks_changes_no_bit():
 
     def loss(ys, batch):
         next(calls)
-        return jr.mean_squared_error(ys, batch)
+        return jaxrnn.losses.mean_squared_error(ys, batch)
 
     for block in (1, 3, 7, 100):
         before = copy.copy(calls)
@@ -81,7 +81,7 @@ def test_training_learns_and_given_parameters_are_where_it_starts():
     before = jax.tree.map(np.array, result.params)
     data = data_set()
     again = fit(data, steps=1, batch_size=N, params=result.params)
-    want = jr.evaluate(MODEL, before, jr.mean_squared_error, data)["loss"]
+    want = jaxrnn.evaluate(MODEL, before, jaxrnn.losses.mean_squared_error, data)["loss"]
     assert_close(again.history.train["loss"][0], want, 1e-5)
     assert_same(result.params, before)  # still there after the run
 
@@ -101,7 +101,9 @@ def test_history_has_a_value_for_each_step_and_each_validation():
     assert history.compile_seconds > 0.0
     assert history.steps_per_second == 7 / history.run_seconds > 0.0
     assert history.first_bad_step is None
-    want = jr.evaluate(MODEL, result.state.params, jr.mean_squared_error, data_set(1), metrics={"largest": largest})
+    want = jaxrnn.evaluate(
+        MODEL, result.state.params, jaxrnn.losses.mean_squared_error, data_set(1), metrics={"largest": largest}
+    )
     assert_close({name: x[-1] for name, x in history.validation.items()}, want, 1e-6)
 
 
@@ -119,11 +121,11 @@ def test_lengths_and_resets_of_the_data_reach_the_model():
     data = data_set() | masks
     params = MODEL.init(KEY)
     run = {"optimizer": optax.sgd(0.0), "steps": 1, "batch_size": N, "params": params}
-    want = jr.mean_squared_error(MODEL.apply(params, data["xs"], **masks)[1], data)
+    want = jaxrnn.losses.mean_squared_error(MODEL.apply(params, data["xs"], **masks)[1], data)
     history = fit(data, validation=data, **run).history
     assert_close(history.train["loss"][0], want, 1e-5)
     assert_close(history.validation["loss"][0], want, 1e-5)
-    without = jr.mean_squared_error(MODEL.apply(params, data["xs"])[1], data_set())
+    without = jaxrnn.losses.mean_squared_error(MODEL.apply(params, data["xs"])[1], data_set())
     assert abs(float(without - want)) > 1e-3
 
 
@@ -132,7 +134,7 @@ def test_the_gradient_of_a_run_reaches_the_layers():
         fit(steps=1, gradient=Failing())
 
 
-class Failing(jr.Gradient):
+class Failing(jaxrnn.Gradient):
     def run(self, cell, params, carry, inputs):
         raise ZeroDivisionError
 

@@ -7,7 +7,7 @@ from tests.compiling import environment
 
 PROGRAM = """
 import jax, numpy as np
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.training.setup import D, H, MODEL, NOISY, O, data_set, fit
 
@@ -15,14 +15,14 @@ assert len(jax.devices()) == 8
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",))
 data, held_out = data_set(rows=16), data_set(1, rows=11)
 lengths = data | {"lengths": np.arange(16) % 4 + 1}
-gated = jr.chain(jr.stack([jr.lstm(D, H), jr.gru(H, H)]), jr.dropout(0.3), jr.dense(H, O))
-normalised = jr.chain(jr.batch_norm(D), MODEL)
+gated = jaxrnn.chain(jaxrnn.stack([jaxrnn.lstm(D, H), jaxrnn.gru(H, H)]), jaxrnn.dropout(0.3), jaxrnn.dense(H, O))
+normalised = jaxrnn.chain(jaxrnn.batch_norm(D), MODEL)
 cases = {
     "batch norm": (normalised, lengths, {"batch_size": 8, "validation": held_out}),
     "minibatches": (MODEL, data, {"batch_size": 8, "validation": held_out}),
     "dropout": (NOISY, data, {"batch_size": 16, "diagnose_every": 2}),
     "gated, lengths": (gated, lengths, {"batch_size": 8}),
-    "streams": (MODEL, data, {"batch_size": None, "gradient": jr.truncated(2, 2)}),
+    "streams": (MODEL, data, {"batch_size": None, "gradient": jaxrnn.truncated(2, 2)}),
     "batches": (gated, [{k: x[: 3 + i // 3] for k, x in data_set(i, rows=8).items()} for i in range(5)], {}),
 }
 for name, (model, data_, options) in cases.items():
@@ -31,17 +31,17 @@ for name, (model, data_, options) in cases.items():
     assert_close(eight.history.train, one.history.train, 1e-6)
     assert_close(eight.history.validation | {"": 0.0}, one.history.validation | {"": 0.0}, 1e-6)
     assert len(jax.tree.leaves(eight.params)[0].sharding.device_set) == 8
-    jr.evaluate(model, eight.params, jr.mean_squared_error, held_out)
+    jaxrnn.evaluate(model, eight.params, jaxrnn.losses.mean_squared_error, held_out)
     print(name)
 """
 
 UNEVEN = """
 import jax
 from tests.training.setup import MODEL, OPTIMIZER, data_set, fit
-import jaxrnn as jr
+import jaxrnn
 
 mesh = jax.make_mesh((8,), ("rows",))
-streams = {"gradient": jr.truncated(2, 2), "batch_size": None}
+streams = {"gradient": jaxrnn.truncated(2, 2), "batch_size": None}
 for data, options in ((data_set(rows=16), {"batch_size": 12}), (data_set(), streams), ([data_set()], {})):
     try:
         fit(data, steps=2, mesh=mesh, **options)
@@ -54,16 +54,16 @@ import jax, jax.numpy as jnp, numpy as np
 from jaxrnn.training.block import Progress, Task, make_block
 from jaxrnn.training.placement import everywhere
 from tests.training.setup import D, H, KEY, MODEL, O, OPTIMIZER, data_set
-import jaxrnn as jr
+import jaxrnn
 
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",))
 data, axes = everywhere(data_set(rows=48), mesh), {"xs": 1, "targets": 1}
 bounds = everywhere((jnp.int32(2), jnp.asarray(False)), mesh)
-plain = jr.stack([jr.gru(D, H, reset_after=False)])
-gated = jr.stack([jr.lstm(D, H), jr.gru(H, H)])
-for model in (MODEL, jr.chain(gated, jr.dense(H, O)), jr.chain(plain, jr.dense(H, O))):
-    task = Task(model, jr.mean_squared_error, OPTIMIZER, None, None, axes, None, 40, None, mesh)
-    state = everywhere(Progress(jr.train_state(model, OPTIMIZER, key=KEY), None), mesh)
+plain = jaxrnn.stack([jaxrnn.gru(D, H, reset_after=False)])
+gated = jaxrnn.stack([jaxrnn.lstm(D, H), jaxrnn.gru(H, H)])
+for model in (MODEL, jaxrnn.chain(gated, jaxrnn.dense(H, O)), jaxrnn.chain(plain, jaxrnn.dense(H, O))):
+    task = Task(model, jaxrnn.losses.mean_squared_error, OPTIMIZER, None, None, axes, None, 40, None, mesh)
+    state = everywhere(Progress(jaxrnn.training.train_state(model, OPTIMIZER, key=KEY), None), mesh)
     with jax.set_mesh(mesh):
         text = jax.jit(make_block(task, 2)).lower(state, data, None, *bounds).compile().as_text()
     assert "all-reduce" in text

@@ -4,13 +4,13 @@ import jax
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.training.setup import D, H, O, assert_same_run, data_set, fit, saved_steps
 
 OTHERS = {
     "key": ({"key": jax.random.key(12)}, "key"),
     "batch_size": ({"batch_size": 5}, "batch_size = 5"),
-    "model": ({"model": jr.chain(jr.stack([jr.elman(D, H + 1)]), jr.dense(H + 1, O))}, "model"),
+    "model": ({"model": jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(D, H + 1)]), jaxrnn.dense(H + 1, O))}, "model"),
     "validation": ({"validation": data_set()}, "validation"),
     "optimizer": ({"optimizer": optax.sgd(0.1)}, "optimizer"),
 }
@@ -50,7 +50,7 @@ def test_a_finished_run_trains_and_compiles_nothing_more(tmp_path, compiled):
 
     def loss(ys, batch):
         calls.append(1)
-        return jr.mean_squared_error(ys, batch)
+        return jaxrnn.losses.mean_squared_error(ys, batch)
 
     done = fit(loss=loss, steps=4, run_dir=tmp_path)
     assert calls == [1]

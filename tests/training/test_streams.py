@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 
 T, N, D, H, O = 14, 3, 2, 4, 1
@@ -14,22 +14,22 @@ RNG = np.random.default_rng(0)
 XS = RNG.standard_normal((T, N, D)).astype(np.float32)
 DATA = {"xs": XS, "targets": np.cumsum(XS, 0)[..., :1]}
 RESETS = RNG.random((T, N)) < 0.2
-MODEL = jr.chain(jr.stack([jr.gru(D, H, learn_carry=True)]), jr.dense(H, O))
+MODEL = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H, learn_carry=True)]), jaxrnn.dense(H, O))
 SGD = optax.sgd(0.1)
 
 
 def loss(ys, batch):
-    return jr.mean_squared_error(ys, batch)
+    return jaxrnn.losses.mean_squared_error(ys, batch)
 
 
 def run(data, steps, k=4, **options):
-    options = {"key": jax.random.key(0), "gradient": jr.truncated(k, k), "progress": False, "block": 5} | options
-    return jr.fit(MODEL, loss, SGD, data, steps=steps, **options)
+    options = {"key": jax.random.key(0), "gradient": jaxrnn.truncated(k, k), "progress": False, "block": 5} | options
+    return jaxrnn.fit(MODEL, loss, SGD, data, steps=steps, **options)
 
 
 def by_hand(data, steps, k=4):
     """The same in a Python loop; T mod k steps at the end of a pass are left out."""
-    state = jr.train_state(MODEL, SGD, key=jax.random.key(0))
+    state = jaxrnn.training.train_state(MODEL, SGD, key=jax.random.key(0))
     params, opt_state, carry, losses = state.params, state.opt_state, None, []
 
     @jax.jit
@@ -69,7 +69,7 @@ def test_the_loss_of_a_stream_does_not_depend_on_the_window():
     still = {"key": jax.random.key(0), "progress": False}
     found = []
     for k in (2, 7, 14):
-        result = jr.fit(MODEL, loss, optax.sgd(0.0), DATA, steps=T // k, gradient=jr.truncated(k, k), **still)
+        result = jaxrnn.fit(MODEL, loss, optax.sgd(0.0), DATA, steps=T // k, gradient=jaxrnn.truncated(k, k), **still)
         found.append(np.mean(result.history.train["loss"]))
     np.testing.assert_allclose(found, found[0], rtol=1e-5)
 
@@ -91,7 +91,7 @@ def test_lengths_count_from_the_window():
 
 
 def test_a_learned_initial_carry_learns_at_the_start_of_each_pass():
-    before = jr.train_state(MODEL, SGD, key=jax.random.key(0)).params["0"]["0"]["initial_carry"]["h"]
+    before = jaxrnn.training.train_state(MODEL, SGD, key=jax.random.key(0)).params["0"]["0"]["initial_carry"]["h"]
     after = run(DATA, 1).params["0"]["0"]["initial_carry"]["h"]
     assert np.max(np.abs(before - after)) > 1e-6
     assert_close(run(DATA, 3).params["0"]["0"]["initial_carry"]["h"], after, 1e-6)  # no pass began in between
@@ -100,8 +100,8 @@ def test_a_learned_initial_carry_learns_at_the_start_of_each_pass():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gradient": jr.truncated(2, 4)}, r"^gradient: expected truncated\(k1, k2\) with k1 = k2.*got truncated"),
-        ({"gradient": jr.truncated(15, 15)}, "^gradient: expected k1 of at most the T = 14 steps of data, got 15"),
+        ({"gradient": jaxrnn.truncated(2, 4)}, r"^gradient: expected truncated\(k1, k2\) with k1 = k2.*got truncated"),
+        ({"gradient": jaxrnn.truncated(15, 15)}, "^gradient: expected k1 of at most the T = 14 steps of data, got 15"),
         (
             {"batch_size": 2},
             r"^batch_size: expected None with gradient=truncated\(k, k\): all 3 rows are streams.*got 2",
@@ -115,9 +115,11 @@ def test_bad_input(options, message):
 
 
 def test_a_model_that_reads_backward_is_refused():
-    both = jr.chain(jr.residual(jr.bidirectional(jr.gru(D, D), jr.gru(D, D), merge="sum")), jr.dense(D, O))
+    both = jaxrnn.chain(
+        jaxrnn.residual(jaxrnn.bidirectional(jaxrnn.gru(D, D), jaxrnn.gru(D, D), merge="sum")), jaxrnn.dense(D, O)
+    )
     with pytest.raises(ValueError, match=r"^model: expected one that reads forward for training on streams.*got Chain"):
-        jr.fit(both, loss, SGD, DATA, key=jax.random.key(0), steps=1, gradient=jr.truncated(4), progress=False)
+        jaxrnn.fit(both, loss, SGD, DATA, key=jax.random.key(0), steps=1, gradient=jaxrnn.truncated(4), progress=False)
 
 
 def test_batches_must_have_k_steps():
@@ -126,8 +128,8 @@ def test_batches_must_have_k_steps():
 
 
 def test_a_loop_of_ones_own():
-    step = jax.jit(jr.make_train_step(MODEL, loss, SGD))
-    state = jr.train_state(MODEL, SGD, key=jax.random.key(0), streams=N)
+    step = jax.jit(jaxrnn.training.make_train_step(MODEL, loss, SGD))
+    state = jaxrnn.training.train_state(MODEL, SGD, key=jax.random.key(0), streams=N)
     for i in range(6):
         start = i % 3 * 4
         batch = {name: jnp.asarray(x[start : start + 4]) for name, x in DATA.items()}

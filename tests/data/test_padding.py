@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.training.setup import KEY, MODEL, D, O, fit
 
 
@@ -15,7 +15,7 @@ def ragged(*lengths, features=(D,), seed=0, dtype=np.float32):
 def test_sequences_are_padded_with_zeros_and_values_are_stacked():
     xs, marks = ragged(3, 0, 5), [np.arange(n) > 0 for n in (3, 0, 5)]
     rows = {"xs": xs, "resets": marks, "label": [4, 2, 7], "about": ragged(2, 2, 2, features=())}
-    data = jr.padded(rows, per_row=["about"])
+    data = jaxrnn.data.padded(rows, per_row=["about"])
     assert {name: x.shape for name, x in data.items()} == {
         "xs": (5, 3, D), "resets": (5, 3), "label": (3,), "about": (3, 2), "lengths": (3,)
     }  # fmt: skip
@@ -34,22 +34,22 @@ def test_what_an_entry_is_does_not_depend_on_the_lengths_of_the_rows():
     """A vector a row stays one where all rows have as many steps as it has features."""
     vectors = ragged(3, 3, features=())
     for lengths in ((3, 3), (3, 5)):
-        data = jr.padded({"xs": ragged(*lengths), "about": vectors}, per_row=["about"])
+        data = jaxrnn.data.padded({"xs": ragged(*lengths), "about": vectors}, per_row=["about"])
         np.testing.assert_array_equal(data["about"], np.stack(vectors))
-    along = jr.padded({"xs": ragged(3, 3), "about": vectors})["about"]
+    along = jaxrnn.data.padded({"xs": ragged(3, 3), "about": vectors})["about"]
     np.testing.assert_array_equal(along, np.stack(vectors, 1))
 
 
 def test_sequences_with_lengths_of_their_own_say_them():
     words = [np.array([5, 6]), np.array([7]), np.array([8, 9, 1, 2])]
-    data = jr.padded({"xs": ragged(3, 1, 5), "words": words}, own_lengths=["words"])
+    data = jaxrnn.data.padded({"xs": ragged(3, 1, 5), "words": words}, own_lengths=["words"])
     np.testing.assert_array_equal(data["words"], [[5, 7, 8], [6, 0, 9], [0, 0, 1], [0, 0, 2]])
     np.testing.assert_array_equal(data["words_lengths"], [2, 1, 4])
     np.testing.assert_array_equal(data["lengths"], [3, 1, 5])
 
 
 def test_lengths_of_their_own_are_said_even_where_they_are_those_of_xs():
-    data = jr.padded({"xs": ragged(2, 3), "words": ragged(2, 3, features=())}, own_lengths=["words"])
+    data = jaxrnn.data.padded({"xs": ragged(2, 3), "words": ragged(2, 3, features=())}, own_lengths=["words"])
     np.testing.assert_array_equal(data["words_lengths"], [2, 3])
 
 
@@ -59,7 +59,7 @@ def test_steps_and_rows_differ_in_number_so_that_fit_can_tell_them_apart():
         "targets": ragged(3, 1, 2, features=(O,)),
         "words": [np.arange(n) for n in (1, 2, 3)],
     }
-    data = jr.padded(rows, own_lengths=("words",))
+    data = jaxrnn.data.padded(rows, own_lengths=("words",))
     assert data["xs"].shape == (4, 3, D)
     assert data["words"].shape == (4, 3)
     result = fit(data, steps=2, batch_size=2)
@@ -70,6 +70,8 @@ def test_padding_changes_no_loss():
     lengths = (3, 1, 5, 2)
     xs, targets = ragged(*lengths), ragged(*lengths, features=(O,), seed=1)
     params = MODEL.init(KEY)
-    got = jr.evaluate(MODEL, params, jr.mean_squared_error, jr.padded({"xs": xs, "targets": targets}))["loss"]
+    got = jaxrnn.evaluate(
+        MODEL, params, jaxrnn.losses.mean_squared_error, jaxrnn.data.padded({"xs": xs, "targets": targets})
+    )["loss"]
     errors = [(np.asarray(MODEL.apply(params, x)[1]) - y) ** 2 for x, y in zip(xs, targets, strict=True)]
     assert got == pytest.approx(np.concatenate(errors).mean(), rel=1e-5)

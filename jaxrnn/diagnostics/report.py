@@ -10,7 +10,11 @@ import numpy as np
 from jaxrnn import checks
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics import plots
-from jaxrnn.diagnostics.gradient_statistics import (
+from jaxrnn.diagnostics.jacobian_products import masked, singular_values
+from jaxrnn.diagnostics.jacobians import jacobians as jacobians_of
+from jaxrnn.diagnostics.layer import Layer
+from jaxrnn.diagnostics.lyapunov import exponents, mean_over_rows
+from jaxrnn.diagnostics.statistics import (
     MAX_LAG,
     ROWS,
     BatchLoss,
@@ -21,10 +25,6 @@ from jaxrnn.diagnostics.gradient_statistics import (
     recorded,
     statistics,
 )
-from jaxrnn.diagnostics.jacobian_products import masked, singular_values
-from jaxrnn.diagnostics.layer import Layer
-from jaxrnn.diagnostics.lyapunov_spectrum import exponents, mean_over_rows
-from jaxrnn.diagnostics.state_jacobians import jacobians as jacobians_of
 from jaxrnn.diagnostics.table import table
 from jaxrnn.pictures import new_figure, saved
 from jaxrnn.types import Cell, Model, Params

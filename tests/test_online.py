@@ -5,28 +5,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 from tests.registry import D, H
 
 X = np.random.default_rng(0).standard_normal((7, 2, D))
 TARGETS = np.random.default_rng(1).standard_normal((7, 2, H))
 CELLS = {
-    "lstm with a learned carry": lambda **o: jr.lstm(D, H, learn_carry=True, peephole=True, **o),
-    "gru": lambda **o: jr.gru(D, H, **o),
-    "gru, reset before": lambda **o: jr.gru(D, H, reset_after=False, **o),
+    "lstm with a learned carry": lambda **o: jaxrnn.lstm(D, H, learn_carry=True, peephole=True, **o),
+    "gru": lambda **o: jaxrnn.gru(D, H, **o),
+    "gru, reset before": lambda **o: jaxrnn.gru(D, H, reset_after=False, **o),
 }
 
 
 def online(cell, params, xs, targets, sparsity=None):
     """The sum of the gradients of all steps, and the outputs."""
-    carry, influence = jr.rtrl_start(cell, params, xs.shape[1:-1], sparsity=sparsity)
+    carry, influence = jaxrnn.online.rtrl_start(cell, params, xs.shape[1:-1], sparsity=sparsity)
 
     def step(state, at_t):
         carry, influence, total = state
         x, target = at_t
         loss = lambda y: jnp.sum((y - target) ** 2)  # noqa: E731
-        carry, influence, y, grads = jr.rtrl_step(cell, params, carry, influence, x, loss, sparsity=sparsity)
+        carry, influence, y, grads = jaxrnn.online.rtrl_step(cell, params, carry, influence, x, loss, sparsity=sparsity)
         return (carry, influence, jax.tree.map(jnp.add, total, grads)), y
 
     start = carry, influence, jax.tree.map(jnp.zeros_like, params)
@@ -36,7 +36,7 @@ def online(cell, params, xs, targets, sparsity=None):
 
 def unrolled(cell, params):
     def loss(params):
-        ys = jr.unroll(cell, params, jnp.asarray(X))[1]
+        ys = jaxrnn.unroll(cell, params, jnp.asarray(X))[1]
         return jnp.sum((ys - TARGETS) ** 2), ys
 
     return jax.grad(loss, has_aux=True)(params)
@@ -50,7 +50,7 @@ def test_the_sum_over_steps_is_the_gradient_of_the_sum(name, x64):
 
 
 def test_snap1_with_element_wise_recurrence(x64):
-    cell = jr.lstm(D, H, learn_carry=True, param_dtype=jnp.float64)
+    cell = jaxrnn.lstm(D, H, learn_carry=True, param_dtype=jnp.float64)
     params = cell.init(jax.random.key(0))
     w_h = params["w_h"].reshape(H, 4, H) * jnp.eye(H)[:, None, :]
     params |= {"w_h": w_h.reshape(H, 4 * H)}
@@ -59,15 +59,15 @@ def test_snap1_with_element_wise_recurrence(x64):
 
 @pytest.mark.parametrize("sparsity", [None, "snap1"])
 def test_memory_does_not_depend_on_the_number_of_steps(sparsity):
-    cell = jr.gru(D, H)
+    cell = jaxrnn.gru(D, H)
     params = cell.init(jax.random.key(0))
 
     def total(params, xs):
-        carry, influence = jr.rtrl_start(cell, params, (2,), sparsity=sparsity)
+        carry, influence = jaxrnn.online.rtrl_start(cell, params, (2,), sparsity=sparsity)
 
         def step(state, x):
             carry, influence, sums = state
-            carry, influence, _, grads = jr.rtrl_step(
+            carry, influence, _, grads = jaxrnn.online.rtrl_step(
                 cell, params, carry, influence, x, lambda y: jnp.sum(y**2), sparsity=sparsity
             )
             return (carry, influence, jax.tree.map(jnp.add, sums, grads)), None
@@ -82,11 +82,11 @@ def test_memory_does_not_depend_on_the_number_of_steps(sparsity):
 
 
 def test_parameters_of_half_precision():
-    cell = jr.gru(D, H, param_dtype=jnp.bfloat16)
+    cell = jaxrnn.gru(D, H, param_dtype=jnp.bfloat16)
     params = cell.init(jax.random.key(0))
     xs = jnp.asarray(X, jnp.float32)
     total, _ = online(cell, params, xs, jnp.asarray(TARGETS, jnp.float32))
-    want = jax.grad(lambda p: jnp.sum((jr.unroll(cell, p, xs)[1] - TARGETS.astype(np.float32)) ** 2))(params)
+    want = jax.grad(lambda p: jnp.sum((jaxrnn.unroll(cell, p, xs)[1] - TARGETS.astype(np.float32)) ** 2))(params)
     assert {d.dtype for d in total.values()} == {jnp.dtype(jnp.bfloat16)}
     for name, d in total.items():
         difference = np.abs(np.asarray(d, np.float32) - np.asarray(want[name], np.float32))

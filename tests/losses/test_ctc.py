@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.alignments import labellings, log_softmax
 from tests.helpers import assert_close
 
@@ -45,7 +45,7 @@ def by_hand(ys, batch, blank, rows=range(B)):
 
 
 def value_and_grad(blank=0):
-    return jax.jit(jax.value_and_grad(functools.partial(jr.ctc_loss, blank=blank)))
+    return jax.jit(jax.value_and_grad(functools.partial(jaxrnn.losses.ctc_loss, blank=blank)))
 
 
 @blanks
@@ -73,7 +73,9 @@ def test_padding_reaches_neither_value_nor_gradient(x64):
         value, grad = run(np.where(valid[..., None], ys, np.nan), bad)
         assert_close((value, grad), want, 1e-10)
         np.testing.assert_array_equal(np.asarray(grad)[~valid], 0.0)
-    jr.ctc_loss(ys, bad | {"targets": np.where(is_label, batch["targets"], 999)})  # nor the check of NumPy values
+    jaxrnn.losses.ctc_loss(
+        ys, bad | {"targets": np.where(is_label, batch["targets"], 999)}
+    )  # nor the check of NumPy values
 
 
 @pytest.mark.parametrize(("labels", "length"), [((1, 2, 1), 2), ((1, 1), 2), ((1,), 0), ((1, 1, 1, 1), 6)])
@@ -87,7 +89,7 @@ def test_labels_that_do_not_fit_have_an_infinite_loss_and_leave_the_others_their
     np.testing.assert_array_equal(grad[:, 0], 0.0)
     assert_close(grad[:, 1:], by_hand(ys, batch, 0)[1][:, 1:], 1e-10)
     with pytest.raises(ValueError, match=rf"labels that need .* in row \[0\] of {length} steps"):
-        jr.ctc_loss(ys, bad)
+        jaxrnn.losses.ctc_loss(ys, bad)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_what_is_no_label_gives_nan_where_it_is_traced(entry, at, value):
 
 def test_without_batch_axes_with_two_and_under_vmap(x64):
     ys, batch = drawn(0)
-    want, run = [of_row(ys, batch, b, 0)[0] for b in range(B)], jax.jit(jr.ctc_loss)
+    want, run = [of_row(ys, batch, b, 0)[0] for b in range(B)], jax.jit(jaxrnn.losses.ctc_loss)
     rows = {"targets": 1, "targets_lengths": 0, "lengths": 0}
     assert_close(jax.vmap(run, in_axes=(1, rows))(ys, batch), np.array(want), 1e-10)
     one = {name: np.take(x, 1, axis=rows[name]) for name, x in batch.items()}
@@ -132,7 +134,7 @@ def test_extreme_logits_stay_right():
 def test_half_precision_is_computed_in_float32():
     ys, batch = drawn(0, np.float32)
     ys = jnp.asarray(ys, jnp.bfloat16)
-    run = jax.jit(jr.ctc_loss)
+    run = jax.jit(jaxrnn.losses.ctc_loss)
     got = run(ys, batch)
     assert got.dtype == jnp.bfloat16
     assert got == run(ys.astype(jnp.float32), batch).astype(jnp.bfloat16)
@@ -157,14 +159,16 @@ def test_rows_are_found_in_a_data_set_also_where_there_are_as_many_as_labels_or_
     rows = [0, 1, 2, 3, 6, 7][:N]
     data = {"xs": ys, "targets": batch["targets"], "targets_lengths": batch["targets_lengths"], "lengths": LENGTHS}
     data = {name: x[..., rows] if name != "xs" else x[:, rows] for name, x in data.items()}
-    model = jr.stack([jr.elman(O, O)])
+    model = jaxrnn.stack([jaxrnn.elman(O, O)])
     params = model.init(jax.random.key(0))
-    want = jax.jit(jr.ctc_loss)(model.apply(params, data["xs"], lengths=data["lengths"])[1], data)
+    want = jax.jit(jaxrnn.losses.ctc_loss)(model.apply(params, data["xs"], lengths=data["lengths"])[1], data)
     for batch_size in (2, N):
-        assert_close(jr.evaluate(model, params, jr.ctc_loss, data, batch_size=batch_size)["loss"], want, 1e-5)
+        assert_close(
+            jaxrnn.evaluate(model, params, jaxrnn.losses.ctc_loss, data, batch_size=batch_size)["loss"], want, 1e-5
+        )
     options = {"key": jax.random.key(1), "params": params, "progress": False}
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
-        result = jr.fit(model, jr.ctc_loss, optax.adam(0.1), data, steps=30, batch_size=N, **options)
+        result = jaxrnn.fit(model, jaxrnn.losses.ctc_loss, optax.adam(0.1), data, steps=30, batch_size=N, **options)
     assert_close(result.history.train["loss"][0], want, 1e-5)
     assert result.history.train["loss"][-1] < 0.8 * want
 
@@ -173,8 +177,8 @@ def test_fit_stops_where_labels_do_not_fit():
     ys, batch = drawn(0, np.float32)
     data = batch | {"xs": ys, "lengths": np.minimum(LENGTHS, 1)}
     with pytest.warns(UserWarning, match="not finite at step 1"), jax.numpy_dtype_promotion("standard"):
-        result = jr.fit(
-            jr.stack([jr.elman(O, O)]), jr.ctc_loss, optax.sgd(0.1), data, key=jax.random.key(0), steps=2,
-            batch_size=B, progress=False,
+        result = jaxrnn.fit(
+            jaxrnn.stack([jaxrnn.elman(O, O)]), jaxrnn.losses.ctc_loss, optax.sgd(0.1), data,
+            key=jax.random.key(0), steps=2, batch_size=B, progress=False,
         )  # fmt: skip
     assert result.history.stopped == "diverged"

@@ -30,7 +30,7 @@ def generate(
 
     Args:
       model: maps symbols [T, *batch_shape] to logits [T, *batch_shape, O], such as
-        `jr.chain(jr.embed(O, E), jr.stack([jr.gru(E, H)]), jr.dense(H, O))`.
+        `jaxrnn.chain(jaxrnn.embed(O, E), jaxrnn.stack([jaxrnn.gru(E, H)]), jaxrnn.dense(H, O))`.
       params: its parameters.
       xs: what comes before, integers [T, *batch_shape] of at least one symbol.
       steps: how many symbols to choose.

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
-from jaxrnn.training.buckets import limits
+import jaxrnn
+from jaxrnn.data.buckets import limits
+from tests.data.test_padding import ragged
 from tests.training.setup import KEY, MODEL, O, assert_same_run, fit
-from tests.training.test_padding import ragged
 
 LENGTHS = (2, 9, 3, 2, 7, 4, 9, 3, 8, 2, 5, 3, 6)
 N, B = len(LENGTHS), 2
@@ -21,7 +21,7 @@ def rows():
 
 
 def bucketed(**options):
-    return jr.bucketed(rows(), **{"batch_size": B, "key": KEY, "buckets": 3, "run": 2} | options)
+    return jaxrnn.data.bucketed(rows(), **{"batch_size": B, "key": KEY, "buckets": 3, "run": 2} | options)
 
 
 def padding(lengths, bounds):
@@ -91,7 +91,7 @@ def test_the_same_key_gives_the_same_batches_and_another_one_others():
 
 def test_batches_of_one_shape_come_in_runs():
     lengths = [2] * 40 + [5] * 40
-    data = jr.bucketed({"xs": ragged(*lengths)}, batch_size=4, key=KEY, buckets=2, run=5, epochs=3)
+    data = jaxrnn.data.bucketed({"xs": ragged(*lengths)}, batch_size=4, key=KEY, buckets=2, run=5, epochs=3)
     steps = [len(batch["xs"]) for batch in data]
     assert len(steps) == 60
     assert all(len(list(group)) % 5 == 0 for _, group in itertools.groupby(steps))
@@ -99,7 +99,7 @@ def test_batches_of_one_shape_come_in_runs():
 
 
 def test_it_says_what_it_does():
-    data = jr.bucketed({"xs": ragged(*[2] * 4, *[5] * 8)}, batch_size=4, key=KEY, buckets=2)
+    data = jaxrnn.data.bucketed({"xs": ragged(*[2] * 4, *[5] * 8)}, batch_size=4, key=KEY, buckets=2)
     assert repr(data) == "Bucketed(12 rows in batches of 4: 4 of T = 2, 8 of T = 5; padding 0.0%, 20.0% in one bucket)"
     assert data.padding == 0.0
     assert data.sizes == [4, 8]
@@ -107,7 +107,7 @@ def test_it_says_what_it_does():
 
 def test_lengths_of_their_own_have_one_maximal_length_in_a_bucket():
     words = [np.arange(n % 4 + 1) for n in range(N)]
-    data = jr.bucketed(rows() | {"words": words}, batch_size=B, key=KEY, own_lengths=["words"], epochs=2)
+    data = jaxrnn.data.bucketed(rows() | {"words": words}, batch_size=B, key=KEY, own_lengths=["words"], epochs=2)
     bounds = [T for T, _ in data.shapes]
     places = np.searchsorted(bounds, LENGTHS)
     for batch in data:
@@ -128,5 +128,5 @@ def test_training_in_pieces_is_training_at_once(tmp_path):
 
 def test_an_array_a_row_stays_one():
     about = ragged(*[3] * N, features=())
-    for batch in jr.bucketed(rows() | {"about": about}, batch_size=B, key=KEY, epochs=1, per_row=["about"]):
+    for batch in jaxrnn.data.bucketed(rows() | {"about": about}, batch_size=B, key=KEY, epochs=1, per_row=["about"]):
         np.testing.assert_array_equal(batch["about"], np.stack([about[i] for i in batch["row"]]))

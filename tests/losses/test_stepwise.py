@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.helpers import assert_close
 
 T, B, O = 5, 4, 3
@@ -58,12 +58,12 @@ def one_value(rng, *shape):
 
 # The loss, the loss of one output, and how targets are drawn.
 LOSSES = {
-    "cross_entropy": (jr.cross_entropy, nll, classes),
-    "binary_cross_entropy": (jr.binary_cross_entropy, bernoulli, probabilities),
-    "mean_squared_error": (jr.mean_squared_error, squares, values),
-    "quantile_loss": (functools.partial(jr.quantile_loss, quantiles=QUANTILES), pinball, one_value),
+    "cross_entropy": (jaxrnn.losses.cross_entropy, nll, classes),
+    "binary_cross_entropy": (jaxrnn.losses.binary_cross_entropy, bernoulli, probabilities),
+    "mean_squared_error": (jaxrnn.losses.mean_squared_error, squares, values),
+    "quantile_loss": (functools.partial(jaxrnn.losses.quantile_loss, quantiles=QUANTILES), pinball, one_value),
 }
-ALL = LOSSES | {"accuracy": (jr.accuracy, correct, classes)}
+ALL = LOSSES | {"accuracy": (jaxrnn.losses.accuracy, correct, classes)}
 every_loss = pytest.mark.parametrize("name", LOSSES)
 with_accuracy = pytest.mark.parametrize("name", ALL)
 over_times = pytest.mark.parametrize("over_time", ["mean", "sum"])
@@ -107,7 +107,7 @@ def test_rows_of_different_lengths(name, over_time, x64):
 
 def test_accuracy_over_steps(x64):
     ys, targets = drawn("accuracy", T, B)
-    run = jax.jit(jr.accuracy)
+    run = jax.jit(jaxrnn.losses.accuracy)
     close(run(ys, {"targets": targets}), by_hand(correct, ys, targets, [T] * B, "mean"))
     got = run(ys, {"targets": targets, "lengths": LENGTHS})
     close(got, by_hand(correct, ys, targets, LENGTHS, "mean"))
@@ -206,21 +206,21 @@ def test_extreme_logits_stay_finite(name):
 
 def test_integer_targets_of_a_regression_become_floats():
     ys, targets = np.full((T, B, 1), 0.5, np.float32), np.ones((T, B, 1), np.int32)
-    close(jr.mean_squared_error(ys, {"targets": targets}), 0.25, 1e-6)
-    close(jr.binary_cross_entropy(ys, {"targets": targets}), np.log(1.0 + np.exp(-0.5)), 1e-6)
+    close(jaxrnn.losses.mean_squared_error(ys, {"targets": targets}), 0.25, 1e-6)
+    close(jaxrnn.losses.binary_cross_entropy(ys, {"targets": targets}), np.log(1.0 + np.exp(-0.5)), 1e-6)
 
 
 def test_accuracy_is_a_float_in_the_range_of_a_share():
     ys, _ = drawn("accuracy", T, B)
-    got = jr.accuracy(ys.astype(np.float32), {"targets": np.argmax(ys, -1)})
+    got = jaxrnn.losses.accuracy(ys.astype(np.float32), {"targets": np.argmax(ys, -1)})
     assert got.dtype == jnp.float32
     assert got == 1.0
-    assert jr.accuracy(ys.astype(np.float32), {"targets": (np.argmax(ys, -1) + 1) % O}) == 0.0
+    assert jaxrnn.losses.accuracy(ys.astype(np.float32), {"targets": (np.argmax(ys, -1) + 1) % O}) == 0.0
 
 
 def test_lengths_may_be_a_list():
     ys, targets = drawn("mean_squared_error", T, B)
-    got = jr.mean_squared_error(ys.astype(np.float32), {"targets": targets, "lengths": LENGTHS.tolist()})
+    got = jaxrnn.losses.mean_squared_error(ys.astype(np.float32), {"targets": targets, "lengths": LENGTHS.tolist()})
     close(got, by_hand(squares, ys, targets, LENGTHS, "mean"), 1e-5)
 
 
@@ -236,7 +236,7 @@ def smooth(logits, target, a):
 def test_label_smoothing(a, over_time, x64):
     ys, targets = drawn("cross_entropy", T, B)
     one = functools.partial(smooth, a=a)
-    loss = functools.partial(jr.cross_entropy, over_time=over_time, label_smoothing=a)
+    loss = functools.partial(jaxrnn.losses.cross_entropy, over_time=over_time, label_smoothing=a)
     close(jax.jit(loss)(ys, {"targets": targets}), by_hand(one, ys, targets, [T] * B, over_time))
     bad_ys, bad_targets = ys.copy(), targets.copy()
     padding = np.arange(T)[:, None] >= LENGTHS
@@ -248,7 +248,9 @@ def test_label_smoothing(a, over_time, x64):
 def test_label_smoothing_may_be_traced_and_swept(x64):
     ys, targets = drawn("cross_entropy", T, B)
     several = np.array([0.0, 0.1, 0.5], np.float32)
-    swept = jax.jit(jax.vmap(lambda a: jr.cross_entropy(ys, {"targets": targets}, label_smoothing=a)))(several)
+    swept = jax.jit(jax.vmap(lambda a: jaxrnn.losses.cross_entropy(ys, {"targets": targets}, label_smoothing=a)))(
+        several
+    )
     for a, got in zip(several, swept, strict=True):
         close(got, by_hand(functools.partial(smooth, a=float(a)), ys, targets, [T] * B, "mean"))
 
@@ -257,7 +259,7 @@ def test_without_label_smoothing_the_program_is_as_without_the_option():
     ys, targets = drawn("cross_entropy", T, B)
 
     def program(**options):
-        return str(jax.make_jaxpr(lambda ys: jr.cross_entropy(ys, {"targets": targets}, **options))(ys))
+        return str(jax.make_jaxpr(lambda ys: jaxrnn.losses.cross_entropy(ys, {"targets": targets}, **options))(ys))
 
     assert program(label_smoothing=0) == program(label_smoothing=0.0) == program()
     assert program(label_smoothing=0.1) != program()
@@ -266,7 +268,9 @@ def test_without_label_smoothing_the_program_is_as_without_the_option():
 def test_with_label_smoothing_a_target_that_is_no_class_still_gives_nan():
     ys, targets = drawn("cross_entropy", T, B)
     targets[2, 1] = O
-    assert np.isnan(jr.cross_entropy(ys.astype(np.float32), {"targets": jnp.asarray(targets)}, label_smoothing=0.1))
+    assert np.isnan(
+        jaxrnn.losses.cross_entropy(ys.astype(np.float32), {"targets": jnp.asarray(targets)}, label_smoothing=0.1)
+    )
 
 
 MASK = np.random.default_rng(5).random((T, B)) < 0.6
@@ -331,25 +335,25 @@ def test_at_last_the_mask_is_one_of_rows(name, with_lengths, x64):
 def test_a_mask_without_a_batch_axis(x64):
     ys, targets = drawn("mean_squared_error", T)
     mask = np.array([True, False, True, True, False])
-    close(jr.mean_squared_error(ys, {"targets": targets, "mask": mask}), squares(ys[mask], targets[mask]))
+    close(jaxrnn.losses.mean_squared_error(ys, {"targets": targets, "mask": mask}), squares(ys[mask], targets[mask]))
 
 
 def test_a_mask_may_have_more_batch_axes_than_lengths(x64):
     ys, targets = drawn("mean_squared_error", T, B, 2)
     mask = np.random.default_rng(6).random((T, B, 2)) < 0.5
     counted = mask & (np.arange(T)[:, None] < LENGTHS)[..., None]
-    got = jr.mean_squared_error(ys, {"targets": targets, "mask": mask, "lengths": LENGTHS})
+    got = jaxrnn.losses.mean_squared_error(ys, {"targets": targets, "mask": mask, "lengths": LENGTHS})
     close(got, squares(ys[counted], targets[counted]))
 
 
 def test_the_mask_of_training_data_goes_with_its_rows_and_steps():
     """Two steps of plain gradient descent on rows whose masked targets are NaN."""
-    model = jr.dense(1, 1, bias=False)
+    model = jaxrnn.dense(1, 1, bias=False)
     xs, w = np.random.default_rng(0).standard_normal((T, B, 1)).astype(np.float32), np.float32(0.3)
     data = {"xs": xs, "targets": np.where(MASK[..., None], 2.0 * xs, np.nan).astype(np.float32), "mask": MASK}
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
-        result = jr.fit(
-            model, jr.mean_squared_error, optax.sgd(0.1), data, key=jax.random.key(0), steps=2, batch_size=B,
+        result = jaxrnn.fit(
+            model, jaxrnn.losses.mean_squared_error, optax.sgd(0.1), data, key=jax.random.key(0), steps=2, batch_size=B,
             params={"w": np.full((1, 1), w)}, progress=False,
         )  # fmt: skip
     x = xs[..., 0][MASK]
@@ -362,7 +366,9 @@ def test_the_best_constant_is_the_quantile():
     rng = np.random.default_rng(0)
     targets = rng.exponential(size=(4001, 1)).astype(np.float32)
     levels = np.array([0.1, 0.5, 0.9])
-    loss = jax.jit(lambda y: jr.quantile_loss(jnp.broadcast_to(y, (4001, 3)), {"targets": targets}, quantiles=levels))
+    loss = jax.jit(
+        lambda y: jaxrnn.losses.quantile_loss(jnp.broadcast_to(y, (4001, 3)), {"targets": targets}, quantiles=levels)
+    )
     best = np.quantile(targets, levels).astype(np.float32)
     for i in range(3):
         for shift in (-0.1, 0.1):
@@ -372,12 +378,12 @@ def test_the_best_constant_is_the_quantile():
 def test_quantiles_of_several_features_stand_side_by_side(x64):
     ys, targets = values(np.random.default_rng(0), T, B, 2), values(np.random.default_rng(1), T, B)[..., :2]
     want = np.mean([pinball(ys[t, b, o], targets[t, b, o]) for t in range(T) for b in range(B) for o in range(2)])
-    close(jr.quantile_loss(ys.reshape(T, B, 6), {"targets": targets}, quantiles=QUANTILES), want)
+    close(jaxrnn.losses.quantile_loss(ys.reshape(T, B, 6), {"targets": targets}, quantiles=QUANTILES), want)
 
 
 def test_quantiles_may_be_traced_and_the_median_is_half_of_the_absolute_error(x64):
     ys, targets = values(np.random.default_rng(0), T, B), values(np.random.default_rng(1), T, B)
-    loss = jax.jit(lambda q: jr.quantile_loss(ys, {"targets": targets}, quantiles=q))
+    loss = jax.jit(lambda q: jaxrnn.losses.quantile_loss(ys, {"targets": targets}, quantiles=q))
     close(loss(jnp.asarray([0.5])), 0.5 * np.abs(ys - targets).mean())
 
 
@@ -397,7 +403,7 @@ def test_targets_with_steps_of_their_own_have_their_own_lengths(name, x64):
 def test_an_encoder_decoders_targets_may_all_have_all_steps(x64):
     ys, targets = drawn("cross_entropy", T, B)
     batch = {"xs": np.ones((T + 3, B)), "previous": np.zeros((T, B), np.int32), "targets": targets}
-    close(jr.cross_entropy(ys, batch), by_hand(nll, ys, targets, [T] * B, "mean"))
+    close(jaxrnn.losses.cross_entropy(ys, batch), by_hand(nll, ys, targets, [T] * B, "mean"))
 
 
 @every_loss
@@ -420,4 +426,4 @@ def test_accuracy_of_float16_counts_in_float32():
     ys, targets = drawn("accuracy", 300, 300)
     batch = {"targets": targets, "lengths": np.full(300, 300)}
     want = by_hand(correct, ys.astype(np.float16), targets, [300] * 300, "mean")
-    close(jr.accuracy(ys.astype(np.float16), batch), want, 1e-6)
+    close(jaxrnn.losses.accuracy(ys.astype(np.float16), batch), want, 1e-6)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.training.data import checked_data, rows_of, shuffled_rows, take
+from jaxrnn.data.rows import checked_data, rows_of, shuffled_rows, take
 
 
 def axes(T, N, **shapes):

@@ -60,9 +60,11 @@ def explain(
       -----------  ----  ------------------------------
       LSTM(4, 32)  scan  a CPU has no kernel of its own
     """
-    checks.instance("cell_or_model", cell_or_model, (Cell, Model), "make one with jr.lstm or jr.chain, for example")
+    checks.instance(
+        "cell_or_model", cell_or_model, (Cell, Model), "make one with jaxrnn.lstm or jaxrnn.chain, for example"
+    )
     if gradient is not None:
-        checks.instance("gradient", gradient, ReverseScan, "jr.reverse_scan(loop=...): only it has a choice")
+        checks.instance("gradient", gradient, ReverseScan, "jaxrnn.reverse_scan(loop=...): only it has a choice")
     if platform is not None:
         platform = PLATFORMS[checks.one_of("platform", platform, tuple(PLATFORMS))]
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
+from jaxrnn.data.rows import Batch, checked_batch
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.models.moments import Moments, merged
 from jaxrnn.primitives.primitive import get_opaque_trace_state
-from jaxrnn.training.data import Batch, checked_batch
 from jaxrnn.types import Call, Model, Params
 
 Statistics = dict[tuple[str, ...], Moments]
@@ -26,13 +26,14 @@ def calibrate(model: Model, params: Params, batches: dict[str, Any] | Iterable[B
     normalised by the batch's own statistics; so batches should be as large as those of training, or larger. Noise such
     as dropout is off. The batches of one shape are compiled once.
 
-    `jr.fit` and `jr.sweep` do this themselves. After steps of `jr.make_train_step` call it before evaluating.
+    `jaxrnn.fit` and `jaxrnn.sweep` do this themselves. After steps of `jaxrnn.training.make_train_step` call it before
+    evaluating.
 
     Args:
       model: the model.
       params: its parameters.
       batches: a dict like `data` of `fit`: "xs" [T, N, ...], optionally "lengths" and "resets"; or an iterable of them,
-        all of which are read: it has to end, as `jr.bucketed(..., epochs=1)` does.
+        all of which are read: it has to end, as `jaxrnn.data.bucketed(..., epochs=1)` does.
 
     Returns:
       The parameters with other statistics, in the dtype that they had; those of a `batch_norm` that saw no valid step
@@ -46,7 +47,7 @@ def calibrate(model: Model, params: Params, batches: dict[str, Any] | Iterable[B
     References:
       Wu and Johnson 2021, Rethinking "batch" in BatchNorm, arXiv:2105.07576 (there "precise BatchNorm").
     """
-    checks.instance("model", model, Model, "put cells into jr.stack([cell, ...])")
+    checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
     checked_params(model, params)
     if not isinstance(batches, Iterable):
         raise TypeError(f"batches: expected a dict of arrays or an iterable of such dicts, got {checks.short(batches)}")

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 
 from jaxrnn.cells.gated import GatedCell, own_params
 from jaxrnn.float_leaves import floats, with_floats
+from jaxrnn.influences.exact import Arrays, Influence
 from jaxrnn.linear import over_rows
 from jaxrnn.masks import select
-from jaxrnn.online.exact import Arrays, Influence
 from jaxrnn.primitives.jaxprs import mixing_primitives
 from jaxrnn.types import Cell, Params, Tree
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-import jaxrnn as jr
+import jaxrnn
 from tests.training.setup import assert_same, batch_of, data_set, fit
 
 
@@ -32,7 +32,7 @@ def assert_no_thread_is_left():
 
 @pytest.mark.parametrize("size", [1, 2, 20])
 def test_the_batches_are_the_same_and_on_the_device(size):
-    got = list(jr.prefetch(batches(), size))
+    got = list(jaxrnn.data.prefetch(batches(), size))
     for a, b in zip(got, batches(), strict=True):
         jax.tree.map(np.testing.assert_array_equal, a, b)
         assert all(isinstance(x, jax.Array) for x in a.values())
@@ -47,7 +47,7 @@ def test_it_reads_ahead_as_far_as_it_may_and_no_further():
             taken.append(len(taken))
             yield {"xs": np.zeros((2, 1, 1))}
 
-    iterator = iter(jr.prefetch(endless(), 3))
+    iterator = iter(jaxrnn.data.prefetch(endless(), 3))
     next(iterator)
     end = time.monotonic() + 10
     while len(taken) < 5 and time.monotonic() < end:
@@ -65,7 +65,7 @@ def test_an_iterable_may_write_over_its_arrays():
             buffer[:] = i
             yield {"xs": buffer}
 
-    got = list(jr.prefetch(reused(), 5))
+    got = list(jaxrnn.data.prefetch(reused(), 5))
     assert [float(batch["xs"].mean()) for batch in got] == [0, 1, 2, 3, 4]
 
 
@@ -74,7 +74,7 @@ def test_an_error_comes_in_its_place():
         yield from batches(2)
         raise OSError("the disk is gone")
 
-    iterator = iter(jr.prefetch(failing()))
+    iterator = iter(jaxrnn.data.prefetch(failing()))
     next(iterator), next(iterator)
     with pytest.raises(OSError, match="the disk is gone"):
         next(iterator)
@@ -84,7 +84,7 @@ def test_an_error_comes_in_its_place():
 
 
 def test_abandoning_it_ends_the_thread():
-    for batch in jr.prefetch(batches(), 1):
+    for batch in jaxrnn.data.prefetch(batches(), 1):
         assert batch["xs"].shape == (4, 3, 2)
         assert threads()
         break
@@ -93,27 +93,27 @@ def test_abandoning_it_ends_the_thread():
 
 
 def test_each_iteration_begins_anew():
-    data = jr.prefetch(batches())
+    data = jaxrnn.data.prefetch(batches())
     for a, b in zip(data, data, strict=True):
         jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_fit_on_prefetched_batches_is_fit_on_the_batches():
     options = {"steps": 7, "block": 3}
-    assert_same(fit(jr.prefetch(batches(), 3), **options).state, fit(batches(), **options).state)
+    assert_same(fit(jaxrnn.data.prefetch(batches(), 3), **options).state, fit(batches(), **options).state)
     assert_no_thread_is_left()
 
 
 def test_the_run_of_bucketed_passes_through():
     rows = {"xs": [np.zeros((n, 1), np.float32) for n in (1, 2, 3, 4)]}
-    assert jr.prefetch(jr.bucketed(rows, batch_size=1, key=jax.random.key(0), run=5)).run == 5
-    assert jr.prefetch(batches()).run is None
+    assert jaxrnn.data.prefetch(jaxrnn.data.bucketed(rows, batch_size=1, key=jax.random.key(0), run=5)).run == 5
+    assert jaxrnn.data.prefetch(batches()).run is None
 
 
 EXIT = """
 import itertools, sys, time
 import numpy as np
-import jaxrnn as jr
+import jaxrnn
 
 def endless():
     for i in itertools.count():
@@ -121,7 +121,7 @@ def endless():
             time.sleep(3600)
         yield {{"xs": np.zeros((2, 1, 1), np.float32)}}
 
-iterator = iter(jr.prefetch(endless(), 2))
+iterator = iter(jaxrnn.data.prefetch(endless(), 2))
 next(iterator), next(iterator)
 print("done", flush=True)
 {end}

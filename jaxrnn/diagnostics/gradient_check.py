@@ -18,7 +18,7 @@ from jaxrnn.float_leaves import floats, paths, with_floats
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.checkpointed import checkpointed
 from jaxrnn.gradients.reverse_scan import reverse_scan
-from jaxrnn.gradients.rtrl import Forward, forward, has_forward_mode
+from jaxrnn.gradients.rtrl import RTRL, has_forward_mode, rtrl
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.types import Cell, Gradient, Model, Params, Tree
 
@@ -27,7 +27,7 @@ EXACT = 1e-9
 FINITE_DIFFERENCES = 1e-5
 """Tolerance on the relative error of a directional derivative by central differences, in float64."""
 LARGEST_INFLUENCE = 10**7
-"""`forward()` is compared unless d carry / d parameters has more entries than this."""
+"""`rtrl()` is compared unless d carry / d parameters has more entries than this."""
 STEP = 1e-5
 """Length of the finite differences' steps."""
 SHIFT = 1e-2
@@ -106,7 +106,7 @@ def check_gradients(
       carry, lengths, resets: as for `unroll`.
       key: if given, noise is drawn from it, the same for all.
       gradients: what to compare with autodiff; None: all that should equal it: `reverse_scan()`, `checkpointed()` and,
-        on a cell of moderate size whose step has a forward mode, `forward()`, which has no gradient for `xs`.
+        on a cell of moderate size whose step has a forward mode, `rtrl()`, which has no gradient for `xs`.
       directions: how many random directions for each parameter.
 
     Returns:
@@ -149,7 +149,7 @@ def check_gradients(
         least = RESOLVED * max((float(jnp.max(jnp.abs(reference[i]), initial=0.0)) for i in varied), default=0.0)
         rows = []
         for gradient in compared:
-            some = [i for i in varied if names[i] != "xs" or not isinstance(gradient, Forward)]
+            some = [i for i in varied if names[i] != "xs" or not isinstance(gradient, RTRL)]
             found = _gradients(thing, arguments, tuple(some), options, gradient)
             for i, a in zip(some, found, strict=True):
                 rows.append(Row(repr(gradient), names[i], _relative_error(a, reference[i], least), EXACT))
@@ -205,7 +205,7 @@ def _equal_to_autodiff(thing: Any, params: Params, xs: Any, batch_shape: tuple[i
     carry = thing.initial_carry(params, batch_shape)
     sizes = [sum(jnp.size(x) for x in floats(tree)) for tree in (params, carry)]
     small = sizes[0] * sizes[1] <= LARGEST_INFLUENCE
-    return (*compared, forward()) if small and _has_forward_mode(thing, params, carry, xs[0]) else compared
+    return (*compared, rtrl()) if small and _has_forward_mode(thing, params, carry, xs[0]) else compared
 
 
 @compiled

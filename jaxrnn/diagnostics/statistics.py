@@ -11,9 +11,9 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import backward, by_lag
-from jaxrnn.diagnostics.first_non_finite import FirstNonFinite, non_finite
-from jaxrnn.diagnostics.gate_statistics import GateStatistics, gates
+from jaxrnn.diagnostics.gates import GateStatistics, gates
 from jaxrnn.diagnostics.layer import Layer, record
+from jaxrnn.diagnostics.non_finite import FirstNonFinite, non_finite
 from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, paths
@@ -101,7 +101,7 @@ def _gradient_statistics(
 
 def checked_values(model: Model | Cell, batch: dict[str, Any]) -> dict[str, Any]:
     """A batch whose lengths are checked: inside of `jax.jit` their values are not known."""
-    checks.instance("model", model, (Model, Cell), "make one with jr.stack([cell, ...])")
+    checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")
     if batch.get("lengths") is None:
         return batch

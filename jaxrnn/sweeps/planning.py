@@ -65,7 +65,7 @@ def make_plan(
     if mesh is not None and jax.process_count() > 1:
         mesh = mesh.local_mesh  # members never need each other
     if pruning is not None:
-        checks.instance("pruning", pruning, Halving, "such as jr.halving(first=100)")
+        checks.instance("pruning", pruning, Halving, "such as jaxrnn.sweeps.halving(first=100)")
     memory = default_memory() if memory is None else checks.positive_int("memory", memory)
     if isinstance(task, (ModelTask, Task)):
         if data is not None:
@@ -75,7 +75,10 @@ def make_plan(
         checks.callable_("task", task)
         for name, value in (("steps", steps), ("pruning", pruning)):
             if value is not None:
-                raise ValueError(f"{name}: expected None with a plain function, got {value!r}; see jr.task and jr.Task")
+                raise ValueError(
+                    f"{name}: expected None with a plain function, got {value!r}; see jaxrnn.task and "
+                    "jaxrnn.sweeps.Task"
+                )
         steps = block = 1
     check_members(task, members)
     rungs = [(steps, len(members))] if pruning is None else pruning.rungs(steps, len(members))

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.training.data import Batch
-from jaxrnn.training.padding import Rows, checked_rows
+from jaxrnn.data.padding import Rows, checked_rows
+from jaxrnn.data.rows import Batch
 
 
 class Bucketed:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.training.data import Batch
+from jaxrnn.data.rows import Batch
 
 PATIENCE = 1.0
 """How many seconds the end of an iteration, or of the program, waits for a thread that is still reading."""

@@ -9,7 +9,7 @@ from jaxrnn import arguments, checks
 from jaxrnn.compiled import compiled
 from jaxrnn.float_leaves import cotangent, floats
 from jaxrnn.gradients.rtrl import RULES, check_step
-from jaxrnn.online.exact import Influence
+from jaxrnn.influences.exact import Influence
 from jaxrnn.types import Cell, Params, Tree
 
 
@@ -22,7 +22,7 @@ def rtrl_start(
       cell: a Cell.
       params: its parameters.
       batch_shape: the axes of x[t] before its features.
-      sparsity: as in `forward`.
+      sparsity: as in `rtrl`.
 
     Returns:
       (carry, influence): the initial carry, and how it depends on the parameters (not at all unless it is learned).
@@ -69,7 +69,7 @@ def rtrl_step(
         gradient is `jax.grad`'s at the y that is returned. A new function at each step is compiled at each step, unless
         this runs inside `jax.jit`: make it once, and hand a target in by `jax.tree_util.Partial(loss, target)`.
       noise: this step's noise, as `cell.noise` draws it; None in evaluation.
-      sparsity: as in `forward`, the same at all steps.
+      sparsity: as in `rtrl`, the same at all steps.
 
     Returns:
       (carry, influence, y, grads): the state after the step, its dependence on the parameters, the output, and the

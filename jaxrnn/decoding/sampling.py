@@ -80,11 +80,12 @@ def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = N
 
         @jax.jit
         def train_step(state, batch, rate):
-            return jr.make_train_step(jr.scheduled_sampling(model, rate), loss, optimizer)(state, batch)
+            return jaxrnn.training.make_train_step(jaxrnn.decoding.scheduled_sampling(model, rate), loss,
+            optimizer)(state, batch)
 
     Args:
       model: a Model that reads forward and has an output at each step, without a `batch_norm` in it, as its statistics
-        in training would be those of single steps. Of a `jr.encoder_decoder` wrap the decoder.
+        in training would be those of single steps. Of a `jaxrnn.encoder_decoder` wrap the decoder.
       rate: the probability of reading the own output, in [0, 1]; or one for each step, [T].
       feedback: makes an input [*batch_shape, D] of (y[t-1], x[t]), an output [*batch_shape, O] and the input in whose
         place it will stand (for what in it is known: the calendar, a control). None: y[t-1] itself, whose features must

@@ -1,0 +1,11 @@
+"""Writing a Model, Cell or Gradient of one's own: fields that are data, and the options of a call."""
+
+from jaxrnn.types import Call, Inputs, Step, leaf, pytree
+
+__all__ = [
+    "Call",
+    "Inputs",
+    "Step",
+    "leaf",
+    "pytree",
+]

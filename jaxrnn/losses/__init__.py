@@ -1,0 +1,33 @@
+"""Losses of sequences, (ys, batch) -> scalar, and their reduction over time.
+
+A batch is a dict: "xs" [T, B, ...], "targets", and where rows have different lengths "lengths" [B]. Steps past a row's
+length count nothing, whatever they hold. Targets with steps of their own, such as those of a `jaxrnn.encoder_decoder`,
+have "targets_lengths" [B], and "lengths" are those of xs alone.
+
+Where targets are missing inside a row, "mask" says which ones there are: bool, of the shape of the targets without
+their features, [T, B] (or [B] with at="last"). A target whose mask is False counts nothing, and neither does the output
+there, whatever they hold: NaN reaches neither the value nor the gradient. With "lengths" a step counts if both say so.
+A gap in the inputs is another matter: those are read, so fill them, and let a feature tell the network where.
+
+Every loss takes two options:
+
+  at         "steps": a target for each step, targets [T, B, ...]. "last": one for each row, targets [B, ...], compared
+             with the output at the row's last step (ys [T, B, O]), or with the one output of a model that ends in
+             `jaxrnn.last` (ys [B, O]); rows of length 0 count nothing.
+  over_time  how steps are put together. "mean": the mean over all steps of the batch that count. "sum": the sum over
+             each row's steps that count, then the mean over all rows. For rows of T steps the sum is T times the mean,
+             and so is its gradient: a learning rate (under plain gradient descent) or a clipping norm tuned for one is
+             wrong by the factor T for the other, and under "sum" long rows weigh more.
+"""
+
+from jaxrnn.losses.ctc import ctc_loss
+from jaxrnn.losses.stepwise import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error, quantile_loss
+
+__all__ = [
+    "accuracy",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "ctc_loss",
+    "mean_squared_error",
+    "quantile_loss",
+]
