@@ -281,7 +281,7 @@ def train(config: Config) -> dict[str, Any]:
         data,
         key=jax.random.key(config.seed),
         steps=steps,
-        gradient=jaxrnn.truncated(config.k, config.k),
+        stream=config.k,
         progress=config.progress,
     )
     start = time.perf_counter()

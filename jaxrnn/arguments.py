@@ -14,8 +14,11 @@ from jaxrnn.types import Cell, Gradient, Params, Step, Tree
 
 
 def checked_inputs(cell: Cell, xs: Any) -> jax.Array:
-    """An array [T, *batch_shape, D] that fits the cell."""
-    xs, (D, _) = checks.array("xs", xs), cell.features
+    """An array [T, *batch_shape, D] that fits the cell; of a cell that says no D also a tree of arrays."""
+    D, _ = cell.features
+    if D is None and not hasattr(xs, "shape"):
+        return _checked_trees(xs)
+    xs = checks.array("xs", xs)
     shape = f"[T, ..., {'D' if D is None else D}]"
     if xs.ndim < 2:
         raise ValueError(f"xs: expected an array {shape}, got {checks.short(xs)}")
@@ -28,6 +31,27 @@ def checked_inputs(cell: Cell, xs: Any) -> jax.Array:
     if not jnp.issubdtype(xs.dtype, jnp.floating):
         raise TypeError(f"xs: expected floating-point numbers, {shape}, got {checks.short(xs)}")
     return xs
+
+
+def _checked_trees(xs: Tree) -> Tree:
+    """Arrays [T, *batch_shape, ...] of the same steps and rows."""
+    found = jax.tree_util.tree_leaves_with_path(xs)
+    if not found:
+        raise ValueError(f"xs: expected an array or a tree of arrays, got {checks.short(xs)}")
+    axes = min(x.ndim for _, x in found) - 1
+    lead = found[0][1].shape[:axes]
+    for path, x in found:
+        if axes < 1 or not x.shape[0] or x.shape[:axes] != lead:
+            name = f"xs{jax.tree_util.keystr(path)}"
+            expected = ", ".join(["T", *map(str, lead[1:])])
+            raise ValueError(f"{name}: expected an array [{expected}, ...] of at least one step, got {checks.short(x)}")
+    return xs
+
+
+def steps_and_rows(xs: Tree) -> tuple[int, tuple[int, ...]]:
+    """(T, batch_shape) of checked inputs."""
+    shortest = min(jax.tree.leaves(xs), key=lambda x: x.ndim)
+    return shortest.shape[0], shortest.shape[1:-1]
 
 
 def checked_step_input(cell: Cell, x: Any) -> jax.Array:
@@ -48,15 +72,22 @@ def checked_sequence(xs: Any) -> jax.Array:
     return xs
 
 
-def checked_options(xs: Any, carry: Tree, lengths: Any, resets: Any, reverse: Any, key: Any) -> dict[str, Any]:
+def checked_options(
+    cell: Cell, xs: Any, carry: Tree, lengths: Any, resets: Any, reverse: Any, key: Any, mask: Any = None,
+    time_major: bool = True,
+) -> dict[str, Any]:  # fmt: skip
     """Checks the values that are known outside of `jax.jit` only; returns the options of `unroll` by name."""
     checks.flag("reverse", reverse)
-    xs = checks.array("xs", xs)
+    if cell.features[0] is None and isinstance(xs, (tuple, dict)):
+        xs = jax.tree_util.tree_map_with_path(lambda path, x: checks.array(f"xs{jax.tree_util.keystr(path)}", x), xs)
+    else:
+        xs = checks.array("xs", xs)
     return {
         "xs": xs,
         "carry": carry,
-        "lengths": None if lengths is None else checks.lengths(lengths, xs.shape[0]),
+        "lengths": None if lengths is None else checks.lengths(lengths, checks.steps("xs", xs, time_major)),
         "resets": None if resets is None else checks.array("resets", resets),
+        "mask": None if mask is None else checks.array("mask", mask),
         "reverse": bool(reverse),
         "key": None if key is None else checks.key("key", key),
     }
@@ -99,28 +130,6 @@ def checked_params(owner: Any, params: Params) -> None:
 @once_by_shapes
 def _expected_params(owner: Any) -> Params:
     return jax.eval_shape(lambda owner: owner.init(jax.random.key(0)), owner)
-
-
-def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
-    """Episode starts, bool [T, *batch_shape]."""
-    resets = checks.array("resets", resets)
-    if resets.shape != (T, *batch_shape):
-        raise ValueError(f"resets: expected shape {(T, *batch_shape)}, got {checks.short(resets)}")
-    if resets.dtype != bool:
-        raise TypeError(f"resets: expected booleans, got {checks.short(resets)}")
-    return resets
-
-
-def valid_steps(
-    lengths: Any, T: int, batch_shape: tuple[int, ...], *, name: str = "lengths", size: str = "T"
-) -> jax.Array:
-    """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`, of this name, up to this size."""
-    shape = checks.array(name, lengths).shape
-    if shape != batch_shape:
-        raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(checks.array(name, lengths))}")
-    lengths_ = checks.lengths(lengths, T, name=name, size=size)
-    steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *(1,) * len(batch_shape))
-    return steps < lengths_.astype(jnp.int32)[None]
 
 
 def check_rows(name: str, tree: Tree, batch_shape: tuple[int, ...]) -> None:

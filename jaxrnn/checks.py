@@ -182,9 +182,45 @@ def array(name: str, value: Any) -> jax.Array:
     if value is None or isinstance(value, (str, dict)):
         raise TypeError(f"{name}: expected an array, got {short(value)}")
     try:
-        return jnp.asarray(value)
+        found = jnp.asarray(value)
+    except OverflowError as error:
+        raise ValueError(f"{name}: expected integers of at most 32 bits, got {short(value)}") from error
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected an array, got {short(value)}") from error
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.dtype != found.dtype and value.size:
+        least, most = jnp.iinfo(found.dtype).min, jnp.iinfo(found.dtype).max
+        if value.min() < least or value.max() > most:
+            got = f"{value.dtype} values from {value.min()} to {value.max()}"
+            raise ValueError(f"{name}: expected integers that fit into {found.dtype}, got {got}")
+    return found
+
+
+def integers(name: str, value: Any) -> jax.Array:
+    """Integers of any type as int32; traced ones past its ends become its ends."""
+    found = array(name, value)
+    if not jnp.issubdtype(found.dtype, jnp.integer):
+        raise TypeError(f"{name}: expected integers, got {short(found)}")
+    ends = jnp.iinfo(jnp.int32)
+    if found.dtype.itemsize > 4:
+        found = jnp.clip(found, ends.min if jnp.issubdtype(found.dtype, jnp.signedinteger) else 0, ends.max)
+    elif found.dtype == jnp.uint32:
+        found = jnp.minimum(found, jnp.uint32(ends.max))
+    return found if isinstance(found, jax.ShapeDtypeStruct) else found.astype(jnp.int32)
+
+
+def steps(name: str, xs: Any, time_major: bool = True) -> int:
+    """How many steps sequences have, from the first array of a tree: T of [T, ...], or else of [B, T, ...]."""
+    arrays = jax.tree.leaves(xs)
+    if not time_major and any(x.ndim < 2 for x in arrays[:1]):
+        raise ValueError(f"{name}: expected an array [B, T, ...] with time_major=False, got {short(arrays[0])}")
+    return next((x.shape[not time_major] for x in arrays if x.ndim), 0)
+
+
+def burn_in(value: Any, T: int) -> int:
+    """How many steps are read without a gradient: fewer than there are."""
+    if not is_integer(value) or value < 0 or (value and value >= T):
+        raise ValueError(f"burn_in: expected an integer from 0 to T - 1 = {T - 1}, got {value!r}")
+    return int(value)
 
 
 def in_numpy(*values: Any) -> bool:
@@ -193,10 +229,8 @@ def in_numpy(*values: Any) -> bool:
 
 
 def lengths(value: Any, T: int, *, name: str = "lengths", size: str = "T") -> jax.Array:
-    """Lengths as an array; NumPy and Python values, which are known while tracing, are from 0 to T."""
-    lengths_ = array(name, value)
-    if not jnp.issubdtype(lengths_.dtype, jnp.integer):
-        raise TypeError(f"{name}: expected integers, got {short(lengths_)}")
+    """Lengths as an array of int32; NumPy and Python values, which are known while tracing, are from 0 to T."""
+    lengths_ = integers(name, value)
     if in_numpy(value) and lengths_.size and (np.min(value) < 0 or np.max(value) > T):
         got = f"{np.min(value)} to {np.max(value)}"
         raise ValueError(f"{name}: expected values from 0 to {size} = {T}, got {got}")
@@ -260,13 +294,19 @@ def same_tree(name: str, value: Any, expected: Any, *, rows: bool = False) -> No
             raise ValueError(f"{name}: expected {before}shape {want}, got {short(value)}")
 
 
-def sequence(name: str, value: Any, kind: type, hint: str = "") -> tuple[Any, ...]:
+def sequence(name: str, value: Any, kind: type | tuple[type, ...], hint: str = "") -> tuple[Any, ...]:
     """A list or tuple of at least one value of a type, as a tuple."""
     if not isinstance(value, (list, tuple)) or not value:
-        raise TypeError(f"{name}: expected at least one {kind.__name__} in a list, got {short(value)}")
+        kinds = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise TypeError(f"{name}: expected at least one {kinds}, got {short(value)}")
     for i, item in enumerate(value):
         instance(f"{name}[{i}]", item, kind, hint)
     return tuple(value)
+
+
+def in_one_list(values: tuple[Any, ...]) -> Any:
+    """What f(*values) was given, f(a, b) or f([a, b]), as one sequence."""
+    return values[0] if len(values) == 1 and isinstance(values[0], (list, tuple)) else values
 
 
 def fitting(name: str, layers: tuple[Any, ...]) -> None:
@@ -300,6 +340,17 @@ def within(part: str) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         error.add_note(f"in part {part} of the model")
         raise
+
+
+@contextlib.contextmanager
+def hint(text: str) -> Iterator[None]:
+    """Adds to the message of an error about a value."""
+    try:
+        yield
+    except ValueError as error:
+        if not text:
+            raise
+        raise type(error)(f"{error}{text}") from error
 
 
 @contextlib.contextmanager

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 from jaxrnn import arguments, checks
 from jaxrnn.compiled import compiled
 from jaxrnn.gradients.reverse_scan import default
+from jaxrnn.masks import over
 from jaxrnn.primitives.primitive import varying_alike
-from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree
+from jaxrnn.states import with_states
+from jaxrnn.types import Call, Carries, Cell, Gradient, Inputs, Params, Step, Tree, rows_and_steps
+from jaxrnn.validity import at_next_valid, at_steps, combined, last_true
 
 
 def unroll(
@@ -23,7 +26,12 @@ def unroll(
     reverse: bool = False,
     key: jax.Array | None = None,
     gradient: Gradient | None = None,
-) -> tuple[Tree, Any]:
+    *,
+    mask: Any = None,
+    states: bool = False,
+    burn_in: int = 0,
+    time_major: bool = True,
+) -> tuple[Any, ...]:
     """Runs a cell over a sequence: (carry, y[t]) = step(params, carry, x[t]) for t = 0 ... T-1.
 
     It is compiled at its first call; a second one with an equal cell, options and shapes runs the same program.
@@ -31,7 +39,8 @@ def unroll(
     Args:
       cell: a Cell.
       params: its parameters, as `cell.init` returns them.
-      xs: [T, D], [T, B, D], or with more batch axes between time and features.
+      xs: [T, D], [T, B, D], or with more batch axes between time and features. A cell of your own may read a tree (a
+        dict, a tuple, ...) of such arrays, whose batch axes are those of the array of fewest axes.
       carry: the state before the first step; None for `cell.initial_carry`. The final carry of one unroll, handed to
         the next, continues it: two halves equal one whole.
       lengths: integers [*batch_shape]; None: all rows have T steps. A row ends at its own length: its carry is held
@@ -45,25 +54,43 @@ def unroll(
       key: a random key for the cell's noise (dropout, zoneout, process noise). None means evaluation.
       gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
         for any other. The values do not depend on it.
+      mask: bool [T, *batch_shape]; where it is False, a row has no step: its carry is held, its output is zero, its
+        input reaches nothing. An episode that starts there starts at the row's next step. None: no holes.
+      states: return the carry after every step, too.
+      burn_in: the first so many steps are read without a gradient: neither they nor the carry before them have one.
+      time_major: False: xs, resets, mask, outputs and states have the rows on axis 0 and time on axis 1, [B, T, ...].
 
     Returns:
-      (carry, ys): the state after each row's last step, and the outputs [T, *batch_shape, H].
+      (carry, ys): the state after each row's last step, and the outputs [T, *batch_shape, H]. With `states`
+      (carry, ys, states): a tree like the carry whose arrays have a leading axis T; an LSTM's has h and c.
 
     Raises:
       ValueError, TypeError: an argument has the wrong shape, type or value, and which, while tracing.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> params = cell.init(jax.random.key(0))
+      >>> carry, ys, states = jaxrnn.unroll(cell, params, jax.numpy.ones((5, 2, 3)), states=True)
+      >>> ys.shape, carry.c.shape, states.c.shape
+      ((5, 2, 8), (2, 8), (5, 2, 8))
     """
-    checks.instance(
-        "cell", cell, Cell, "make one with jaxrnn.lstm, jaxrnn.gru, jaxrnn.elman, jaxrnn.gated_cell or jaxrnn.cell"
-    )
+    checks.instance("cell", cell, Cell, "make one with jaxrnn.lstm, jaxrnn.gru, jaxrnn.gated_cell or jaxrnn.cell")
     if jax.tree_util.all_leaves([cell]):
         kind = type(cell).__name__
-        raise TypeError(f"cell: expected one whose class is a JAX pytree (jaxrnn.types.pytree makes it), got a {kind}")
+        raise TypeError(f"cell: expected one whose class is a JAX pytree (jaxrnn.extend.pytree makes it), got a {kind}")
     gradient = default(cell) if gradient is None else gradient
     checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan() or jaxrnn.autodiff()")
-    options = arguments.checked_options(xs, carry, lengths, resets, reverse, key)
+    for name, flag in (("states", states), ("time_major", time_major)):
+        checks.flag(name, flag)
+    options = arguments.checked_options(cell, xs, carry, lengths, resets, reverse, key, mask, time_major)
+    burn_in = checks.burn_in(burn_in, checks.steps("xs", options["xs"], time_major))
+    if burn_in and reverse:
+        raise ValueError(f"burn_in: expected 0 with reverse, which reads those steps last, got {burn_in}")
     run = inspect.unwrap(_unroll) if gradient.has_effects else _unroll
     with checks.forward_mode(gradient):
-        return run(cell, params, gradient=gradient, **options)
+        return run(cell, params, gradient=gradient, states=states, burn_in=burn_in, time_major=time_major, **options)
 
 
 @compiled
@@ -73,25 +100,27 @@ def _unroll(
     xs: Any,
     carry: Tree,
     lengths: Any,
+    mask: Any,
     resets: Any,
     key: jax.Array | None,
     gradient: Gradient,
     *,
     reverse: bool,
-) -> tuple[Tree, Any]:
+    states: bool,
+    burn_in: int,
+    time_major: bool,
+) -> tuple[Any, ...]:
+    if not time_major:
+        xs, mask, resets = jax.tree.map(rows_and_steps, (xs, mask, resets))
     xs = arguments.checked_inputs(cell, xs)
     arguments.checked_params(cell, params)
-    T, *rest = xs.shape
-    batch_shape = tuple(rest[:-1])
+    T, batch_shape = arguments.steps_and_rows(xs)
     initial = cell.initial_carry(params, batch_shape)
     initial = jax.tree.map(lambda x: checks.array("initial_carry", x), initial)
     carry = initial if carry is None else checks.array_tree("carry", carry, initial)
-    valid = None if lengths is None else arguments.valid_steps(lengths, T, batch_shape)
+    valid, resets = combined(T, batch_shape, lengths, mask, resets)
     if valid is not None:
         xs = _without_padding(xs, valid)
-    if resets is not None:
-        resets = arguments.checked_resets(resets, T, batch_shape)
-        resets = resets if valid is None else resets & valid
     noise = None if key is None else arguments.checked_noise(cell.noise(key, T, batch_shape), T)
     if valid is not None or resets is not None:
         arguments.check_rows("initial_carry", initial, batch_shape)
@@ -99,20 +128,82 @@ def _unroll(
         if resets is not None:  # x[t+1] begins an episode: going back, x[t] does
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
         xs, valid, resets = jax.tree.map(lambda x: jnp.flip(x, 0), (xs, valid, resets))
+    if mask is not None and resets is not None:
+        resets = at_next_valid(resets, valid)
     inputs = Inputs(Step(xs, noise, valid, resets), None if resets is None else initial)
     cell, params, carry, inputs = varying_alike((cell, params, carry, inputs))
+    runs = with_states(cell) if states else cell
     y = arguments.checked_output(cell, params, carry, inputs.steps, gradient)
     if valid is not None:
         arguments.check_rows("step: y", y, batch_shape)
-    carry, ys = gradient.run(cell, params, carry, inputs)
-    return carry, jax.tree.map(lambda y: jnp.flip(y, 0), ys) if reverse else ys
+    final, ys = _run(gradient, runs, params, carry, inputs, burn_in)
+    kept = None
+    if states:
+        ys, kept = ys
+        kept = kept if valid is None else _held(kept, carry, valid)
+    if reverse:
+        ys, kept = jax.tree.map(lambda y: jnp.flip(y, 0), (ys, kept))
+    if not time_major:
+        ys, kept = jax.tree.map(rows_and_steps, (ys, kept))
+    return (final, ys, kept) if states else (final, ys)
 
 
-def _without_padding(xs: jax.Array, valid: jax.Array) -> jax.Array:
-    """Padding replaced by the row's first input, or another row's if it is empty: one that the cell is meant for."""
+def run_layer(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    carry: Tree,
+    call: Call,
+    *,
+    gradient: Gradient | None = None,
+    reverse: bool = False,
+) -> tuple[Tree, Any]:
+    """Runs a cell as a layer of a model, with the options of its call: (carry, ys), as `Model.run` returns them.
+
+    Args:
+      cell, params, xs, carry, reverse: as for `unroll`.
+      call: what `Model.run` was handed.
+      gradient: the layer's own, unless the call has one.
+    """
+    carry, ys, *states = unroll(
+        cell, params, xs, carry, call.lengths, call.resets, reverse, call.key, call.gradient or gradient,
+        mask=call.mask, states=call.states, burn_in=call.burn_in,
+    )  # fmt: skip
+    return Carries(carry, *states) if states else carry, ys
+
+
+def _run(gradient: Gradient, cell: Cell, params: Params, carry: Tree, inputs: Inputs, burn_in: int) -> tuple[Tree, Any]:
+    """Runs all steps, the first few of them without a gradient."""
+    if not burn_in:
+        return gradient.run(cell, params, carry, inputs)
+    first = inputs._replace(steps=jax.tree.map(lambda x: x[:burn_in], inputs.steps))
+    rest = inputs._replace(steps=jax.tree.map(lambda x: x[burn_in:], inputs.steps))
+    carry, before = gradient.run(*jax.tree.map(jax.lax.stop_gradient, (cell, params, carry, first)))
+    carry, after = gradient.run(cell, params, carry, rest)
+    return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), before, after)
+
+
+def _held(states: Tree, start: Tree, valid: jax.Array) -> Tree:
+    """The carries after all steps, from those after the steps that count: in between they are held."""
+    at = last_true(valid)
+
+    def held(x: jax.Array, before: jax.Array) -> jax.Array:
+        return jnp.where(over(at >= 0, x), at_steps(x, jnp.maximum(at, 0)), before[None])
+
+    return jax.tree.map(held, states, start)
+
+
+def _without_padding(xs: Tree, valid: jax.Array) -> Tree:
+    """Padding replaced by the row's first input, or another row's if it has none: one that the cell is meant for."""
     if 0 in valid.shape:
         return xs
-    first, some = xs[0], jnp.argmax(valid[0].reshape(-1))
-    other = xs[0].reshape(-1, xs.shape[-1])[some].reshape((1,) * (first.ndim - 1) + first.shape[-1:])
-    other = jnp.where(valid.any(), other, jnp.zeros_like(other))
-    return jnp.where(valid[..., None], xs, jnp.where(valid[0][..., None], first, other)[None])
+    has, at = valid.any(0), jnp.argmax(valid, 0).astype(jnp.int32)
+    some = jnp.argmax(has.reshape(-1))
+
+    def filled(x: jax.Array) -> jax.Array:
+        first = at_steps(x, at[None])[0]
+        other = first.reshape(-1, *first.shape[has.ndim :])[some].reshape((1,) * has.ndim + first.shape[has.ndim :])
+        other = jnp.where(has.any(), other, jnp.zeros_like(other))
+        return jnp.where(over(valid, x), x, jnp.where(over(has, first), first, other)[None])
+
+    return jax.tree.map(filled, xs)

@@ -1,5 +1,6 @@
 """Writing a Model, Cell or Gradient of one's own: fields that are data, and the options of a call."""
 
+from jaxrnn.driver import run_layer
 from jaxrnn.types import Call, Inputs, Step, leaf, pytree
 
 __all__ = [
@@ -8,4 +9,5 @@ __all__ = [
     "Step",
     "leaf",
     "pytree",
+    "run_layer",
 ]

@@ -12,14 +12,14 @@ def select(mask: jax.Array | None, on_true: Tree, on_false: Tree) -> Tree:
     """Row by row where(mask, on_true, on_false), for trees of arrays [*batch_shape, ...]; no mask means all true."""
     if mask is None:
         return on_true
-    return jax.tree.map(lambda a, b: jnp.where(_over(mask, a), a, b), on_true, on_false)
+    return jax.tree.map(lambda a, b: jnp.where(over(mask, a), a, b), on_true, on_false)
 
 
 def zero_unless(mask: jax.Array | None, tree: Tree) -> Tree:
     """`tree` where the mask holds, zero elsewhere."""
     if mask is None:
         return tree
-    return jax.tree.map(lambda a: jnp.where(_over(mask, a), a, jnp.zeros_like(a)), tree)
+    return jax.tree.map(lambda a: jnp.where(over(mask, a), a, jnp.zeros_like(a)), tree)
 
 
 def enter(carry: Tree, initial: Tree, reset: jax.Array | None) -> Tree:
@@ -63,6 +63,6 @@ def restricted(steps: Step, inside: jax.Array) -> Step:
     return steps._replace(valid=valid, reset=None if steps.reset is None else both(steps.reset))
 
 
-def _over(mask: jax.Array, x: Any) -> jax.Array:
-    """A mask [*batch_shape] that broadcasts over the features of x [*batch_shape, ...]."""
+def over(mask: jax.Array, x: Any) -> jax.Array:
+    """A mask [*batch_shape] that broadcasts over the features of x [*batch_shape, ...]; both may have time."""
     return mask.reshape(mask.shape + (1,) * (jnp.ndim(x) - mask.ndim))

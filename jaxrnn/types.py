@@ -25,11 +25,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.compiled import compiled
 from jaxrnn.functions import Function, reads_module, refreshed, restored, wrapped
+from jaxrnn.validity import combined
 
 Tree = Any
 """A pytree of arrays."""
@@ -217,7 +219,11 @@ class Model(Options, abc.ABC):
         resets: Any = None,
         key: jax.Array | None = None,
         gradient: "Gradient | None" = None,
-    ) -> tuple[Tree, Any]:
+        mask: Any = None,
+        states: bool = False,
+        burn_in: int = 0,
+        time_major: bool = True,
+    ) -> tuple[Any, ...]:
         """Reads a sequence.
 
         Args:
@@ -228,40 +234,88 @@ class Model(Options, abc.ABC):
           resets: bool [T, *batch_shape]: an episode starts at this step, from `initial_carry`.
           key: for dropout and the like; None means evaluation.
           gradient: how to differentiate through time; None for what the layers were built with.
+          mask: bool [T, *batch_shape]; where it is False, there is no step: see `unroll`.
+          states: return the carry after every step, too.
+          burn_in: the first so many steps are read without a gradient.
+          time_major: False: xs, resets, mask, outputs and states have the rows on axis 0 and time on axis 1.
 
         Returns:
-          (carry, ys): the state after the last step (an empty tuple if there is none) and the outputs.
+          (carry, ys): the state after the last step (an empty tuple if there is none) and the outputs; with `states`
+          (carry, ys, states), a tree like the carry whose arrays have a leading axis T.
 
         Raises:
           ValueError, TypeError: an argument does not fit, and which, while tracing.
         """
+        checks.flag("states", states)
+        checks.flag("time_major", time_major)
         key = None if key is None else checks.key("key", key)
         if gradient is not None:
             checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan() or jaxrnn.autodiff()")
         xs = jax.tree.map(lambda x: checks.array("xs", x), xs, is_leaf=lambda x: isinstance(x, list))
-        lengths = None if lengths is None else self.checked_lengths(xs, lengths)
+        T = checks.steps("xs", xs, time_major)
+        lengths = None if lengths is None else checks.lengths(lengths, T)
         resets = None if resets is None else checks.array("resets", resets)
+        mask = None if mask is None else checks.array("mask", mask)
+        burn_in = checks.burn_in(burn_in, T)
         run = _apply if gradient is None or not gradient.has_effects else inspect.unwrap(_apply)
         with checks.forward_mode("a layer's own" if gradient is None else gradient):
-            return run(self, params, carry, xs, lengths, resets, key, gradient)
-
-    def checked_lengths(self, xs: Any, lengths: Any) -> jax.Array:
-        """Lengths as an array; values that are known while tracing are checked."""
-        return checks.lengths(lengths, jax.tree.leaves(xs)[0].shape[0])
+            return run(
+                self, params, carry, xs, lengths, mask, resets, key, gradient,
+                states=states, burn_in=burn_in, time_major=time_major,
+            )  # fmt: skip
 
 
 @compiled
 def _apply(
-    model: Model, params: Params, carry: Tree, xs: Any, lengths: Any, resets: Any, key: Any, gradient: Any
-) -> tuple[Tree, Any]:
-    return model.run(params, carry, xs, Call(lengths, resets, key, gradient))
+    model: Model,
+    params: Params,
+    carry: Tree,
+    xs: Any,
+    lengths: Any,
+    mask: Any,
+    resets: Any,
+    key: Any,
+    gradient: Any,
+    *,
+    states: bool,
+    burn_in: int,
+    time_major: bool,
+) -> tuple[Any, ...]:
+    if not time_major:
+        xs, mask, resets = jax.tree.map(rows_and_steps, (xs, mask, resets))
+    carry, ys = model.run(params, carry, xs, Call(lengths, resets, key, gradient, mask, states, burn_in))
+    if burn_in and model.keeps_time:
+        ys = jax.tree.map(lambda y: y.at[:burn_in].set(jax.lax.stop_gradient(y[:burn_in])), ys)
+    if not time_major and model.keeps_time:
+        ys = jax.tree.map(rows_and_steps, ys)
+    if not states:
+        return carry, ys
+    kept = jax.tree.map(lambda c: c.states, carry, is_leaf=_is_carries)
+    final = jax.tree.map(lambda c: c.final, carry, is_leaf=_is_carries)
+    return final, ys, kept if time_major else jax.tree.map(rows_and_steps, kept)
+
+
+def rows_and_steps(x: Any) -> Any:
+    """Exchanges the first two axes, [N, T, ...] and [T, N, ...]; arrays of one axis have no steps."""
+    return jnp.swapaxes(x, 0, 1) if jnp.ndim(x) > 1 else x
+
+
+class Carries(NamedTuple):
+    """The carry of a layer after the last step, and after each: what `run` returns in its place under `call.states`."""
+
+    final: Tree
+    states: Tree
+
+
+def _is_carries(x: Any) -> bool:
+    return isinstance(x, Carries)
 
 
 class Call(NamedTuple):
     """The options of `Model.apply`, on their way to a model's parts, and what `jaxrnn.training.calibrate` asks for.
 
     Attributes:
-      lengths, resets, key, gradient: as for `Model.apply`.
+      lengths, resets, key, gradient, mask, states, burn_in: as for `Model.apply`.
       record: None, but while calibrating: then a `batch_norm` uses the statistics of the batch, as in training, and
         hands them to this function (path, statistics). Noise is off, as there is no key.
       path: where the parameters of the model that is called are within those of the outermost one.
@@ -271,8 +325,20 @@ class Call(NamedTuple):
     resets: Any = None
     key: jax.Array | None = None
     gradient: "Gradient | None" = None
+    mask: Any = None
+    states: bool = False
+    burn_in: int = 0
     record: Callable[[tuple[str, ...], Any], None] | None = None
     path: tuple[str, ...] = ()
+
+    def valid(self, T: int, batch_shape: tuple[int, ...]) -> jax.Array | None:
+        """Which steps count, bool [T, *batch_shape], by `lengths` and `mask`; None: all. `resets` are checked, too."""
+        return combined(T, batch_shape, self.lengths, self.mask, self.resets)[0]
+
+    @property
+    def without_time(self) -> "Call":
+        """The call of a part whose inputs have no time axis."""
+        return self._replace(lengths=None, resets=None, mask=None, burn_in=0)
 
     def of(self, name: str, key: jax.Array | None) -> "Call":
         """The call of a part, whose parameters are the entry `name` of the model's."""
@@ -319,7 +385,7 @@ class Inputs(NamedTuple):
     @property
     def batch_axes(self) -> int:
         """How many axes lie between time and features."""
-        return jax.tree.leaves(self.steps.x)[0].ndim - 2
+        return min(x.ndim for x in jax.tree.leaves(self.steps.x)) - 2
 
 
 class Gradient(Options, abc.ABC):

@@ -40,18 +40,18 @@ class Path(NamedTuple):
       carries: the carry that each step read, [T, ...].
       kept: what each step keeps of its gates, arrays [T, ...]: see `gates.outputs`; zh in `h`.
       final: the carry after the last step.
-      hs: the outputs, [T, ..., H].
+      ys: the outputs, [T, ..., H].
     """
 
     carries: Tree
     kept: Z
     final: Tree
-    hs: jax.Array
+    ys: Any
 
 
 def run(
     cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, loop: Loop = SCAN
-) -> tuple[Tree, jax.Array]:
+) -> tuple[Tree, Any]:
     """As `Gradient.run`; dL/dcarry is kept within the limits."""
     products = loop.input_product(cell, params, inputs.steps.x)
     given = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
@@ -73,13 +73,13 @@ def _forward(loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: I
         gates = cell.activate(z)
         after = cell.advance(own, before, gates, step.noise)
         kept = loop.stored(gate.outputs(f, z, gates))
-        h = zero_unless(step.valid, cell.hidden(after))
+        y = zero_unless(step.valid, cell.output(after))
         state = (select(step.valid, after, before), initial), ()
-        return state, kept._replace(h=None), (before, kept.h, h)
+        return state, kept._replace(h=None), (before, kept.h, y)
 
     start = (carry, inputs.initial), ()
-    ((final, _), _), kept, (carries, zh, hs) = loop.scan(body, start, products, inputs.steps)
-    return Path(carries, kept._replace(h=zh), final, hs)
+    ((final, _), _), kept, (carries, zh, ys) = loop.scan(body, start, products, inputs.steps)
+    return Path(carries, kept._replace(h=zh), final, ys)
 
 
 def _without_derivative(loop: Loop, *args: Any) -> Path:
@@ -93,46 +93,46 @@ _path.defvjp(lambda *args: (_forward(*args), None), lambda *_: (None,) * 5)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attach(
     loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, zx: Z, zh: Z, path: Path
-) -> tuple[Tree, jax.Array]:
+) -> tuple[Tree, Any]:
     del loop, cell, params, carry, inputs, limits, zx, zh
-    return path.final, path.hs
+    return path.final, path.ys
 
 
 def _attach_forward(loop: Loop, *args: Any) -> Any:
     del loop
     cell, params, _, inputs, limits, _, _, path = args
     read = {name: None if name in ("b", "b_h") else value for name, value in params.items()}
-    return (path.final, path.hs), (cell, read, inputs, limits, path._replace(final=None, hs=None))
+    return (path.final, path.ys), (cell, read, inputs, limits, path._replace(final=None, ys=None))
 
 
 def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
     """The loop over all steps, from the last to the first."""
     cell, params, inputs, limits, path = residuals
-    d_final, d_hs = cotangents
+    d_final, d_ys = map(floats, cotangents)
     transposed = loop.transposed_product(cell, params)
-    own = in_dtype(own_params(params), d_hs.dtype)
+    own = in_dtype(own_params(params), d_ys[0].dtype)
 
     def body(adjoint: Any, kept: Any, at_t: Any) -> Any:
         (d_after, d_initial), totals = adjoint
-        step, before, d_h = at_t
+        step, before, d_y = at_t
         kept = loop.gates(cell, kept)  # at each gate its output, or z where the slope needs that: see `activated`
 
-        def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, jax.Array]:
+        def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, Any]:
             after = cell.advance(own, before, cell.activate(z, kept), noise)
-            return after, cell.hidden(after)
+            return after, cell.output(after)
 
         local, point = on_floats(tick, cell, own, before, step.noise)
         _, pull = jax.vjp(local, kept, *point)
-        d_z, d_cell, d_own, d_before, d_noise = pull(zero_unless(step.valid, [*d_after, d_h]))
+        d_z, d_cell, d_own, d_before, d_noise = pull(zero_unless(step.valid, [*d_after, *d_y]))
 
         _, pull = jax.vjp(lambda before_: cell.read(with_floats(before, before_), step.noise), floats(before))
         (d_read,) = pull(transposed(d_z))
-        d_before = limits.clip(_add(d_before, d_read), d_h.ndim - 1)
+        d_before = limits.clip(_add(d_before, d_read), d_y[0].ndim - 1)
         d_before, d_initial = enter_and_select_transposed(step, d_before, d_after, d_initial)
         return ((d_before, d_initial), _add(totals, (d_cell, d_own))), loop.stored(d_z), d_noise
 
     d_initial, totals = jax.tree.map(jnp.zeros_like, (floats(inputs.initial), (floats(cell), floats(own))))
-    start, xs = ((floats(d_final), d_initial), totals), (inputs.steps, path.carries, d_hs)
+    start, xs = ((d_final, d_initial), totals), (inputs.steps, path.carries, d_ys)
     ((d_carry, d_initial), (d_cell, d_own)), d_z, d_noise = loop.scan(body, start, path.kept, xs, reverse=True)
     d_own = [d.astype(x.dtype) for d, x in zip(d_own, floats(own_params(params)), strict=True)]
     d_params = dict.fromkeys(params) | cotangent(own, d_own)

@@ -105,6 +105,10 @@ class GatedCell(Cell):
         """h [..., H] of a carry: what the recurrent product reads and what comes out as y."""
         return carry
 
+    def output(self, carry: Tree) -> Any:
+        """y of the carry after a step."""
+        return self.hidden(carry)
+
     def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> Tree:
         """A carry of zeros."""
         return jnp.zeros((*batch_shape, self.H), dtype)
@@ -276,7 +280,7 @@ class GatedCell(Cell):
     def step(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None = None) -> tuple[Tree, jax.Array]:
         """One step, with the products inside."""
         carry = self.advance(own_params(params), carry, self.gates_at(params, carry, x, noise), noise)
-        return carry, self.hidden(carry)
+        return carry, self.output(carry)
 
     def _zoneout_rates(self, carry: Tree) -> list[Any]:
         rates = jax.tree.leaves(self.zoneout)

@@ -1,57 +1,89 @@
 """Data sets: dicts of arrays in memory, and rows drawn from them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_resets, valid_steps
+from jaxrnn.validity import checked_bools, valid_steps
 
 Batch = dict[str, Any]
 
 
-def checked_data(name: str, data: Any) -> tuple[dict[str, jax.Array], dict[str, int]]:
-    """A dict of arrays that hold all rows, and which of each array's axes counts the rows.
+class Layout(NamedTuple):
+    """How the arrays of a data set are laid out.
 
-    Sequences are [T, N, ...] and have their rows on axis 1; the rest are [N, ...]. "xs" says what T and N are: an
-    array whose second axis is N is a sequence if its first is T, or is not N. "previous" is one of any L, and so are
-    "targets" where there are "targets_lengths" or "previous".
+    Attributes:
+      time_major: sequences are [T, N, ...]; False: [N, T, ...]. None: [T, N, ...], and what looks like the other is
+        refused.
+      per_row: entries that are no sequences, whatever their shape: [N, ...].
+    """
+
+    time_major: bool | None = None
+    per_row: tuple[str, ...] = ()
+
+
+TIME_FIRST = Layout()
+
+
+def checked_layout(time_major: Any, per_row: Any) -> Layout:
+    """The arguments of these names."""
+    if time_major is not None:
+        checks.flag("time_major", time_major)
+    for entry in checks.instance("per_row", per_row, (tuple, list)):
+        checks.instance("per_row", entry, str, 'the name of an entry, such as "targets"')
+    return Layout(time_major, tuple(per_row))
+
+
+def checked_data(name: str, data: Any, layout: Layout = TIME_FIRST) -> tuple[dict[str, jax.Array], dict[str, int]]:
+    """A dict of arrays that hold all rows, time first, and which of each array's axes counts the rows.
+
+    Sequences become [T, N, ...] and have their rows on axis 1; the rest are [N, ...]. "xs" says what T and N are: an
+    array whose first two axes are these is a sequence. "previous" is one of any L, and so are "targets" where there are
+    "targets_lengths" or "previous".
 
     Raises:
       ValueError, TypeError: there are no "xs", no row, an array without rows, or lengths or resets that do not fit.
     """
-    arrays = checked_batch(name, data)
-    return arrays, row_axes(name, arrays)
+    arrays = checked_batch(name, data, layout)
+    return arrays, row_axes(name, arrays, layout)
 
 
-def row_axes(name: str, arrays: Batch) -> dict[str, int]:
-    """Which of each array's axes counts the rows."""
+def row_axes(name: str, arrays: Batch, layout: Layout = TIME_FIRST) -> dict[str, int]:
+    """Which of each array's axes counts the rows; the arrays are time first."""
     T, N = arrays["xs"].shape[:2]
-    axes, sequences = {}, {"xs", "resets", "mask", "previous"}
-    if "targets_lengths" in arrays or "previous" in arrays:
-        sequences.add("targets")
+    axes = {}
     for entry, x in arrays.items():
-        if x.ndim >= 2 and T == N and x.shape[:2] == (N, N) and entry not in sequences:
-            raise ValueError(
-                f"{name}[{entry!r}]: expected T and N to differ, so that its rows can be told from its steps, "
-                f"got {checks.short(x)} with T = N = {N}; leave out a row"
-            )
-        if x.ndim >= 2 and x.shape[1] == N and (x.shape[0] == T or x.shape[0] != N or entry in sequences):
+        if x.ndim >= 2 and x.shape[1] == N and (x.shape[0] != N or _is_sequence(entry, arrays, (T, N), layout)):
             axes[entry] = 1
         elif x.ndim >= 1 and x.shape[0] == N:
             axes[entry] = 0
         else:
             raise ValueError(
                 f"{name}[{entry!r}]: expected N = {N} rows as in xs, shape [T, {N}, ...] or [{N}, ...], "
-                f"got {checks.short(x)}"
+                f"got {checks.short(x)}{_rows_first(x.shape[:1] == (T,), layout)}"
             )
     return axes
 
 
-def checked_batch(name: str, batch: Any) -> dict[str, jax.Array]:
-    """A dict of arrays with "xs" [T, N, ...]; entries that are None are left out."""
+def _is_sequence(entry: str, arrays: Batch, steps: tuple[int, int], layout: Layout) -> bool:
+    """Whether an array has a step for each step of xs, whose first two axes are these, or steps of its own."""
+    if entry in layout.per_row:
+        return False
+    own = {"previous", "targets"} if "targets_lengths" in arrays or "previous" in arrays else ()
+    return entry == "xs" or entry in own or arrays[entry].shape[:2] == steps
+
+
+def _rows_first(looks: bool, layout: Layout) -> str:
+    """The end of a message about data that look as if their rows came first."""
+    hint = "; time comes first here, xs [T, N, ...]: say time_major=False for data [N, T, ...]"
+    return hint if looks and layout.time_major is None else ""
+
+
+def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[str, jax.Array]:
+    """A dict of arrays with "xs" [T, N, ...], time first; entries that are None are left out."""
     checks.entry(name, batch, "xs")
     values = {entry: value for entry, value in batch.items() if value is not None}
     arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
@@ -63,16 +95,44 @@ def checked_batch(name: str, batch: Any) -> dict[str, jax.Array]:
             f'{name}["xs"]: expected an array [T, N, D] of N rows, got {checks.short(xs)}; one sequence [T, D] is '
             "xs[:, None], a feature [T, N] is xs[..., None]"
         )
-    T, N = xs.shape[:2]
+    for entry in layout.per_row:
+        if entry not in arrays or entry in ("xs", "resets", "previous"):
+            raise ValueError(f"per_row: expected entries of {name} other than sequences, got {entry!r}")
+    if layout.time_major is False:
+        sequences = {entry for entry, x in arrays.items() if _is_sequence(entry, arrays, xs.shape[:2], layout)}
+        arrays = {entry: jnp.swapaxes(x, 0, 1) if entry in sequences else x for entry, x in arrays.items()}
+    T, N = arrays["xs"].shape[:2]
     if "lengths" in arrays:
-        valid_steps(np.asarray(arrays["lengths"]), T, (N,))
-    if "resets" in arrays:
-        checked_resets(arrays["resets"], T, (N,))
-    for entry, x in arrays.items():
+        shape = arrays["lengths"].shape
+        with checks.hint(_rows_first(shape == (T,) != (N,), layout)):
+            valid_steps(np.asarray(arrays["lengths"]), T, (N,))
+        arrays["lengths"] = checks.integers("lengths", arrays["lengths"])
+    for entry in ("resets", "xs_mask"):
+        if entry in arrays:
+            checked_bools(entry, arrays[entry], T, (N,))
+    for entry, x in list(arrays.items()):
         whose = arrays.get(entry.removesuffix("_lengths"), x)
         if whose is not x and whose.shape[1:2] == (N,):
             valid_steps(np.asarray(x), len(whose), (N,), name=f"{name}[{entry!r}]", size="L")
+            arrays[entry] = checks.integers(entry, x)
     return arrays
+
+
+def same_axes(data: Batch, validation: Batch, layout: Layout) -> None:
+    """Raises where validation data have other steps and as many rows: it is the rows that were meant to differ."""
+    (T, N), (T_held_out, N_held_out) = data["xs"].shape[:2], validation["xs"].shape[:2]
+    if layout.time_major is None and N_held_out == N and T_held_out != T:
+        raise ValueError(
+            f'validation["xs"]: expected the T = {T} steps of data or another number of rows than its N = {N}, got '
+            f"{T_held_out} steps of {N_held_out} rows; time comes first here, xs [T, N, ...]: say time_major=False for "
+            "data [N, T, ...], or time_major=True if they are as they should be"
+        )
+
+
+def read_as(data: Batch) -> str:
+    """How a data set was read, in words."""
+    T, N = data["xs"].shape[:2]
+    return f"{N} row{'s' * (N != 1)} of {T} step{'s' * (T != 1)}"
 
 
 def rows_of(data: dict[str, jax.Array]) -> int:
@@ -91,7 +151,7 @@ def window(data: dict[str, jax.Array], axes: dict[str, int], start: jax.Array, c
     def cut(entry: str, x: jax.Array) -> jax.Array:
         if axes[entry] == 1:
             return jax.lax.dynamic_slice_in_dim(x, start, count, 0)
-        return jnp.clip(x - start.astype(x.dtype), 0, count) if entry == "lengths" else x
+        return jnp.clip(x - start, 0, count) if entry == "lengths" else x
 
     return {entry: cut(entry, x) for entry, x in data.items()}
 

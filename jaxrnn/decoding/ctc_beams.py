@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.arguments import at_least_float32, checked_logits, valid_steps
+from jaxrnn.arguments import at_least_float32, checked_logits
 from jaxrnn.compiled import compiled
 from jaxrnn.masks import zero_unless
+from jaxrnn.validity import valid_steps
 
 
 class CTCBeam(NamedTuple):

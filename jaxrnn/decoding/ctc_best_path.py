@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.arguments import checked_logits, valid_steps
+from jaxrnn.arguments import checked_logits
+from jaxrnn.validity import valid_steps
 
 
 def ctc_greedy(ys: jax.Array, lengths: Any = None, *, blank: int = 0) -> tuple[jax.Array, jax.Array]:

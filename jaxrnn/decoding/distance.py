@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.arguments import valid_steps
 from jaxrnn.compiled import compiled
+from jaxrnn.validity import valid_steps
 
 
 def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:

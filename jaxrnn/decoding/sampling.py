@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.arguments import at_least_float32, checked_resets, valid_steps
+from jaxrnn.arguments import at_least_float32
 from jaxrnn.decoding.feedback import Feedback, fed_back
 from jaxrnn.decoding.one_step import checked_model
 from jaxrnn.masks import select
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+from jaxrnn.validity import at_next_valid, combined
 
 
 @pytree
@@ -40,22 +41,24 @@ class ScheduledSampling(Wrapper):
             raise ValueError(f"rate: expected a number or one for each of the T = {T} steps, got {checks.short(rate)}")
         rate = rate.reshape(rate.shape + (1,) * (len(batch_shape) + 1 - rate.ndim))
         own = jax.random.bernoulli(coins_key, rate, (T, *batch_shape)).at[0].set(False)
-        lengths, resets = call.lengths, call.resets
-        if lengths is not None:
-            lengths = valid_steps(lengths, T, tuple(batch_shape)).astype(jnp.int32)
+        if call.states or call.burn_in:
+            asked = "states" if call.states else "burn_in"
+            raise ValueError(f"{asked}: expected none with scheduled sampling, which runs step by step, got some")
+        valid, resets = combined(T, tuple(batch_shape), call.lengths, call.mask, call.resets)
         if resets is not None:  # the output before belongs to another episode
-            resets = checked_resets(resets, T, tuple(batch_shape))[:, None]
-            own &= ~resets[:, 0]
+            resets = resets if valid is None else at_next_valid(resets, valid)
+            own &= ~resets
         if carry is None:
             carry = jax.tree.map(jnp.asarray, self.model.initial_carry(params, tuple(batch_shape)))
 
         def step(state: tuple[Tree, jax.Array], now: Any) -> tuple[tuple[Tree, jax.Array], jax.Array]:
-            (carry, y), (x, own, length, reset, key) = state, now
+            (carry, y), (x, own, valid, reset, key) = state, now
             x = select(own, fed_back(self.feedback, x, y, x), x)
-            carry, ys = self.model.run(params, carry, x[None], Call(length, reset, key, call.gradient))
-            return (carry, ys[0]), ys[0]
+            valid, reset = (None if flags is None else flags[None] for flags in (valid, reset))
+            carry, ys = self.model.run(params, carry, x[None], Call(None, reset, key, call.gradient, valid))
+            return (carry, ys[0] if valid is None else select(valid[0], ys[0], y)), ys[0]
 
-        steps = xs, own, lengths, resets, jax.random.split(key, T)
+        steps = xs, own, valid, resets, jax.random.split(key, T)
         (carry, _), ys = jax.lax.scan(step, (carry, before), steps)
         return carry, ys
 

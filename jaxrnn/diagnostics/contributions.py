@@ -46,7 +46,7 @@ def weight_contributions(
       ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar; there is no such parameter.
     """
     checks.callable_("loss", loss)
-    options = checked_options(xs, carry, lengths, resets, reverse, key)
+    options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     return _weight_contributions(cell, params, loss, _chosen(params, names), options)
 
 
@@ -94,7 +94,7 @@ def lag_contributions(
         `max_lag` is no positive integer.
     """
     checks.callable_("loss", loss)
-    options = checked_options(xs, carry, lengths, resets, reverse, key)
+    options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
     return _by_lag(cell, params, loss, _chosen(params, names), max_lag, options).d_weights
 
@@ -137,7 +137,7 @@ def gradient_norm_by_lag(
       long-term dependencies.
     """
     checks.callable_("loss", loss)
-    options = checked_options(xs, carry, lengths, resets, reverse, key)
+    options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
     return _by_lag(cell, params, loss, (), max_lag, options).norms
 

@@ -73,7 +73,7 @@ def gate_statistics(
     checks.above("margin", margin, 0.0)
     if not isinstance(margin, Tracer) and margin > 0.5:
         raise ValueError(f"margin: expected a number of at most 0.5, got {margin}")
-    return _gate_statistics(cell, params, margin, checked_options(xs, carry, lengths, resets, reverse, key))
+    return _gate_statistics(cell, params, margin, checked_options(cell, xs, carry, lengths, resets, reverse, key))
 
 
 @compiled

@@ -132,7 +132,7 @@ def check_gradients(
     compared = _equal_to_autodiff(cell_or_model, params, xs, batch_shape) if gradients is None else gradients
     if carry is not None:
         carry = checks.array_tree("carry", carry, cell_or_model.initial_carry(params, batch_shape))
-    options = checked_options(jax.tree.leaves(xs)[0], None, lengths, resets, False, key)
+    options = checked_options(cell_or_model, xs, None, lengths, resets, False, key)
     options = {name: options[name] for name in ("lengths", "resets", "key")}
     with jax.enable_x64(True):
         thing = _without_dtypes(cell_or_model)

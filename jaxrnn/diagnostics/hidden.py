@@ -50,7 +50,7 @@ def hidden_gradients(
       Transactions on Neural Networks 5(2); Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063.
     """
     checks.callable_("loss", loss)
-    options = checked_options(xs, carry, lengths, resets, reverse, key)
+    options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     return _hidden_gradients(cell, params, loss, options)
 
 

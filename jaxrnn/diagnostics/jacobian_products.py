@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_resets, valid_steps
 from jaxrnn.compiled import compiled
+from jaxrnn.validity import checked_resets, valid_steps
 
 
 def singular_values(matrices: Any) -> jax.Array:

@@ -46,7 +46,7 @@ def state_jacobians(
     Raises:
       ValueError, TypeError: as `unroll` does.
     """
-    return _state_jacobians(cell, params, checked_options(xs, carry, lengths, resets, reverse, key))
+    return _state_jacobians(cell, params, checked_options(cell, xs, carry, lengths, resets, reverse, key))
 
 
 @compiled

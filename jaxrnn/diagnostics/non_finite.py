@@ -55,7 +55,7 @@ def first_non_finite(
       ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar.
     """
     checks.callable_("loss", loss)
-    options = checked_options(xs, carry, lengths, resets, reverse, key)
+    options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     return _first_non_finite(cell, params, loss, options)
 
 

@@ -70,6 +70,8 @@ def check(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limit
     if not isinstance(cell, GatedCell):
         needed = "a GatedCell, whose only products are x @ w_x and h @ w_h"
         raise Unfit(f"a kernel needs {needed}, not {type(cell).__name__}")
+    if type(cell).output is not GatedCell.output:
+        raise Unfit("a kernel puts out h alone, not the carry after each step")
     if not jax.sharding.get_abstract_mesh().empty:
         raise Unfit("arrays on a mesh of devices are not shared out among kernels")
     if state_dtype(params["w_h"].dtype) == np.float64 and target.platform != "cpu":

@@ -9,7 +9,7 @@ their features, [T, B] (or [B] with at="last"). A target whose mask is False cou
 there, whatever they hold: NaN reaches neither the value nor the gradient. With "lengths" a step counts if both say so.
 A gap in the inputs is another matter: those are read, so fill them, and let a feature tell the network where.
 
-Every loss takes two options:
+Every loss takes three options:
 
   at         "steps": a target for each step, targets [T, B, ...]. "last": one for each row, targets [B, ...], compared
              with the output at the row's last step (ys [T, B, O]), or with the one output of a model that ends in
@@ -18,16 +18,21 @@ Every loss takes two options:
              each row's steps that count, then the mean over all rows. For rows of T steps the sum is T times the mean,
              and so is its gradient: a learning rate (under plain gradient descent) or a clipping norm tuned for one is
              wrong by the factor T for the other, and under "sum" long rows weigh more.
+  time_major False: outputs, targets and mask have the rows on axis 0 and time on axis 1, [B, T, ...], and so has "xs".
+             `jaxrnn.fit` and `jaxrnn.evaluate` hand a loss time first, whatever the data were: leave it as it is there.
+
+Integers of any type mean the same. Where targets have one feature, its axis may be left out.
 """
 
 from jaxrnn.losses.ctc import ctc_loss
-from jaxrnn.losses.stepwise import accuracy, binary_cross_entropy, cross_entropy, mean_squared_error, quantile_loss
+from jaxrnn.losses.stepwise import accuracy, binary_cross_entropy, cross_entropy, f1, mean_squared_error, quantile_loss
 
 __all__ = [
     "accuracy",
     "binary_cross_entropy",
     "cross_entropy",
     "ctc_loss",
+    "f1",
     "mean_squared_error",
     "quantile_loss",
 ]

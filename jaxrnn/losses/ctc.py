@@ -8,14 +8,16 @@ import numpy as np
 import optax
 
 from jaxrnn import checks
-from jaxrnn.arguments import at_least_float32, checked_logits, valid_steps
+from jaxrnn.arguments import at_least_float32, checked_logits
 from jaxrnn.compiled import compiled
 from jaxrnn.masks import zero_unless
+from jaxrnn.types import rows_and_steps
+from jaxrnn.validity import valid_steps
 
 Batch = dict[str, Any]
 
 
-def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
+def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0, time_major: bool = True) -> jax.Array:
     """Connectionist temporal classification, in nats: -log p(labels), the mean over rows.
 
         p(labels) = sum over alignments of prod over t of softmax(y[t])[alignment[t]]
@@ -35,6 +37,7 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
         how many of them each row has; optionally "lengths", integers [B], how many steps each row has. What lies past
         these counts nothing, whatever it is.
       blank: the class that stands for no label.
+      time_major: False: ys [B, T, O] and "targets" [B, L].
 
     Returns:
       A scalar; NaN if a label is no class, or a row has fewer than 0 or more than L labels. In float32 it can lie
@@ -49,7 +52,10 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
     """
     checks.entry("batch", batch, "targets")
     checks.entry("batch", batch, "targets_lengths")
-    ys, targets = checked_logits(ys, blank), checks.array('batch["targets"]', batch["targets"])
+    ys, labels = checked_logits(ys, blank), batch["targets"]
+    targets = checks.array('batch["targets"]', labels)
+    if not checks.flag("time_major", time_major):
+        ys, targets, labels = rows_and_steps(ys), rows_and_steps(targets), labels.swapaxes(0, 1)
     T, O, batch_shape = ys.shape[0], ys.shape[-1], ys.shape[1:-1]
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f'batch["targets"]: expected integer labels, got {checks.short(targets)}')
@@ -59,14 +65,16 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0) -> jax.Array:
     L, targets_lengths = targets.shape[0], batch["targets_lengths"]
     is_label = valid_steps(targets_lengths, L, batch_shape, name='batch["targets_lengths"]', size="L")
     xs, lengths = batch.get("xs"), batch.get("lengths")
-    if xs is not None and np.shape(xs)[0] != T:
+    if xs is not None and np.shape(xs)[not time_major] != T:
         raise ValueError(
-            f'ys: expected an output for each of the T = {np.shape(xs)[0]} steps of batch["xs"], got {checks.short(ys)}'
+            f'ys: expected an output for each of the T = {np.shape(xs)[not time_major]} steps of batch["xs"], '
+            f"got {checks.short(ys)}"
         )
     lengths = np.full(batch_shape, T, np.int32) if lengths is None else lengths
     is_step = valid_steps(lengths, T, batch_shape)
-    _check_values(batch["targets"], targets_lengths, lengths, O, blank)
-    return _ctc_loss(ys, is_step, targets, is_label, jnp.asarray(targets_lengths), int(blank))
+    _check_values(labels, targets_lengths, lengths, O, blank)
+    targets, count = checks.integers('batch["targets"]', targets), checks.integers("targets_lengths", targets_lengths)
+    return _ctc_loss(ys, is_step, targets, is_label, count, int(blank))
 
 
 @compiled

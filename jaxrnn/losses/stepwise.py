@@ -1,7 +1,7 @@
 """Losses of the outputs at each step or at the last."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,11 @@ import numpy as np
 import optax
 
 from jaxrnn import checks
-from jaxrnn.arguments import at_least_float32, checked_outputs, valid_steps
+from jaxrnn.arguments import at_least_float32, checked_outputs
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.last import at_last_step
+from jaxrnn.types import rows_and_steps
+from jaxrnn.validity import valid_steps
 
 Batch = dict[str, Any]
 At = Literal["steps", "last"]
@@ -19,7 +21,14 @@ OverTime = Literal["mean", "sum"]
 
 
 def cross_entropy(
-    ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean", label_smoothing: Any = 0.0
+    ys: jax.Array,
+    batch: Batch,
+    *,
+    at: At = "steps",
+    over_time: OverTime = "mean",
+    label_smoothing: Any = 0.0,
+    class_weights: Any = None,
+    time_major: bool = True,
 ) -> jax.Array:
     """Cross-entropy -log softmax(y)[target], in nats.
 
@@ -29,8 +38,10 @@ def cross_entropy(
       ys: logits [T, B, O], or [B, O] with at="last".
       batch: "targets", integers from 0 to O - 1: [T, B], or [B] with at="last"; optionally "lengths" [B]
         and "mask".
-      at, over_time: see `jaxrnn.losses`.
+      at, over_time, time_major: see `jaxrnn.losses`.
       label_smoothing: a number in [0, 1), which may be traced.
+      class_weights: [O] numbers of at least 0; each target counts as much as its class. The mean over targets is then
+        the weighted mean. None: all count the same.
 
     Returns:
       A scalar; NaN if a target is no class.
@@ -40,29 +51,46 @@ def cross_entropy(
 
     References:
       Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> batch = {"targets": jnp.array([[0, 2], [1, 1]])}
+      >>> float(jaxrnn.losses.cross_entropy(jnp.zeros((2, 2, 4)), batch)) == float(jnp.log(4.0))
+      True
     """
     smoothing = checks.rate("label_smoothing", label_smoothing)
 
     def pointwise(logits: jax.Array, targets: jax.Array) -> jax.Array:
-        if isinstance(smoothing, float) and smoothing == 0.0:
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-        else:
-            one_hot = jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
-            labels = optax.smooth_labels(one_hot, jnp.asarray(smoothing, logits.dtype))
-            losses = optax.softmax_cross_entropy(logits, labels)
-        return jnp.where((targets >= 0) & (targets < logits.shape[-1]), losses, jnp.nan)  # no class: no silent loss
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        if not isinstance(smoothing, float) or smoothing != 0.0:
+            a = jnp.asarray(smoothing, logits.dtype)
+            uniform = -jax.nn.log_softmax(logits).mean(-1)
+            uniform = jnp.where((a == 0) & ~jnp.isfinite(uniform), jnp.zeros_like(uniform), uniform)
+            losses = (1 - a) * losses + a * uniform
+        return jnp.where(_is_class(targets, logits), losses, jnp.nan)  # no class: no silent loss
 
-    return _loss(pointwise, ys, batch, at, over_time, classes=True)
+    weigh = None
+    if class_weights is not None:
+        shape = np.shape(ys)[-1:]
+        weights = jnp.asarray(checks.not_negative("class_weights", class_weights, (shape,)))
+
+        def weigh(targets: jax.Array) -> jax.Array:
+            return weights.at[targets].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+    return _loss(pointwise, ys, batch, at, over_time, time_major, classes=True, weigh=weigh)
 
 
-def binary_cross_entropy(ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean") -> jax.Array:
+def binary_cross_entropy(
+    ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean", time_major: bool = True
+) -> jax.Array:
     """Binary cross-entropy of logits, in nats; the mean over features.
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
-      batch: "targets", probabilities or 0 and 1, of the shape of ys (without T for at="last"); optionally "lengths"
-        and "mask".
-      at, over_time: see `jaxrnn.losses`.
+      batch: "targets", probabilities or 0 and 1, of the shape of ys (without T for at="last"; without O where that is
+        1); optionally "lengths" and "mask".
+      at, over_time, time_major: see `jaxrnn.losses`.
 
     Returns:
       A scalar.
@@ -70,17 +98,19 @@ def binary_cross_entropy(ys: jax.Array, batch: Batch, *, at: At = "steps", over_
     Raises:
       ValueError, TypeError: shapes or types do not fit, and which; targets in NumPy are no probabilities.
     """
-    return _loss(optax.sigmoid_binary_cross_entropy, ys, batch, at, over_time, within=(0, 1))
+    return _loss(optax.sigmoid_binary_cross_entropy, ys, batch, at, over_time, time_major, within=(0, 1))
 
 
-def mean_squared_error(ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean") -> jax.Array:
+def mean_squared_error(
+    ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean", time_major: bool = True
+) -> jax.Array:
     """Squared error (y - target)^2; the mean over features.
 
     Args:
       ys: [T, B, O], or [B, O] with at="last".
-      batch: "targets" of the shape of ys (without T for at="last"); optionally "lengths"
+      batch: "targets" of the shape of ys (without T for at="last"; without O where that is 1); optionally "lengths"
         and "mask".
-      at, over_time: see `jaxrnn.losses`.
+      at, over_time, time_major: see `jaxrnn.losses`.
 
     Returns:
       A scalar.
@@ -88,11 +118,17 @@ def mean_squared_error(ys: jax.Array, batch: Batch, *, at: At = "steps", over_ti
     Raises:
       ValueError, TypeError: shapes or types do not fit, and which.
     """
-    return _loss(optax.squared_error, ys, batch, at, over_time)
+    return _loss(optax.squared_error, ys, batch, at, over_time, time_major)
 
 
 def quantile_loss(
-    ys: jax.Array, batch: Batch, *, quantiles: Any, at: At = "steps", over_time: OverTime = "mean"
+    ys: jax.Array,
+    batch: Batch,
+    *,
+    quantiles: Any,
+    at: At = "steps",
+    over_time: OverTime = "mean",
+    time_major: bool = True,
 ) -> jax.Array:
     """Quantile (pinball) loss max(q u, (q - 1) u), u = target - y; the mean over quantiles and features.
 
@@ -101,9 +137,9 @@ def quantile_loss(
 
     Args:
       ys: [T, B, O * Q], or [B, O * Q] with at="last": the Q quantiles of the first feature, then those of the second.
-      batch: "targets" [T, B, O] (without T for at="last"); optionally "lengths" and "mask".
+      batch: "targets" [T, B, O] (without T for at="last"; without O where that is 1); optionally "lengths" and "mask".
       quantiles: Q numbers q in (0, 1).
-      at, over_time: see `jaxrnn.losses`.
+      at, over_time, time_major: see `jaxrnn.losses`.
 
     Returns:
       A scalar.
@@ -121,26 +157,92 @@ def quantile_loss(
         q = jnp.asarray(levels, u.dtype).reshape((1,) * targets.ndim + (-1,))
         return jnp.maximum(q * u, (q - 1.0) * u)
 
-    return _loss(pinball, ys, batch, at, over_time, per_target=levels.size)
+    return _loss(pinball, ys, batch, at, over_time, time_major, per_target=levels.size)
 
 
-def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps") -> jax.Array:
+def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps", time_major: bool = True) -> jax.Array:
     """Share of targets that have the largest logit: a metric, with no useful gradient.
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
       batch: as for `cross_entropy`.
-      at: see `jaxrnn.losses`.
+      at, time_major: see `jaxrnn.losses`.
 
     Returns:
       A scalar in [0, 1]; an output that is not finite is wrong.
     """
 
     def correct(logits: jax.Array, targets: jax.Array) -> jax.Array:
-        right = (jnp.argmax(logits, -1).astype(targets.dtype) == targets) & jnp.isfinite(logits).all(-1)
-        return right.astype(logits.dtype)
+        return (_chosen(logits) == targets).astype(logits.dtype)
 
-    return _loss(correct, ys, batch, at, "mean", classes=True, dtype=jnp.result_type(float))
+    dtype = jnp.result_type(float)
+    return _loss(correct, ys, batch, at, "mean", time_major, classes=True, dtype=dtype)
+
+
+def f1(
+    ys: jax.Array,
+    batch: Batch,
+    *,
+    at: At = "steps",
+    average: Literal["macro", "micro"] | int = "macro",
+    time_major: bool = True,
+) -> jax.Array:
+    """F1 = 2 right / (chosen + targets) of the class of the largest logit: a metric, with no useful gradient.
+
+    Args:
+      ys: logits [T, B, O], or [B, O] with at="last".
+      batch: as for `cross_entropy`.
+      at, time_major: see `jaxrnn.losses`.
+      average: "macro": the mean of all classes' F1, those that are neither chosen nor a target left out; "micro": that
+        of all classes' counts together, which is the accuracy; a class: its F1 alone.
+
+    Returns:
+      A scalar in [0, 1]; an output that is not finite chooses no class.
+
+    Raises:
+      ValueError, TypeError: shapes or types do not fit, and which.
+    """
+    given = _checked(ys, batch, at, time_major, classes=True)
+    O, dtype = given.ys.shape[-1], jnp.result_type(float)
+    named = isinstance(average, str) and average in ("macro", "micro")
+    if not named and not (checks.is_integer(average) and 0 <= average < O):
+        raise ValueError(f'average: expected "macro", "micro" or a class from 0 to {O - 1}, got {average!r}')
+    counted = jnp.ones(given.targets.shape, bool) if given.counted is None else given.counted
+    chosen, targets = (jnp.where(counted, x, -1).ravel() for x in (_chosen(given.ys), given.targets))
+
+    def count(classes: jax.Array) -> jax.Array:
+        return jnp.zeros(O, dtype).at[classes].add(1, mode="drop", wrap_negative_indices=False)
+
+    right, both = count(jnp.where(chosen == targets, targets, -1)), count(chosen) + count(targets)
+    if average == "micro":
+        right, both = right.sum(), both.sum()
+    each = 2 * right / jnp.maximum(both, 1)
+    if average == "macro":
+        return each.sum() / jnp.maximum((both > 0).sum(), 1).astype(dtype)
+    return each if average == "micro" else each[average]
+
+
+def _is_class(targets: jax.Array, logits: jax.Array) -> jax.Array:
+    return (targets >= 0) & (targets < logits.shape[-1])
+
+
+def _chosen(logits: jax.Array) -> jax.Array:
+    """The class of the largest logit; -1 where one is not finite."""
+    return jnp.where(jnp.isfinite(logits).all(-1), jnp.argmax(logits, -1).astype(jnp.int32), -1)
+
+
+class Checked(NamedTuple):
+    """What a loss compares.
+
+    Attributes:
+      ys: [T, *batch_shape, O], or [*batch_shape, O] with at="last"; in float32 at least, zero where nothing counts.
+      targets: of the same shape, or without features if they are classes.
+      counted: which targets count, a bool for each without its features; None: all of them.
+    """
+
+    ys: jax.Array
+    targets: jax.Array
+    counted: jax.Array | None
 
 
 def _loss(
@@ -149,53 +251,111 @@ def _loss(
     batch: Batch,
     at: str,
     over_time: str,
+    time_major: bool,
     *,
     classes: bool = False,
     within: tuple[int, int] | None = None,
     per_target: int = 1,
     dtype: Any = None,
+    weigh: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
     """The reduction that all losses share, in float32 at least.
 
     `classes`: targets are integers and have no feature axis; `within`: the least and the largest that other targets may
-    be; `per_target`: outputs for each feature of the targets; `dtype`: of the result, None for that of ys.
+    be; `per_target`: outputs for each feature of the targets; `dtype`: of the result, None for that of ys; `weigh`: how
+    much a target counts.
     """
-    checks.one_of("at", at, ("steps", "last"))
     checks.one_of("over_time", over_time, ("mean", "sum"))
+    given = _checked(ys, batch, at, time_major, classes=classes, within=within, per_target=per_target)
+    dtype, counted = jnp.asarray(ys).dtype if dtype is None else dtype, given.counted
+    losses = pointwise(given.ys, given.targets)
+    each = None if counted is None else counted.astype(losses.dtype)
+    if weigh is not None:
+        weights = weigh(given.targets).astype(losses.dtype)
+        each = weights if each is None else each * weights
+        losses = losses * weights
+    if counted is not None:
+        losses = zero_unless(counted, losses.reshape(*counted.shape, -1).mean(-1))
+    if at == "steps" and over_time == "sum":
+        return losses.sum(0).mean().astype(dtype)
+    if each is None:
+        return losses.mean().astype(dtype)
+    total = each.sum() if weigh is not None else counted.sum().astype(losses.dtype)  # pyright: ignore
+    return (losses.sum() / jnp.where(total > 0, total, 1)).astype(dtype)
+
+
+def _checked(
+    ys: Any,
+    batch: Batch,
+    at: str,
+    time_major: bool,
+    *,
+    classes: bool = False,
+    within: tuple[int, int] | None = None,
+    per_target: int = 1,
+) -> Checked:
+    """The arguments of a loss, time first."""
+    checks.one_of("at", at, ("steps", "last"))
+    checks.flag("time_major", time_major)
     checks.entry("batch", batch, "targets")
-    ys, targets = checked_outputs(ys, 1 + classes), checks.array('batch["targets"]', batch["targets"])
+    ys, given = checked_outputs(ys, 1 + classes), batch["targets"]
+    targets = checks.array('batch["targets"]', given)
     (name, lengths), mask = _lengths(batch), batch.get("mask")
     if ys.shape[-1] % per_target:
         raise ValueError(f"ys: expected {per_target} outputs, one a quantile, a feature, got {checks.short(ys)}")
     if classes and not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f'batch["targets"]: expected integer classes, got {checks.short(targets)}')
+    if jnp.issubdtype(targets.dtype, jnp.complexfloating):
+        raise TypeError(f'batch["targets"]: expected real numbers, got {checks.short(targets)}')
     allowed = (0, ys.shape[-1] - 1) if classes else within
-    if allowed and isinstance(batch["targets"], np.ndarray) and lengths is None and mask is None:
-        _check_values(batch["targets"], *allowed, "classes" if classes else "numbers")
-    if at == "last" and ys.ndim == targets.ndim + 1 + classes:
-        ys = at_last_step(ys, lengths)
+    if allowed and isinstance(given, np.ndarray) and lengths is None and mask is None:
+        _check_values(given, *allowed, "classes" if classes else "numbers")
+    features = () if classes else (ys.shape[-1] // per_target,)
+    has_time = at == "steps" or _has_time(ys, targets, features, batch, lengths, mask)
+    if not time_major and has_time:
+        ys = rows_and_steps(ys)
+    if not time_major and at == "steps":
+        targets, mask = rows_and_steps(targets), None if mask is None else rows_and_steps(jnp.asarray(mask))
     xs, own_steps = batch.get("xs"), name == "targets_lengths" or "previous" in batch
-    if at == "steps" and xs is not None and not own_steps and ys.shape[0] != np.shape(xs)[0]:
+    if at == "steps" and xs is not None and not own_steps and ys.shape[0] != np.shape(xs)[not time_major]:
         raise ValueError(
-            f'ys: expected an output for each of the T = {np.shape(xs)[0]} steps of batch["xs"] (at="last" is for a '
-            'model that ends in last, and targets with steps of their own come with "targets_lengths"), '
-            f"got {checks.short(ys)}"
+            f'ys: expected an output for each of the T = {np.shape(xs)[not time_major]} steps of batch["xs"] '
+            '(at="last" is for a model that ends in last, and targets with steps of their own come with '
+            f'"targets_lengths"), got {checks.short(ys)}'
         )
-    expected = ys.shape[:-1] if classes else (*ys.shape[:-1], ys.shape[-1] // per_target)
-    if targets.shape != expected:
+    if at == "last" and has_time:
+        within_row = None if lengths is None else valid_steps(lengths, ys.shape[0], np.shape(lengths))
+        ys = at_last_step(ys, within_row)
+    lead = ys.shape[:-1]
+    if targets.shape == lead and features == (1,):
+        targets = targets[..., None]
+    if targets.shape != (*lead, *features):
         which = "one a row" if at == "last" else "one a step"
-        raise ValueError(f'batch["targets"]: expected shape {expected}, {which}, got {checks.short(targets)}')
-    dtype, ys = ys.dtype if dtype is None else dtype, at_least_float32(ys)
-    targets = targets if classes else targets.astype(ys.dtype)
+        shape = (lead[1], lead[0], *lead[2:]) if not time_major and at == "steps" and len(lead) > 1 else lead
+        raise ValueError(f'batch["targets"]: expected shape {(*shape, *features)}, {which}, got {checks.short(given)}')
+    ys = at_least_float32(ys)
+    targets = checks.integers('batch["targets"]', targets) if classes else targets.astype(ys.dtype)
     counted = _counted(lengths, mask, at, ys, name)
-    losses = pointwise(zero_unless(counted, ys), zero_unless(counted, targets))
-    if counted is not None:
-        losses = zero_unless(counted, losses.reshape(*counted.shape, -1).mean(-1))
-    if at == "steps" and over_time == "sum":
-        return losses.sum(0).mean().astype(dtype)
-    if counted is None:
-        return losses.mean().astype(dtype)
-    return (losses.sum() / jnp.maximum(counted.sum(), 1).astype(losses.dtype)).astype(dtype)
+    return Checked(zero_unless(counted, ys), zero_unless(counted, targets), counted)
+
+
+def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, lengths: Any, mask: Any) -> bool:
+    """Whether outputs of which the last of each row counts have an axis of time: [T, ..., O] and not [..., O]."""
+    rows = [np.ndim(x) for x in (lengths, mask) if x is not None]
+    xs = batch.get("xs")
+    if not rows and xs is not None and not isinstance(xs, (tuple, dict)):
+        symbols = jnp.issubdtype(jnp.asarray(xs).dtype, jnp.integer)
+        rows = [np.ndim(xs) - 1] if symbols and np.ndim(xs) < 3 else [np.ndim(xs) - 2]
+    if not rows:
+        rows = [targets.ndim - len(features)]
+        if features == (1,) and targets.shape in (ys.shape[:-1], ys.shape[1:-1]):
+            rows = [targets.ndim]
+        elif features and ys.ndim == targets.ndim + 1 and targets.shape == ys.shape[:-1] == ys.shape[1:]:
+            raise ValueError(
+                f'batch["targets"]: expected shape {ys.shape}, one a row, or (1, {ys.shape[-1]}) with ys of one row, '
+                f"got {checks.short(targets)}"
+            )
+    return ys.ndim == rows[0] + 2
 
 
 def _lengths(batch: Batch) -> tuple[str, Any]:
@@ -215,7 +375,7 @@ def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array, name: str) -> jax.
     """Which targets count, bool [T, *batch_shape], or [*batch_shape] with at="last"; None: all of them."""
     within = None
     if lengths is not None and at == "last":  # a row of length 0 has no last step
-        within = checks.array(f'batch["{name}"]', lengths) > 0
+        within = checks.integers(f'batch["{name}"]', lengths) > 0
     elif lengths is not None:
         within = valid_steps(lengths, ys.shape[0], ys.shape[1 : 1 + np.ndim(lengths)], name=name)
     if mask is None:

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_params, valid_steps
+from jaxrnn.arguments import checked_params
 from jaxrnn.cells.gated import GatedCell
-from jaxrnn.driver import unroll
+from jaxrnn.driver import run_layer
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.attention import Attention, Memory
 from jaxrnn.types import Call, Cell, Gradient, Model, Params, Tree, leaf, pytree
+from jaxrnn.validity import combined
 
 
 @pytree
@@ -68,18 +69,14 @@ class AttentionDecoder(Model):
             )
         own = params["attention"]
         keys = self.attention.keys(own, memory.values)
-        gradient, key = call.gradient or self.gradient, call.key
-        options = {"lengths": call.lengths, "resets": call.resets, "key": key, "gradient": gradient}
         if self.attend == "before":
             looking = Looking(self.cell, self.attention, keys, memory)
-            carry, (ys, weights) = unroll(looking, params, xs, carry, **options)
+            carry, (ys, weights) = run_layer(looking, params, xs, carry, call, gradient=self.gradient)
             return carry, ys, weights
-        carry, hs = unroll(self.cell, params["cell"], xs, carry, **options)
+        carry, hs = run_layer(self.cell, params["cell"], xs, carry, call, gradient=self.gradient)
         contexts, weights = self.attention.attend(own, hs, keys, memory)
         ys = jnp.concatenate([hs, contexts.astype(hs.dtype)], -1)
-        if call.lengths is not None:
-            valid = valid_steps(call.lengths, xs.shape[0], xs.shape[1:-1])
-            ys, weights = zero_unless(valid, (ys, weights))
+        ys, weights = zero_unless(call.valid(xs.shape[0], xs.shape[1:-1]), (ys, weights))
         return carry, ys, weights
 
 
@@ -162,7 +159,7 @@ def attention_decoder(
     return AttentionDecoder(gated, attention, attend, gradient)
 
 
-def attach(model: Model, values: Any, *, lengths: Any = None) -> Model:
+def attach(model: Model, values: Any, *, lengths: Any = None, mask: Any = None) -> Model:
     """A model whose attention looks at a memory.
 
     What decodes step by step (`jaxrnn.decoding.generate`, `jaxrnn.decoding.beam_search`) takes such a model.
@@ -171,6 +168,7 @@ def attach(model: Model, values: Any, *, lengths: Any = None) -> Model:
       model: with an `attention_decoder` somewhere in it; all of them get the memory.
       values: the memory [S, *batch_shape, M].
       lengths: integers [*batch_shape]: row b has lengths[b] steps. None: all have S.
+      mask: bool [S, *batch_shape]: which steps there are. None: no holes.
 
     Returns:
       The model, with the same parameters.
@@ -182,7 +180,7 @@ def attach(model: Model, values: Any, *, lengths: Any = None) -> Model:
     values = checks.array("values", values)
     if values.ndim < 2 or values.shape[0] < 1:
         raise ValueError(f"values: expected an array [S, ..., M] of at least one step, got {checks.short(values)}")
-    valid = None if lengths is None else valid_steps(lengths, values.shape[0], values.shape[1:-1])
+    valid, _ = combined(values.shape[0], values.shape[1:-1], lengths, mask, None)
     if valid is not None:
         values, valid = zero_unless(valid, values), jnp.moveaxis(valid, 0, -1)
     memory, found = Memory(jnp.moveaxis(values, 0, -2), valid), []

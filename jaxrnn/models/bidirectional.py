@@ -1,12 +1,12 @@
 """One cell forward and one backward in time."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.driver import unroll
+from jaxrnn.driver import run_layer
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Cell, Gradient, Params, Tree, leaf, pytree
 
@@ -24,7 +24,7 @@ class Bidirectional(Composite):
 
     forward: Cell = leaf()
     backward: Cell = leaf()
-    merge: str = "concat"
+    merge: Any = "concat"
     gradient: Gradient | None = leaf(default=None)
 
     @property
@@ -34,7 +34,7 @@ class Bidirectional(Composite):
     @property
     def features(self) -> tuple[int | None, int | None]:
         (D, a), (_, b) = self.forward.features, self.backward.features
-        if a is None or b is None:
+        if a is None or b is None or not isinstance(self.merge, str):
             return D, None
         return D, a + b if self.merge == "concat" else a
 
@@ -45,23 +45,35 @@ class Bidirectional(Composite):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> BidirectionalCarry:
         return BidirectionalCarry(*super().initial_carry(params, batch_shape))
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[BidirectionalCarry, jax.Array]:
-        gradient, after, outputs, xs = call.gradient or self.gradient, [], [], checks.array("xs", xs)
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Any, Any]:
+        after, outputs, xs = [], [], checks.array("xs", xs)
+        if call.burn_in:
+            raise ValueError(f"burn_in: expected 0 for a model that reads backward, got {call.burn_in}")
         for name, cell, p, c, key in self.shares(params, carry, call, xs.shape[1:-1]):
-            back = name == "backward"
             with checks.within(name):
-                final, ys = unroll(cell, p, xs, c, call.lengths, call.resets, reverse=back, key=key, gradient=gradient)
+                own, back = call._replace(key=key), name == "backward"
+                final, ys = run_layer(cell, p, xs, c, own, gradient=self.gradient, reverse=back)
             after.append(final)
             outputs.append(ys)
-        a, b = outputs
-        return BidirectionalCarry(*after), jnp.concatenate([a, b], axis=-1) if self.merge == "concat" else a + b
+        merge = MERGES[self.merge] if isinstance(self.merge, str) or self.merge is None else self.merge
+        return BidirectionalCarry(*after), merge(*outputs)
+
+
+MERGES: dict[str | None, Callable[[Any, Any], Any]] = {
+    "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
+    "sum": lambda a, b: a + b,
+    "mean": lambda a, b: 0.5 * (a + b),
+    "mul": lambda a, b: a * b,
+    None: lambda a, b: (a, b),
+}
+"""How the outputs of both directions become one."""
 
 
 def bidirectional(
     forward: Cell,
     backward: Cell,
     *,
-    merge: Literal["concat", "sum"] = "concat",
+    merge: Literal["concat", "sum", "mean", "mul"] | Callable[[Any, Any], Any] | None = "concat",
     gradient: Gradient | None = None,
 ) -> Bidirectional:
     """Reads each row in both directions: y[t] joins what one cell saw up to x[t] and the other from x[t] on.
@@ -70,7 +82,8 @@ def bidirectional(
 
     Args:
       forward, backward: the two cells.
-      merge: "concat" (O is the sum of the cells' features) or "sum".
+      merge: "concat" (O is the sum of the cells' features), "sum", "mean", "mul" (the product), a function of both
+        outputs [T, ..., O], or None: the outputs are the pair.
       gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
         for any other.
 
@@ -85,12 +98,13 @@ def bidirectional(
     """
     checks.instance("forward", forward, Cell)
     checks.instance("backward", backward, Cell)
-    checks.one_of("merge", merge, ("concat", "sum"))
+    if not callable(merge):
+        checks.one_of("merge", merge, tuple(MERGES))
     (D, a), (D_back, b) = forward.features, backward.features
     if D_back != D:
         raise ValueError(f"backward: expected {D} input features, those of forward, got {D_back}")
-    if merge == "sum" and a != b:
-        raise ValueError(f"backward: expected {a} output features, those of forward, to sum them, got {b}")
+    if merge in ("sum", "mean", "mul") and a != b:
+        raise ValueError(f"backward: expected {a} output features, those of forward, to merge them, got {b}")
     return Bidirectional(
         forward, backward, merge, None if gradient is None else checks.instance("gradient", gradient, Gradient)
     )

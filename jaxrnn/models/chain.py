@@ -1,11 +1,13 @@
 """Models one after the other, and around a shortcut."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from jaxrnn import checks
 from jaxrnn.models.composite import Composite
+from jaxrnn.models.stack import stack
 from jaxrnn.models.wrapper import Wrapper
-from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+from jaxrnn.types import Call, Cell, Model, Params, Tree, leaf, pytree
 
 
 @pytree
@@ -33,7 +35,7 @@ class Chain(Composite):
                 after, ys = model.run(p, c, ys, call.of(name, key))
             final.append(after)
             if not model.keeps_time:
-                call = call._replace(lengths=None, resets=None)
+                call = call.without_time
         return tuple(final), ys
 
 
@@ -49,11 +51,12 @@ class Residual(Wrapper):
         return carry, xs.astype(ys.dtype) + ys
 
 
-def chain(*models: Model) -> Chain:
+def chain(*models: Model | Cell | Sequence[Model | Cell]) -> Chain:
     """Models one after the other: each reads the outputs of the one before.
 
     Args:
-      *models: in the order in which data passes through them.
+      *models: in the order in which data passes through them: each an argument, or all in one list. A cell stands for
+        `stack(cell)`.
 
     Returns:
       A Model with the parameters {"0": those of models[0], ...} and the carry a tuple of the models' carries.
@@ -61,15 +64,16 @@ def chain(*models: Model) -> Chain:
     Raises:
       ValueError, TypeError: there are no models, something is no model, or the features of two of them do not fit.
     """
-    checks.sequence("models", models, Model, "put cells into jaxrnn.stack([cell, ...]) first")
-    checks.fitting("models", models)
-    for i, model in enumerate(models):
-        if model.needs_time and not all(before.keeps_time for before in models[:i]):
+    given = checks.sequence("models", checks.in_one_list(models), (Model, Cell))
+    layers: tuple[Model, ...] = tuple(stack(part) if isinstance(part, Cell) else part for part in given)
+    checks.fitting("models", layers)
+    for i, model in enumerate(layers):
+        if model.needs_time and not all(before.keeps_time for before in layers[:i]):
             raise ValueError(
                 f"models[{i}]: expected a model that needs no time axis behind last or mean_over_time, got "
                 f"{checks.short(model)}"
             )
-    return Chain(models)
+    return Chain(layers)
 
 
 def residual(model: Model) -> Residual:

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.arguments import valid_steps
 from jaxrnn.models.attention_decoder import AttentionDecoder, attach
 from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.chain import Chain
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+from jaxrnn.validity import valid_steps
 
 
 class Pair(NamedTuple):
@@ -72,6 +72,10 @@ class EncoderDecoder(Composite):
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         source, previous, previous_lengths = _pair(xs)
+        if call.burn_in:
+            raise ValueError(
+                f"burn_in: expected 0 for an encoder-decoder, which reads two sequences, got {call.burn_in}"
+            )
         if call.resets is not None:
             raise ValueError(
                 "resets: expected None for an encoder-decoder, whose source is one sequence, "
@@ -86,10 +90,11 @@ class EncoderDecoder(Composite):
             checks.same_tree("carry", carry, expected, rows=True)
         (*_, k_encoder), (_, _, p_decoder, _, k_decoder) = self.shares(params, None, call)
         with checks.within("encoder"):
-            _, values = self.encoder.run(params["encoder"], None, source, call.of("encoder", k_encoder))
+            encoding = call.of("encoder", k_encoder)._replace(states=False)
+            _, values = self.encoder.run(params["encoder"], None, source, encoding)
         with checks.within("decoder"):
-            decoder = attach(self.decoder, values, lengths=call.lengths)
-            own = call.of("decoder", k_decoder)._replace(lengths=previous_lengths)
+            decoder = attach(self.decoder, values, lengths=call.lengths, mask=call.mask)
+            own = call.of("decoder", k_decoder)._replace(lengths=previous_lengths, mask=None)
             return decoder.run(p_decoder, carry, previous, own)
 
 

@@ -1,12 +1,9 @@
 """The mean of each row's steps."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxrnn.arguments import at_least_float32, valid_steps
+from jaxrnn.arguments import at_least_float32
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.pooling import Pooling
 from jaxrnn.types import pytree
@@ -16,12 +13,11 @@ from jaxrnn.types import pytree
 class MeanOverTime(Pooling):
     """See `mean_over_time`."""
 
-    def pooled(self, xs: jax.Array, lengths: Any) -> jax.Array:
+    def pooled(self, xs: jax.Array, valid: jax.Array | None) -> jax.Array:
         if not jnp.issubdtype(xs.dtype, jnp.inexact):
             xs = xs.astype(jnp.result_type(float))
-        if lengths is None:
+        if valid is None:
             return xs.mean(0)
-        valid = valid_steps(lengths, xs.shape[0], xs.shape[1 : 1 + np.ndim(lengths)])
         total = at_least_float32(zero_unless(valid, xs)).sum(0)
         steps = jnp.maximum(valid.sum(0), 1).astype(total.dtype)
         return (total / steps.reshape(steps.shape + (1,) * (total.ndim - steps.ndim))).astype(xs.dtype)
@@ -30,7 +26,7 @@ class MeanOverTime(Pooling):
 def mean_over_time() -> MeanOverTime:
     """The mean over each row's valid steps, y = sum_t x[t] / length: [T, *batch_shape, D] -> [*batch_shape, D].
 
-    Zeros for a row of length 0. What follows it in a `chain` sees no time axis, lengths or resets any more.
+    Zeros for a row of length 0. What follows it in a `chain` sees no time axis, lengths, mask or resets any more.
 
     Returns:
       A Model without parameters and carry.

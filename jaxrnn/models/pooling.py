@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn.arguments import checked_resets, checked_sequence
+from jaxrnn.arguments import checked_sequence
 from jaxrnn.models.stateless import Stateless
 from jaxrnn.types import Call, Params, Tree
 
@@ -23,16 +23,16 @@ class Pooling(Stateless):
         return True
 
     @abc.abstractmethod
-    def pooled(self, xs: jax.Array, lengths: Any) -> jax.Array:
-        """The output of each row; `lengths` as for `apply`."""
+    def pooled(self, xs: jax.Array, valid: jax.Array | None) -> jax.Array:
+        """The output of each row from its valid steps, bool [T, *batch_shape]; None: all are."""
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         xs = checked_sequence(xs)
-        super().run(params, carry, xs, call._replace(lengths=None, resets=None))
-        if call.resets is not None:
-            batch_axes = xs.ndim - 2 if call.lengths is None else np.ndim(call.lengths)
-            checked_resets(call.resets, xs.shape[0], xs.shape[1 : 1 + batch_axes])
-        return (), self.pooled(xs, call.lengths)
+        super().run(params, carry, xs, call.without_time)
+        said = [np.ndim(call.lengths)] if call.lengths is not None else []
+        said += [np.ndim(x) - 1 for x in (call.mask, call.resets) if x is not None]
+        axes = said[0] if said else xs.ndim - 2  # symbols have no axis of features
+        return (), self.pooled(xs, call.valid(xs.shape[0], xs.shape[1 : 1 + axes]))
 
     def check(self, xs: jax.Array) -> None:
         pass

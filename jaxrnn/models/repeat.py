@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
-from jaxrnn.driver import unroll
+from jaxrnn.driver import run_layer
 from jaxrnn.types import Call, Cell, Gradient, Model, Params, Tree, leaf, pytree
 
 
@@ -39,7 +39,7 @@ class Repeat(Model):
 
         def layer(xs: jax.Array, each: Any) -> tuple[jax.Array, Tree]:
             p, c, key = each
-            after, ys = unroll(self.cell, p, xs, c, call.lengths, call.resets, key=key, gradient=gradient)
+            after, ys = run_layer(self.cell, p, xs, c, call._replace(key=key), gradient=gradient)
             return checks.array_tree("repeat: ys", ys, xs), after
 
         if gradient is not None and gradient.has_effects:  # which can't be in a loop

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 
 from jaxrnn import checks
-from jaxrnn.driver import unroll
+from jaxrnn.arguments import checked_inputs, steps_and_rows
+from jaxrnn.driver import run_layer
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Cell, Gradient, Params, Tree, leaf, pytree
 
@@ -23,19 +24,21 @@ class Stack(Composite):
         return self.cells
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
-        gradient, final, ys = call.gradient or self.gradient, [], checks.array("xs", xs)
-        for name, cell, p, c, key in self.shares(params, carry, call, ys.shape[1:-1]):
+        with checks.within("0"):
+            final, ys = [], checked_inputs(self.cells[0], xs)
+        _, batch_shape = steps_and_rows(ys)
+        for name, cell, p, c, key in self.shares(params, carry, call, batch_shape):
             with checks.within(name):
-                after, ys = unroll(cell, p, ys, c, call.lengths, call.resets, key=key, gradient=gradient)
+                after, ys = run_layer(cell, p, ys, c, call._replace(key=key), gradient=self.gradient)
             final.append(after)
         return tuple(final), ys
 
 
-def stack(cells: Sequence[Cell], *, gradient: Gradient | None = None) -> Stack:
+def stack(*cells: Cell | Sequence[Cell], gradient: Gradient | None = None) -> Stack:
     """Layers of cells: each reads the outputs of the one before.
 
     Args:
-      cells: the layers, the lowest first.
+      *cells: the layers, the lowest first: each an argument, or all in one list.
       gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
         for any other.
 
@@ -46,6 +49,6 @@ def stack(cells: Sequence[Cell], *, gradient: Gradient | None = None) -> Stack:
     Raises:
       ValueError, TypeError: there are no cells, something is no cell, or the features of two layers do not fit.
     """
-    cells = checks.sequence("cells", cells, Cell)
-    checks.fitting("cells", cells)
-    return Stack(cells, None if gradient is None else checks.instance("gradient", gradient, Gradient))
+    found: tuple[Cell, ...] = checks.sequence("cells", checks.in_one_list(cells), Cell)
+    checks.fitting("cells", found)
+    return Stack(found, None if gradient is None else checks.instance("gradient", gradient, Gradient))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_params, checked_resets, valid_steps
+from jaxrnn.arguments import checked_params
 from jaxrnn.masks import zero_unless
 from jaxrnn.types import Call, Model, Params, Tree
 
@@ -34,12 +34,8 @@ class Stateless(Model):
         checked_params(self, params)
         if carry is not None and not (isinstance(carry, tuple) and not carry):
             raise ValueError(f"carry: expected None or an empty tuple, got {checks.short(carry)}")
-        if call.resets is not None:
-            checked_resets(call.resets, xs.shape[0], self.batch_shape(xs))
-        if call.lengths is None:
-            return xs, None
-        valid = valid_steps(call.lengths, xs.shape[0], self.batch_shape(xs))
-        return self.without_padding(xs, valid), valid
+        valid = call.valid(xs.shape[0] if xs.ndim else 0, self.batch_shape(xs))
+        return xs if valid is None else self.without_padding(xs, valid), valid
 
     @property
     def needs_time(self) -> bool:

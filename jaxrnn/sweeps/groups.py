@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxrnn import checks
@@ -10,6 +11,7 @@ from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.program import SEED, is_traced
 from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.task import ModelTask
+from jaxrnn.training.step import objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Group:
 
     Attributes:
       static: the hyperparameters that they share.
-      traced: the others, float32 (the seed: int32) arrays [n] by name.
+      traced: the others, float32 (the seed: uint32) arrays [n] by name.
       members: their numbers, [n].
     """
 
@@ -49,7 +51,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def _columns(members: list[Member], static: Member) -> dict[str, np.ndarray]:
     names = [name for name in members[0] if name not in static]
-    kinds = {name: np.int32 if name == SEED else np.float32 for name in names}
+    kinds = {name: np.uint32 if name == SEED else np.float32 for name in names}
     return {name: np.asarray([member[name] for member in members], kinds[name]) for name in names}
 
 
@@ -74,5 +76,19 @@ def check_members(task: Any, members: list[Member]) -> None:
         read |= hyper.read
     unread = sorted({name for member in members for name in member} - read)
     if unread:
+        unread = sorted(set(unread) - _read_later(task, members[0]))
+    if unread:
         known = sorted(read - {SEED, "batch_size"})
         raise ValueError(f"space: expected hyperparameters that build reads, {known}, got {unread}")
+
+
+def _read_later(task: ModelTask, member: Member) -> set[str]:
+    """The hyperparameters that a member's model or loss reads while it is traced."""
+    hyper = Hyper(member)
+    model, loss, _ = task.build(hyper)
+
+    def measured(key: Any, batch: Any) -> Any:
+        return objective(model, loss, task.metrics, task.gradient)(model.init(key), batch, key)[1]
+
+    jax.eval_shape(measured, jax.random.key(0), task.data)
+    return hyper.read

@@ -1,14 +1,22 @@
 """What a task's `build` is given: one member's hyperparameters."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 
 class Hyper(Mapping[str, Any]):
-    """Hyperparameters by name, `hyper.lr` or `hyper["lr"]`; it remembers which were read."""
+    """Hyperparameters by name, `hyper.lr` or `hyper["lr"]`; it remembers which were read.
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values, self.read = dict(values), set[str]()
+    Example:
+      >>> import jaxrnn
+      >>> hyper = jaxrnn.Hyper(lr=0.01, hidden=32)
+      >>> hyper.lr, hyper["hidden"]
+      (0.01, 32)
+    """
+
+    def __init__(self, values: Mapping[str, Any] = MappingProxyType({}), /, **named: Any) -> None:
+        self._values, self.read = {**values, **named}, set[str]()
 
     def __getitem__(self, name: str) -> Any:
         self.read.add(name)

@@ -1,5 +1,6 @@
 """What a sweep will run, worked out before anything is compiled."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 
 from jaxrnn import checks
 from jaxrnn.sweeps.groups import Group, check_members, grouped
+from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.program import of_function, program
 from jaxrnn.sweeps.pruning import Halving
 from jaxrnn.sweeps.runner import Runner
@@ -96,11 +98,28 @@ def _runner(task: Any, group: Group, length: int, data: Any, key: Any, mesh: Any
     try:
         return Runner(group, what, key, mesh)
     except Exception as error:
-        error.add_note(
-            f"while tracing {sorted(group.traced)} with {group.static}: hyperparameters that decide shapes or Python "
-            "branches must be Python integers, strings or booleans; floating-point ones are traced"
-        )
+        if isinstance(error, jax.errors.JAXTypeError):
+            error.add_note(
+                f"while tracing {_decides(task, group)} with {group.static}: a number that decides a shape or a Python "
+                "branch must be a Python integer, which is static; floating-point ones are traced"
+            )
         raise
+
+
+def _decides(task: Any, group: Group) -> str:
+    """The traced hyperparameters without which a task can be built, or all."""
+
+    def build(traced: Any, known: Any) -> int:
+        task.build(Hyper(group.static | known | traced))
+        return 0
+
+    first = {name: values[0].item() for name, values in group.traced.items()}
+    for name, value in first.items() if isinstance(task, ModelTask) else ():
+        with contextlib.suppress(Exception):
+            others = {other: x for other, x in first.items() if other != name}
+            jax.eval_shape(lambda traced, known={name: value}: build(traced, known), others)
+            return f"{name} (without it all is well)"
+    return str(sorted(group.traced))
 
 
 def plan(
@@ -125,7 +144,7 @@ def plan(
     if len(what.rungs) > 1:
         lines.append("rungs: " + ", ".join(f"{count} members up to step {end}" for end, count in what.rungs))
     for runner in what.runners:
-        size, why = choose_size(runner, strategy, what.memory)
+        size, why = choose_size(runner, strategy, what.memory, what.steps)
         each = runner.seconds(size)
         count = len(runner.group.members)
         seconds += each * what.member_steps * count / len(what.members)

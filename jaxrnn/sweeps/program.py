@@ -14,8 +14,8 @@ from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.task import ModelTask, Task
 from jaxrnn.training.block import Progress, Report, make_block, no_best
 from jaxrnn.training.block import Task as BlockTask
-from jaxrnn.training.feed import window
-from jaxrnn.training.state import TrainState, train_state
+from jaxrnn.training.feed import checked_stream
+from jaxrnn.training.state import TrainState, checked_optimizer, train_state
 from jaxrnn.types import Tree
 
 SEED = "seed"
@@ -32,6 +32,7 @@ class Program:
       data: what all members read.
       length: steps of a block.
       axes: of a state, for `jax.vmap`: 0 for the members' own parts.
+      monitor, mode: what members are ranked by, and whether that is "min" or "max".
     """
 
     start: Callable[[Hyper, jax.Array], Tree]
@@ -39,6 +40,8 @@ class Program:
     data: Any
     length: int
     axes: Any
+    monitor: str = "loss"
+    mode: str = "min"
 
 
 def is_traced(name: str, value: Any) -> bool:
@@ -50,34 +53,40 @@ def program(task: ModelTask | Task, static: Member, length: int) -> Program:
     """The program of the members with these static hyperparameters; their traced ones are handed to it."""
     if isinstance(task, Task):
         return _of_loop(task, length)
-    arrays, axes = checked_data("data", task.data)
-    held_out, held_out_axes = (None, None) if task.validation is None else checked_data("validation", task.validation)
+    arrays, axes = checked_data("data", task.data, task.layout)
+    held_out, held_out_axes = arrays, axes  # without validation members are ranked by the loss of all data at the end
+    if task.validation is not None:
+        held_out, held_out_axes = checked_data("validation", task.validation, task.layout)
     rows = rows_of(arrays)
     batch_size = static.get("batch_size", task.batch_size)
 
     def build(hyper: Hyper) -> BlockTask:
         model, loss, optimizer = task.build(hyper)
-        k = window(task.gradient, model)
-        size = rows if k is not None else batch_size
-        return BlockTask(model, loss, optimizer, task.metrics, task.gradient, axes, held_out_axes, size, k)
+        stream = checked_stream(task.stream, model)
+        size = batch_size if stream is None else rows
+        options = task.monitor, task.mode, task.eval_params
+        return BlockTask(
+            model, loss, checked_optimizer(optimizer), task.metrics, task.gradient, axes, held_out_axes, size, stream,
+            None, *options,
+        )  # fmt: skip
 
     def start(hyper: Hyper, key: jax.Array) -> Progress:
         block = build(hyper)
-        streams = None if block.window is None else rows
+        streams = None if block.stream is None else rows
         state = train_state(block.model, block.optimizer, key=key, streams=streams)
-        best = None if held_out is None else no_best(state.params)
+        best = None if task.validation is None else no_best(state.params)
         return Progress(state, best, jnp.zeros((), jnp.int32))
 
     def block(hyper: Hyper, state: Progress, data: Any, stop: jax.Array, due: jax.Array) -> tuple[Progress, Report]:
         return make_block(build(hyper), length)(state, data[0], data[1], stop, due)
 
-    if window(task.gradient, None) is None:
+    if task.stream is None:
         if batch_size is None:
             raise ValueError(f"batch_size: expected how many of the {rows} rows a minibatch has, got None")
         if checks.positive_int("batch_size", batch_size) > rows:
             raise ValueError(f"batch_size: expected at most the {rows} rows of data, got {batch_size}")
     step_is_shared = Progress(TrainState(None, 0, 0, 0, 0), 0, 0)  # pyright: ignore[reportArgumentType]
-    return Program(start, block, (arrays, held_out), length, step_is_shared)
+    return Program(start, block, (arrays, held_out), length, step_is_shared, task.monitor, task.mode)
 
 
 def _of_loop(task: Task, length: int) -> Program:

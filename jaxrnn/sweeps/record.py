@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from jaxrnn.sweeps.processes import check_same, gathered
 from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.runner import Part, Runner
 from jaxrnn.sweeps.space import Member
+from jaxrnn.sweeps.trained import Trained
 from jaxrnn.training.fit import SAVE_SECONDS
 from jaxrnn.training.identity import digest
 
@@ -58,8 +58,11 @@ class Record:
         for name, values in part.report.train.items():
             curve = self.train.setdefault(name, np.full((len(self._members), self._steps), np.nan, np.float32))
             curve[numbers, part.start : part.end] = values[:, :count]
-        validation = part.report.validation
-        if validation:
+        validation, runner = part.report.validation, self._runners[group]
+        if validation and not runner.validates:  # the loss of all data at the end
+            self.score[numbers] = runner.sign * validation[runner.program.monitor]
+            self.best_step[numbers] = part.end
+        elif validation:
             if part.end not in self.validation_steps:
                 self._add_column(part.end)
             for name, values in validation.items():
@@ -67,11 +70,11 @@ class Record:
                     name, np.full((len(self._members), len(self.validation_steps)), np.nan, np.float32)
                 )
                 curve[numbers, self.validation_steps.index(part.end)] = values
-            measured = validation["loss"]
+            measured = runner.sign * validation[runner.program.monitor]
             better = measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
             self.score[numbers] = np.where(better, measured, self.score[numbers])
             self.best_step[numbers] = np.where(better, part.end, self.best_step[numbers])
-        elif not self._runners[group].validates:
+        elif not runner.ranks:  # a loop of one's own
             self.score[numbers] = part.report.train["loss"][:, :count].mean(1)
             self.best_step[numbers] = part.end
         self.taken[numbers] = part.end
@@ -126,34 +129,27 @@ class Record:
         return self.rungs[rung][1]
 
     def best_score(self) -> float:
-        """The lowest score so far."""
-        return float(np.nanmin(self.score)) if not np.isnan(self.score).all() else float("nan")
+        """The best score so far."""
+        sign = self._runners[0].sign
+        return sign * float(np.nanmin(self.score)) if not np.isnan(self.score).all() else float("nan")
 
-    def results(self, notes: tuple[str, ...], compiles: int, params: Callable[[Any], Any]) -> Results:
+    def results(self, notes: tuple[str, ...], task: Any) -> Results:
         """All of it."""
-        place = {int(n): (r, i) for r in self._runners for i, n in enumerate(r.group.members)}
         columns = {name: getattr(self, name) for name in ("score", "taken", "best_step", "first_bad", "rung")}
         columns["steps"] = columns.pop("taken")
-
-        def params_of(member: int) -> Any:
-            runner, at = place[member]
-            return jax.tree.map(lambda x: np.asarray(x[at]), params(runner.states))
-
-        def key_of(member: int) -> jax.Array:
-            runner, at = place[member]
-            return runner.keys[at]
-
+        sign = self._runners[0].sign
+        columns["score"] = sign * columns["score"]
         return Results(
             tuple(self._members),
             columns,
             self.train,
             self.validation,
             np.asarray(self.validation_steps, int),
-            tuple(self.rungs),
+            tuple((end, sign * scores) for end, scores in self.rungs),
             notes,
-            compiles,
-            params_of,
-            key_of,
+            sum(runner.compiles for runner in self._runners),
+            self._runners[0].program.mode,
+            Trained.of(task, self._runners),
         )
 
     def save(self) -> None:
@@ -215,4 +211,5 @@ def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runn
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "data": digest([runner.program.data for runner in runners[:1]]),
         "states": shapes,
+        "ranked by": f"{runners[0].program.mode} {runners[0].program.monitor}",
     }

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +11,8 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.sweeps.space import Member
+from jaxrnn.sweeps.trained import Trained
+from jaxrnn.training.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -20,14 +21,16 @@ class Results:
 
     Attributes:
       members: the hyperparameters of each.
-      columns: NumPy arrays [M] by name: "score" (what members are ranked by, the lower the better: the lowest
-        validation loss, or without validation the mean training loss of the last block), "steps" taken, "best_step",
-        "first_bad" (the first step whose loss or gradient was not finite; 0: none), "rung" (the last one reached).
+      columns: NumPy arrays [M] by name: "score" (what members are ranked by: the best validation of `monitor`, or
+        without validation that of all training data at the end; NaN for members that diverged), "steps" taken,
+        "best_step", "first_bad" (the first step whose loss or gradient was not finite; 0: none), "rung" (the last one
+        reached).
       train, validation: curves [M, steps] and [M, validations] by name; NaN where a member did not run.
       validation_steps: after how many steps the validations stood.
       rungs: for each rung its last step and the score [M] of each member there.
       notes: what was chosen, and why.
       compiles: how many programs were compiled.
+      mode: whether the lowest score is the best, "min", or the highest, "max".
     """
 
     members: tuple[Member, ...]
@@ -38,16 +41,21 @@ class Results:
     rungs: tuple[tuple[int, np.ndarray], ...]
     notes: tuple[str, ...]
     compiles: int
-    _params: Callable[[int], Any]
-    _keys: Callable[[int], jax.Array]
+    mode: str
+    trained: Trained
 
     def __len__(self) -> int:
         return len(self.members)
 
     @property
+    def diverged(self) -> np.ndarray:
+        """Which members had a loss or gradient that was not finite, or no finite score: bool [M]."""
+        return (self.columns["first_bad"] > 0) | ~np.isfinite(self.columns["score"])
+
+    @property
     def order(self) -> np.ndarray:
-        """Member numbers, the best score first; those that diverged or have no score come last."""
-        score = np.where(self.columns["first_bad"] > 0, np.nan, self.columns["score"])
+        """Member numbers, the best score first; those that diverged come last."""
+        score = np.where(self.diverged, np.nan, self.columns["score"] * (1 if self.mode == "min" else -1))
         return np.lexsort((np.where(np.isnan(score), np.inf, score), np.isnan(score), -self.columns["rung"]))
 
     @property
@@ -58,17 +66,25 @@ class Results:
           ValueError: all members diverged.
         """
         first = int(self.order[0])
-        if self.columns["first_bad"][first] > 0 or np.isnan(self.columns["score"][first]):
+        if self.diverged[first]:
             raise ValueError("results: expected a member that did not diverge, got none")
         return first
 
     def params(self, member: int) -> Any:
-        """The parameters of a member: those of its lowest validation loss, or its last ones without validation."""
-        return self._params(self._checked(member))
+        """The parameters of a member: those of its best validation, or its last ones without validation."""
+        return self.trained.params(self._checked(member))
+
+    def state(self, member: int) -> TrainState:
+        """A member's training state after its last step, for `jaxrnn.fit(state=...)`."""
+        return self.trained.state(self._checked(member), int(self.columns["steps"][member]))
+
+    def build(self, member: int) -> Any:
+        """(model, loss, optimizer) of a member, as its task's `build` makes them."""
+        return self.trained.built(self.members[self._checked(member)])
 
     def key(self, member: int) -> jax.Array:
         """The key with which `jaxrnn.fit` trains a member alone."""
-        return self._keys(self._checked(member))
+        return self.trained.key(self._checked(member))
 
     def _checked(self, member: int) -> int:
         if not isinstance(member, (int, np.integer)) or not 0 <= member < len(self):

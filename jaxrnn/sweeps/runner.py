@@ -56,6 +56,16 @@ class Runner:
         return isinstance(self._state, Progress) and self._state.best is not None
 
     @property
+    def ranks(self) -> bool:
+        """Whether members are ranked by what is measured on data at the end of a rung; no: by the training's loss."""
+        return isinstance(self._state, Progress)
+
+    @property
+    def sign(self) -> int:
+        """What makes a score one that is the better the lower it is."""
+        return 1 if self.program.mode == "min" else -1
+
+    @property
     def member_bytes(self) -> int:
         """Bytes of one member's state."""
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self._plain))
@@ -107,7 +117,7 @@ class Runner:
                 end = min(at + self.program.length, stop)
                 if self.validates:
                     end = min(end, at + due_every - at % due_every)
-                due, began = end % due_every == 0 or end == stop, time.perf_counter()
+                due, began = end == stop or (self.validates and end % due_every == 0), time.perf_counter()
                 states, report = compiled(*inputs, states, *self._bounds(at, end, due))
                 report = jax.tree.map(lambda x, n=chosen.size: np.asarray(x)[:n], report)
                 self._step_seconds[at_once] = (time.perf_counter() - began) / (end - at)

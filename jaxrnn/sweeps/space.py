@@ -171,6 +171,8 @@ def _plain(where: str, value: Any, name: str | None = None) -> Any:
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value) and not (value > 0 and name not in NOT_NEGATIVE):
         raise ValueError(f"{where}: expected a finite number, got {value}")
+    if (name or where) == "seed" and isinstance(value, int) and not 0 <= value < 2**32:
+        raise ValueError(f"{where}: expected an integer from 0 to 2**32 - 1, got {value}")
     if isinstance(value, (int, float)) and (name or where) in NOT_NEGATIVE and value < 0:
         raise ValueError(f"{where}: expected a number of at least 0, got {value}")
     return value

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxrnn import checks
-from jaxrnn.sweeps.runner import Runner
+from jaxrnn.sweeps.runner import LOOK, Runner
 
 STRATEGIES = ("auto", "vmap", "map", "loop")
 
@@ -34,8 +34,8 @@ def checked_strategy(strategy: Any) -> str | int:
     return checks.one_of("strategy", strategy, STRATEGIES)
 
 
-def choose_size(runner: Runner, strategy: str | int, memory: int) -> tuple[int, str]:
-    """(how many members run at once, why); what is compiled on the way is kept."""
+def choose_size(runner: Runner, strategy: str | int, memory: int, steps: int) -> tuple[int, str]:
+    """(how many members run at once, why) for so many steps; what is compiled on the way is kept."""
     count, devices = -(-len(runner.group.members) // jax.process_count()), runner.devices
     everything = -(-count // devices) * devices
     if isinstance(strategy, int):
@@ -48,7 +48,7 @@ def choose_size(runner: Runner, strategy: str | int, memory: int) -> tuple[int, 
     if strategy == "map":
         size = _fitting(runner, everything, memory)
         return size, f"map: {size} at once, whose {runner.bytes(size):,} bytes fit into {memory:,}"
-    return _fastest(runner, everything, memory)
+    return _fastest(runner, everything, memory, steps * count)
 
 
 def _fitting(runner: Runner, size: int, memory: int) -> int:
@@ -62,10 +62,10 @@ def _fitting(runner: Runner, size: int, memory: int) -> int:
     return size
 
 
-def _fastest(runner: Runner, everything: int, memory: int) -> tuple[int, str]:
-    """Measures a few steps of 1, 4, 16, ... members at once, until more are no faster."""
+def _fastest(runner: Runner, everything: int, memory: int, member_steps: int) -> tuple[int, str]:
+    """Measures a few steps of 1, 4, 16, ... members at once, until more are no faster or too dear."""
     found: dict[int, float] = {}
-    size = runner.devices
+    size, ended = runner.devices, ""
     while True:
         if runner.bytes(size) > memory:
             break
@@ -73,9 +73,14 @@ def _fastest(runner: Runner, everything: int, memory: int) -> tuple[int, str]:
         best = min(found, key=lambda size: found[size])
         if size >= everything or (size > best and found[size] > 1.25 * found[best]):
             break
+        left, costs = member_steps * found[best], runner.compile_seconds + LOOK
+        if left < 2 * costs:
+            ended = f"; {left:.1f} s of training are too few to measure more, which takes {costs:.1f} s"
+            break
         size = min(everything, 4 * size)
     if not found:
         raise ValueError(f"memory: expected at least the {runner.bytes(size)} bytes of one member, got {memory}")
     best = min(found, key=lambda size: found[size])
     measured: list[Any] = [f"{size}: {1e6 * seconds:.0f}" for size, seconds in found.items()]
-    return best, f"auto: {best} at once; microseconds of a member's step by members at once: {', '.join(measured)}"
+    why = f"microseconds of a member's step by members at once: {', '.join(measured)}{ended}"
+    return best, f"auto: {best} at once; {why}"

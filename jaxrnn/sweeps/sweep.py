@@ -10,7 +10,7 @@ from tqdm import tqdm
 from jaxrnn import checks
 from jaxrnn.sweeps.planning import AnyTask, make_plan
 from jaxrnn.sweeps.processes import check_same, share
-from jaxrnn.sweeps.program import first_bad, params
+from jaxrnn.sweeps.program import first_bad
 from jaxrnn.sweeps.pruning import Halving, survivors
 from jaxrnn.sweeps.record import Record
 from jaxrnn.sweeps.results import Results
@@ -45,13 +45,14 @@ def sweep(
       space: what `jaxrnn.grid`, `jaxrnn.sweeps.zipped`, `jaxrnn.sweeps.random` and `jaxrnn.sweeps.table` make, or a
         list of dicts.
       key: all members have this key, so that they start from the same parameters and read the same minibatches; with a
-        hyperparameter "seed" a member has `jax.random.fold_in(key, seed)`.
+        hyperparameter "seed", an integer from 0 to 2**32 - 1, a member has `jax.random.fold_in(key, seed)`.
       steps: how many steps each member takes; not for a plain function.
       data: what a plain function gets.
       block: steps in one compiled call; validation follows each.
       strategy: "vmap": all members of a program at once; "loop": one after the other; "map": as many at once as fit
-        into `memory`; "auto": a few steps of some sizes are measured, and the fastest is taken (`Results.notes` says
-        why; each size compiles a program); a number: so many at once, for instance what "auto" has found.
+        into `memory`; "auto": a few steps of some sizes are measured, and the fastest is taken, where the sweep is long
+        enough to win back what each program takes to compile (`Results.notes` says why); a number: so many at once, for
+        instance what "auto" has found.
       memory: bytes that a program may take on a device; None: most of what there is.
       mesh: a `jax.sharding.Mesh` of one axis, over whose devices the members are spread; None: one device. With several
         processes (after `jax.distributed.initialize`) all make the same call: each runs its share of the members on its
@@ -93,7 +94,7 @@ def sweep(
                     continue
                 if index not in sizes:
                     bar.set_description("compiling")
-                    sizes[index], why = choose_size(runner, strategy, memory)
+                    sizes[index], why = choose_size(runner, strategy, memory, end)
                     notes.append(f"{runner.group.static or 'all members'}: {why}")
                     bar.set_description("training")
                 mine = share(pending)
@@ -107,4 +108,4 @@ def sweep(
                 record.finish(index, first_bad(runner.states))
             record.close_rung(number, end, alive)
     record.save()
-    return record.results(tuple(notes), sum(runner.compiles for runner in runners), params)
+    return record.results(tuple(notes), task)

@@ -1,15 +1,17 @@
 """What a sweep trains: `task` for models, `Task` for a training loop of your own."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import jax
 import optax
 
 from jaxrnn import checks
-from jaxrnn.data.rows import checked_data
+from jaxrnn.data.rows import TIME_FIRST, Layout, checked_data, checked_layout, same_axes
 from jaxrnn.sweeps.hyper import Hyper
+from jaxrnn.training.block import EvalParams
+from jaxrnn.training.feed import check_pieces
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Tree
 
@@ -26,6 +28,11 @@ class ModelTask:
     validation: dict[str, Any] | None = None
     metrics: Metrics | None = None
     gradient: Gradient | None = None
+    stream: int | None = None
+    monitor: str = "loss"
+    mode: str = "min"
+    eval_params: EvalParams | None = None
+    layout: Layout = TIME_FIRST
 
 
 def task(
@@ -36,14 +43,22 @@ def task(
     validation: dict[str, Any] | None = None,
     metrics: Metrics | None = None,
     gradient: Gradient | None = None,
+    stream: int | None = None,
+    monitor: str = "loss",
+    mode: Literal["min", "max"] = "min",
+    eval_params: EvalParams | None = None,
+    time_major: bool | None = None,
+    per_row: Sequence[str] = (),
 ) -> ModelTask:
     """A model, a loss and an optimizer for each member of a sweep.
 
     Args:
       build: (hyper) -> (model, loss, optimizer). `hyper.lr` and the like are a member's hyperparameters:
         floating-point ones may be traced, wherever they end up; integers and everything else are Python values.
-      data, batch_size, validation, metrics, gradient: as for `fit`. A hyperparameter "batch_size" takes the place of
-        the argument.
+      data, batch_size, validation, metrics, gradient, stream, eval_params, time_major, per_row: as for `fit`. A
+        hyperparameter "batch_size" takes the place of the argument.
+      monitor, mode: members are ranked by the lowest ("min") or highest ("max") validation "loss", or another one of
+        the `metrics`.
 
     Returns:
       A task for `sweep`. A member is trained as `jaxrnn.fit(*build(hyper), data, key=results.key(member), ...)` would
@@ -55,10 +70,21 @@ def task(
     checks.callable_("build", build)
     if not isinstance(data, dict):
         raise TypeError(f"data: expected a dict of arrays that hold all rows, got {checks.short(data)}")
-    data, _ = checked_data("data", data)  # arrays on the device, which all programs share
+    checks.one_of("mode", mode, ("min", "max"))
+    checks.one_of("monitor", monitor, ("loss", *checks.metrics(metrics)))
+    if eval_params is not None:
+        checks.callable_("eval_params", eval_params)
+    layout = checked_layout(time_major, per_row)
+    data, axes = checked_data("data", data, layout)  # arrays on the device, which all programs share
     if validation is not None:
-        validation, _ = checked_data("validation", validation)
-    return ModelTask(build, data, batch_size, validation, checks.metrics(metrics) or None, gradient)
+        validation, _ = checked_data("validation", validation, layout)
+        same_axes(data, validation, layout)
+    if stream is not None:
+        check_pieces(data, axes, checks.positive_int("stream", stream))
+    return ModelTask(
+        build, data, batch_size, validation, checks.metrics(metrics) or None, gradient, stream, monitor, mode,
+        eval_params, Layout(True, layout.per_row),
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

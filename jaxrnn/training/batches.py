@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch, checked_batch
+from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, checked_batch, read_as
 from jaxrnn.training.placement import everywhere
 
 MOST_SHAPES = 32
@@ -41,13 +41,22 @@ class Batches:
       data: the iterable.
       batch_size: None: it is the batches'.
       length: the leading axis of what a block reads; its last batch is repeated if there are fewer.
-      k: how many steps a batch of streams has; None: the batches are no streams.
+      stream: how many steps a batch of streams has; None: the batches are no streams.
       mesh: on whose devices all is put.
+      layout: of the batches.
     """
 
     axes = None
 
-    def __init__(self, data: Any, batch_size: int | None, length: int, k: int | None, mesh: jax.sharding.Mesh | None):
+    def __init__(
+        self,
+        data: Any,
+        batch_size: int | None,
+        length: int,
+        stream: int | None,
+        mesh: jax.sharding.Mesh | None,
+        layout: Layout = TIME_FIRST,
+    ):
         one_by_one = isinstance(data, (list, tuple))
         if not isinstance(data, Iterable) or (one_by_one and not all(isinstance(batch, dict) for batch in data)):
             raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
@@ -55,18 +64,22 @@ class Batches:
             raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")
         if batch_size is not None:
             raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
-        self.rows = 0
+        self.rows, self._layout = 0, layout
         self._batches, self._length, self._mesh = iter(data), length, mesh
         self._next: Batch | None = None  # read, but of no block yet
         self._first: dict[str, jax.Array] | None = None
         self._shapes: set[tuple[tuple[int, ...], ...]] = set()
-        self._streams = k is not None
-        if k is not None:
+        self._streams = stream is not None
+        if stream is not None:
             self._next = next(self._batches, None)
             if self._next is not None:
-                T, self.rows = checked_batch("data", self._next)["xs"].shape[:2]
-                if k != T:
-                    raise ValueError(f"gradient: expected k1 = {T}, the steps of a batch, got {k}")
+                T, self.rows = checked_batch("data", self._next, layout)["xs"].shape[:2]
+                if stream != T:
+                    raise ValueError(f"stream: expected {T}, the steps of a batch, got {stream}")
+
+    @property
+    def read_as(self) -> str:
+        return "batches" if self._first is None else f"batches of {read_as(self._first)}"
 
     def skip(self, steps: int) -> None:
         for _ in range(steps):
@@ -96,7 +109,7 @@ class Batches:
 
     def _checked(self, batch: Batch) -> dict[str, jax.Array]:
         """A batch's arrays, of the entries and dtypes of the first one, of streams also of its shape."""
-        arrays = checked_batch("data", batch)
+        arrays = checked_batch("data", batch, self._layout)
         self._first = self._first or arrays
         if self._streams:
             checks.same_tree("data: a batch", arrays, self._first)

@@ -20,9 +20,9 @@ from jaxrnn.types import Gradient, Model, Params
 
 
 class Best(NamedTuple):
-    """The best parameters so far, by validation loss; `step` says when, 0: before the first validation."""
+    """The best parameters so far, by a score, the lower the better; `step` says when, 0: before any finite score."""
 
-    loss: jax.Array
+    score: jax.Array
     step: jax.Array
     params: Params
 
@@ -55,12 +55,18 @@ class Report(NamedTuple):
     validation: dict[str, jax.Array]
 
 
+EvalParams = Callable[[Any, Params], Params]
+"""(optimizer state, params) -> the parameters that evaluation uses, as `optax.contrib.schedule_free_eval_params`."""
+
+
 class Task(NamedTuple):
     """What is trained, and how; the same for all blocks of a run.
 
-    `axes`, `validation_axes` say where each array of the data has its rows (see `training.data`); `axes` is None if the
-    data are batches, one for each step. `window` is how many steps of time an optimizer step reads of a stream; None if
-    the data are no streams. `mesh`: the rows of each batch are spread over its devices.
+    `axes`, `validation_axes` say where each array of the data has its rows (see `data.rows`); `axes` is None if the
+    data are batches, one for each step. `stream` is how many steps of time an optimizer step reads of a stream; None if
+    the data are no streams. `mesh`: the rows of each batch are spread over its devices. `monitor`, `mode`: the measure
+    of the validation by which parameters are the best, and whether that is "min" or "max". `eval_params`: the
+    parameters that evaluation uses, from the optimizer's state and the parameters; None: the parameters.
     """
 
     model: Model
@@ -71,8 +77,15 @@ class Task(NamedTuple):
     axes: dict[str, int] | None
     validation_axes: dict[str, int] | None
     batch_size: int
-    window: int | None
+    stream: int | None
     mesh: jax.sharding.Mesh | None = None
+    monitor: str = "loss"
+    mode: str = "min"
+    eval_params: EvalParams | None = None
+
+    def evaluated(self, state: TrainState) -> Params:
+        """The parameters that evaluation uses."""
+        return state.params if self.eval_params is None else self.eval_params(state.opt_state, state.params)
 
 
 def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
@@ -80,7 +93,7 @@ def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
     if task.axes is None:
         return jax.tree.map(lambda x: x[which], data)
     batch = take(data, task.axes, jnp.arange(min(count, rows_of(data))))
-    return batch if task.window is None else window(batch, task.axes, jnp.zeros((), jnp.int32), task.window)
+    return batch if task.stream is None else window(batch, task.axes, jnp.zeros((), jnp.int32), task.stream)
 
 
 Block = Callable[[Progress, Any, Any, jax.Array, jax.Array], tuple[Progress, Report]]
@@ -109,11 +122,11 @@ def make_block(task: Task, length: int) -> Block:
             fresh = state.step == 0
             if task.axes is None:
                 batch = rows_or_batch
-            elif task.window is None:
+            elif task.stream is None:
                 batch = take(data, task.axes, rows_or_batch)
             else:
-                i = state.step % (len(data["xs"]) // task.window)
-                batch, fresh = window(data, task.axes, i * task.window, task.window), i == 0
+                i = state.step % (len(data["xs"]) // task.stream)
+                batch, fresh = window(data, task.axes, i * task.stream, task.stream), i == 0
             state, values = train_step(state, spread(batch, task.axes, task.mesh), fresh)
             return state, {name: values[name].astype(number) for name in names}
 
@@ -138,7 +151,7 @@ def make_block(task: Task, length: int) -> Block:
 
         if task.axes is None:
             batches = data
-        elif task.window is not None:
+        elif task.stream is not None:
             batches = jnp.arange(length)
         else:
             key = jax.random.fold_in(state.key, ORDER)
@@ -150,17 +163,22 @@ def make_block(task: Task, length: int) -> Block:
             if first_bad is not None:
                 params = jax.tree.map(lambda a, b: jnp.where(first_bad == 0, a, b), params, state.params)
             state = state._replace(params=params)
-        if best is None or task.validation_axes is None:
+        if task.validation_axes is None:
             return Progress(state, best, first_bad), Report(train, {})
+        params = task.evaluated(state)
         validated = functools.partial(
-            over_rows, task.model, state.params, task.loss, task.metrics, validation, task.validation_axes
+            over_rows, task.model, params, task.loss, task.metrics, validation, task.validation_axes
         )
         nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(validated))
         values = jax.lax.cond(due, validated, lambda: nothing)
         if first_bad is not None:
             values = {name: jnp.where(first_bad == 0, value, jnp.nan) for name, value in values.items()}
-        better = values["loss"] < best.loss  # False for NaN
-        now = Best(values["loss"], state.step, state.params)
+        values = {name: value.astype(number) for name, value in values.items()}
+        if best is None:
+            return Progress(state, None, first_bad), Report(train, values)
+        score = values[task.monitor] if task.mode == "min" else -values[task.monitor]
+        better = score < best.score  # False for NaN
+        now = Best(score, state.step, params)
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)
         return Progress(state, best, first_bad), Report(train, values)
 

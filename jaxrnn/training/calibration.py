@@ -77,7 +77,7 @@ def statistics(model: Model, params: Params, batch: Batch) -> Statistics:
             raise ValueError(f"model: expected one batch_norm at each of {expected}, got another one at {path}")
         found[path] = moments
 
-    call = Call(batch.get("lengths"), batch.get("resets"), record=record)
+    call = Call(batch.get("lengths"), batch.get("resets"), mask=batch.get("xs_mask"), record=record)
     model.run(params, None, model.reads(batch), call)
     if sorted(found) != expected:
         raise ValueError(f"model: expected a batch_norm at each of {expected}, got those at {sorted(found)} only")

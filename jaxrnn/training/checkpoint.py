@@ -62,6 +62,7 @@ class RunDirectory:
             diagnostic_steps=np.asarray(history.get("diagnostic_steps", np.zeros(0, np.int64))),
             compile_seconds=float(history["compile_seconds"]),
             run_seconds=float(history["run_seconds"]),
+            start=int(history["start"]),
         )
 
     def save(self, step: int, state: Tree, history: History) -> None:

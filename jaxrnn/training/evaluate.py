@@ -1,5 +1,6 @@
 """A model's loss and metrics over a whole data set."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,8 +9,8 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
-from jaxrnn.data.rows import checked_data, rows_of
-from jaxrnn.training.step import Loss, Metrics, objective
+from jaxrnn.data.rows import checked_data, checked_layout, rows_of
+from jaxrnn.training.step import Loss, Metrics, measuring, outputs
 from jaxrnn.types import Model, Params
 
 EVALUATION_BATCH = 1024
@@ -24,23 +25,29 @@ def evaluate(
     *,
     metrics: Metrics | None = None,
     batch_size: int = EVALUATION_BATCH,
+    time_major: bool | None = None,
+    per_row: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Loss and metrics over all rows of a data set, without noise.
+    """Loss and metrics of all rows of a data set, without noise.
 
     Args:
       model, params: the model and its parameters.
       loss: (ys, batch) -> scalar.
       data: a dict of arrays, as for `fit`.
       metrics: further functions (ys, batch) -> scalar, by name.
-      batch_size: rows at a time. What a function returns for several batches is averaged, weighted by their rows.
+      batch_size: rows that the model reads at a time. The loss and the metrics are of the outputs of all rows at once.
+      time_major, per_row: as for `fit`.
 
     Returns:
       {"loss": ..., and the metrics}.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which.
     """
-    objective(model, loss, metrics)
+    measuring(model, loss, metrics)
     checked_params(model, params)
     batch_size = checks.positive_int("batch_size", batch_size)
-    arrays, axes = checked_data("data", data)
+    arrays, axes = checked_data("data", data, checked_layout(time_major, per_row))
     named = tuple(checks.metrics(metrics).items())
     found = _evaluate(model, params, arrays, loss, named, tuple(axes.items()), batch_size)
     return {name: float(value) for name, value in found.items()}
@@ -63,19 +70,24 @@ def over_rows(
     batch_size: int = EVALUATION_BATCH,
 ) -> dict[str, jax.Array]:
     """As `evaluate`, to be called while tracing."""
-    N = rows_of(data)
-    value = objective(model, loss, metrics)
+    N, axis = rows_of(data), int(model.keeps_time)
 
-    def rows(start: Any, count: int) -> dict[str, jax.Array]:
+    def ys(start: Any, count: int) -> Any:
         batch = {e: jax.lax.dynamic_slice_in_dim(x, start, count, axes[e]) for e, x in data.items()}
-        return value(params, batch, None)[1]
+        return outputs(model, params, batch)[1]
+
+    def joined(y: jax.Array) -> jax.Array:
+        """Outputs of pieces [pieces, ..., batch_size, ...] as those of all rows."""
+        y = jnp.moveaxis(y, 0, axis)
+        return y.reshape(*y.shape[:axis], -1, *y.shape[axis + 2 :])
 
     full, rest = divmod(N, batch_size)
-    means = []
-    if full:
-        starts = jnp.arange(full) * batch_size
-        each = jax.lax.map(lambda start: rows(start, batch_size), starts)
-        means.append(jax.tree.map(lambda x: x.mean() * (full * batch_size / N), each))
-    if rest:
-        means.append(jax.tree.map(lambda x: x * (rest / N), rows(full * batch_size, rest)))
-    return jax.tree.map(lambda *parts: sum(parts), *means)
+    if full + (rest > 0) == 1:
+        found = ys(0, N)
+    else:
+        pieces = jax.lax.map(lambda start: ys(start, batch_size), jnp.arange(full) * batch_size)
+        found = jax.tree.map(joined, pieces)
+        if rest:
+            last = ys(full * batch_size, rest)
+            found = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis), found, last)
+    return measuring(model, loss, metrics)(found, data)

@@ -5,12 +5,10 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from jaxrnn import checks
-from jaxrnn.data.rows import checked_data
-from jaxrnn.gradients.truncated import Truncated
+from jaxrnn.data.rows import TIME_FIRST, Layout, checked_data, read_as, rows_of
 from jaxrnn.models.bidirectional import reads_backward
 from jaxrnn.training.batches import Batches, Read
 from jaxrnn.training.placement import check_rows, everywhere
-from jaxrnn.types import Gradient
 
 
 class Feed(Protocol):
@@ -26,6 +24,11 @@ class Feed(Protocol):
         """How many rows the streams have; 0 if the data are none."""
         ...
 
+    @property
+    def read_as(self) -> str:
+        """How the data were read, in words."""
+        ...
+
     def skip(self, steps: int) -> None:
         """Passes over what so many steps read."""
 
@@ -34,39 +37,37 @@ class Feed(Protocol):
         ...
 
 
-def window(gradient: Gradient | None, model: Any) -> int | None:
+def checked_stream(stream: Any, model: Any) -> int | None:
     """How many steps of a stream an optimizer step reads; None if the data are no streams."""
-    if not isinstance(gradient, Truncated):
+    if stream is None:
         return None
-    if gradient.k1 != gradient.k2:
-        raise ValueError(
-            f"gradient: expected truncated(k1, k2) with k1 = k2 for training on streams, got {gradient}; give it to "
-            "the layers, jaxrnn.stack(cells, gradient=...), to train on whole sequences"
-        )
     if reads_backward(model):
         raise ValueError(
             "model: expected one that reads forward for training on streams, whose end is not known, got "
             f"{checks.short(model)}"
         )
-    return gradient.k1
+    return checks.positive_int("stream", stream)
 
 
 def feeding(
-    data: Any, batch_size: int | None, length: int, k: int | None, mesh: jax.sharding.Mesh | None = None
+    data: Any,
+    batch_size: int | None,
+    length: int,
+    stream: int | None,
+    mesh: jax.sharding.Mesh | None = None,
+    layout: Layout = TIME_FIRST,
 ) -> Feed:
-    """The feed of blocks of at most `length` steps; `k` as `window` says. With a mesh all is on each of its devices."""
+    """The feed of blocks of at most `length` steps. With a mesh all is on each of its devices."""
     if not isinstance(data, dict):
-        return Batches(data, batch_size, length, k, mesh)
-    arrays, axes = checked_data("data", data)
-    T, N = arrays["xs"].shape[:2]
-    if k is not None:
-        if k > T:
-            raise ValueError(f"gradient: expected k1 of at most the T = {T} steps of data, got {k}")
+        return Batches(data, batch_size, length, stream, mesh, layout)
+    arrays, axes = checked_data("data", data, layout)
+    N = rows_of(arrays)
+    if stream is not None:
+        check_pieces(arrays, axes, stream)
         if batch_size not in (None, N):
             raise ValueError(
-                f"batch_size: expected None with gradient=truncated(k, k): all {N} rows are streams that go on "
-                f"together, got {batch_size}; give truncation to the layers, jaxrnn.stack(cells, gradient=...), for "
-                "minibatches of whole sequences"
+                f"batch_size: expected None with stream={stream}: all {N} rows are streams that go on together, got "
+                f"{batch_size}"
             )
         check_rows("data", N, mesh)
         return InMemory(everywhere(arrays, mesh), axes, N, length)
@@ -78,6 +79,16 @@ def feeding(
     return InMemory(everywhere(arrays, mesh), axes, 0, length)
 
 
+def check_pieces(arrays: dict[str, jax.Array], axes: dict[str, int], stream: int) -> None:
+    """Raises unless streams can be read so many steps at a time."""
+    T = len(arrays["xs"])
+    if stream > T:
+        raise ValueError(f"stream: expected at most the T = {T} steps of data, got {stream}")
+    for entry, x in arrays.items():
+        if axes[entry] == 1 and len(x) != T:
+            raise ValueError(f"data[{entry!r}]: expected the T = {T} steps of xs in streams, got {checks.short(x)}")
+
+
 class InMemory(NamedTuple):
     """A dict of arrays, the same for all blocks, which find their rows in it themselves; see `Feed`."""
 
@@ -85,6 +96,10 @@ class InMemory(NamedTuple):
     axes: dict[str, int] | None
     rows: int
     length: int
+
+    @property
+    def read_as(self) -> str:
+        return read_as(self.arrays)
 
     def skip(self, steps: int) -> None:
         pass

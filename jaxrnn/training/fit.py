@@ -4,27 +4,26 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from tqdm import tqdm
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch, checked_data
+from jaxrnn.data.rows import Batch, checked_data, checked_layout, same_axes
 from jaxrnn.training.batches import Read, longest_run
-from jaxrnn.training.block import Progress, Report, Task, no_best
+from jaxrnn.training.block import EvalParams, Progress, Report, Task, no_best
 from jaxrnn.training.checkpoint import RunDirectory
 from jaxrnn.training.diagnose import probe
-from jaxrnn.training.feed import Feed, feeding, window
+from jaxrnn.training.feed import Feed, InMemory, checked_stream, feeding
 from jaxrnn.training.history import History, in_order
 from jaxrnn.training.identity import identity
 from jaxrnn.training.placement import anywhere, everywhere
 from jaxrnn.training.programs import Programs
-from jaxrnn.training.state import TrainState, train_state
+from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer, train_state
 from jaxrnn.training.step import Loss, Metrics
 from jaxrnn.types import Gradient, Model, Params
 
@@ -37,37 +36,51 @@ class FitResult:
     """What `fit` returns.
 
     Attributes:
-      params: the parameters of the lowest validation loss, or the last ones without validation.
-      state: the state after the last step, for `make_train_step`.
+      params: the parameters of the best validation, or the last ones without validation; they share no buffer with
+        `state`.
+      state: the state after the last step, for `fit(state=...)` and `make_train_step`.
       history: what was measured.
       best_step: the step at which `params` stood.
+      read: how the data were read, such as "320 rows of 101 steps".
+      monitor: the measure by which `params` are the best.
     """
-
-    def __repr__(self) -> str:
-        count = sum(x.size for x in jax.tree.leaves(self.params))
-        return f"FitResult({count} parameters of step {self.best_step}, history={self.history})"
 
     params: Params
     state: TrainState
     history: History
     best_step: int
+    read: str = ""
+    monitor: str = "loss"
+
+    def __repr__(self) -> str:
+        count, at = sum(x.size for x in jax.tree.leaves(self.params)), self.history.validation_steps
+        found = self.history.validation.get(self.monitor, np.zeros(0))[at == self.best_step]
+        best = "".join(f", validation {self.monitor} {x:.4g}" for x in found[:1])
+        return f"FitResult({count} parameters of step {self.best_step}{best}; {self.read}; {self.history})"
 
 
 def fit(
     model: Model,
     loss: Loss,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     data: dict[str, Any] | Iterable[Batch],
     *,
-    key: jax.Array,
     steps: int,
+    key: jax.Array | None = None,
     batch_size: int | None = None,
     metrics: Metrics | None = None,
     validation: dict[str, Any] | None = None,
     block: int = 100,
+    monitor: str = "loss",
+    mode: Literal["min", "max"] = "min",
     patience: int | None = None,
     params: Params = None,
+    state: TrainState | None = None,
+    eval_params: EvalParams | None = None,
     gradient: Gradient | None = None,
+    stream: int | None = None,
+    time_major: bool | None = None,
+    per_row: Sequence[str] = (),
     diagnose_every: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     run_dir: Any = None,
@@ -81,33 +94,44 @@ def fit(
 
     Args:
       model: the model.
-      loss: (ys, batch) -> scalar; `batch` is a dict with the entries of `data`.
+      loss: (ys, batch) -> scalar; `batch` is a dict with the entries of `data`. It gets time first, ys [T, B, ...],
+        whatever `time_major` is.
       optimizer: any optax transformation, for instance
-        `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))` to clip the gradient.
+        `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))` to clip the gradient. See `make_train_step` for
+        those that read the loss, too.
       data: a dict of arrays that hold all rows: "xs" [T, N, ...], and what the loss needs: sequences [T, N, ...], the
-        rest [N, ...]; "lengths" [N] and "resets" [T, N] also go to the model. Minibatches are drawn from it without
-        replacement, shuffled anew in each epoch, inside the compiled program. Or an iterable of batches, each such a
-        dict, with the same entries and dtypes; training ends when it does. A resumed run skips as many batches as it
-        has seen. Consecutive batches of one shape go into one compiled call; each shape, of at most 32, compiles once
-        (`jaxrnn.data.bucketed` makes few of them, `jaxrnn.data.prefetch` reads ahead). An attribute `run` of the
-        iterable says after how many batches the shape may change, so that no call is compiled for more. With
-        `gradient=jaxrnn.truncated(k, k)` the rows are streams, see below, and all batches have one shape.
-      key: for parameters, order and dropout; the same key gives the same run.
-      steps: how many steps the run has in all.
+        rest [N, ...]; "lengths" [N], "resets" [T, N] and "xs_mask" [T, N] also go to the model, as `lengths`, `resets`
+        and `mask`. Minibatches are drawn from it without replacement, shuffled anew in each epoch, inside the compiled
+        program. Or an iterable of batches, each such a dict, with the same entries and dtypes; training ends when it
+        does. A resumed run skips as many batches as it has seen. Consecutive batches of one shape go into one compiled
+        call; each shape, of at most 32, compiles once (`jaxrnn.data.bucketed` makes few of them,
+        `jaxrnn.data.prefetch` reads ahead). An attribute `run` of the iterable says after how many batches the shape
+        may change, so that no call is compiled for more.
+      steps: how many steps the run has in all, those of `state` included.
+      key: for parameters, order and dropout; the same key gives the same run. None with a `state`, which has one.
       batch_size: rows in a minibatch; only for a dict.
       metrics: further functions (ys, batch) -> scalar to measure at each step, by name.
       validation: a dict like `data`; after each `block` steps and at the end the loss and the metrics are measured on
-        it, without noise, as `evaluate` does: as means over 1,024 rows at a time.
+        the outputs of all its rows, without noise, as `evaluate` does.
       block: steps in one compiled call, or fewer where the shape of the batches changes; and from one validation to the
         next.
-      patience: stop after this many validations without a lower loss. None: never.
+      monitor, mode: the best parameters are those of the lowest ("min") or highest ("max") validation "loss", or
+        another one of the `metrics`. A validation that is NaN is never the best.
+      patience: stop after this many validations without a better one. None: never.
       params: parameters to start from, instead of freshly drawn ones.
-      gradient: how to differentiate through time; None for what the layers were built with. `jaxrnn.truncated(k, k)`
-        trains on streams: each optimizer step reads the next k steps of all rows (a dict's, T // k of them a pass; or a
-          batch of k steps), the carry passes on from step to step and from batch to batch, "resets" start episodes, and
-          a new pass through a dict begins with the initial carry. A row that has ended (see "lengths") adds nothing to
-          the loss from there on. Give truncation to the layers (`jaxrnn.stack(cells, gradient=...)`) for shuffled
-          minibatches of whole sequences instead.
+      state: a state to go on from, such as `result.state` of another run: its parameters, optimizer, schedule, key and
+        number of steps. An iterable goes on where it stands.
+      eval_params: (optimizer state, params) -> the parameters that validation uses and `FitResult.params` are, such as
+        `optax.contrib.schedule_free_eval_params`, or a moving average out of the optimizer's state. None: the
+        parameters themselves.
+      gradient: how to differentiate through time; None for what the layers were built with.
+      stream: k: the rows of the data are streams. Each optimizer step reads the next k steps of all rows (a dict's,
+        T // k of them a pass; or a batch of k steps), the carry passes on from step to step and from batch to batch,
+        without a gradient, "resets" start episodes, and a new pass through a dict begins with the initial carry. A row
+        that has ended (see "lengths") adds nothing to the loss from there on. None: each row is a sequence of its own.
+      time_major: False: sequences in `data` and `validation` are [N, T, ...]. None: [T, N, ...], and data that look as
+        if their rows came first are refused; True: [T, N, ...], however they look.
+      per_row: entries of the data that are one value a row, [N, ...], though their shape is that of a sequence.
       diagnose_every: look at the gradient after every so many steps, as `gradient_statistics` does: at all of it,
         whatever `gradient` is, on the first 8 rows of a dict (of streams on their first k steps, from the initial
         carry) or on a batch of an iterable: `History.diagnostics`, `History.plot_diagnostics`. None: never.
@@ -123,7 +147,7 @@ def fit(
 
     Returns:
       A FitResult. A loss or gradient that is not finite ends the run after its block with a warning, and is in the
-      history; the best parameters are kept.
+      history; the best parameters are kept. If no validation was finite, the last ones are returned, with a warning.
 
     Raises:
       ValueError, TypeError: an argument does not fit, and which, before anything is compiled.
@@ -131,34 +155,50 @@ def fit(
     checks.positive_int("steps", steps)
     checks.positive_int("block", block)
     checks.flag("progress", progress)
-    checks.metrics(metrics)
+    checks.one_of("mode", mode, ("min", "max"))
+    checks.one_of("monitor", monitor, ("loss", *checks.metrics(metrics)))
+    if eval_params is not None:
+        checks.callable_("eval_params", eval_params)
     if patience is not None:
         checks.positive_int("patience", patience)
         if validation is None:
             raise ValueError("validation: expected a dict of arrays with patience, got None")
+    layout = checked_layout(time_major, per_row)
     every = None if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
     length = min(block, steps, every or steps, longest_run(data) or block)
-    k, mesh = window(gradient, model), checks.mesh("mesh", mesh)
-    feed = feeding(data, batch_size, length, k, mesh)
-    held_out, held_out_axes = (None, None) if validation is None else checked_data("validation", validation)
-    task = Task(model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, k, mesh)
-    state = train_state(model, optimizer, key=key, params=params, streams=None if k is None else feed.rows)
-    now, history = Progress(state, None if validation is None else no_best(state.params)), History()
+    stream, mesh, optimizer = checked_stream(stream, model), checks.mesh("mesh", mesh), checked_optimizer(optimizer)
+    feed = feeding(data, batch_size, length, stream, mesh, layout)
+    held_out, held_out_axes = None, None
+    if validation is not None:
+        held_out, held_out_axes = checked_data("validation", validation, layout)
+        if isinstance(feed, InMemory):
+            same_axes(feed.arrays, held_out, layout)
+    task = Task(
+        model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, stream, mesh,
+        monitor, mode, eval_params,
+    )  # fmt: skip
+    if state is None:
+        start = train_state(model, optimizer, key=key, params=params, streams=None if stream is None else feed.rows)
+    else:
+        start = _going_on(model, optimizer, state, key, params, None if stream is None else feed.rows)
+    now = Progress(start, None if validation is None else no_best(start.params))
+    history = History(start=int(start.step))
 
     with contextlib.ExitStack() as stack:
         if mesh is not None:
             stack.enter_context(jax.set_mesh(mesh))
         directory = None
         if run_dir is not None:
-            about = identity(task, key, now.state, params, data, held_out)
+            about = identity(task, start, params if state is None else start.params, data, held_out)
             directory = stack.enter_context(contextlib.closing(RunDirectory(run_dir, about)))
             now, history = directory.restore(now) or (now, history)
         first = int(now.state.step)
         if first > steps:
-            raise ValueError(f"steps: expected at least the {first} that the run in run_dir has taken, got {steps}")
-        feed.skip(first)
+            whose = "the run in run_dir" if first > history.start else "the state"
+            raise ValueError(f"steps: expected at least the {first} that {whose} has taken, got {steps}")
+        feed.skip(first - history.start)
         now, held_out = everywhere((now, held_out), mesh)
-        history.stopped = _reason_to_stop(history, patience)
+        history.stopped = _reason_to_stop(history, task, patience)
         bar = stack.enter_context(tqdm(total=steps, initial=first, unit="step", disable=not progress))
         run = _Run(task, Programs.of(task, length), feed, held_out, block, every, patience, directory, bar)
         now = run.train(now, history, steps)
@@ -168,9 +208,33 @@ def fit(
             "(a class or symbol out of range gives NaN, too)",
             stacklevel=2,
         )
-    if now.best is None:
-        return FitResult(now.state.params, now.state, history, history.steps)
-    return FitResult(now.best.params, now.state, history, int(now.best.step))
+    elif now.best is not None and not int(now.best.step) and history.steps > history.start:
+        warnings.warn(f"fit: no validation had a finite {monitor}; the last parameters are returned", stacklevel=2)
+    best = now.best if now.best is not None and int(now.best.step) else None
+    found = task.evaluated(now.state) if best is None else best.params
+    step = history.steps if best is None else int(best.step)
+    return FitResult(jax.tree.map(jnp.copy, found), now.state, history, step, feed.read_as, monitor)
+
+
+def _going_on(
+    model: Model, optimizer: Any, state: TrainState, key: Any, params: Params, streams: int | None
+) -> TrainState:
+    """A state to begin with, checked; the caller keeps his own."""
+    checks.instance("state", state, TrainState, "such as result.state")
+    for name, value in (("key", key), ("params", params)):
+        if value is not None:
+            raise ValueError(f"{name}: expected None with a state, which has its own, got {checks.short(value)}")
+    fresh = jax.eval_shape(
+        lambda key, params: train_state(model, optimizer, key=key, params=params, streams=streams),
+        state.key,
+        state.params,
+    )
+    if (state.carry is None) != (streams is None):
+        expected = "no carry, that of a run without stream" if streams is None else "the carry of a run on streams"
+        raise ValueError(f"state.carry: expected {expected}, got {checks.short(state.carry)}")
+    checks.same_tree("state", state, fresh)
+    checks.same_dtypes("state", state, fresh)
+    return jax.tree.map(lambda x: jnp.array(x, copy=True), state)
 
 
 @dataclasses.dataclass
@@ -224,7 +288,7 @@ class _Run:
         history.extend(report.train, report.validation if due else {}, read.steps)
         if self.every is not None and history.steps % self.every == 0:
             history.look(self.programs.diagnose(now.state.params, probe(self.task, read.data)))
-        history.stopped = _reason_to_stop(history, self.patience)
+        history.stopped = _reason_to_stop(history, self.task, self.patience)
         self.bar.set_postfix(_shown(report.train, read.steps, history), refresh=False)
         self.bar.update(read.steps)
         return now, interrupted
@@ -241,7 +305,7 @@ class _Run:
             jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
             self.compiled[shapes] = block.lower(*arguments).compile() if jitted else block
             history.compile_seconds += time.perf_counter() - start
-            self.bar.set_description("training")
+            self.bar.set_description(f"training, {self.feed.read_as}")
         return self.compiled[shapes]
 
     def _save(self, now: Progress, history: History) -> None:
@@ -262,15 +326,14 @@ def _wait(report: Report) -> bool:
 
 def _shown(train: dict[str, Any], count: int, history: History) -> dict[str, str]:
     """What the progress bar shows: means over the block, then what the last validation found."""
-    shown = {name: float(np.mean(train[name][:count])) for name in in_order(train)[:-1]}
+    shown = {f"mean {name}": float(np.mean(train[name][:count])) for name in in_order(train)[:-1]}
     shown |= {f"validation {name}": float(history.validation[name][-1]) for name in in_order(history.validation)}
     return {name: f"{value:.4g}" for name, value in shown.items()}
 
 
-def _reason_to_stop(history: History, patience: int | None) -> str:
+def _reason_to_stop(history: History, task: Task, patience: int | None) -> str:
     if history.first_bad_step is not None:
         return "diverged"
-    losses = history.validation.get("loss")
-    if patience is not None and losses is not None and len(losses) - 1 - int(np.argmin(losses)) >= patience:
+    if patience is not None and history.since_best(task.monitor, task.mode) >= patience:
         return "patience"
     return "steps"

@@ -15,7 +15,7 @@ class History:
     """Measurements of a run, as NumPy arrays.
 
     Attributes:
-      train: by name, a value for each step taken, [steps]: "loss", "gradient_norm" and the metrics.
+      train: by name, a value for each step taken, [steps - start]: "loss", "gradient_norm" and the metrics.
       validation: by name, a value for each validation; empty without validation data.
       validation_steps: int, after how many steps each validation took place.
       diagnostics: with `diagnose_every`, by name, a value for each look at the gradient: "gradient_norm/0/w_h" and the
@@ -25,6 +25,7 @@ class History:
       diagnostic_steps: int, after how many steps each look took place.
       compile_seconds: what compiling took, in seconds; a resumed run's include those before.
       run_seconds: what running took, in seconds, without compiling.
+      start: how many steps the state had taken that the run began with.
       stopped: why the run ended: "steps" (all were taken), "patience", "data" (an iterator ended) or "diverged" (a loss
         or gradient was not finite).
     """
@@ -36,32 +37,39 @@ class History:
     diagnostic_steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     compile_seconds: float = 0.0
     run_seconds: float = 0.0
+    start: int = 0
     stopped: str = "steps"
 
     def __repr__(self) -> str:
-        last = {name: self.train[name][-1] for name in in_order(self.train) if self.steps}
+        last = {name: values[-1] for name in in_order(self.train) if len(values := self.train[name])}
         last |= {f"validation {name}": values[-1] for name, values in self.validation.items()}
-        return (
-            f"History({self.steps} steps, {', '.join(f'{name} {x:.4g}' for name, x in last.items())}, {self.stopped})"
-        )
+        shown = ", ".join(f"{name} {x:.4g}" for name, x in last.items())
+        return f"History({self.steps} steps, the last with {shown}, {self.stopped})"
 
     @property
     def steps(self) -> int:
-        """Steps taken."""
-        return len(self.train.get("loss", ()))
+        """Steps taken, those before `start` included."""
+        return self.start + len(self.train.get("loss", ()))
 
     @property
     def steps_per_second(self) -> float:
         """Steps per second of running."""
-        return self.steps / self.run_seconds if self.run_seconds else 0.0
+        return (self.steps - self.start) / self.run_seconds if self.run_seconds else 0.0
 
     @property
     def first_bad_step(self) -> int | None:
         """The first step, from 1, whose loss or gradient was not finite; None if there is none."""
-        if not self.steps:
+        if not len(self.train.get("loss", ())):
             return None
         bad = ~(np.isfinite(self.train["loss"]) & np.isfinite(self.train["gradient_norm"]))
-        return int(np.argmax(bad)) + 1 if bad.any() else None
+        return self.start + int(np.argmax(bad)) + 1 if bad.any() else None
+
+    def since_best(self, monitor: str = "loss", mode: str = "min") -> int:
+        """How many validations there were since the best one; all of them if none was finite."""
+        scores = np.asarray(self.validation.get(monitor, np.zeros(0)))
+        if not np.isfinite(scores).any():
+            return len(scores)
+        return len(scores) - 1 - int((np.nanargmin if mode == "min" else np.nanargmax)(scores))
 
     def extend(self, train: dict[str, Any], validation: dict[str, Any], count: int) -> None:
         """Adds the first `count` values of each array in `train`, and one validation if there is any."""
@@ -96,7 +104,7 @@ class History:
         names = in_order(self.train)
         figure, panels = new_figure("History.plot", (4.2 * len(names), 3.2), 1, len(names))
         for axes, name in zip(panels, names, strict=True):
-            steps = np.arange(1, self.steps + 1)
+            steps = np.arange(self.start + 1, self.steps + 1)
             axes.plot(steps, self.train[name], color="C0", alpha=0.25, linewidth=0.8, label="training, each step")
             axes.plot(steps, _smooth(self.train[name]), color="C0", label="training, running mean")
             if name in self.validation:
@@ -106,7 +114,7 @@ class History:
             if name in ("loss", "gradient_norm"):
                 axes.set_yscale("log")
             elif np.isfinite(self.train[name]).any():  # past the first steps, where all the detail is
-                shown = np.append(_smooth(self.train[name])[self.steps // 10 :], self.validation.get(name, []))
+                shown = np.append(_smooth(self.train[name])[len(steps) // 10 :], self.validation.get(name, []))
                 low, high = np.nanmin(shown), np.nanmax(shown)
                 margin = 0.05 * (high - low) or 0.05
                 axes.set_ylim(low - margin, high + margin)

@@ -13,20 +13,26 @@ from jaxrnn.training.state import TrainState
 from jaxrnn.types import Params
 
 
-def identity(task: Task, key: Any, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
+def identity(task: Task, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
     """What a resumed run must share with the one before, as far as it can be told.
 
     An optimizer is a closure: it is known by its first update on a gradient of ones.
     """
     ones = jax.tree.map(jnp.ones_like, state.params)
-    update = optax.tree.norm(task.optimizer.update(ones, state.opt_state, state.params)[0])
+    optimize = optax.with_extra_args_support(task.optimizer)
+    one = jnp.ones((), jnp.result_type(*jax.tree.leaves(ones)))
+    reads = {"value": one, "grad": ones, "value_fn": lambda _: one}
+    update = optax.tree.norm(optimize.update(ones, state.opt_state, state.params, **reads)[0])
     return {
         "model": repr(task.model),
         "loss": getattr(task.loss, "__qualname__", repr(type(task.loss))),
         "gradient": repr(task.gradient),
         "optimizer's first update": f"{float(update):.5g}",
         "batch_size": task.batch_size,
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "stream": task.stream,
+        "monitor": f"{task.mode} {task.monitor}",
+        "first step": int(state.step),
+        "key": np.asarray(jax.random.key_data(state.key)).tolist(),
         "params": "drawn" if params is None else digest(params),
         "data": digest(data) if isinstance(data, dict) else "batches",
         "validation": None if held_out is None else digest(held_out),

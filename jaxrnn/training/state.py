@@ -10,6 +10,17 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.types import Model, Params, Tree
 
+Optimizer = Any
+"""An `optax.GradientTransformation`, or an object that has one, such as `optax.MultiSteps`."""
+
+
+def checked_optimizer(optimizer: Optimizer) -> optax.GradientTransformation:
+    """An optimizer as an optax transformation."""
+    made = getattr(optimizer, "gradient_transformation", None)
+    if made is not None and not isinstance(optimizer, type):
+        optimizer = made()  # of `optax.MultiSteps`
+    return checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
+
 
 class TrainState(NamedTuple):
     """State of a training run.
@@ -31,7 +42,7 @@ class TrainState(NamedTuple):
 
 def train_state(
     model: Model,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     *,
     key: jax.Array,
     params: Params = None,
@@ -53,7 +64,7 @@ def train_state(
       ValueError, TypeError: an argument does not fit, and which.
     """
     checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
-    checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
+    optimizer = checked_optimizer(optimizer)
     init_key, run_key = jax.random.split(checks.key("key", key))
     if params is None:
         params = model.init(init_key)

@@ -1,5 +1,6 @@
 """One step of training."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import checks
-from jaxrnn.training.state import TrainState
+from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer
 from jaxrnn.types import Gradient, Model, Params, Tree
 
 Batch = dict[str, Any]
@@ -20,7 +21,7 @@ TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 def make_train_step(
     model: Model,
     loss: Loss,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     *,
     metrics: Metrics | None = None,
     gradient: Gradient | None = None,
@@ -40,6 +41,8 @@ def make_train_step(
       model: the model.
       loss: (ys, batch) -> scalar.
       optimizer: any optax transformation; clip by putting `optax.clip_by_global_norm` before it in an `optax.chain`.
+        One that reads more than the gradient gets it: the value of the loss, the gradient, and the loss of this batch
+        as a function of the parameters (`optax.lbfgs`, `optax.contrib.reduce_on_plateau`, ...).
       metrics: further functions (ys, batch) -> scalar, by name.
       gradient: how to differentiate through time; None for what the layers were built with.
 
@@ -50,7 +53,7 @@ def make_train_step(
     Raises:
       ValueError, TypeError: an argument does not fit, and which.
     """
-    checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
+    optimize = optax.with_extra_args_support(checked_optimizer(optimizer))
     evaluate = objective(model, loss, metrics, gradient)
 
     def train_step(
@@ -70,8 +73,9 @@ def make_train_step(
             value, values, carry = evaluate(params, batch, key, start(params))
             return value, (values, carry)
 
-        (_, (values, carry)), grads = jax.value_and_grad(objective_of, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        (value, (values, carry)), grads = jax.value_and_grad(objective_of, has_aux=True)(state.params)
+        reads = {"value": value, "grad": grads, "value_fn": lambda params: objective_of(params)[0]}
+        updates, opt_state = optimize.update(grads, state.opt_state, state.params, **reads)
         params = optax.apply_updates(state.params, updates)
         values["gradient_norm"] = optax.tree.norm(grads)
         carry = None if state.carry is None else carry
@@ -84,20 +88,52 @@ def objective(
     model: Model, loss: Loss, metrics: Metrics | None = None, gradient: Gradient | None = None
 ) -> Callable[..., tuple[jax.Array, dict[str, jax.Array], Tree]]:
     """A function (params, batch, key, carry) -> (loss, {"loss": ..., and the metrics}, carry), arguments checked."""
-    checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
-    checks.callable_("loss", loss)
-    metrics = checks.metrics(metrics)
+    measure = measuring(model, loss, metrics)
     if gradient is not None:
         checks.instance("gradient", gradient, Gradient)
 
     def evaluate(
         params: Any, batch: Batch, key: jax.Array | None, carry: Tree = None
     ) -> tuple[jax.Array, dict[str, jax.Array], Tree]:
-        checks.entry("batch", batch, "xs")
-        options = {name: batch.get(name) for name in ("lengths", "resets")}
-        carry, ys = model.apply(params, model.reads(batch), carry=carry, key=key, gradient=gradient, **options)
-        values = {"loss": checks.scalar("loss", loss(ys, batch))}
-        values |= {name: checks.scalar(f"metrics[{name!r}]", f(ys, batch)) for name, f in metrics.items()}
+        carry, ys = outputs(model, params, batch, carry=carry, key=key, gradient=gradient)
+        values = measure(ys, batch)
         return values["loss"], values, carry
 
     return evaluate
+
+
+READ = {"lengths": "lengths", "resets": "resets", "mask": "xs_mask"}
+"""Options of `Model.apply`, and the entries of a batch that they are."""
+
+
+def outputs(model: Model, params: Params, batch: Batch, **options: Any) -> tuple[Tree, Any]:
+    """(carry, ys) of a batch, whose entries say what `Model.apply` reads."""
+    checks.entry("batch", batch, "xs")
+    read = {name: batch.get(entry) for name, entry in READ.items()}
+    return model.apply(params, model.reads(batch), **read, **options)
+
+
+def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Callable[[Any, Batch], dict[str, jax.Array]]:
+    """A function (ys, batch) -> {"loss": ..., and the metrics}, arguments checked."""
+    checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
+    measures = {"loss": checked_loss("loss", loss)}
+    measures |= {f"metrics[{name!r}]": f for name, f in checks.metrics(metrics).items()}
+    for name, f in measures.items():
+        checked_loss(name, f)
+
+    def measure(ys: Any, batch: Batch) -> dict[str, jax.Array]:
+        values = [checks.scalar(name, f(ys, batch)) for name, f in measures.items()]
+        return dict(zip(("loss", *checks.metrics(metrics)), values, strict=True))
+
+    return measure
+
+
+def checked_loss(name: str, loss: Any) -> Loss:
+    """A function of outputs and a batch, which are handed to it time first."""
+    checks.callable_(name, loss)
+    if isinstance(loss, functools.partial) and loss.keywords.get("time_major") is False:
+        raise ValueError(
+            f"{name}: expected a function of outputs with time first, which is what it gets whatever the data were, "
+            "got one with time_major=False"
+        )
+    return loss

@@ -199,7 +199,7 @@ def _fit():
             lambda: fit(
                 data=_batches(xs=ones(T + 1, B, D), targets=ones(T + 1, B, O)),
                 batch_size=None,
-                gradient=jaxrnn.truncated(T, T),
+                stream=T,
             ),
             ValueError,
             "data: a batch['xs']",

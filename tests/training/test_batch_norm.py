@@ -63,7 +63,7 @@ def test_of_an_iterable_they_are_those_of_the_last_batch():
 
 def test_of_streams_they_are_those_of_the_first_window():
     data = data_set()
-    result = fit(data, model=NORMALISED, steps=3, batch_size=None, gradient=jaxrnn.truncated(2, 2))
+    result = fit(data, model=NORMALISED, steps=3, batch_size=None, stream=2)
     want = jaxrnn.training.calibrate(NORMALISED, result.params, {"xs": data["xs"][:2]})
     assert_close(statistics(result.params), statistics(want), 1e-6)
 

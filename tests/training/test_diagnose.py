@@ -35,7 +35,7 @@ def test_looks_survive_a_resumed_run(tmp_path):
 def test_on_batches_of_an_iterable_and_on_streams():
     batches = [data_set(seed) for seed in range(4)]
     assert fit(batches, steps=4, diagnose_every=2).history.diagnostic_steps.tolist() == [2, 4]
-    streams = fit(steps=4, diagnose_every=4, batch_size=None, gradient=jaxrnn.truncated(2, 2))
+    streams = fit(steps=4, diagnose_every=4, batch_size=None, stream=2)
     assert streams.history.diagnostics["norm_by_lag/0/0 Elman"].shape == (1, 2)
 
 

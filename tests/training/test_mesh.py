@@ -22,7 +22,7 @@ cases = {
     "minibatches": (MODEL, data, {"batch_size": 8, "validation": held_out}),
     "dropout": (NOISY, data, {"batch_size": 16, "diagnose_every": 2}),
     "gated, lengths": (gated, lengths, {"batch_size": 8}),
-    "streams": (MODEL, data, {"batch_size": None, "gradient": jaxrnn.truncated(2, 2)}),
+    "streams": (MODEL, data, {"batch_size": None, "stream": 2}),
     "batches": (gated, [{k: x[: 3 + i // 3] for k, x in data_set(i, rows=8).items()} for i in range(5)], {}),
 }
 for name, (model, data_, options) in cases.items():
@@ -41,7 +41,7 @@ from tests.training.setup import MODEL, OPTIMIZER, data_set, fit
 import jaxrnn
 
 mesh = jax.make_mesh((8,), ("rows",))
-streams = {"gradient": jaxrnn.truncated(2, 2), "batch_size": None}
+streams = {"stream": 2, "batch_size": None}
 for data, options in ((data_set(rows=16), {"batch_size": 12}), (data_set(), streams), ([data_set()], {})):
     try:
         fit(data, steps=2, mesh=mesh, **options)

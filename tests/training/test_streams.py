@@ -1,4 +1,4 @@
-"""fit with truncated(k, k): the carry goes on from step to step."""
+"""fit(stream=k): the carry goes on from step to step."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def loss(ys, batch):
 
 
 def run(data, steps, k=4, **options):
-    options = {"key": jax.random.key(0), "gradient": jaxrnn.truncated(k, k), "progress": False, "block": 5} | options
+    options = {"key": jax.random.key(0), "stream": k, "progress": False, "block": 5} | options
     return jaxrnn.fit(MODEL, loss, SGD, data, steps=steps, **options)
 
 
@@ -69,7 +69,7 @@ def test_the_loss_of_a_stream_does_not_depend_on_the_window():
     still = {"key": jax.random.key(0), "progress": False}
     found = []
     for k in (2, 7, 14):
-        result = jaxrnn.fit(MODEL, loss, optax.sgd(0.0), DATA, steps=T // k, gradient=jaxrnn.truncated(k, k), **still)
+        result = jaxrnn.fit(MODEL, loss, optax.sgd(0.0), DATA, steps=T // k, stream=k, **still)
         found.append(np.mean(result.history.train["loss"]))
     np.testing.assert_allclose(found, found[0], rtol=1e-5)
 
@@ -100,14 +100,14 @@ def test_a_learned_initial_carry_learns_at_the_start_of_each_pass():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gradient": jaxrnn.truncated(2, 4)}, r"^gradient: expected truncated\(k1, k2\) with k1 = k2.*got truncated"),
-        ({"gradient": jaxrnn.truncated(15, 15)}, "^gradient: expected k1 of at most the T = 14 steps of data, got 15"),
+        ({"stream": 0}, "^stream: expected a positive integer, got 0"),
+        ({"stream": 15}, "^stream: expected at most the T = 14 steps of data, got 15"),
         (
             {"batch_size": 2},
-            r"^batch_size: expected None with gradient=truncated\(k, k\): all 3 rows are streams.*got 2",
+            "^batch_size: expected None with stream=4: all 3 rows are streams.*got 2",
         ),
     ],
-    ids=["k1 below k2", "k1 above T", "batch size"],
+    ids=["none", "above T", "batch size"],
 )
 def test_bad_input(options, message):
     with pytest.raises(ValueError, match=message):
@@ -119,7 +119,7 @@ def test_a_model_that_reads_backward_is_refused():
         jaxrnn.residual(jaxrnn.bidirectional(jaxrnn.gru(D, D), jaxrnn.gru(D, D), merge="sum")), jaxrnn.dense(D, O)
     )
     with pytest.raises(ValueError, match=r"^model: expected one that reads forward for training on streams.*got Chain"):
-        jaxrnn.fit(both, loss, SGD, DATA, key=jax.random.key(0), steps=1, gradient=jaxrnn.truncated(4), progress=False)
+        jaxrnn.fit(both, loss, SGD, DATA, key=jax.random.key(0), steps=1, stream=4, progress=False)
 
 
 def test_batches_must_have_k_steps():

@@ -1,0 +1,67 @@
+"""Which steps of each row count: lengths, masks with holes, and the steps at which episodes start."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+
+
+def valid_steps(
+    lengths: Any, T: int, batch_shape: tuple[int, ...], *, name: str = "lengths", size: str = "T"
+) -> jax.Array:
+    """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`, of this name, up to this size."""
+    shape = checks.array(name, lengths).shape
+    if shape != batch_shape:
+        raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(checks.array(name, lengths))}")
+    lengths_ = checks.lengths(lengths, T, name=name, size=size)
+    steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *(1,) * len(batch_shape))
+    return steps < lengths_[None]
+
+
+def checked_bools(name: str, value: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
+    """An array bool [T, *batch_shape]: a mask of steps, or episode starts."""
+    value = checks.array(name, value)
+    if value.shape != (T, *batch_shape):
+        raise ValueError(f"{name}: expected shape {(T, *batch_shape)}, got {checks.short(value)}")
+    if value.dtype != bool:
+        raise TypeError(f"{name}: expected booleans, got {checks.short(value)}")
+    return value
+
+
+def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
+    """Episode starts, bool [T, *batch_shape]."""
+    return checked_bools("resets", resets, T, batch_shape)
+
+
+def combined(
+    T: int, batch_shape: tuple[int, ...], lengths: Any, mask: Any, resets: Any
+) -> tuple[jax.Array | None, jax.Array | None]:
+    """(valid, resets), bool [T, *batch_shape] or None: lengths and mask as one; no reset past a row's end."""
+    valid = None if lengths is None else valid_steps(lengths, T, batch_shape)
+    if resets is not None:
+        resets = checked_resets(resets, T, batch_shape)
+        resets = resets if valid is None else resets & valid
+    if mask is not None:
+        mask = checked_bools("mask", mask, T, batch_shape)
+        valid = mask if valid is None else valid & mask
+    return valid, resets
+
+
+def at_next_valid(resets: jax.Array, valid: jax.Array) -> jax.Array:
+    """Episode starts that fall on steps that do not count, moved to the next one of their row that does."""
+    read = last_true(valid)
+    before = jnp.concatenate([jnp.full_like(read[:1], -1), read[:-1]])
+    return valid & (last_true(resets) > before)
+
+
+def last_true(flags: jax.Array) -> jax.Array:
+    """The last step up to t whose flag is set, int32 [T, *batch_shape]; -1 before the first one."""
+    t = jnp.arange(flags.shape[0], dtype=jnp.int32).reshape(flags.shape[0], *(1,) * (flags.ndim - 1))
+    return jax.lax.cummax(jnp.where(flags, t, jnp.full_like(t, -1)))
+
+
+def at_steps(x: jax.Array, at: jax.Array) -> jax.Array:
+    """x [T, *batch_shape, ...] at a step for each row, int [S, *batch_shape]: [S, *batch_shape, ...]."""
+    return jnp.take_along_axis(x, at.reshape(at.shape + (1,) * (x.ndim - at.ndim)), axis=0)
