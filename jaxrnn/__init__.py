@@ -39,6 +39,7 @@ from jaxrnn.models.mean_over_time import mean_over_time
 from jaxrnn.models.repeat import repeat
 from jaxrnn.models.stack import stack
 from jaxrnn.models.tied import tied
+from jaxrnn.saving import load, save
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.space import grid
 from jaxrnn.sweeps.sweep import sweep
@@ -86,6 +87,7 @@ __all__ = [
     "initializers",
     "last",
     "layer_norm",
+    "load",
     "losses",
     "lstm",
     "mean_over_time",
@@ -95,6 +97,7 @@ __all__ = [
     "residual",
     "reverse_scan",
     "rtrl",
+    "save",
     "stack",
     "sweep",
     "sweeps",

@@ -181,6 +181,12 @@ def array(name: str, value: Any) -> jax.Array:
         return value  # pyright: ignore[reportReturnType]
     if value is None or isinstance(value, (str, dict)):
         raise TypeError(f"{name}: expected an array, got {short(value)}")
+    foreign = type(value).__module__.partition(".")[0]
+    if foreign in ("torch", "tensorflow"):
+        raise TypeError(f"{name}: expected an array of JAX or NumPy, got one of {foreign}; see numpy.asarray")
+    if isinstance(value, (list, tuple)) and any(getattr(x, "ndim", 0) for x in value):
+        hint = "jaxrnn.data.padded makes one of rows of different lengths, numpy.stack of equal ones"
+        raise TypeError(f"{name}: expected an array, got {short(value)}; {hint}")
     try:
         found = jnp.asarray(value)
     except OverflowError as error:
@@ -193,6 +199,14 @@ def array(name: str, value: Any) -> jax.Array:
             got = f"{value.dtype} values from {value.min()} to {value.max()}"
             raise ValueError(f"{name}: expected integers that fit into {found.dtype}, got {got}")
     return found
+
+
+def params(name: str, tree: Any) -> None:
+    """Raises unless all leaves are arrays or numbers."""
+    kinds = (jax.Array, np.ndarray, np.generic, int, float, complex, jax.ShapeDtypeStruct)
+    for path, x in jax.tree_util.tree_leaves_with_path(tree):
+        if not isinstance(x, kinds):
+            array(f"{name}{jax.tree_util.keystr(path)}", x)
 
 
 def integers(name: str, value: Any) -> jax.Array:
@@ -339,6 +353,17 @@ def within(part: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         error.add_note(f"in part {part} of the model")
+        raise
+
+
+@contextlib.contextmanager
+def prefix(text: str) -> Iterator[None]:
+    """Puts a name before the message of an error about a value."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if type(error) in (TypeError, ValueError) and not str(error).startswith(text):
+            raise type(error)(f"{text}: {error}") from error
         raise
 
 

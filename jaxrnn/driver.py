@@ -84,6 +84,7 @@ def unroll(
     checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan() or jaxrnn.autodiff()")
     for name, flag in (("states", states), ("time_major", time_major)):
         checks.flag(name, flag)
+    checks.params("params", params)
     options = arguments.checked_options(cell, xs, carry, lengths, resets, reverse, key, mask, time_major)
     burn_in = checks.burn_in(burn_in, checks.steps("xs", options["xs"], time_major))
     if burn_in and reverse:

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 
+__all__ = ["orthogonal", "torch_uniform"]
+
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 
 GLOROT = jax.nn.initializers.glorot_uniform()

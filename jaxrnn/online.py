@@ -12,6 +12,8 @@ from jaxrnn.gradients.rtrl import RULES, check_step
 from jaxrnn.influences.exact import Influence
 from jaxrnn.types import Cell, Params, Tree
 
+__all__ = ["rtrl_start", "rtrl_step"]
+
 
 def rtrl_start(
     cell: Cell, params: Params, batch_shape: tuple[int, ...] = (), *, sparsity: Literal["snap1"] | None = None

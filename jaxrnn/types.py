@@ -246,6 +246,7 @@ class Model(Options, abc.ABC):
         Raises:
           ValueError, TypeError: an argument does not fit, and which, while tracing.
         """
+        checks.params("params", params)
         checks.flag("states", states)
         checks.flag("time_major", time_major)
         key = None if key is None else checks.key("key", key)

@@ -114,18 +114,19 @@ def gradients(
     carry: Any,
     *,
     fixed: tuple[str, ...] = (),
+    run: Any = jaxrnn.unroll,
     **options: Any,
 ) -> dict[str, Any]:
     """The outputs of an unroll, and the derivatives of `weighted_sum` with respect to all that has one.
 
-    `fixed` names arguments that are not differentiated.
+    `fixed` names arguments that are not differentiated; `run` is what stands for the unroll.
     """
     everything = {"cell": cell, "params": params, "xs": xs, "carry": carry}
     arguments = {name: x for name, x in everything.items() if name not in fixed}
 
     def loss(values: list[Any]) -> tuple[jax.Array, Any]:
         a = everything | merge(arguments, values)
-        outputs = jaxrnn.unroll(a["cell"], a["params"], a["xs"], a["carry"], gradient=gradient, **options)
+        outputs = run(a["cell"], a["params"], a["xs"], a["carry"], gradient=gradient, **options)
         return weighted_sum(outputs), outputs
 
     found, outputs = jax.grad(loss, has_aux=True)(floats(arguments))

@@ -16,19 +16,21 @@ LEVELS = (
     ("functions",),
     ("primitives", "compiled", "pictures"),
     ("checks",),
+    ("validity",),
     ("shapes", "linear", "heads", "initializers"),
     ("types",),
     ("float_leaves", "masks"),
     ("cells",),
     ("bptt", "influences"),
     ("gradients",),
-    ("arguments",),
+    ("arguments", "states"),
     ("driver", "online"),
     ("models",),
     ("losses", "diagnostics", "decoding"),
+    ("extend",),
     ("data",),
     ("training",),
-    ("sweeps",),
+    ("sweeps", "saving"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # The kernels are a leaf: they see the loop that they replace, and two files call them, each within a function.

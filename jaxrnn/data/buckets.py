@@ -27,7 +27,7 @@ class Bucketed:
     ):
         self.run, self.endless = run, epochs is None
         self.sizes = [len(bucket) for bucket in buckets]
-        self._steps = [rows.steps(bucket, batch_size) for bucket in buckets]
+        self._steps = [rows.steps(bucket) for bucket in buckets]
         self.shapes = [(steps["xs"], batch_size) for steps in self._steps]
         self.padding = _padding(rows.lengths, self.sizes, [T for T, _ in self.shapes])
         self._rows, self._buckets, self._batch_size, self._seed, self._epochs = rows, buckets, batch_size, seed, epochs

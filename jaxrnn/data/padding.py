@@ -24,11 +24,11 @@ class Rows(NamedTuple):
     own_lengths: tuple[str, ...]
     lengths: np.ndarray
 
-    def steps(self, rows: np.ndarray, count: int) -> dict[str, int]:
-        """How many steps to pad xs and the sequences of `own_lengths` to, in batches of `count` of some rows."""
+    def steps(self, rows: np.ndarray) -> dict[str, int]:
+        """How many steps to pad xs and the sequences of `own_lengths` to, in batches of some rows."""
         longest = {"xs": int(self.lengths[rows].max())}
         longest |= {name: max(len(self.entries[name][i]) for i in rows) for name in self.own_lengths}
-        return {name: steps_for(most, count) for name, most in longest.items()}
+        return {name: max(most, 1) for name, most in longest.items()}
 
     def batch(self, rows: np.ndarray, steps: dict[str, int]) -> Batch:
         """Some rows, padded to so many steps."""
@@ -45,7 +45,13 @@ class Rows(NamedTuple):
         return found | {"lengths": self.lengths[rows]}
 
 
-def padded(rows: Mapping[str, Sequence[Any]], *, own_lengths: Sequence[str] = (), per_row: Sequence[str] = ()) -> Batch:
+def padded(
+    rows: Mapping[str, Sequence[Any]],
+    *,
+    own_lengths: Sequence[str] = (),
+    per_row: Sequence[str] = (),
+    time_major: bool = True,
+) -> Batch:
     """Rows of different lengths as one dict of arrays for `fit` and `evaluate`, padded with zeros.
 
     An entry of `rows` is one of three things:
@@ -56,13 +62,14 @@ def padded(rows: Mapping[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()
       a sequence of its own     named in `own_lengths`, such as the words of a translation: its rows [L_i, ...] become
                                 [L, N, ...], and an entry "<entry>_lengths" [N] says what each L_i is
 
-    T is the longest row's length, L that of the longest in that entry; one step more where that is also the number of
-    rows, so that steps and rows can be told apart.
+    T is the longest row's length, L that of the longest in that entry.
 
     Args:
       rows: by entry a list of N arrays, "xs" among them: [T_i, ...]. All rows of an entry have one dtype.
       own_lengths: entries that are sequences with lengths of their own.
-      per_row: entries with one array a row that is no sequence, such as what is known of a speaker.
+      per_row: entries with one array a row that is no sequence, such as what is known of a speaker. If such an array is
+        as long as there are steps, `fit` has to be told, too.
+      time_major: False: sequences become [N, T, ...].
 
     Returns:
       NumPy arrays: the entries, "lengths" [N], and "<entry>_lengths" [N] for each of `own_lengths`.
@@ -70,15 +77,13 @@ def padded(rows: Mapping[str, Sequence[Any]], *, own_lengths: Sequence[str] = ()
     Raises:
       ValueError, TypeError: an entry is none of these, or rows do not fit together, and which.
     """
+    checks.flag("time_major", time_major)
     found = checked_rows("rows", rows, own_lengths, per_row)
     everything = np.arange(len(found.lengths))
-    return found.batch(everything, found.steps(everything, len(everything)))
-
-
-def steps_for(longest: int, rows: int) -> int:
-    """How many steps to pad to: at least one, and not as many as there are rows (see `data.row_axes`)."""
-    steps = max(longest, 1)
-    return steps + (steps == rows)
+    batch = found.batch(everything, found.steps(everything))
+    if not time_major:
+        batch |= {name: batch[name].swapaxes(0, 1) for name in (*found.along_xs, *found.own_lengths)}
+    return batch
 
 
 def checked_rows(name: str, rows: Any, own_lengths: Sequence[str], per_row: Sequence[str]) -> Rows:
@@ -128,6 +133,8 @@ def _named(name: str, rows: Any, argument: str, entries: Any) -> tuple[str, ...]
 
 def _arrays(name: str, values: Any) -> list[np.ndarray]:
     """One array a row, of one dtype."""
+    if isinstance(values, np.ndarray) and values.ndim:
+        values = list(values)
     if not isinstance(values, (list, tuple)) or not values:
         raise TypeError(f"{name}: expected a list of one array a row, got {checks.short(values)}")
     arrays = []

@@ -1,5 +1,6 @@
 """Data sets: dicts of arrays in memory, and rows drawn from them."""
 
+import difflib
 from typing import Any, NamedTuple
 
 import jax
@@ -7,9 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.models.encoder_decoder import EncoderDecoder
+from jaxrnn.models.tied import symbols_read
 from jaxrnn.validity import checked_bools, valid_steps
 
 Batch = dict[str, Any]
+
+
+READ = ("lengths", "resets", "mask", "xs_mask", "targets_lengths")
+"""Entries that change what is computed, and are left out where there are none."""
 
 
 class Layout(NamedTuple):
@@ -87,6 +94,12 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
     checks.entry(name, batch, "xs")
     values = {entry: value for entry, value in batch.items() if value is not None}
     arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
+    for entry in arrays:
+        if near := difflib.get_close_matches(entry, set(READ) - set(arrays), 1, 0.75):
+            raise ValueError(
+                f"{name}[{entry!r}]: expected the name of an entry that is read, {near[0]!r}, or another one that does "
+                "not look like it"
+            )
     xs = arrays["xs"]
     if xs.ndim < 2 or not all(xs.shape[:2]):
         raise ValueError(f'{name}["xs"]: expected an array [T, N, ...] with T, N >= 1, got {checks.short(xs)}')
@@ -116,6 +129,25 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
             valid_steps(np.asarray(x), len(whose), (N,), name=f"{name}[{entry!r}]", size="L")
             arrays[entry] = checks.integers(entry, x)
     return arrays
+
+
+def check_symbols(name: str, data: Any, arrays: Batch, model: Any) -> None:
+    """Raises where symbols that the model reads are none, as far as values are known: NaN would come out of them."""
+    encoder, decoder = model.parts if isinstance(model, EncoderDecoder) else (model, None)
+    for entry, part, lengths in (("xs", encoder, "lengths"), ("previous", decoder, "targets_lengths")):
+        symbols, given = symbols_read(part), data.get(entry) if isinstance(data, dict) else None
+        if symbols is None or not isinstance(given, (np.ndarray, list)):
+            continue
+        values = np.asarray(arrays[entry])
+        counted = np.ones(values.shape[:2], bool)
+        if lengths in arrays:
+            counted &= np.arange(len(values))[:, None] < np.asarray(arrays[lengths])
+        if entry == "xs" and "xs_mask" in arrays:
+            counted &= np.asarray(arrays["xs_mask"])
+        counted = values[counted]
+        if counted.size and (counted.min() < 0 or counted.max() >= symbols):
+            got = f"values from {counted.min()} to {counted.max()}"
+            raise ValueError(f"{name}[{entry!r}]: expected symbols from 0 to {symbols - 1}, got {got}")
 
 
 def same_axes(data: Batch, validation: Batch, layout: Layout) -> None:

@@ -42,14 +42,12 @@ def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
     if a.shape[1:] != b.shape[1:]:
         shape = ", ".join(["M", *map(str, a.shape[1:])])
         raise ValueError(f"b: expected strings [{shape}], as many as in a, got {checks.short(b)}")
-    return _edit_distance(a, in_a, b, checks.array("b_lengths", b_lengths))
+    return _edit_distance(a, in_a, b, checks.integers("b_lengths", b_lengths))
 
 
 @compiled
 def _edit_distance(a: jax.Array, in_a: jax.Array, b: jax.Array, b_lengths: jax.Array) -> jax.Array:
     M, batch_shape = b.shape[0], b.shape[1:]
-    dtype = jnp.promote_types(a.dtype, b.dtype)
-    a, b = a.astype(dtype), b.astype(dtype)
     j = jnp.arange(M + 1, dtype=jnp.int32).reshape(M + 1, *(1,) * len(batch_shape))
     start = jnp.broadcast_to(j, (M + 1, *batch_shape))
 
@@ -61,15 +59,13 @@ def _edit_distance(a: jax.Array, in_a: jax.Array, b: jax.Array, b_lengths: jax.A
         return jnp.where(valid[None], inserted, d), None
 
     d, _ = jax.lax.scan(read, start, (a, in_a))
-    at = jnp.clip(b_lengths.astype(jnp.int32), 0, M)
+    at = jnp.clip(b_lengths, 0, M)
     return jnp.take_along_axis(d, at[None], axis=0)[0]
 
 
 def _checked(name: str, strings: Any, lengths: Any) -> tuple[jax.Array, jax.Array]:
     """Strings [L, ...], and which of their symbols count."""
-    array = checks.array(name, strings)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{name}: expected integers, got {checks.short(array)}")
+    array = checks.integers(name, strings)
     if array.ndim < 1:
         raise ValueError(f"{name}: expected strings [L, ...], got {checks.short(array)}")
     size = "L" if name == "a" else "M"

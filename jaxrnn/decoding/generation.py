@@ -98,8 +98,11 @@ def _choose(logits: jax.Array, key: jax.Array | None, temperature: Any, top_k: i
     if key is None:
         return jnp.argmax(logits, -1)
     logits = at_least_float32(logits)  # the noise is drawn in their dtype
+    heat = jnp.asarray(temperature, logits.dtype)
+    scaled = logits / jnp.where(heat > 0, heat, jnp.ones_like(heat))
     if top_k is None:
-        return jax.random.categorical(key, logits / temperature)
-    best, symbols = jax.lax.top_k(logits, top_k)
-    drawn = jax.random.categorical(key, best / temperature)
-    return jnp.take_along_axis(symbols, drawn[..., None], -1)[..., 0]
+        drawn = jax.random.categorical(key, scaled)
+    else:
+        best, symbols = jax.lax.top_k(scaled, top_k)
+        drawn = jnp.take_along_axis(symbols, jax.random.categorical(key, best)[..., None], -1)[..., 0]
+    return jnp.where(heat > 0, drawn, jnp.argmax(logits, -1).astype(drawn.dtype))

@@ -8,11 +8,8 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.models.causal import checked_causal
-from jaxrnn.models.chain import Chain
-from jaxrnn.models.embed import Embed
 from jaxrnn.models.encoder_decoder import EncoderDecoder
-from jaxrnn.models.tied import Tied
-from jaxrnn.models.wrapper import Wrapper
+from jaxrnn.models.tied import symbols_read
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -43,7 +40,7 @@ def checked_prompt(model: Model, xs: Any) -> jax.Array:
         raise ValueError(f"xs: expected an array [T, ...] of at least one symbol, got {checks.short(xs)}")
     if not jnp.issubdtype(xs.dtype, jnp.integer):
         raise TypeError(f"xs: expected integer symbols, got {checks.short(xs)}")
-    symbols = _symbols(model)
+    xs, symbols = checks.integers("xs", xs), symbols_read(model)
     if symbols is not None and checks.in_numpy(given) and xs.size and (np.min(given) < 0 or np.max(given) >= symbols):
         got = f"{np.min(given)} to {np.max(given)}"
         raise ValueError(f"xs: expected symbols from 0 to {symbols - 1}, got values from {got}")
@@ -54,13 +51,6 @@ def check_symbol(name: str, symbol: int | None, O: int) -> None:
     """Raises if it is none of the O symbols that a model chooses from; None passes."""
     if symbol is not None and symbol >= O:
         raise ValueError(f"{name}: expected a symbol from 0 to {O - 1}, got {symbol}")
-
-
-def _symbols(model: Any) -> int | None:
-    """How many symbols a model reads; None if that can't be told."""
-    if isinstance(model, (Embed, Tied)):
-        return model.symbols
-    return _symbols(model.parts[0]) if isinstance(model, (Chain, Wrapper)) else None
 
 
 def before_last(model: Model, params: Params, carry: Tree, xs: jax.Array) -> Tree:

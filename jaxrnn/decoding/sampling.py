@@ -31,6 +31,8 @@ class ScheduledSampling(Wrapper):
         if call.key is None:
             return self.model.run(params, carry, xs, call)
         xs = checks.array("xs", xs)
+        if jnp.issubdtype(xs.dtype, jnp.integer):
+            xs = checks.integers("xs", xs)  # what is fed back may not fit into a narrower type
         read = jax.eval_shape(lambda params, xs: self.model.run(params, carry, xs, call), params, xs)[1]
         T, *batch_shape, _ = read.shape
         before = jnp.zeros(read.shape[1:], read.dtype)

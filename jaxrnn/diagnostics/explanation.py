@@ -55,7 +55,7 @@ def explain(
       >>> import jax, jaxrnn
       >>> cell = jaxrnn.lstm(4, 32)
       >>> params = cell.init(jax.random.key(0))
-      >>> print(jaxrnn.explain(cell, params, jax.ShapeDtypeStruct((9, 2, 4), "float32"), platform="cpu"))
+      >>> print(jaxrnn.diagnostics.explain(cell, params, jax.ShapeDtypeStruct((9, 2, 4), "float32"), platform="cpu"))
       cell         loop  why
       -----------  ----  ------------------------------
       LSTM(4, 32)  scan  a CPU has no kernel of its own

@@ -98,12 +98,12 @@ class GradientFlow:
     """What `gradient_report` found; prints as a page.
 
     Attributes:
-      loss: its value.
+      loss: its value; None without a loss: gradients are then those of a random projection of the outputs.
       gradient_norms, parameter_norms: by parameter.
       layers: each recurrent layer.
     """
 
-    loss: float
+    loss: float | None
     gradient_norms: dict[str, float]
     parameter_norms: dict[str, float]
     layers: tuple[LayerReport, ...]
@@ -142,7 +142,8 @@ class GradientFlow:
             norm = self.parameter_norms[name]
             ratio = f"{d / norm:.1e}" if norm > 0 else "-"
             parameters.append((name or "params", f"{d:.2e}", f"{norm:.2e}", ratio))
-        return "\n".join([str(self.worst), f"loss {self.loss:.4g}", "", *table(layers), "", *table(parameters)])
+        of = "no loss: of a random projection of the outputs" if self.loss is None else f"loss {self.loss:.4g}"
+        return "\n".join([str(self.worst), of, "", *table(layers), "", *table(parameters)])
 
     def plot(self, path: str | None = None) -> Any:
         """Draws the gradient's norm by lag, the spectrum of the Jacobians, saturated gates and each parameter's norm.
@@ -214,7 +215,7 @@ def gradient_report(
     found, spectra = jax.tree.map(np.asarray, measured)
     layers = tuple(LayerReport(name, layer, *spectra[name]) for name, layer in found.layers.items())
     d_norms, norms = ({name: float(x) for name, x in d.items()} for d in (found.gradient_norms, found.parameter_norms))
-    return GradientFlow(float(found.loss), d_norms, norms, layers)
+    return GradientFlow(None if loss is None else float(found.loss), d_norms, norms, layers)
 
 
 @compiled

@@ -58,7 +58,7 @@ def reverse_scan(
       loop: "scan"; "persistent", all steps in one kernel of a GPU or TPU that keeps w_h on the chip, for gated cells
         (on a CPU it is interpreted: slow, for tests; arrays that are shared out among devices are to be used under
         `jax.set_mesh`, so that it is seen: kernels don't take them); "auto", whichever of the two is known to be
-        faster, which so far is the scan: the kernel has not been measured. See `jaxrnn.explain`.
+        faster, which so far is the scan: the kernel has not been measured. See `jaxrnn.diagnostics.explain`.
       clip_norm: the largest norm of dL/dcarry[t] of a row of the batch, over all parts of the carry; None: any.
       clip_value: the largest absolute value of an entry of dL/dcarry[t]; None: any. It is applied before the norm. A
         complex entry keeps its angle.

@@ -5,8 +5,7 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 import jax
-
-from jaxrnn.primitives.primitive import get_backend
+from jax.extend.backend import get_backend
 
 
 class LoopChoice(NamedTuple):

@@ -30,7 +30,8 @@ class Embed(Stateless):
         return {"w": self.w_init(checks.key("key", key), (self.symbols, self.O), self.param_dtype)}
 
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
-        return jnp.asarray(params["w"]).at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        found = jnp.asarray(params["w"]).at[checks.integers("xs", xs)]
+        return found.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
     def check(self, xs: jax.Array) -> None:
         if xs.ndim < 1:

@@ -7,7 +7,9 @@ import jax
 from jaxrnn import checks, initializers
 from jaxrnn.arguments import checked_params
 from jaxrnn.linear import FLOAT32, affine
+from jaxrnn.models.chain import Chain
 from jaxrnn.models.embed import Embed
+from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
 
 UNIT_VECTORS = jax.nn.initializers.variance_scaling(1.0, "fan_out", "normal")
@@ -124,3 +126,10 @@ def tied(
         None if dtype is None else checks.float_dtype("dtype", dtype),
         checks.float_dtype("param_dtype", param_dtype),
     )
+
+
+def symbols_read(model: Any) -> int | None:
+    """How many symbols a model reads; None if that can't be told."""
+    if isinstance(model, (Embed, Tied)):
+        return model.symbols
+    return symbols_read(model.parts[0]) if isinstance(model, (Chain, Wrapper)) else None

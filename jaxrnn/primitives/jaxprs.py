@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, Var, subjaxprs
+from jaxrnn.primitives.primitive import ClosedJaxpr, Jaxpr, Var, subjaxprs
 
 ELEMENTWISE = frozenset((
     "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "clamp",

@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, subjaxprs
+
+from jaxrnn.primitives.primitive import ClosedJaxpr, Jaxpr, jaxpr_as_fun, subjaxprs
 
 LARGEST = 2**18
 """Entries of the largest weight matrix of a loop that is compiled into one kernel."""

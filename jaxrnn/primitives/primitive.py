@@ -1,7 +1,8 @@
 """One factory for the primitives of the library, and what JAX has no public name for.
 
 Nothing outside of `primitives` and `kernels` imports `jax.core`, `jax.extend`, `jax.interpreters` or
-`jax.experimental`.
+`jax.experimental`. What `jax.extend.core` shows is taken from where it takes it: `jax.extend` imports Pallas, which is
+half of the time that importing this library takes.
 """
 
 import functools
@@ -9,11 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from jax._src.core import ClosedJaxpr as ClosedJaxpr
+from jax._src.core import Jaxpr as Jaxpr
+from jax._src.core import Primitive
+from jax._src.core import Var as Var
+from jax._src.core import get_opaque_trace_state as get_opaque_trace_state
+from jax._src.core import jaxpr_as_fun as jaxpr_as_fun
+from jax._src.core import subjaxprs as subjaxprs
 from jax.core import ShapedArray, Tracer
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jax.experimental import multihost_utils
-from jax.extend.backend import get_backend
-from jax.extend.core import Primitive, get_opaque_trace_state
 from jax.interpreters import ad, batching, mlir, xla
 
 __all__ = [

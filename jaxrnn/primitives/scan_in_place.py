@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxrnn.primitives import primitive
 from jaxrnn.primitives.one_kernel import one_kernel
+from jaxrnn.primitives.primitive import ClosedJaxpr, jaxpr_as_fun
 
 
 def scan_in_place(

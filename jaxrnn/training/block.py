@@ -169,7 +169,8 @@ def make_block(task: Task, length: int) -> Block:
         validated = functools.partial(
             over_rows, task.model, params, task.loss, task.metrics, validation, task.validation_axes
         )
-        nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(validated))
+        with checks.prefix("validation"):
+            nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(validated))
         values = jax.lax.cond(due, validated, lambda: nothing)
         if first_bad is not None:
             values = {name: jnp.where(first_bad == 0, value, jnp.nan) for name, value in values.items()}

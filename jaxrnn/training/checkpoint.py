@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.training.history import History
-from jaxrnn.types import Tree
+from jaxrnn.types import Params, Tree
 
 
 class RunDirectory:
@@ -91,6 +91,25 @@ class RunDirectory:
     def close(self) -> None:
         """Releases orbax's resources."""
         self._manager.close()
+
+
+def saved_params(path: pathlib.Path) -> Params:
+    """The parameters that a run in this directory would return as of its last save, without its model and data."""
+    try:
+        import orbax.checkpoint as ocp
+    except ImportError as error:
+        raise ImportError('jaxrnn.load needs orbax for a run_dir: pip install "jaxrnn[save]"') from error
+    folder = path.absolute() / "checkpoints"
+    if not folder.is_dir():
+        raise ValueError(f"path: expected the run_dir of a jaxrnn.fit, got {path}, which has no checkpoints")
+    with ocp.CheckpointManager(folder) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise ValueError(f"path: expected a run_dir with a save, got {path}, which has none")
+        args = ocp.args.Composite(state=ocp.args.StandardRestore())
+        saved = manager.restore(step, args=args)["state"]
+    best = saved.get("best")
+    return best["params"] if best and int(best["step"]) else saved["state"]["params"]
 
 
 def is_key(x: Any) -> bool:

@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch, checked_data, checked_layout, same_axes
+from jaxrnn.data.rows import Batch, check_symbols, checked_data, checked_layout, same_axes
+from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.training.batches import Read, longest_run
 from jaxrnn.training.block import EvalParams, Progress, Report, Task, no_best
 from jaxrnn.training.checkpoint import RunDirectory
@@ -152,6 +153,13 @@ def fit(
     Raises:
       ValueError, TypeError: an argument does not fit, and which, before anything is compiled.
     """
+    if any(
+        isinstance(x, Tracer) for x in jax.tree.leaves((key, params, state, data if isinstance(data, dict) else ()))
+    ):
+        raise TypeError(
+            "fit: expected a call outside of jax.jit, jax.vmap and the like, got traced arguments; jaxrnn.sweep trains "
+            "many models at once, jaxrnn.training.make_train_step makes a step for a loop of your own"
+        )
     checks.positive_int("steps", steps)
     checks.positive_int("block", block)
     checks.flag("progress", progress)
@@ -171,8 +179,11 @@ def fit(
     held_out, held_out_axes = None, None
     if validation is not None:
         held_out, held_out_axes = checked_data("validation", validation, layout)
+        check_symbols("validation", validation, held_out, model)
         if isinstance(feed, InMemory):
             same_axes(feed.arrays, held_out, layout)
+    if isinstance(feed, InMemory):
+        check_symbols("data", data, feed.arrays, model)
     task = Task(
         model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, stream, mesh,
         monitor, mode, eval_params,
@@ -208,9 +219,12 @@ def fit(
             "(a class or symbol out of range gives NaN, too)",
             stacklevel=2,
         )
+        best = now.best
     elif now.best is not None and not int(now.best.step) and history.steps > history.start:
         warnings.warn(f"fit: no validation had a finite {monitor}; the last parameters are returned", stacklevel=2)
-    best = now.best if now.best is not None and int(now.best.step) else None
+        best = None
+    else:
+        best = now.best
     found = task.evaluated(now.state) if best is None else best.params
     step = history.steps if best is None else int(best.step)
     return FitResult(jax.tree.map(jnp.copy, found), now.state, history, step, feed.read_as, monitor)

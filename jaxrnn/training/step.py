@@ -1,6 +1,7 @@
 """One step of training."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -131,7 +132,8 @@ def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Calla
 def checked_loss(name: str, loss: Any) -> Loss:
     """A function of outputs and a batch, which are handed to it time first."""
     checks.callable_(name, loss)
-    if isinstance(loss, functools.partial) and loss.keywords.get("time_major") is False:
+    partial = inspect.unwrap(loss)
+    if isinstance(partial, functools.partial) and partial.keywords.get("time_major") is False:
         raise ValueError(
             f"{name}: expected a function of outputs with time first, which is what it gets whatever the data were, "
             "got one with time_major=False"

@@ -127,7 +127,7 @@ def _report(name, f):
 def _plots():
     arguments = {"plot_hidden_gradients": "gradients", "plot_lag_contributions": "contributions"}
     for name, argument in (arguments | {"plot_weight_contributions": "contributions"}).items():
-        f = getattr(jaxrnn, name)
+        f = getattr(jaxrnn.diagnostics, name)
         yield Case(f"{name}-number", lambda f=f: f({"h": ones()}), ValueError, argument, "[T, ...]", "float32")
         yield Case(f"{name}-empty", lambda f=f: f({}), ValueError, argument, "at least one", "{}")
         kind = "an array" if argument == "gradients" else "a dict"

@@ -56,7 +56,7 @@ def test_of_equally_good_limits_the_fewest():
 
 def test_each_batch_is_its_rows_padded_to_their_bucket():
     data, source = bucketed(epochs=1), rows()
-    assert data.shapes == [(T + (T == B), B) for T in limits(np.array(LENGTHS), 3, B)]
+    assert data.shapes == [(T, B) for T in limits(np.array(LENGTHS), 3, B)]
     for batch in data:
         T = batch["xs"].shape[0]
         assert (T, B) in data.shapes
@@ -113,7 +113,7 @@ def test_lengths_of_their_own_have_one_maximal_length_in_a_bucket():
     for batch in data:
         same = np.flatnonzero(places == bounds.index(len(batch["xs"])))
         longest = max(len(words[i]) for i in same)
-        assert batch["words"].shape == (longest + (longest == B), B)
+        assert batch["words"].shape == (longest, B)
     for batch in data:
         for b, row in enumerate(batch["row"]):
             np.testing.assert_array_equal(batch["words"][: batch["words_lengths"][b], b], words[row])

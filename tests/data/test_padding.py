@@ -53,15 +53,15 @@ def test_lengths_of_their_own_are_said_even_where_they_are_those_of_xs():
     np.testing.assert_array_equal(data["words_lengths"], [2, 3])
 
 
-def test_steps_and_rows_differ_in_number_so_that_fit_can_tell_them_apart():
+def test_as_many_steps_as_rows_are_trained_on():
     rows = {
         "xs": ragged(3, 1, 2),
         "targets": ragged(3, 1, 2, features=(O,)),
         "words": [np.arange(n) for n in (1, 2, 3)],
     }
     data = jaxrnn.data.padded(rows, own_lengths=("words",))
-    assert data["xs"].shape == (4, 3, D)
-    assert data["words"].shape == (4, 3)
+    assert data["xs"].shape == (3, 3, D)
+    assert data["words"].shape == (3, 3)
     result = fit(data, steps=2, batch_size=2)
     assert np.isfinite(result.history.train["loss"]).all()
 

@@ -8,7 +8,7 @@ import pytest
 import jaxrnn
 from jaxrnn.gradients.reverse_scan import target
 from jaxrnn.kernels import choice
-from jaxrnn.kernels.target import Gpu, Target
+from jaxrnn.kernels.target import Gpu, LoopChoice, Target
 from tests.kernels.lowering import CALLS, PERSISTENT, shapes
 
 TANH = {"a": jnp.tanh}
@@ -166,7 +166,7 @@ def test_float64_is_a_scan(x64, measured):
 @pytest.mark.parametrize("platform", CALLS)
 def test_what_was_not_measured_is_not_chosen(platform):
     reason = f"kernels have not been measured on {platform} yet, though it fits on the chip"
-    assert loop_of(jaxrnn.gru(4, 16), platform) == jaxrnn.diagnostics.LoopChoice("scan", reason)
+    assert loop_of(jaxrnn.gru(4, 16), platform) == LoopChoice("scan", reason)
 
 
 def test_an_explanation_is_a_table(measured):
@@ -177,7 +177,7 @@ def test_an_explanation_is_a_table(measured):
     assert lines[0].split() == ["cell", "loop", "why"]
     assert lines[2] == "LSTM(4, 32)    persistent  it fits on the chip"
     assert lines[3].startswith("LSTM(32, 200)  scan        its weights need")
-    assert found[0] == ("LSTM(4, 32)", jaxrnn.diagnostics.LoopChoice("persistent", "it fits on the chip"))
+    assert found[0] == ("LSTM(4, 32)", LoopChoice("persistent", "it fits on the chip"))
     assert found == jaxrnn.diagnostics.explain(
         model, params, jax.ShapeDtypeStruct((9, 2, 4), jnp.float32), platform="gpu"
     )

@@ -123,7 +123,7 @@ def test_a_model_that_reads_backward_is_refused():
 
 
 def test_batches_must_have_k_steps():
-    with pytest.raises(ValueError, match=r"^gradient: expected k1 = 14, the steps of a batch, got 4"):
+    with pytest.raises(ValueError, match=r"^stream: expected 14, the steps of a batch, got 4"):
         run([DATA], 3)
 
 

@@ -1,0 +1,211 @@
+"""Masks with holes, states, batch-first data, trees of inputs and burn-in, against plain loops over rows and steps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from tests.helpers import assert_close, example, gradients
+from tests.registry import BY_NAME
+
+NAMES = ("lstm", "gru", "custom_plain")
+GRADIENTS = (None, jaxrnn.checkpointed(), jaxrnn.truncated(3, 20), jaxrnn.reverse_scan(clip_norm=1e9))
+each_cell = pytest.mark.parametrize("name", NAMES)
+
+
+def masked(name, seed=1):
+    e = example(BY_NAME[name])
+    mask = np.random.default_rng(seed).random(e.resets.shape) < 0.6
+    mask[:, 0] = False
+    return e, mask
+
+
+def by_hand(cell, params, xs, carry, *, gradient, mask, resets, lengths, reverse, states):
+    """As `unroll`, row by row and step by step; an episode that starts on a hole starts at the next step."""
+    del gradient, states
+    T, B = mask.shape
+    initial, rows = cell.initial_carry(params, ()), []
+    nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda: cell.step(params, initial, xs[0, 0])[1]))
+    for b in range(B):
+        now, pending, ys, after = jax.tree.map(lambda x, b=b: x[b], carry), False, [nothing] * T, [None] * T
+        for t in reversed(range(T)) if reverse else range(T):
+            within = t < (T if lengths is None else lengths[b])
+            starts = bool(within and resets[t, b])
+            pending |= starts and not reverse
+            if within and mask[t, b]:
+                now, ys[t] = cell.step(params, initial if pending else now, xs[t, b])
+                pending = False
+            pending |= starts and reverse
+            after[t] = now
+        rows.append((now, stacked(ys), stacked(after)))
+    carries, ys, states = zip(*rows, strict=True)
+    return stacked(carries), stacked(ys, 1), stacked(states, 1)
+
+
+def stacked(trees, axis=0):
+    return jax.tree.map(lambda *x: jnp.stack(x, axis), *trees)
+
+
+@pytest.mark.parametrize("with_lengths", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@each_cell
+def test_holes_and_states_are_those_of_a_plain_loop(name, reverse, with_lengths, x64):
+    """Values and gradients, with NaN in the holes."""
+    e, mask = masked(name)
+    lengths = e.lengths if with_lengths else None
+    valid = mask if lengths is None else mask & (np.arange(len(mask))[:, None] < lengths)
+    options = {"lengths": lengths, "resets": e.resets, "reverse": reverse, "mask": mask, "states": True}
+    want = jax.jit(lambda *args: gradients(None, *args, fixed=("xs",), run=by_hand, **options))(*e.arguments())
+    spoilt = np.where(valid[..., None], e.xs, np.nan)
+    for gradient in GRADIENTS:
+        cell, params, _, carry = e.arguments()
+        run = jax.jit(lambda *args, g=gradient: gradients(g, *args, fixed=("xs",), **options))
+        got = run(cell, params, spoilt, carry)
+        assert_close(got["outputs"], want["outputs"], 1e-12)
+        assert_close(got, want, 1e-9)
+
+
+@each_cell
+def test_holes_send_no_gradient_to_their_inputs(name, x64):
+    e, mask = masked(name)
+    got = gradients(None, *e.arguments(), mask=mask)["['xs']"]
+    np.testing.assert_array_equal(got[~mask], 0.0)
+    assert np.abs(got[mask]).min() > 0
+
+
+@each_cell
+def test_batch_first_is_time_first_with_axes_exchanged(name, x64):
+    e, mask = masked(name)
+    cell, params, xs, carry = e.arguments()
+    options = {"carry": carry, "lengths": e.lengths, "states": True}
+    final, *want = jaxrnn.unroll(cell, params, xs, resets=e.resets, mask=mask, **options)
+    exchanged = {"resets": e.resets.T, "mask": mask.T, "time_major": False}
+    final_, *got = jaxrnn.unroll(cell, params, xs.swapaxes(0, 1), **exchanged, **options)
+    assert_close((final_, jax.tree.map(lambda x: x.swapaxes(0, 1), got)), (final, want), 0)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS, ids=repr)
+@each_cell
+def test_burn_in_is_a_first_unroll_without_a_gradient(name, gradient, x64):
+    e, k = example(BY_NAME[name]), 2
+
+    def two(cell, params, xs, carry, *, gradient, resets):
+        still = jax.tree.map(jax.lax.stop_gradient, (cell, params, xs[:k], carry))
+        middle, before = jaxrnn.unroll(*still, resets=resets[:k], gradient=gradient)
+        final, after = jaxrnn.unroll(cell, params, xs[k:], middle, resets=resets[k:], gradient=gradient)
+        return final, stacked_in_time(before, after)
+
+    want = gradients(gradient, *e.arguments(), run=two, resets=e.resets)
+    got = gradients(gradient, *e.arguments(), burn_in=k, resets=e.resets)
+    assert_close(got, want, 1e-12)
+    np.testing.assert_array_equal(got["['xs']"][:k], 0.0)
+
+
+def stacked_in_time(a, b):
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
+
+
+def test_states_continue_a_run_anywhere(x64):
+    e = example(BY_NAME["lstm"], T=9)
+    cell, params, xs, carry = e.arguments()
+    _, ys, states = jaxrnn.unroll(cell, params, xs, carry, states=True)
+    for t in range(8):
+        _, rest = jaxrnn.unroll(cell, params, xs[t + 1 :], jax.tree.map(lambda s, t=t: s[t], states))
+        assert_close(rest, ys[t + 1 :], 1e-12)
+
+
+def model():
+    return jaxrnn.chain(
+        jaxrnn.gru(3, 4), jaxrnn.bidirectional(jaxrnn.lstm(4, 4), jaxrnn.gru(4, 4)), jaxrnn.repeat(jaxrnn.gru(8, 8), 2),
+        jaxrnn.layer_norm(8), jaxrnn.dense(8, 2),
+    )  # fmt: skip
+
+
+def test_states_of_a_model_are_those_of_its_layers():
+    rng = np.random.default_rng(0)
+    xs, network, lengths = rng.normal(size=(5, 3, 3)), model(), np.array([5, 2, 4])
+    params = network.init(jax.random.key(0))
+    carry, ys, states = network.apply(params, xs, lengths=lengths, states=True)
+    assert_close((carry, ys), network.apply(params, xs, lengths=lengths), 1e-6)
+    assert jax.tree.structure(states) == jax.tree.structure(carry)
+    first, both, several = states[0][0], states[1], states[2]
+    assert_close(jax.tree.map(lambda x: x[-1], (first, both.forward)), (carry[0][0], carry[1].forward), 1e-6)
+    assert_close(jax.tree.map(lambda x: x[0], both.backward), carry[1].backward, 1e-6)
+    assert several.shape == (2, 5, 3, 8)
+    assert_close(several[:, -1], carry[2], 1e-6)
+
+
+def test_a_model_reads_masks_and_batch_first_data():
+    rng = np.random.default_rng(0)
+    xs, network = rng.normal(size=(5, 3, 3)), model()
+    params, mask = network.init(jax.random.key(0)), rng.random((5, 3)) < 0.7
+    want = network.apply(params, xs, mask=mask, states=True)
+    got = network.apply(params, xs.swapaxes(0, 1), mask=mask.T, states=True, time_major=False)
+    assert_close(got[1].swapaxes(0, 1), want[1], 1e-5)
+    assert_close(jax.tree.map(lambda x: x.swapaxes(0, 1), got[2][0]), want[2][0], 1e-5)
+    for b in range(3):  # a row with holes is the row without those steps
+        short = xs[mask[:, b], b][:, None]
+        assert_close(want[1][mask[:, b], b], network.apply(params, short)[1][:, 0], 1e-6)
+
+
+@pytest.mark.parametrize("pool", [jaxrnn.last, jaxrnn.mean_over_time])
+def test_pooling_reads_the_steps_that_count(pool):
+    xs, mask = np.random.default_rng(0).normal(size=(4, 3, 2)).astype("f"), np.array([[1, 0, 0], [0, 1, 0]] * 2, bool)
+    _, ys = pool().apply({}, np.where(mask[..., None], xs, np.nan), mask=mask)
+    want = [xs[2, 0], xs[3, 1]] if pool is jaxrnn.last else [xs[[0, 2], 0].mean(0), xs[[1, 3], 1].mean(0)]
+    np.testing.assert_allclose(ys, [*want, np.zeros(2)], rtol=1e-6)
+
+
+def test_a_cell_that_reads_a_tree():
+    """{"a": [T, B, 2], "b": [T, B, 4, 3]}: the batch is what both have."""
+    B, rng = 3, np.random.default_rng(0)
+
+    def step(params, carry, x):
+        h = jnp.tanh(carry + x["a"] @ params + x["b"].sum((-1, -2))[..., None])
+        return h, h
+
+    cell = jaxrnn.cell(lambda key: jnp.ones((2, 5)), lambda params, shape: jnp.zeros((*shape, 5)), step)
+    xs = {"a": rng.normal(size=(6, B, 2)).astype("f"), "b": rng.normal(size=(6, B, 4, 3)).astype("f")}
+    params, mask = cell.init(jax.random.key(0)), rng.random((6, B)) < 0.5
+    carry, ys = jaxrnn.unroll(cell, params, jax.tree.map(lambda x: np.where(at(mask, x), x, np.nan), xs), mask=mask)
+    h = np.zeros((B, 5), "f")
+    for t in range(6):
+        new = np.tanh(h + xs["a"][t] @ np.ones((2, 5), "f") + xs["b"][t].sum((-1, -2))[..., None])
+        h = np.where(mask[t][:, None], new, h)
+        np.testing.assert_allclose(ys[t], np.where(mask[t][:, None], new, 0), atol=1e-5)
+    np.testing.assert_allclose(carry, h, atol=1e-5)
+    with pytest.raises(ValueError, match=r"^xs\['b'\]: expected an array \[T, 3, ...\] of at least one step, got"):
+        jaxrnn.unroll(cell, params, xs | {"b": xs["b"][:, :2]})
+    with pytest.raises(TypeError, match=r"^xs: expected an array, got tuple of 2.*jaxrnn\.data\.padded"):
+        jaxrnn.unroll(jaxrnn.gru(2, 3), jaxrnn.gru(2, 3).init(jax.random.key(0)), (xs["a"], xs["a"]))
+
+
+def at(mask, x):
+    return mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+
+
+@pytest.mark.parametrize(
+    ("merge", "want"),
+    [
+        ("sum", lambda a, b: a + b),
+        ("mean", lambda a, b: (a + b) / 2),
+        ("mul", lambda a, b: a * b),
+        (None, lambda a, b: (a, b)),
+        (jnp.maximum, np.maximum),
+    ],
+    ids=["sum", "mean", "mul", "None", "function"],
+)
+def test_merges_of_both_directions(merge, want):
+    both = jaxrnn.bidirectional(jaxrnn.gru(2, 3), jaxrnn.lstm(2, 3), merge=merge)
+    params, xs = both.init(jax.random.key(0)), np.random.default_rng(0).normal(size=(4, 2, 2)).astype("f")
+    a = jaxrnn.unroll(both.forward, params["forward"], xs)[1]
+    b = jaxrnn.unroll(both.backward, params["backward"], xs, reverse=True)[1]
+    assert_close(both.apply(params, xs)[1], want(a, b), 1e-6)
+
+
+def test_chain_and_stack_take_lists_arguments_and_cells():
+    cells, dense = (jaxrnn.gru(2, 3), jaxrnn.lstm(3, 4)), jaxrnn.dense(4, 1)
+    assert jaxrnn.stack(*cells) == jaxrnn.stack(cells) == jaxrnn.stack(list(cells))
+    assert jaxrnn.chain(jaxrnn.stack(*cells), dense) == jaxrnn.chain([jaxrnn.stack(*cells), dense])
+    assert jaxrnn.chain(*cells, dense) == jaxrnn.chain(jaxrnn.stack(cells[0]), jaxrnn.stack(cells[1]), dense)
