@@ -8,7 +8,10 @@ To read the source: `types` (cell, model and gradient), `cells` (`gates` and `ga
 `diagnostics`.
 """
 
-from jaxrnn import cells, data, decoding, diagnostics, extend, initializers, losses, models, online, sweeps, training
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jaxrnn import cells, data, extend, initializers, losses, models, online, training
 from jaxrnn.cells.ctrnn import ctrnn
 from jaxrnn.cells.custom import cell, gated_cell
 from jaxrnn.cells.elman import elman
@@ -16,8 +19,6 @@ from jaxrnn.cells.gated import GatedCell
 from jaxrnn.cells.gates import apart, identity
 from jaxrnn.cells.gru import gru
 from jaxrnn.cells.lstm import lstm
-from jaxrnn.diagnostics.gradient_check import check_gradients
-from jaxrnn.diagnostics.report import gradient_report
 from jaxrnn.driver import unroll
 from jaxrnn.gradients.autodiff import autodiff
 from jaxrnn.gradients.checkpointed import checkpointed
@@ -40,13 +41,28 @@ from jaxrnn.models.repeat import repeat
 from jaxrnn.models.stack import stack
 from jaxrnn.models.tied import tied
 from jaxrnn.saving import load, save
-from jaxrnn.sweeps.hyper import Hyper
-from jaxrnn.sweeps.space import grid
-from jaxrnn.sweeps.sweep import sweep
-from jaxrnn.sweeps.task import task
 from jaxrnn.training.evaluate import evaluate
 from jaxrnn.training.fit import fit
 from jaxrnn.types import Cell, Gradient, Model
+
+if TYPE_CHECKING:
+    from jaxrnn import decoding, diagnostics, sweeps
+    from jaxrnn.diagnostics.gradient_check import check_gradients
+    from jaxrnn.diagnostics.report import gradient_report
+    from jaxrnn.sweeps.hyper import Hyper
+    from jaxrnn.sweeps.space import grid
+    from jaxrnn.sweeps.sweep import sweep
+    from jaxrnn.sweeps.task import task
+
+_LATE = {
+    "Hyper": "jaxrnn.sweeps.hyper",
+    "check_gradients": "jaxrnn.diagnostics.gradient_check",
+    "gradient_report": "jaxrnn.diagnostics.report",
+    "grid": "jaxrnn.sweeps.space",
+    "sweep": "jaxrnn.sweeps.sweep",
+    "task": "jaxrnn.sweeps.task",
+}
+"""Names that are imported when they are first used, as are the modules that they are in: importing stays quick."""
 
 __all__ = [
     "Cell",
@@ -107,6 +123,17 @@ __all__ = [
     "truncated",
     "unroll",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        value = getattr(importlib.import_module(_LATE[name]), name)
+    elif name in __all__:
+        value = importlib.import_module(f"jaxrnn.{name}")
+    else:
+        raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -78,4 +78,4 @@ def test_importing_is_quick():
     """Above jax and optax: 0.15 s are the aim; five of the fastest tries, as other processes run beside."""
     took = [float(subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True).stdout)
             for _ in range(5)]  # fmt: skip
-    assert min(took) < 0.5
+    assert min(took) < 0.3

@@ -26,7 +26,6 @@ __all__ = [
     "CustomVJPPrimal",
     "SymbolicZero",
     "Tracer",
-    "get_backend",
     "get_opaque_trace_state",
     "multihost_utils",
     "new",

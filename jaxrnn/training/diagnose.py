@@ -7,18 +7,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.data.rows import Batch
-from jaxrnn.diagnostics.statistics import ROWS, gradient_statistics
 from jaxrnn.training.block import Task, some_rows
 from jaxrnn.types import Params
 
 
 def probe(task: Task, data: Any) -> Batch:
     """A few rows to look at, of what a block reads."""
+    from jaxrnn.diagnostics.statistics import ROWS  # late: few runs need it
+
     return some_rows(task, data, ROWS, 0)
 
 
 def make_diagnose(task: Task) -> Callable[[Params, Batch], dict[str, jax.Array]]:
     """A jitted function (params, batch) -> measurements by name, as `History.diagnostics` describes them."""
+    from jaxrnn.diagnostics.statistics import gradient_statistics
 
     @jax.jit
     def measure(params: Params, batch: Batch) -> dict[str, jax.Array]:
