@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 GATES = {"elman": 1, "lstm": 4, "gru": 3}
 
@@ -21,6 +22,7 @@ class Case(NamedTuple):
       cell: "elman" (tanh), "lstm" or "gru".
       B, T, D, H: batch, steps, input and hidden features.
       layers, directions: how many.
+      shortest: rows have lengths from so many steps to T, spread evenly over their logarithms; 0: all have T.
     """
 
     cell: str
@@ -30,6 +32,7 @@ class Case(NamedTuple):
     H: int
     layers: int = 1
     directions: int = 1
+    shortest: int = 0
 
     @property
     def outputs(self) -> int:
@@ -41,18 +44,38 @@ class Case(NamedTuple):
         """Input features of each layer."""
         return [self.D, *[self.outputs] * (self.layers - 1)]
 
+    @property
+    def row_lengths(self) -> np.ndarray:
+        """How many steps each row has, the shortest first."""
+        return np.geomspace(self.shortest or self.T, self.T, self.B).astype(np.int32)
+
     def __str__(self) -> str:
         shape = f"{self.B}, {self.T}, {self.D}, {self.H}"
         layers = f", {self.layers} layers" if self.layers > 1 else ""
-        return shape + layers + (", bidirectional" if self.directions > 1 else "")
+        rows = f", rows from {self.shortest} steps" if self.shortest else ""
+        return shape + layers + (", bidirectional" if self.directions > 1 else "") + rows
 
 
 class Data(NamedTuple):
-    """What every library is given: weights, inputs xs [T, B, D], and the loss's derivative dys [T, B, O]."""
+    """What every library is given.
+
+    Attributes:
+      weights: of all layers.
+      xs: inputs [T, B, D].
+      dys: the loss's derivative [T, B, O], zero past a row's length.
+      lengths: int32 [B], in any order; None: all rows have T steps.
+    """
 
     weights: Weights
     xs: jax.Array
     dys: jax.Array
+    lengths: np.ndarray | None = None
+
+    def within(self, ys: Any) -> Any:
+        """Outputs [T, B, O] with zeros past each row's length, whatever a library puts there."""
+        if self.lengths is None:
+            return ys
+        return np.where(np.arange(len(ys))[:, None, None] < self.lengths[:, None], np.asarray(ys), 0.0)
 
 
 def data(case: Case) -> Data:
@@ -68,7 +91,11 @@ def data(case: Case) -> Data:
         for D in case.inputs
     ]
     xs = jax.random.normal(next(keys), (case.T, case.B, case.D))
-    return Data(weights, xs, jax.random.normal(next(keys), (case.T, case.B, case.outputs)))
+    given = Data(weights, xs, jax.random.normal(next(keys), (case.T, case.B, case.outputs)))
+    if not case.shortest:
+        return given
+    given = given._replace(lengths=np.random.default_rng(0).permutation(case.row_lengths))
+    return given._replace(dys=jnp.asarray(given.within(given.dys)))
 
 
 def operations(case: Case) -> int:
@@ -79,7 +106,7 @@ def operations(case: Case) -> int:
     """
     H, width = case.H, GATES[case.cell] * case.H
     each = [2 * (D + H) + H + (D if i else 0) for i, D in enumerate(case.inputs)]
-    return 2 * case.T * case.B * width * case.directions * sum(each)
+    return 2 * int(case.row_lengths.sum()) * width * case.directions * sum(each)
 
 
 def by_gate(w: Any, count: int) -> list[Any]:

@@ -30,8 +30,10 @@ HASTE = [(B, 50, H, H) for B, H in itertools.product((1, 32, 128), (128, 512))]
 LAYERS = [*HASTE, (20, 35, 650, 650), (64, 784, 1, 128), (256, 100, 10, 100), (1, 2000, 32, 64)]
 STACKS = [(32, 100, 128, 128, layers) for layers in (2, 4, 8)]
 BIDIRECTIONAL = [(32, 100, 64, 128, 1, 2), (32, 50, 100, 200, 1, 2)]
-SHAPES = [*LAYERS, *STACKS, *BIDIRECTIONAL]
-"""B, T, D, H, layers, directions: Haste's, PTB, pixels, a neuroscience net, a stream, stacks, bidirectional layers."""
+LENGTHS = [(32, 4000, 32, H, 1, directions, 100) for H in (64, 256) for directions in (1, 2)]
+SHAPES = [*LAYERS, *STACKS, *BIDIRECTIONAL, *LENGTHS]
+"""B, T, D, H, layers, directions, shortest row: Haste's, PTB, pixels, a neuroscience net, a stream, stacks,
+bidirectional layers, rows of different lengths."""
 
 PEERS = {
     "flax nnx": "nnx",
@@ -42,6 +44,7 @@ PEERS = {
     "torch": "torch_",
 }
 PACKAGES = ("flax", "equinox", "dm-haiku", "keras", "torch")
+PADDED, BUCKETED = "jaxrnn, padding read", "jaxrnn, 4 buckets"
 OURS, VMAPPED, SCAN, FLOOR = "jaxrnn", "jaxrnn, vmap", "bare scan", "floor"
 TRUNCATED, FORWARD = "jaxrnn, truncated", "jaxrnn, forward"
 LARGEST_INFLUENCE = 10**9
@@ -51,6 +54,12 @@ LARGEST_INFLUENCE = 10**9
 def _truncated(case: Case, given: Data) -> Program:
     fifth = -(-case.T // 5)
     return jaxrnn_.program(case, given, jaxrnn.truncated(fifth, fifth))
+
+
+def _ragged(case: Case, given: Data, **options: Any) -> Program:
+    if given.lengths is None:
+        raise NotOfferedError("all rows have the same length")
+    return jaxrnn_.program(case, given, jaxrnn.reverse_scan(), **options)
 
 
 def _forward(case: Case, given: Data) -> Program:
@@ -70,6 +79,8 @@ OWN: dict[str, Callable[[Case, Data], Program]] = {
     "jaxrnn, checkpointed": functools.partial(jaxrnn_.program, gradient=jaxrnn.checkpointed()),
     TRUNCATED: _truncated,
     FORWARD: _forward,
+    PADDED: functools.partial(_ragged, padded=True),
+    BUCKETED: functools.partial(_ragged, buckets=4),
     SCAN: bare_scan.program,
 }
 TOLERANCE = 1e-3
@@ -154,7 +165,8 @@ def fastest(row: dict[str, Any], names: Iterable[str]) -> float | None:
 def ratios(row: dict[str, Any]) -> dict[str, float]:
     """How many times as fast jaxrnn is; of vmapped rows: the time relative to native batching."""
     ours = row["timings"][OURS]["median"]
-    others = {"fastest JAX peer": [name for name in PEERS if name != "torch"], "torch": ["torch"], SCAN: [SCAN]}
+    others = {"fastest JAX peer": [name for name in PEERS if name != "torch"], "torch": ["torch"]}
+    others |= {name: [name] for name in (SCAN, PADDED, BUCKETED)}
     found = {name: fastest(row, names) for name, names in others.items()}
     result = {name: time / ours for name, time in found.items() if time is not None} | {FLOOR: row[FLOOR] / ours}
     if VMAPPED in row["timings"]:
@@ -183,7 +195,9 @@ def summary(rows: list[dict[str, Any]]) -> str:
     """Geometric means (and least) over shapes of how many times as fast jaxrnn is, as Markdown."""
     groups = {"one layer": lambda c: c.layers * c.directions == 1, "stack": lambda c: c.layers > 1}
     groups["bidirectional"] = lambda c: c.directions > 1
-    names = ["fastest JAX peer", "torch", SCAN, FLOOR, VMAPPED]
+    groups = {name: lambda c, of=of: of(c) and not c.shortest for name, of in groups.items()}
+    groups["rows of different lengths"] = lambda c: c.shortest > 0
+    names = ["fastest JAX peer", "torch", SCAN, PADDED, BUCKETED, FLOOR, VMAPPED]
     lines = ["| cell | network | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for cell, (group, chosen) in itertools.product(GATES, groups.items()):
         found = [ratios(row) for row in rows if row["case"]["cell"] == cell and chosen(Case(**row["case"]))]
@@ -207,7 +221,8 @@ def main(config: Config) -> list[dict[str, Any]]:
         row = measure(case, ways, config.rounds)
         rows.append(row)
         for name, why in row["left_out"].items():
-            print(f"{name}: left out, {why}")
+            if name not in (PADDED, BUCKETED) or case.shortest:
+                print(f"{name}: left out, {why}")
         shown = ", ".join(f"{name} {_ms(t['median'])}" for name, t in row["timings"].items())
         times = ", ".join(f"{x:.2f} of {name}" for name, x in ratios(row).items())
         print(f"{cell} {case}: {shown} ms; {times}", flush=True)

@@ -74,7 +74,7 @@ def look(network: Network, params: Any, batch: dict[str, Any], folder: pathlib.P
     report = jaxrnn.gradient_report(network.model, params, batch, loss)
     report.plot(str(folder / "report.png"))
     for name, found in parts(network, params, batch).items():
-        getattr(jaxrnn, f"plot_{name}")(found, str(folder / f"{name}.png"))
+        getattr(jaxrnn.diagnostics, f"plot_{name}")(found, str(folder / f"{name}.png"))
     return report
 
 

@@ -64,7 +64,8 @@ class Task(NamedTuple):
 
 
 LAST = {
-    name: functools.partial(getattr(jaxrnn, name), at="last") for name in ("mean_squared_error", "binary_cross_entropy")
+    name: functools.partial(getattr(jaxrnn.losses, name), at="last")
+    for name in ("mean_squared_error", "binary_cross_entropy")
 }
 TASKS = {
     "adding": Task(adding, 2, 1, 0, True, LAST["mean_squared_error"], lambda _: 1 / 6, 64, 1500),

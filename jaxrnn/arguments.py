@@ -10,7 +10,7 @@ from jaxrnn.cells.gated import GatedCell
 from jaxrnn.gradients.autodiff import Autodiff
 from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.shapes import once_by_shapes
-from jaxrnn.types import Cell, Gradient, Params, Step, Tree
+from jaxrnn.types import Cell, Gradient, Model, Params, Step, Tree
 
 
 def checked_inputs(cell: Cell, xs: Any) -> jax.Array:
@@ -78,7 +78,7 @@ def checked_options(
 ) -> dict[str, Any]:  # fmt: skip
     """Checks the values that are known outside of `jax.jit` only; returns the options of `unroll` by name."""
     checks.flag("reverse", reverse)
-    if cell.features[0] is None and isinstance(xs, (tuple, dict)):
+    if isinstance(cell, (Cell, Model)) and cell.features[0] is None and isinstance(xs, (tuple, dict)):
         xs = jax.tree_util.tree_map_with_path(lambda path, x: checks.array(f"xs{jax.tree_util.keystr(path)}", x), xs)
     else:
         xs = checks.array("xs", xs)

@@ -11,6 +11,8 @@ import numpy as np
 
 from jaxrnn.primitives.primitive import Tracer
 
+FOREIGN = ("torch", "tensorflow")
+"""Libraries whose arrays people bring along, and JAX does not know."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -136,8 +138,8 @@ def mesh(name: str, value: Any) -> jax.sharding.Mesh | None:
 def float_dtype(name: str, value: Any) -> np.dtype:
     """A floating-point dtype, by name or type."""
     try:
-        dtype = None if value is None else jnp.dtype(value)
-    except TypeError:
+        dtype = None if value is None or np.ndim(value) else jnp.dtype(value)
+    except (TypeError, ValueError):
         dtype = None
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{name}: expected a floating-point dtype such as jnp.bfloat16, got {value!r}")
@@ -182,7 +184,7 @@ def array(name: str, value: Any) -> jax.Array:
     if value is None or isinstance(value, (str, dict)):
         raise TypeError(f"{name}: expected an array, got {short(value)}")
     foreign = type(value).__module__.partition(".")[0]
-    if foreign in ("torch", "tensorflow"):
+    if foreign in FOREIGN:
         raise TypeError(f"{name}: expected an array of JAX or NumPy, got one of {foreign}; see numpy.asarray")
     if isinstance(value, (list, tuple)) and any(getattr(x, "ndim", 0) for x in value):
         hint = "jaxrnn.data.padded makes one of rows of different lengths, numpy.stack of equal ones"
@@ -202,10 +204,9 @@ def array(name: str, value: Any) -> jax.Array:
 
 
 def params(name: str, tree: Any) -> None:
-    """Raises unless all leaves are arrays or numbers."""
-    kinds = (jax.Array, np.ndarray, np.generic, int, float, complex, jax.ShapeDtypeStruct)
+    """Raises where a leaf is an array of another library."""
     for path, x in jax.tree_util.tree_leaves_with_path(tree):
-        if not isinstance(x, kinds):
+        if not isinstance(x, jax.Array) and type(x).__module__.startswith(FOREIGN):
             array(f"{name}{jax.tree_util.keystr(path)}", x)
 
 
@@ -312,7 +313,7 @@ def sequence(name: str, value: Any, kind: type | tuple[type, ...], hint: str = "
     """A list or tuple of at least one value of a type, as a tuple."""
     if not isinstance(value, (list, tuple)) or not value:
         kinds = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise TypeError(f"{name}: expected at least one {kinds}, got {short(value)}")
+        raise TypeError(f"{name}: expected at least one {kinds} in a list, got {short(value)}")
     for i, item in enumerate(value):
         instance(f"{name}[{i}]", item, kind, hint)
     return tuple(value)

@@ -1,5 +1,8 @@
 """Every public function refuses what it can't use, says what, and does so before it compiles a loop."""
 
+import inspect
+import re
+
 import jax
 import pytest
 
@@ -18,6 +21,7 @@ from tests.bad_input import (
     training,
 )
 from tests.bad_input.case import D, H, drawn, ones
+from tests.bad_input.fuzz import wrong_call
 
 PARTS = (cells, sequences, gradients, models, attention, losses, ctc, decoding, training, sweeps, diagnostics)
 CASES = [case for part in PARTS for case in part.CASES]
@@ -82,14 +86,33 @@ def test_a_wrong_argument_is_named_with_what_was_expected_and_what_came(case, co
     assert not compiled
 
 
+@pytest.mark.parametrize("seed", range(120))
+def test_a_random_wrong_call_raises_no_error_from_below(seed):
+    """The first of 1,500, all of which hold: `for seed in range(1500)` takes some minutes."""
+    call, arguments = wrong_call(seed)
+    try:
+        if call.traced:
+            jax.eval_shape(lambda: call.function(**arguments))
+        else:
+            call.function(**arguments)
+    except (TypeError, ValueError) as error:
+        said, kind = str(error), type(error)
+    else:
+        return
+    assert kind in (TypeError, ValueError), said
+    assert re.match(r"[^\n]{1,120}?: expected |\w+\(\) (got an unexpected|missing)", said), said
+
+
 def test_the_names_of_the_cases_differ():
     names = [case.name for case in CASES]
     assert sorted(set(names)) == sorted(names)
 
 
 def test_every_public_function_has_cases():
-    functions = {name for name in jaxrnn.__all__ if callable(getattr(jaxrnn, name)) and name[0].islower()}
-    without_arguments = {"autodiff", "identity", "last", "mean_over_time"}
+    places = [jaxrnn, *(x for x in (getattr(jaxrnn, name) for name in dir(jaxrnn)) if inspect.ismodule(x))]
+    functions = {name for place in places for name in place.__all__ if inspect.isfunction(getattr(place, name))}
+    without_arguments = {"autodiff", "identity", "last", "mean_over_time", "leaf", "pytree", "run_layer", "orthogonal"}
+    without_arguments |= {"save", "load", "resets_from_dones", "pieces", "carries"}  # see their own tests
     tested = {part for case in CASES for part in (case.name.split("-")[0].split(".")[0],)}
     assert functions - without_arguments <= tested
 

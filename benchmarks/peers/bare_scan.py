@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.case import Case, Data, by_gate
-from benchmarks.peers.program import Program, jax_program
+from benchmarks.peers.program import NotOfferedError, Program, jax_program
 
 
 def elman(p: dict[str, jax.Array], h: jax.Array, x: jax.Array) -> tuple[Any, jax.Array]:
@@ -38,6 +38,8 @@ STEPS = {"elman": elman, "lstm": lstm, "gru": gru}
 
 def program(case: Case, data: Data) -> Program:
     """As `Peer.program`."""
+    if data.lengths is not None:
+        raise NotOfferedError("no rows of different lengths")
 
     def forward(weights: Any, xs: jax.Array) -> jax.Array:
         zeros = jnp.zeros((case.B, case.H))

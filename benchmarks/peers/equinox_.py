@@ -14,6 +14,8 @@ CELLS = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}
 
 def program(case: Case, data: Data) -> Program:
     """As `Peer.program`."""
+    if data.lengths is not None:
+        raise NotOfferedError("no rows of different lengths")
     if case.cell not in CELLS:
         raise NotOfferedError("no Elman cell")
 

@@ -12,6 +12,8 @@ from benchmarks.peers.program import NotOfferedError, Program, jax_program
 
 def program(case: Case, data: Data) -> Program:
     """As `Peer.program`."""
+    if data.lengths is not None:
+        raise NotOfferedError("no rows of different lengths")
     if case.cell != "lstm":
         raise NotOfferedError(
             "its Elman core is a relu's" if case.cell == "elman" else "its GRU resets before the product"

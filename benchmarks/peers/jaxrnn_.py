@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jaxrnn
 from benchmarks.case import Case, Data, Weights
@@ -20,8 +21,14 @@ def model(case: Case) -> jaxrnn.Model:
     return jaxrnn.stack([make(D, case.H) for D in case.inputs])
 
 
-def program(case: Case, data: Data, gradient: jaxrnn.Gradient, vmapped: bool = False) -> Program:
-    """A way of differentiating through time; `vmapped`: unbatched rows, under `jax.vmap`."""
+def program(
+    case: Case, data: Data, gradient: jaxrnn.Gradient, vmapped: bool = False, padded: bool = False, buckets: int = 1
+) -> Program:
+    """A way of differentiating through time.
+
+    `vmapped`: unbatched rows, under `jax.vmap`; `padded`: padding is read as if it were data, whose outputs nobody
+    looks at; `buckets`: rows of similar lengths together, so many times, each padded to its own longest row.
+    """
     network = model(case)
 
     def convert(weights: Weights) -> dict[str, Any]:
@@ -32,9 +39,18 @@ def program(case: Case, data: Data, gradient: jaxrnn.Gradient, vmapped: bool = F
         return {str(i): of_layer(layer) for i, layer in enumerate(weights)}
 
     def forward(params: Any, xs: jax.Array) -> jax.Array:
-        def run(xs: jax.Array) -> jax.Array:
-            return network.apply(params, xs, gradient=gradient)[1]
+        def run(xs: jax.Array, lengths: Any) -> jax.Array:
+            return network.apply(params, xs, lengths=lengths, gradient=gradient)[1]
 
-        return jax.vmap(run, 1, 1)(xs) if vmapped else run(xs)
+        lengths = None if padded else data.lengths
+        if vmapped:
+            return jax.vmap(run, (1, None if lengths is None else 0), 1)(xs, lengths)
+        if buckets == 1 or lengths is None:
+            return run(xs, lengths)
+        ys = jnp.zeros((*xs.shape[:2], case.outputs))
+        for rows in np.array_split(np.argsort(lengths), buckets):
+            longest = int(lengths[rows].max())
+            ys = ys.at[:longest, rows].set(run(xs[:longest, rows], lengths[rows]))
+        return ys
 
     return jax_program(data, convert, forward)

@@ -38,8 +38,9 @@ def program(case: Case, data: Data) -> Program:
         return [[x for p in directions for x in of_cell(case.cell, p)] for directions in weights]
 
     def forward(params: Any, xs: jax.Array) -> jax.Array:
+        mask = None if data.lengths is None else jnp.arange(case.T) < jnp.asarray(data.lengths)[:, None]
         for made, values in zip(layers, params, strict=True):
-            xs, _ = made.stateless_call(values, made.non_trainable_variables, xs)
+            xs, _ = made.stateless_call(values, made.non_trainable_variables, xs, mask=mask)
         return xs
 
     return jax_program(data, convert, forward, batch_first=True)

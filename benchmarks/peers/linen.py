@@ -51,8 +51,9 @@ def program(case: Case, data: Data) -> Program:
         return [[{"params": {"cell": of_cell(p)}} for p in directions] for directions in weights]
 
     def forward(params: Any, xs: jax.Array) -> jax.Array:
+        lengths = None if data.lengths is None else jnp.asarray(data.lengths)
         for layer, directions in zip(layers, params, strict=True):
-            both: list[Any] = [rnn.apply(p, xs) for rnn, p in zip(layer, directions, strict=True)]
+            both: list[Any] = [rnn.apply(p, xs, seq_lengths=lengths) for rnn, p in zip(layer, directions, strict=True)]
             xs = jnp.concatenate(both, -1)
         return xs
 

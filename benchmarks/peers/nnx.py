@@ -31,6 +31,7 @@ def program(case: Case, data: Data) -> Program:
         return [[of_cell(p) for p in directions] for directions in weights]
 
     def forward(params: Any, xs: jax.Array) -> jax.Array:
+        lengths = None if data.lengths is None else jnp.asarray(data.lengths)
         zeros = jnp.zeros((case.B, case.H))
         initial = (zeros, zeros) if case.cell == "lstm" else zeros
         for layer, directions in zip(parts, params, strict=True):
@@ -38,7 +39,7 @@ def program(case: Case, data: Data) -> Program:
             for (graph, like, rest), values in zip(layer, directions, strict=True):
                 state = jax.tree.map(lambda x: x, like)
                 nnx.replace_by_pure_dict(state, values)
-                both.append(nnx.merge(graph, state, rest)(xs, initial_carry=initial))
+                both.append(nnx.merge(graph, state, rest)(xs, initial_carry=initial, seq_lengths=lengths))
             xs = jnp.concatenate(both, -1)
         return xs
 

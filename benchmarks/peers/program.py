@@ -55,7 +55,7 @@ def jax_program(
 
     def read(found: Any) -> tuple[Any, Weights]:
         ys, gradient = found
-        return swap(ys), back(gradient)[0]
+        return data.within(swap(ys)), back(gradient)[0]
 
     memory = compiled.memory_analysis()
     return Program(lambda: compiled(*arguments), read, None if memory is None else memory.temp_size_in_bytes)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from torch.nn.utils import rnn
 
 from benchmarks.case import Case, Data, Weights
 from benchmarks.peers.program import Program
@@ -33,12 +34,18 @@ def program(case: Case, data: Data) -> Program:
             param.copy_(torch.tensor(np.asarray(value)))
     xs, dys = torch.tensor(np.asarray(data.xs)), torch.tensor(np.asarray(data.dys))
 
+    lengths = None if data.lengths is None else torch.tensor(data.lengths, dtype=torch.int64)
+
     def run() -> Any:
-        ys, _ = layer(xs)
+        if lengths is None:
+            ys, _ = layer(xs)
+        else:
+            ys, _ = layer(rnn.pack_padded_sequence(xs, lengths, enforce_sorted=False))
+            ys, _ = rnn.pad_packed_sequence(ys, total_length=case.T)
         return ys, torch.autograd.grad(ys, params, dys)
 
     def read(found: Any) -> tuple[Any, Weights]:
         ys, gradient = found
-        return ys.detach().numpy(), back([jnp.asarray(g.numpy()) for g in gradient])[0]
+        return data.within(ys.detach().numpy()), back([jnp.asarray(g.numpy()) for g in gradient])[0]
 
     return Program(run, read, None)

@@ -36,6 +36,6 @@ def checked(options: GatedOptions) -> dict[str, Any]:
     for name in ("bias", "learn_carry"):
         checks.flag(name, given.get(name, False))
     for name in ("dtype", "param_dtype"):
-        if name in given and (name, given[name]) != ("dtype", None):
+        if name in given and not (name == "dtype" and given[name] is None):
             given[name] = checks.float_dtype(name, given[name])
     return given

@@ -72,7 +72,7 @@ def cross_entropy(
 
     weigh = None
     if class_weights is not None:
-        shape = np.shape(ys)[-1:]
+        shape = checked_outputs(ys, 2).shape[-1:]
         weights = jnp.asarray(checks.not_negative("class_weights", class_weights, (shape,)))
 
         def weigh(targets: jax.Array) -> jax.Array:
@@ -311,7 +311,7 @@ def _checked(
     if allowed and isinstance(given, np.ndarray) and lengths is None and mask is None:
         _check_values(given, *allowed, "classes" if classes else "numbers")
     features = () if classes else (ys.shape[-1] // per_target,)
-    has_time = at == "steps" or _has_time(ys, targets, features, batch, lengths, mask)
+    has_time = at == "steps" or _has_time(ys, targets, features, batch, lengths)
     if not time_major and has_time:
         ys = rows_and_steps(ys)
     if not time_major and at == "steps":
@@ -339,17 +339,17 @@ def _checked(
     return Checked(zero_unless(counted, ys), zero_unless(counted, targets), counted)
 
 
-def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, lengths: Any, mask: Any) -> bool:
+def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, lengths: Any) -> bool:
     """Whether outputs of which the last of each row counts have an axis of time: [T, ..., O] and not [..., O]."""
-    rows = [np.ndim(x) for x in (lengths, mask) if x is not None]
+    rows = [np.ndim(lengths)] if lengths is not None else []
     xs = batch.get("xs")
     if not rows and xs is not None and not isinstance(xs, (tuple, dict)):
         symbols = jnp.issubdtype(jnp.asarray(xs).dtype, jnp.integer)
         rows = [np.ndim(xs) - 1] if symbols and np.ndim(xs) < 3 else [np.ndim(xs) - 2]
     if not rows:
         rows = [targets.ndim - len(features)]
-        if features == (1,) and targets.shape in (ys.shape[:-1], ys.shape[1:-1]):
-            rows = [targets.ndim]
+        if features and (targets.shape[-1:] != features or (features == (1,) and targets.shape == ys.shape[:-1])):
+            rows = [targets.ndim]  # they have no feature axis
         elif features and ys.ndim == targets.ndim + 1 and targets.shape == ys.shape[:-1] == ys.shape[1:]:
             raise ValueError(
                 f'batch["targets"]: expected shape {ys.shape}, one a row, or (1, {ys.shape[-1]}) with ys of one row, '

@@ -29,9 +29,7 @@ class Pooling(Stateless):
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         xs = checked_sequence(xs)
         super().run(params, carry, xs, call.without_time)
-        said = [np.ndim(call.lengths)] if call.lengths is not None else []
-        said += [np.ndim(x) - 1 for x in (call.mask, call.resets) if x is not None]
-        axes = said[0] if said else xs.ndim - 2  # symbols have no axis of features
+        axes = xs.ndim - 2 if call.lengths is None else np.ndim(call.lengths)  # symbols have no axis of features
         return (), self.pooled(xs, call.valid(xs.shape[0], xs.shape[1 : 1 + axes]))
 
     def check(self, xs: jax.Array) -> None:

@@ -1,6 +1,5 @@
 """What a sweep will run, worked out before anything is compiled."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -101,25 +100,28 @@ def _runner(task: Any, group: Group, length: int, data: Any, key: Any, mesh: Any
         if isinstance(error, jax.errors.JAXTypeError):
             error.add_note(
                 f"while tracing {_decides(task, group)} with {group.static}: a number that decides a shape or a Python "
-                "branch must be a Python integer, which is static; floating-point ones are traced"
+                "branch must be a Python integer, which is static; floating-point ones are traced. A learning rate that "
+                "a schedule can't take traced goes behind it: optax.chain(optax.adam(schedule), optax.scale(hyper.lr)), "
+                "the schedule's peak being 1"
             )
         raise
 
 
 def _decides(task: Any, group: Group) -> str:
-    """The traced hyperparameters without which a task can be built, or all."""
-
-    def build(traced: Any, known: Any) -> int:
-        task.build(Hyper(group.static | known | traced))
-        return 0
-
+    """The traced hyperparameters that can't be, each by itself; all of them if that can't be told."""
     first = {name: values[0].item() for name, values in group.traced.items()}
-    for name, value in first.items() if isinstance(task, ModelTask) else ():
-        with contextlib.suppress(Exception):
-            others = {other: x for other, x in first.items() if other != name}
-            jax.eval_shape(lambda traced, known={name: value}: build(traced, known), others)
-            return f"{name} (without it all is well)"
-    return str(sorted(group.traced))
+    found = []
+    for name in first if isinstance(task, ModelTask) else ():
+
+        def build(value: Any, name: str = name) -> int:
+            task.build(Hyper(group.static | first | {name: value}))
+            return 0
+
+        try:
+            jax.eval_shape(build, first[name])
+        except Exception:  # whatever a task's own code has to say
+            found.append(name)
+    return ", ".join(found or sorted(first))
 
 
 def plan(

@@ -167,6 +167,8 @@ def _plain(where: str, value: Any, name: str | None = None) -> Any:
     """A value as a Python number where it is a number."""
     if isinstance(value, (list, tuple, dict)) or getattr(value, "ndim", 0) > 0:
         raise TypeError(f"{where}: expected one value, got {checks.short(value)}")
+    if isinstance(value, jax.Array) and jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"{where}: expected a number, a string or the like, got {checks.short(value)}")
     if isinstance(value, (np.generic, np.ndarray, jax.Array)):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value) and not (value > 0 and name not in NOT_NEGATIVE):

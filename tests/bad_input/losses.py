@@ -13,7 +13,11 @@ REGRESSIONS = {
     "binary_cross_entropy": jaxrnn.losses.binary_cross_entropy,
     "quantile_loss": functools.partial(jaxrnn.losses.quantile_loss, quantiles=[0.5]),
 }
-CLASSIFICATIONS = {"cross_entropy": jaxrnn.losses.cross_entropy, "accuracy": jaxrnn.losses.accuracy}
+CLASSIFICATIONS = {
+    "cross_entropy": jaxrnn.losses.cross_entropy,
+    "accuracy": jaxrnn.losses.accuracy,
+    "f1": jaxrnn.losses.f1,
+}
 TARGETS, MASK = 'batch["targets"]', 'batch["mask"]'
 
 
@@ -118,7 +122,7 @@ CASES += each(
 )  # fmt: skip
 for what, targets, expected, got in (
     ("all-outputs", VALUES, f"({T}, {B}, {O // 2})", f"{O}]"),
-    ("features", ones(T, B), f"({T}, {B}, {O // 2})", f"[{T}, {B}]"),
+    ("features", ones(T), f"({T}, {B}, {O // 2})", f"[{T}]"),
 ):
     call = lambda targets=targets: jaxrnn.losses.quantile_loss(YS, {"targets": targets}, quantiles=[0.1, 0.9])  # noqa: E731
     CASES.append(Case(f"quantile_loss-two-targets-{what}", call, ValueError, TARGETS, expected, got))

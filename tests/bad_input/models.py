@@ -73,7 +73,7 @@ def _compositions():
     gradient = {"error": TypeError, "argument": "gradient", "expected": "Gradient"}
     yield from [
         Case("stack-none", lambda: jaxrnn.stack([]), TypeError, "cells", "at least one Cell", "[]"),
-        Case("stack-bare", lambda: jaxrnn.stack(ELMAN), TypeError, "cells", "in a list", "Elman"),
+        Case("stack-nothing", lambda: jaxrnn.stack(), TypeError, "cells", "in a list", "()"),
         Case("stack-model", lambda: jaxrnn.stack([ELMAN, DENSE]), TypeError, "cells[1]", "Cell", "Dense"),
         Case("stack-builder", lambda: jaxrnn.stack([jaxrnn.lstm]), TypeError, "cells[0]", "Cell", "function"),
         Case("stack-misfit", lambda: jaxrnn.stack([ELMAN, LSTM]), ValueError, "cells[1]", f"{H} input", f"{D}"),
@@ -112,7 +112,7 @@ def _compositions():
             lambda v: jaxrnn.bidirectional(ELMAN, ELMAN, merge=v),
             ValueError,
             "'sum'",
-            "mean",
+            "average",
             1,
         ),
         Case(
@@ -122,8 +122,8 @@ def _compositions():
             **gradient,
         ),
         Case("chain-none", lambda: jaxrnn.chain(), TypeError, "models", "at least one Model", "()"),
-        Case("chain-cell", lambda: jaxrnn.chain(DENSE, ELMAN), TypeError, "models[1]", "Model", "jaxrnn.stack"),
-        Case("chain-list", lambda: jaxrnn.chain([DENSE]), TypeError, "models[0]", "Model", "list"),
+        Case("chain-number", lambda: jaxrnn.chain(DENSE, 3), TypeError, "models[1]", "Model or Cell", "3"),
+        Case("chain-lists", lambda: jaxrnn.chain([DENSE], [DENSE]), TypeError, "models[0]", "Model", "list"),
         Case("chain-builder", lambda: jaxrnn.chain(jaxrnn.last), TypeError, "models[0]", "Model", "function"),
         Case("chain-misfit", lambda: jaxrnn.chain(STACK, DENSE), ValueError, "models[1]", f"{H} input", f"{D}"),
         # Without a time axis the batch would be read as time.
