@@ -95,6 +95,10 @@ def checked_options(
 
 def checked_outputs(ys: Any, axes: int) -> jax.Array:
     """Floating-point numbers [..., O] on at least so many axes, none of them empty."""
+    if isinstance(ys, dict):
+        raise TypeError(
+            f"ys: expected an array, the outputs, got {checks.short(ys)}; a loss is called as loss(ys, batch)"
+        )
     ys = checks.array("ys", ys)
     if not jnp.issubdtype(ys.dtype, jnp.floating):
         raise TypeError(f"ys: expected floating-point numbers, got {checks.short(ys)}")

@@ -138,7 +138,7 @@ def mesh(name: str, value: Any) -> jax.sharding.Mesh | None:
 def float_dtype(name: str, value: Any) -> np.dtype:
     """A floating-point dtype, by name or type."""
     try:
-        dtype = None if value is None or np.ndim(value) else jnp.dtype(value)
+        dtype = jnp.dtype(value) if isinstance(value, (str, type, np.dtype)) else None
     except (TypeError, ValueError):
         dtype = None
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):

@@ -33,10 +33,10 @@ def resets_from_dones(dones: Any, *, before: Any = None) -> jax.Array:
       >>> jaxrnn.data.resets_from_dones([False, True, False, False], before=True).tolist()
       [True, False, True, False]
     """
-    dones = checks.array("dones", dones) != 0
+    dones = checks.array("dones", dones).astype(bool)
     if dones.ndim < 1 or not dones.shape[0]:
         raise ValueError(f"dones: expected an array [T, ...] of at least one step, got {checks.short(dones)}")
-    first = jnp.zeros(dones.shape[1:], bool) if before is None else checks.array("before", before) != 0
+    first = jnp.zeros(dones.shape[1:], bool) if before is None else checks.array("before", before).astype(bool)
     if first.shape != dones.shape[1:]:
         raise ValueError(f"before: expected shape {dones.shape[1:]}, got {checks.short(first)}")
     return jnp.concatenate([first[None], dones[:-1]])

@@ -346,16 +346,17 @@ def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, le
     if not rows and xs is not None and not isinstance(xs, (tuple, dict)):
         symbols = jnp.issubdtype(jnp.asarray(xs).dtype, jnp.integer)
         rows = [np.ndim(xs) - 1] if symbols and np.ndim(xs) < 3 else [np.ndim(xs) - 2]
-    if not rows:
-        rows = [targets.ndim - len(features)]
-        if features and (targets.shape[-1:] != features or (features == (1,) and targets.shape == ys.shape[:-1])):
-            rows = [targets.ndim]  # they have no feature axis
-        elif features and ys.ndim == targets.ndim + 1 and targets.shape == ys.shape[:-1] == ys.shape[1:]:
-            raise ValueError(
-                f'batch["targets"]: expected shape {ys.shape}, one a row, or (1, {ys.shape[-1]}) with ys of one row, '
-                f"got {checks.short(targets)}"
-            )
-    return ys.ndim == rows[0] + 2
+    if rows:
+        return ys.ndim == rows[0] + 2
+    if not features or targets.ndim != ys.ndim - 1:
+        return targets.ndim < ys.ndim - bool(features)
+    with_time, without = targets.shape == (*ys.shape[1:-1], *features), targets.shape == ys.shape[:-1]
+    if with_time and without and features != (1,):
+        raise ValueError(
+            f'batch["targets"]: expected shape {ys.shape}, one a row, or (1, {ys.shape[-1]}) with ys of one row, '
+            f"got {checks.short(targets)}"
+        )
+    return with_time or (not without and targets.shape[-1:] == features)
 
 
 def _lengths(batch: Batch) -> tuple[str, Any]:

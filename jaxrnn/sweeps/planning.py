@@ -100,9 +100,9 @@ def _runner(task: Any, group: Group, length: int, data: Any, key: Any, mesh: Any
         if isinstance(error, jax.errors.JAXTypeError):
             error.add_note(
                 f"while tracing {_decides(task, group)} with {group.static}: a number that decides a shape or a Python "
-                "branch must be a Python integer, which is static; floating-point ones are traced. A learning rate that "
-                "a schedule can't take traced goes behind it: optax.chain(optax.adam(schedule), optax.scale(hyper.lr)), "
-                "the schedule's peak being 1"
+                "branch must be a Python integer, which is static; floating-point ones are traced. A learning rate "
+                "that a schedule can't take goes behind it: optax.chain(optax.adam(schedule), optax.scale(hyper.lr)), "
+                "with a peak of 1"
             )
         raise
 

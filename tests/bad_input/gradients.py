@@ -81,7 +81,7 @@ CASES = [
         "mix hidden units",
     ),
     Case(
-        "forward-snap1-heads",
+        "rtrl-snap1-heads",
         lambda: jaxrnn.unroll(HEADS, drawn(HEADS), XS, gradient=jaxrnn.rtrl(sparsity="snap1")),
         ValueError,
         "sparsity",
@@ -114,9 +114,9 @@ CASES = [
     *sizes("truncated", "k1", lambda v: jaxrnn.truncated(v, 8)),
     *[c for c in sizes("truncated", "k2", lambda v: jaxrnn.truncated(1, v)) if "None" not in c.name],
     Case("truncated-k2-below", lambda: jaxrnn.truncated(4, 3), ValueError, "k2", "at least k1 = 4", "3"),
-    *each("forward", "sparsity", lambda v: jaxrnn.rtrl(sparsity=v), ValueError, "None, 'snap1'", "snap2", 1),
+    *each("rtrl", "sparsity", lambda v: jaxrnn.rtrl(sparsity=v), ValueError, "None, 'snap1'", "snap2", 1),
     Case(
-        "forward-xs",
+        "rtrl-xs",
         lambda: jax.grad(lambda xs: jaxrnn.unroll(CELL, PARAMS, xs, gradient=jaxrnn.rtrl())[1].sum())(XS),
         ValueError,
         "gradient",
