@@ -193,10 +193,12 @@ def _ms(seconds: float) -> str:
 
 def summary(rows: list[dict[str, Any]]) -> str:
     """Geometric means (and least) over shapes of how many times as fast jaxrnn is, as Markdown."""
-    groups = {"one layer": lambda c: c.layers * c.directions == 1, "stack": lambda c: c.layers > 1}
-    groups["bidirectional"] = lambda c: c.directions > 1
-    groups = {name: lambda c, of=of: of(c) and not c.shortest for name, of in groups.items()}
-    groups["rows of different lengths"] = lambda c: c.shortest > 0
+    groups: dict[str, Callable[[Case], bool]] = {
+        "one layer": lambda c: c.layers * c.directions == 1 and not c.shortest,
+        "stack": lambda c: c.layers > 1,
+        "bidirectional": lambda c: c.directions > 1 and not c.shortest,
+        "rows of different lengths": lambda c: c.shortest > 0,
+    }
     names = ["fastest JAX peer", "torch", SCAN, PADDED, BUCKETED, FLOOR, VMAPPED]
     lines = ["| cell | network | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for cell, (group, chosen) in itertools.product(GATES, groups.items()):

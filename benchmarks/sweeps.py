@@ -87,11 +87,11 @@ def of_sweep(hidden: int, sizes: tuple[int, ...], devices: int) -> list[dict[str
         plan = make_plan(task, space(members), jax.random.key(0), STEPS, None, STEPS, "auto", 2**30, mesh, None)
         return plan.runners[0]
 
-    found, why = choose_size(runner_of(max(sizes)), "auto", 2**30)
+    found, why = choose_size(runner_of(max(sizes)), "auto", 2**30, 10**9)
     rows = []
     for members in sizes:
         runner = runner_of(members)
-        size, _ = choose_size(runner, found, 2**30)
+        size, _ = choose_size(runner, found, 2**30, 10**9)
         runner.compile(size)
 
         def run(runner: Any = runner, members: int = members, size: int = size) -> None:

@@ -73,7 +73,7 @@ def checked_sequence(xs: Any) -> jax.Array:
 
 
 def checked_options(
-    cell: Cell, xs: Any, carry: Tree, lengths: Any, resets: Any, reverse: Any, key: Any, mask: Any = None,
+    cell: Cell | Model, xs: Any, carry: Tree, lengths: Any, resets: Any, reverse: Any, key: Any, mask: Any = None,
     time_major: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Checks the values that are known outside of `jax.jit` only; returns the options of `unroll` by name."""

@@ -187,8 +187,8 @@ def array(name: str, value: Any) -> jax.Array:
     if foreign in FOREIGN:
         raise TypeError(f"{name}: expected an array of JAX or NumPy, got one of {foreign}; see numpy.asarray")
     if isinstance(value, (list, tuple)) and any(getattr(x, "ndim", 0) for x in value):
-        hint = "jaxrnn.data.padded makes one of rows of different lengths, numpy.stack of equal ones"
-        raise TypeError(f"{name}: expected an array, got {short(value)}; {hint}")
+        hint = "; jaxrnn.data.padded makes one of rows of different lengths, numpy.stack of equal ones"
+        raise TypeError(f"{name}: expected an array, got {short(value)}{hint if isinstance(value, list) else ''}")
     try:
         found = jnp.asarray(value)
     except OverflowError as error:
@@ -223,11 +223,15 @@ def integers(name: str, value: Any) -> jax.Array:
     return found if isinstance(found, jax.ShapeDtypeStruct) else found.astype(jnp.int32)
 
 
-def steps(name: str, xs: Any, time_major: bool = True) -> int:
-    """How many steps sequences have, from the first array of a tree: T of [T, ...], or else of [B, T, ...]."""
+def steps(name: str, xs: Any, time_major: bool = True, least: int = 2) -> int:
+    """How many steps sequences have, from the first array of a tree: T of [T, ...], or else of [B, T, ...].
+
+    Batch-first arrays have at least so many axes.
+    """
     arrays = jax.tree.leaves(xs)
-    if not time_major and any(x.ndim < 2 for x in arrays[:1]):
-        raise ValueError(f"{name}: expected an array [B, T, ...] with time_major=False, got {short(arrays[0])}")
+    if not time_major and any(x.ndim < least for x in arrays[:1]):
+        axes = "[B, T, ...]" if least < 3 else "[B, T, D]"
+        raise ValueError(f"{name}: expected an array {axes} with time_major=False, got {short(arrays[0])}")
     return next((x.shape[not time_major] for x in arrays if x.ndim), 0)
 
 

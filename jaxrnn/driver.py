@@ -13,7 +13,7 @@ from jaxrnn.masks import over
 from jaxrnn.primitives.primitive import varying_alike
 from jaxrnn.states import with_states
 from jaxrnn.types import Call, Carries, Cell, Gradient, Inputs, Params, Step, Tree, rows_and_steps
-from jaxrnn.validity import at_next_valid, at_steps, combined, last_true
+from jaxrnn.validity import at_steps, combined, last_true
 
 
 def unroll(
@@ -55,7 +55,7 @@ def unroll(
       gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
         for any other. The values do not depend on it.
       mask: bool [T, *batch_shape]; where it is False, a row has no step: its carry is held, its output is zero, its
-        input reaches nothing. An episode that starts there starts at the row's next step. None: no holes.
+        input reaches nothing. An episode may start there. None: no holes.
       states: return the carry after every step, too.
       burn_in: the first so many steps are read without a gradient: neither they nor the carry before them have one.
       time_major: False: xs, resets, mask, outputs and states have the rows on axis 0 and time on axis 1, [B, T, ...].
@@ -86,7 +86,8 @@ def unroll(
         checks.flag(name, flag)
     checks.params("params", params)
     options = arguments.checked_options(cell, xs, carry, lengths, resets, reverse, key, mask, time_major)
-    burn_in = checks.burn_in(burn_in, checks.steps("xs", options["xs"], time_major))
+    least = 1 + (not time_major) + (cell.features[0] is not None)
+    burn_in = checks.burn_in(burn_in, checks.steps("xs", options["xs"], time_major, least))
     if burn_in and reverse:
         raise ValueError(f"burn_in: expected 0 with reverse, which reads those steps last, got {burn_in}")
     run = inspect.unwrap(_unroll) if gradient.has_effects else _unroll
@@ -129,8 +130,6 @@ def _unroll(
         if resets is not None:  # x[t+1] begins an episode: going back, x[t] does
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
         xs, valid, resets = jax.tree.map(lambda x: jnp.flip(x, 0), (xs, valid, resets))
-    if mask is not None and resets is not None:
-        resets = at_next_valid(resets, valid)
     inputs = Inputs(Step(xs, noise, valid, resets), None if resets is None else initial)
     cell, params, carry, inputs = varying_alike((cell, params, carry, inputs))
     runs = with_states(cell) if states else cell
@@ -141,7 +140,7 @@ def _unroll(
     kept = None
     if states:
         ys, kept = ys
-        kept = kept if valid is None else _held(kept, carry, valid)
+        kept = kept if valid is None else _held(kept, carry, inputs)
     if reverse:
         ys, kept = jax.tree.map(lambda y: jnp.flip(y, 0), (ys, kept))
     if not time_major:
@@ -170,7 +169,9 @@ def run_layer(
         cell, params, xs, carry, call.lengths, call.resets, reverse, call.key, call.gradient or gradient,
         mask=call.mask, states=call.states, burn_in=call.burn_in,
     )  # fmt: skip
-    return Carries(carry, *states) if states else carry, ys
+    if not states:
+        return carry, ys
+    return Carries(carry, states[0] if call.time_major else jax.tree.map(rows_and_steps, states[0])), ys
 
 
 def _run(gradient: Gradient, cell: Cell, params: Params, carry: Tree, inputs: Inputs, burn_in: int) -> tuple[Tree, Any]:
@@ -184,14 +185,18 @@ def _run(gradient: Gradient, cell: Cell, params: Params, carry: Tree, inputs: In
     return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), before, after)
 
 
-def _held(states: Tree, start: Tree, valid: jax.Array) -> Tree:
-    """The carries after all steps, from those after the steps that count: in between they are held."""
+def _held(states: Tree, start: Tree, inputs: Inputs) -> Tree:
+    """The carries after all steps, from those after the steps that count: in between they are held, or initial."""
+    valid, reset = inputs.steps.valid, inputs.steps.reset
+    assert valid is not None
     at = last_true(valid)
+    fresh = jnp.zeros_like(valid) if reset is None else last_true(reset) > at
 
-    def held(x: jax.Array, before: jax.Array) -> jax.Array:
-        return jnp.where(over(at >= 0, x), at_steps(x, jnp.maximum(at, 0)), before[None])
+    def held(x: jax.Array, before: jax.Array, initial: jax.Array) -> jax.Array:
+        x = jnp.where(over(at >= 0, x), at_steps(x, jnp.maximum(at, 0)), before[None])
+        return jnp.where(over(fresh, x), initial[None], x)
 
-    return jax.tree.map(held, states, start)
+    return jax.tree.map(held, states, start, start if reset is None else inputs.initial)
 
 
 def _without_padding(xs: Tree, valid: jax.Array) -> Tree:

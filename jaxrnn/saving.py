@@ -24,6 +24,7 @@ def save(path: Any, params: Params) -> None:
       params: a nested dict of arrays.
 
     Raises:
+      FileNotFoundError: its folder does not exist.
       ImportError: safetensors is not installed.
       ValueError, TypeError: an argument does not fit, and which.
 
@@ -41,10 +42,15 @@ def save(path: Any, params: Params) -> None:
     file, named, empty = _path(path), dict[str, np.ndarray](), list[str]()
     if file.suffix != SUFFIX:
         raise ValueError(f"path: expected a file that ends in {SUFFIX}, got {file}")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"path: expected a file in a folder that exists, got {file}")
 
     def walk(name: str, tree: Any) -> None:
         if not isinstance(tree, dict):
-            named[name] = np.asarray(checks.array(f"params[{name!r}]", tree))
+            value = checks.array(f"params[{name!r}]", tree)
+            if jnp.issubdtype(value.dtype, jax.dtypes.extended):
+                raise TypeError(f"params[{name!r}]: expected an array of numbers, got {checks.short(value)}")
+            named[name] = np.asarray(value)
             return
         for key, value in tree.items():
             if not isinstance(key, str) or not key or "/" in key:

@@ -202,6 +202,22 @@ class Model(Options, abc.ABC):
         """The `xs` for `apply`, of a batch of data; a model that reads several sequences makes a tree of them."""
         return batch["xs"]
 
+    @property
+    def input_symbols(self) -> int | None:
+        """How many symbols xs are drawn from; None if they are none, or that is not known."""
+        return None
+
+    def check_symbols(self, name: str, given: Any, T: int, lengths: Any, mask: Any) -> None:
+        """Raises where xs [T, ...] are in NumPy and no symbols that the model reads: NaN would come out of them."""
+        most = self.input_symbols
+        if most is None or not isinstance(given, np.ndarray) or not given.size or len(given) != T:
+            return
+        if lengths is not None or mask is not None:
+            return  # what lies on padding is nobody's business
+        if given.min() < 0 or given.max() >= most:
+            got = f"values from {given.min()} to {given.max()}"
+            raise ValueError(f"{name}: expected symbols from 0 to {most - 1}, got {got}")
+
     @abc.abstractmethod
     def run(self, params: Params, carry: Tree, xs: Any, call: "Call") -> tuple[Tree, Any]:
         """What `apply` does; a model declares this, with the options of `apply` in `call`.
@@ -241,7 +257,8 @@ class Model(Options, abc.ABC):
 
         Returns:
           (carry, ys): the state after the last step (an empty tuple if there is none) and the outputs; with `states`
-          (carry, ys, states), a tree like the carry whose arrays have a leading axis T.
+          (carry, ys, states): a tree like the carry whose arrays have an axis T before the rows. Outputs on padding and
+          holes are zero.
 
         Raises:
           ValueError, TypeError: an argument does not fit, and which, while tracing.
@@ -252,8 +269,9 @@ class Model(Options, abc.ABC):
         key = None if key is None else checks.key("key", key)
         if gradient is not None:
             checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan() or jaxrnn.autodiff()")
-        xs = jax.tree.map(lambda x: checks.array("xs", x), xs, is_leaf=lambda x: isinstance(x, list))
-        T = checks.steps("xs", xs, time_major)
+        given, xs = xs, jax.tree.map(lambda x: checks.array("xs", x), xs, is_leaf=lambda x: isinstance(x, list))
+        T = checks.steps("xs", xs, time_major, 1 + (not time_major) + (self.features[0] is not None))
+        self.check_symbols("xs", given, T, lengths, mask)
         lengths = None if lengths is None else checks.lengths(lengths, T)
         resets = None if resets is None else checks.array("resets", resets)
         mask = None if mask is None else checks.array("mask", mask)
@@ -284,16 +302,22 @@ def _apply(
 ) -> tuple[Any, ...]:
     if not time_major:
         xs, mask, resets = jax.tree.map(rows_and_steps, (xs, mask, resets))
-    carry, ys = model.run(params, carry, xs, Call(lengths, resets, key, gradient, mask, states, burn_in))
-    if burn_in and model.keeps_time:
-        ys = jax.tree.map(lambda y: y.at[:burn_in].set(jax.lax.stop_gradient(y[:burn_in])), ys)
+    call = Call(lengths, resets, key, gradient, mask, states, burn_in, time_major)
+    carry, ys = model.run(params, carry, xs, call)
+    if model.keeps_time:
+        ys = jax.tree.map(call.burnt_in, ys)
     if not time_major and model.keeps_time:
         ys = jax.tree.map(rows_and_steps, ys)
     if not states:
         return carry, ys
-    kept = jax.tree.map(lambda c: c.states, carry, is_leaf=_is_carries)
+    layers = jax.tree.leaves(carry, is_leaf=_is_carries)
+    if not all(map(_is_carries, layers)):
+        raise ValueError(
+            "states: expected a model whose layers hand on call.states, as jaxrnn.extend.run_layer does, got "
+            f"{checks.short(model)}"
+        )
     final = jax.tree.map(lambda c: c.final, carry, is_leaf=_is_carries)
-    return final, ys, kept if time_major else jax.tree.map(rows_and_steps, kept)
+    return final, ys, jax.tree.map(lambda c: c.states, carry, is_leaf=_is_carries)
 
 
 def rows_and_steps(x: Any) -> Any:
@@ -317,6 +341,7 @@ class Call(NamedTuple):
 
     Attributes:
       lengths, resets, key, gradient, mask, states, burn_in: as for `Model.apply`.
+      time_major: whether states have time first; all else a model sees has.
       record: None, but while calibrating: then a `batch_norm` uses the statistics of the batch, as in training, and
         hands them to this function (path, statistics). Noise is off, as there is no key.
       path: where the parameters of the model that is called are within those of the outermost one.
@@ -329,12 +354,17 @@ class Call(NamedTuple):
     mask: Any = None
     states: bool = False
     burn_in: int = 0
+    time_major: bool = True
     record: Callable[[tuple[str, ...], Any], None] | None = None
     path: tuple[str, ...] = ()
 
     def valid(self, T: int, batch_shape: tuple[int, ...]) -> jax.Array | None:
         """Which steps count, bool [T, *batch_shape], by `lengths` and `mask`; None: all. `resets` are checked, too."""
         return combined(T, batch_shape, self.lengths, self.mask, self.resets)[0]
+
+    def burnt_in(self, x: jax.Array) -> jax.Array:
+        """A sequence [T, ...] whose first `burn_in` steps have no gradient."""
+        return x.at[: self.burn_in].set(jax.lax.stop_gradient(x[: self.burn_in])) if self.burn_in else x
 
     @property
     def without_time(self) -> "Call":

@@ -49,13 +49,6 @@ def combined(
     return valid, resets
 
 
-def at_next_valid(resets: jax.Array, valid: jax.Array) -> jax.Array:
-    """Episode starts that fall on steps that do not count, moved to the next one of their row that does."""
-    read = last_true(valid)
-    before = jnp.concatenate([jnp.full_like(read[:1], -1), read[:-1]])
-    return valid & (last_true(resets) > before)
-
-
 def last_true(flags: jax.Array) -> jax.Array:
     """The last step up to t whose flag is set, int32 [T, *batch_shape]; -1 before the first one."""
     t = jnp.arange(flags.shape[0], dtype=jnp.int32).reshape(flags.shape[0], *(1,) * (flags.ndim - 1))
@@ -65,3 +58,10 @@ def last_true(flags: jax.Array) -> jax.Array:
 def at_steps(x: jax.Array, at: jax.Array) -> jax.Array:
     """x [T, *batch_shape, ...] at a step for each row, int [S, *batch_shape]: [S, *batch_shape, ...]."""
     return jnp.take_along_axis(x, at.reshape(at.shape + (1,) * (x.ndim - at.ndim)), axis=0)
+
+
+def has_before(like: jax.Array, valid: jax.Array | None, resets: jax.Array | None) -> jax.Array:
+    """Whether a step of its row and episode, one that counts, comes before step t: bool [T, *batch_shape]."""
+    read = last_true(jnp.ones_like(like, bool) if valid is None else valid)
+    before = jnp.concatenate([jnp.full_like(read[:1], -1), read[:-1]])
+    return (before >= 0) if resets is None else (before >= 0) & (before >= last_true(resets))

@@ -22,21 +22,19 @@ def masked(name, seed=1):
 
 
 def by_hand(cell, params, xs, carry, *, gradient, mask, resets, lengths, reverse, states):
-    """As `unroll`, row by row and step by step; an episode that starts on a hole starts at the next step."""
+    """As `unroll`, row by row and step by step; an episode may start on a hole."""
     del gradient, states
     T, B = mask.shape
     initial, rows = cell.initial_carry(params, ()), []
     nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda: cell.step(params, initial, xs[0, 0])[1]))
     for b in range(B):
-        now, pending, ys, after = jax.tree.map(lambda x, b=b: x[b], carry), False, [nothing] * T, [None] * T
+        now, ys, after = jax.tree.map(lambda x, b=b: x[b], carry), [nothing] * T, [None] * T
         for t in reversed(range(T)) if reverse else range(T):
-            within = t < (T if lengths is None else lengths[b])
-            starts = bool(within and resets[t, b])
-            pending |= starts and not reverse
-            if within and mask[t, b]:
-                now, ys[t] = cell.step(params, initial if pending else now, xs[t, b])
-                pending = False
-            pending |= starts and reverse
+            within = [s < (T if lengths is None else lengths[b]) for s in (t, t + 1)]
+            starts = within[0] and resets[t, b] if not reverse else t + 1 < T and within[1] and resets[t + 1, b]
+            now = initial if starts else now
+            if within[0] and mask[t, b]:
+                now, ys[t] = cell.step(params, now, xs[t, b])
             after[t] = now
         rows.append((now, stacked(ys), stacked(after)))
     carries, ys, states = zip(*rows, strict=True)
@@ -107,12 +105,18 @@ def stacked_in_time(a, b):
 
 
 def test_states_continue_a_run_anywhere(x64):
+    """With holes and episodes, also one that starts on a hole at the end of what was read."""
     e = example(BY_NAME["lstm"], T=9)
     cell, params, xs, carry = e.arguments()
-    _, ys, states = jaxrnn.unroll(cell, params, xs, carry, states=True)
+    mask = np.random.default_rng(0).random(e.resets.shape) < 0.5
+    resets = e.resets.copy()
+    mask[4], resets[4] = False, True
+    _, ys, states = jaxrnn.unroll(cell, params, xs, carry, resets=resets, mask=mask, states=True)
     for t in range(8):
-        _, rest = jaxrnn.unroll(cell, params, xs[t + 1 :], jax.tree.map(lambda s, t=t: s[t], states))
-        assert_close(rest, ys[t + 1 :], 1e-12)
+        start, options = jax.tree.map(lambda s, t=t: s[t], states), {"resets": resets[t + 1 :], "mask": mask[t + 1 :]}
+        final, _ = jaxrnn.unroll(cell, params, xs[: t + 1], carry, resets=resets[: t + 1], mask=mask[: t + 1])
+        assert_close(final, start, 1e-12)
+        assert_close(jaxrnn.unroll(cell, params, xs[t + 1 :], start, **options)[1], ys[t + 1 :], 1e-12)
 
 
 def model():
@@ -177,7 +181,7 @@ def test_a_cell_that_reads_a_tree():
     np.testing.assert_allclose(carry, h, atol=1e-5)
     with pytest.raises(ValueError, match=r"^xs\['b'\]: expected an array \[T, 3, ...\] of at least one step, got"):
         jaxrnn.unroll(cell, params, xs | {"b": xs["b"][:, :2]})
-    with pytest.raises(TypeError, match=r"^xs: expected an array, got tuple of 2.*jaxrnn\.data\.padded"):
+    with pytest.raises(TypeError, match=r"^xs: expected an array, got tuple of 2"):
         jaxrnn.unroll(jaxrnn.gru(2, 3), jaxrnn.gru(2, 3).init(jax.random.key(0)), (xs["a"], xs["a"]))
 
 
@@ -209,3 +213,92 @@ def test_chain_and_stack_take_lists_arguments_and_cells():
     assert jaxrnn.stack(*cells) == jaxrnn.stack(cells) == jaxrnn.stack(list(cells))
     assert jaxrnn.chain(jaxrnn.stack(*cells), dense) == jaxrnn.chain([jaxrnn.stack(*cells), dense])
     assert jaxrnn.chain(*cells, dense) == jaxrnn.chain(jaxrnn.stack(cells[0]), jaxrnn.stack(cells[1]), dense)
+
+
+def test_states_of_repeated_layers_have_time_before_the_rows():
+    layers, xs = jaxrnn.repeat(jaxrnn.lstm(3, 3), 2), np.ones((5, 4, 3), "f")
+    params = layers.init(jax.random.key(0))
+    carry, _, states = layers.apply(params, xs, states=True)
+    assert states.h.shape == (2, 5, 4, 3)
+    assert_close(states.c[:, -1], carry.c, 0)
+    _, _, rows_first = layers.apply(params, xs.swapaxes(0, 1), states=True, time_major=False)
+    assert_close(rows_first.h, states.h.swapaxes(1, 2), 1e-6)
+
+
+def test_scheduled_sampling_reads_the_truth_at_the_first_step_that_counts():
+    layer = jaxrnn.chain(jaxrnn.gru(2, 2))
+    sampled = jaxrnn.decoding.scheduled_sampling(layer, 1.0 - 1e-7)
+    params, xs = layer.init(jax.random.key(0)), np.random.default_rng(0).normal(size=(4, 1, 2)).astype("f")
+    mask = np.array([[False], [True], [False], [True]])
+    _, ys = sampled.apply(params, xs, mask=mask, key=jax.random.key(1))
+    carry, first = layer.apply(params, xs[1:2])
+    _, second = layer.apply(params, first, carry=carry)
+    assert_close(ys[1], first[0], 1e-5)
+    assert_close(ys[3], second[0], 1e-5)
+    resets = np.array([[False], [False], [True], [False]])  # on a hole: step 3 is its episode's first
+    _, ys = sampled.apply(params, xs, mask=mask, resets=resets, key=jax.random.key(1))
+    assert_close(ys[3], layer.apply(params, xs[3:])[1][0], 1e-5)
+
+
+@pytest.mark.parametrize("pool", [jaxrnn.last, jaxrnn.mean_over_time])
+def test_burn_in_holds_before_pooling(pool):
+    network = jaxrnn.chain(jaxrnn.dense(3, 3), jaxrnn.gru(3, 3), jaxrnn.dense(3, 3), pool())
+    params, xs = network.init(jax.random.key(0)), jnp.ones((5, 2, 3))
+
+    def rest(params, xs, carry):
+        _, hs = jaxrnn.chain(*network.models[:3]).apply({n: params[n] for n in "012"}, xs, carry=carry)
+        return hs
+
+    def by_hand(params, xs):
+        still = jax.lax.stop_gradient(params)
+        inner = jaxrnn.chain(*network.models[:3])
+        carry, before = inner.apply({n: still[n] for n in "012"}, xs[:2])
+        carry, before = jax.tree.map(jax.lax.stop_gradient, (carry, before))
+        hs = jnp.concatenate([before, rest(params, xs[2:], carry)])
+        return pool().apply({}, hs)[1].sum()
+
+    want = jax.grad(by_hand, argnums=(0, 1))(params, xs)
+    got = jax.grad(lambda p, x: network.apply(p, x, burn_in=2)[1].sum(), argnums=(0, 1))(params, xs)
+    assert_close(got, want, 1e-5)
+
+
+def test_a_hole_puts_out_zeros_whatever_layer_is_around():
+    behind = [lambda m: jaxrnn.chain(m, jaxrnn.dense(3, 3)), lambda m: jaxrnn.chain(m, jaxrnn.layer_norm(3))]
+    for around in (jaxrnn.residual, *behind):
+        network = around(jaxrnn.stack(jaxrnn.gru(3, 3)))
+        params = jax.tree.map(lambda x: x + 1, network.init(jax.random.key(0)))
+        xs, mask = jnp.full((4, 2, 3), jnp.nan).at[::2].set(1.0), np.array([[True] * 2, [False] * 2] * 2)
+        ys = np.asarray(network.apply(params, xs, mask=mask)[1])
+        np.testing.assert_array_equal(ys[1::2], 0.0)
+        assert (ys[::2] != 0).any()
+        assert np.isfinite(ys).all()
+
+
+def test_batch_first_data_of_one_row_alone_are_refused():
+    cell = jaxrnn.gru(3, 4)
+    params = cell.init(jax.random.key(0))
+    for run in (lambda: jaxrnn.unroll(cell, params, np.ones((3, 3), "f"), time_major=False),
+                lambda: jaxrnn.chain(cell).apply({"0": {"0": params}}, np.ones((3, 3), "f"), time_major=False)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"^xs: expected an array \[B, T, D\] with time_major=False"):
+            run()
+
+
+def test_symbols_are_pooled_by_their_mask():
+    xs, mask = np.array([[5, 6], [7, 8], [9, 1]]), np.array([[True, False], [True, True], [False, False]])
+    assert jaxrnn.last().apply({}, xs, mask=mask)[1].tolist() == [7, 8]
+
+
+def test_a_model_that_hands_on_no_states_says_so():
+    @jaxrnn.extend.pytree
+    class Own(jaxrnn.Model):
+        def init(self, key):
+            return {}
+
+        def initial_carry(self, params, batch_shape=()):
+            return jnp.zeros(batch_shape)
+
+        def run(self, params, carry, xs, call):
+            return xs.sum((0, -1)), xs
+
+    with pytest.raises(ValueError, match=r"^states: expected a model whose layers hand on call\.states"):
+        Own().apply({}, np.ones((3, 2, 1), "f"), states=True)

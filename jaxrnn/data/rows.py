@@ -1,6 +1,5 @@
 """Data sets: dicts of arrays in memory, and rows drawn from them."""
 
-import difflib
 from typing import Any, NamedTuple
 
 import jax
@@ -9,14 +8,17 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.models.encoder_decoder import EncoderDecoder
-from jaxrnn.models.tied import symbols_read
 from jaxrnn.validity import checked_bools, valid_steps
 
 Batch = dict[str, Any]
 
 
-READ = ("lengths", "resets", "mask", "xs_mask", "targets_lengths")
-"""Entries that change what is computed, and are left out where there are none."""
+MISSPELT = {
+    "length": "lengths", "lens": "lengths", "seq_lengths": "lengths", "sequence_lengths": "lengths", "reset": "resets",
+    "masks": "mask", "target_mask": "mask", "targets_mask": "mask", "x_mask": "xs_mask", "xs_masks": "xs_mask",
+    "input_mask": "xs_mask", "target_lengths": "targets_lengths", "targets_length": "targets_lengths",
+}  # fmt: skip
+"""Names that are meant for entries which change what is computed, and which are left out where there are none."""
 
 
 class Layout(NamedTuple):
@@ -75,12 +77,13 @@ def row_axes(name: str, arrays: Batch, layout: Layout = TIME_FIRST) -> dict[str,
     return axes
 
 
-def _is_sequence(entry: str, arrays: Batch, steps: tuple[int, int], layout: Layout) -> bool:
+def _is_sequence(entry: str, arrays: Batch, steps: tuple[int, ...], layout: Layout) -> bool:
     """Whether an array has a step for each step of xs, whose first two axes are these, or steps of its own."""
     if entry in layout.per_row:
         return False
-    own = {"previous", "targets"} if "targets_lengths" in arrays or "previous" in arrays else ()
-    return entry == "xs" or entry in own or arrays[entry].shape[:2] == steps
+    own = {"previous", "targets", "mask"} if "targets_lengths" in arrays or "previous" in arrays else set()
+    own |= {name.removesuffix("_lengths") for name in arrays if name.endswith("_lengths")}
+    return entry == "xs" or (entry in own and arrays[entry].ndim > 1) or arrays[entry].shape[:2] == steps
 
 
 def _rows_first(looks: bool, layout: Layout) -> str:
@@ -95,10 +98,9 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
     values = {entry: value for entry, value in batch.items() if value is not None}
     arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
     for entry in arrays:
-        if near := difflib.get_close_matches(entry, set(READ) - set(arrays), 1, 0.75):
+        if entry in MISSPELT:
             raise ValueError(
-                f"{name}[{entry!r}]: expected the name of an entry that is read, {near[0]!r}, or another one that does "
-                "not look like it"
+                f"{name}[{entry!r}]: expected the name of an entry that is read, {MISSPELT[entry]!r}, got another"
             )
     xs = arrays["xs"]
     if xs.ndim < 2 or not all(xs.shape[:2]):
@@ -115,6 +117,11 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
         sequences = {entry for entry, x in arrays.items() if _is_sequence(entry, arrays, xs.shape[:2], layout)}
         arrays = {entry: jnp.swapaxes(x, 0, 1) if entry in sequences else x for entry, x in arrays.items()}
     T, N = arrays["xs"].shape[:2]
+    targets = arrays.get("targets", xs)
+    if layout.time_major is None and targets.shape == (T,) != (N,):
+        raise ValueError(
+            f"{name}['targets']: expected N = {N} rows as in xs, got {checks.short(targets)}{_rows_first(True, layout)}"
+        )
     if "lengths" in arrays:
         shape = arrays["lengths"].shape
         with checks.hint(_rows_first(shape == (T,) != (N,), layout)):
@@ -135,7 +142,7 @@ def check_symbols(name: str, data: Any, arrays: Batch, model: Any) -> None:
     """Raises where symbols that the model reads are none, as far as values are known: NaN would come out of them."""
     encoder, decoder = model.parts if isinstance(model, EncoderDecoder) else (model, None)
     for entry, part, lengths in (("xs", encoder, "lengths"), ("previous", decoder, "targets_lengths")):
-        symbols, given = symbols_read(part), data.get(entry) if isinstance(data, dict) else None
+        symbols, given = getattr(part, "input_symbols", None), data.get(entry) if isinstance(data, dict) else None
         if symbols is None or not isinstance(given, (np.ndarray, list)):
             continue
         values = np.asarray(arrays[entry])

@@ -9,7 +9,6 @@ import numpy as np
 from jaxrnn import checks
 from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.encoder_decoder import EncoderDecoder
-from jaxrnn.models.tied import symbols_read
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -40,7 +39,7 @@ def checked_prompt(model: Model, xs: Any) -> jax.Array:
         raise ValueError(f"xs: expected an array [T, ...] of at least one symbol, got {checks.short(xs)}")
     if not jnp.issubdtype(xs.dtype, jnp.integer):
         raise TypeError(f"xs: expected integer symbols, got {checks.short(xs)}")
-    xs, symbols = checks.integers("xs", xs), symbols_read(model)
+    xs, symbols = checks.integers("xs", xs), model.input_symbols
     if symbols is not None and checks.in_numpy(given) and xs.size and (np.min(given) < 0 or np.max(given) >= symbols):
         got = f"{np.min(given)} to {np.max(given)}"
         raise ValueError(f"xs: expected symbols from 0 to {symbols - 1}, got values from {got}")

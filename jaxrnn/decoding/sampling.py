@@ -13,7 +13,7 @@ from jaxrnn.masks import select
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
-from jaxrnn.validity import at_next_valid, combined
+from jaxrnn.validity import combined, has_before
 
 
 @pytree
@@ -42,14 +42,12 @@ class ScheduledSampling(Wrapper):
         if rate.shape not in ((), (T,)):
             raise ValueError(f"rate: expected a number or one for each of the T = {T} steps, got {checks.short(rate)}")
         rate = rate.reshape(rate.shape + (1,) * (len(batch_shape) + 1 - rate.ndim))
-        own = jax.random.bernoulli(coins_key, rate, (T, *batch_shape)).at[0].set(False)
+        own = jax.random.bernoulli(coins_key, rate, (T, *batch_shape))
         if call.states or call.burn_in:
             asked = "states" if call.states else "burn_in"
             raise ValueError(f"{asked}: expected none with scheduled sampling, which runs step by step, got some")
         valid, resets = combined(T, tuple(batch_shape), call.lengths, call.mask, call.resets)
-        if resets is not None:  # the output before belongs to another episode
-            resets = resets if valid is None else at_next_valid(resets, valid)
-            own &= ~resets
+        own &= has_before(own, valid, resets)
         if carry is None:
             carry = jax.tree.map(jnp.asarray, self.model.initial_carry(params, tuple(batch_shape)))
 

@@ -55,7 +55,11 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0, time_major: bool = 
     ys, labels = checked_logits(ys, blank), batch["targets"]
     targets = checks.array('batch["targets"]', labels)
     if not checks.flag("time_major", time_major):
-        ys, targets, labels = rows_and_steps(ys), rows_and_steps(targets), labels.swapaxes(0, 1)
+        ys, targets, labels = (
+            rows_and_steps(ys),
+            rows_and_steps(targets),
+            rows_and_steps(labels) if isinstance(labels, jax.Array) else np.asarray(labels).swapaxes(0, -1),
+        )
     T, O, batch_shape = ys.shape[0], ys.shape[-1], ys.shape[1:-1]
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f'batch["targets"]: expected integer labels, got {checks.short(targets)}')

@@ -70,13 +70,15 @@ def cross_entropy(
             losses = (1 - a) * losses + a * uniform
         return jnp.where(_is_class(targets, logits), losses, jnp.nan)  # no class: no silent loss
 
-    weigh = None
+    weigh: Callable[[jax.Array], jax.Array] | None = None
     if class_weights is not None:
         shape = checked_outputs(ys, 2).shape[-1:]
         weights = jnp.asarray(checks.not_negative("class_weights", class_weights, (shape,)))
 
-        def weigh(targets: jax.Array) -> jax.Array:
+        def weight_of(targets: jax.Array) -> jax.Array:
             return weights.at[targets].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+        weigh = weight_of
 
     return _loss(pointwise, ys, batch, at, over_time, time_major, classes=True, weigh=weigh)
 
@@ -194,32 +196,36 @@ def f1(
       batch: as for `cross_entropy`.
       at, time_major: see `jaxrnn.losses`.
       average: "macro": the mean of all classes' F1, those that are neither chosen nor a target left out; "micro": that
-        of all classes' counts together, which is the accuracy; a class: its F1 alone.
+        of all classes' counts together; a class: its F1 alone.
 
     Returns:
-      A scalar in [0, 1]; an output that is not finite chooses no class.
+      A scalar in [0, 1]; NaN if a target is no class. An output that is not finite chooses no class.
 
     Raises:
       ValueError, TypeError: shapes or types do not fit, and which.
     """
     given = _checked(ys, batch, at, time_major, classes=True)
     O, dtype = given.ys.shape[-1], jnp.result_type(float)
-    named = isinstance(average, str) and average in ("macro", "micro")
-    if not named and not (checks.is_integer(average) and 0 <= average < O):
+    a_class = checks.is_integer(average) and average in range(O)
+    if not a_class and not (isinstance(average, str) and average in ("macro", "micro")):
         raise ValueError(f'average: expected "macro", "micro" or a class from 0 to {O - 1}, got {average!r}')
     counted = jnp.ones(given.targets.shape, bool) if given.counted is None else given.counted
     chosen, targets = (jnp.where(counted, x, -1).ravel() for x in (_chosen(given.ys), given.targets))
 
     def count(classes: jax.Array) -> jax.Array:
-        return jnp.zeros(O, dtype).at[classes].add(1, mode="drop", wrap_negative_indices=False)
+        counts = jnp.zeros(O, jnp.int32).at[classes].add(1, mode="drop", wrap_negative_indices=False)
+        return counts.astype(dtype)
 
     right, both = count(jnp.where(chosen == targets, targets, -1)), count(chosen) + count(targets)
     if average == "micro":
         right, both = right.sum(), both.sum()
     each = 2 * right / jnp.maximum(both, 1)
     if average == "macro":
-        return each.sum() / jnp.maximum((both > 0).sum(), 1).astype(dtype)
-    return each if average == "micro" else each[average]
+        each = each.sum() / jnp.maximum((both > 0).sum(), 1).astype(dtype)
+    elif average != "micro":
+        each = each[average]
+    unknown = counted & ~_is_class(given.targets, given.ys)
+    return jnp.where(unknown.any(), jnp.nan, each)  # as for the losses: no class is no silent miss
 
 
 def _is_class(targets: jax.Array, logits: jax.Array) -> jax.Array:
@@ -273,7 +279,7 @@ def _loss(
     if weigh is not None:
         weights = weigh(given.targets).astype(losses.dtype)
         each = weights if each is None else each * weights
-        losses = losses * weights
+        losses = jnp.where(weights == 0, jnp.zeros_like(losses), losses) * weights
     if counted is not None:
         losses = zero_unless(counted, losses.reshape(*counted.shape, -1).mean(-1))
     if at == "steps" and over_time == "sum":
@@ -297,8 +303,9 @@ def _checked(
     """The arguments of a loss, time first."""
     checks.one_of("at", at, ("steps", "last"))
     checks.flag("time_major", time_major)
+    ys = checked_outputs(ys, 1 + classes)
     checks.entry("batch", batch, "targets")
-    ys, given = checked_outputs(ys, 1 + classes), batch["targets"]
+    given = batch["targets"]
     targets = checks.array('batch["targets"]', given)
     (name, lengths), mask = _lengths(batch), batch.get("mask")
     if ys.shape[-1] % per_target:
@@ -332,7 +339,12 @@ def _checked(
     if targets.shape != (*lead, *features):
         which = "one a row" if at == "last" else "one a step"
         shape = (lead[1], lead[0], *lead[2:]) if not time_major and at == "steps" and len(lead) > 1 else lead
-        raise ValueError(f'batch["targets"]: expected shape {(*shape, *features)}, {which}, got {checks.short(given)}')
+        hint = ""
+        if targets.ndim == 2 and targets.shape[::-1] == (*lead, *features):
+            hint = "; an entry of one value a row that has as many as there are steps is named in per_row"
+        raise ValueError(
+            f'batch["targets"]: expected shape {(*shape, *features)}, {which}, got {checks.short(given)}{hint}'
+        )
     ys = at_least_float32(ys)
     targets = checks.integers('batch["targets"]', targets) if classes else targets.astype(ys.dtype)
     counted = _counted(lengths, mask, at, ys, name)
@@ -349,9 +361,9 @@ def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, le
     if rows:
         return ys.ndim == rows[0] + 2
     if not features or targets.ndim != ys.ndim - 1:
-        return targets.ndim < ys.ndim - bool(features)
+        return targets.ndim < ys.ndim - 1
     with_time, without = targets.shape == (*ys.shape[1:-1], *features), targets.shape == ys.shape[:-1]
-    if with_time and without and features != (1,):
+    if with_time and without and features != (1,) and ys.ndim == 2:
         raise ValueError(
             f'batch["targets"]: expected shape {ys.shape}, one a row, or (1, {ys.shape[-1]}) with ys of one row, '
             f"got {checks.short(targets)}"

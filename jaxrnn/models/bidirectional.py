@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_inputs, steps_and_rows
 from jaxrnn.driver import run_layer
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Cell, Gradient, Params, Tree, leaf, pytree
@@ -46,10 +47,10 @@ class Bidirectional(Composite):
         return BidirectionalCarry(*super().initial_carry(params, batch_shape))
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Any, Any]:
-        after, outputs, xs = [], [], checks.array("xs", xs)
+        after, outputs, xs = [], [], checked_inputs(self.forward, xs)
         if call.burn_in:
             raise ValueError(f"burn_in: expected 0 for a model that reads backward, got {call.burn_in}")
-        for name, cell, p, c, key in self.shares(params, carry, call, xs.shape[1:-1]):
+        for name, cell, p, c, key in self.shares(params, carry, call, steps_and_rows(xs)[1]):
             with checks.within(name):
                 own, back = call._replace(key=key), name == "backward"
                 final, ys = run_layer(cell, p, xs, c, own, gradient=self.gradient, reverse=back)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxrnn import checks
+from jaxrnn.masks import zero_unless
 from jaxrnn.models.composite import Composite
 from jaxrnn.models.stack import stack
 from jaxrnn.models.wrapper import Wrapper
@@ -28,6 +29,10 @@ class Chain(Composite):
     def parts(self) -> tuple[Model, ...]:
         return self.models
 
+    @property
+    def input_symbols(self) -> int | None:
+        return self.models[0].input_symbols
+
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
         final, ys = [], xs
         for name, model, p, c, key in self.shares(params, carry, call):
@@ -46,9 +51,11 @@ class Residual(Wrapper):
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
         xs = checks.array("xs", xs)
         carry, ys = self.model.run(params, carry, xs, call)
+        ys = checks.array("model: outputs", ys)
         if ys.shape != xs.shape:
             raise ValueError(f"model: expected outputs of the shape of its inputs, {xs.shape}, got {ys.shape}")
-        return carry, xs.astype(ys.dtype) + ys
+        valid = call.valid(xs.shape[0], xs.shape[1:-1]) if xs.ndim > 1 else None
+        return carry, zero_unless(valid, xs.astype(ys.dtype)) + ys
 
 
 def chain(*models: Model | Cell | Sequence[Model | Cell]) -> Chain:

@@ -26,6 +26,10 @@ class Embed(Stateless):
     def features(self) -> tuple[None, int]:
         return None, self.O
 
+    @property
+    def input_symbols(self) -> int:
+        return self.symbols
+
     def init(self, key: jax.Array) -> Params:
         return {"w": self.w_init(checks.key("key", key), (self.symbols, self.O), self.param_dtype)}
 

@@ -10,7 +10,7 @@ from jaxrnn.models.attention_decoder import AttentionDecoder, attach
 from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.chain import Chain
 from jaxrnn.models.composite import Composite
-from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree, rows_and_steps
 from jaxrnn.validity import valid_steps
 
 
@@ -62,13 +62,14 @@ class EncoderDecoder(Composite):
             )
         return Pair(batch["xs"], batch["previous"], lengths)
 
-    def encode(self, params: Params, source: Any, *, lengths: Any = None) -> Model:
+    def encode(self, params: Params, source: Any, *, lengths: Any = None, mask: Any = None) -> Model:
         """The decoder, attached to what the encoder makes of a source; its parameters are params["decoder"]."""
-        _, values = self.encoder.apply(params["encoder"], source, lengths=lengths)
-        return attach(self.decoder, values, lengths=lengths)
+        _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, mask=mask)
+        return attach(self.decoder, values, lengths=lengths, mask=mask)
 
     def apply(self, params: Params, xs: Any, **options: Any) -> tuple[Tree, jax.Array]:
-        return super().apply(params, _pair(xs), **options)  # where the values of its own lengths can still be seen
+        xs = _pair(xs, options.get("time_major", True))  # where the values of its own lengths can still be seen
+        return super().apply(params, xs, **options)
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         source, previous, previous_lengths = _pair(xs)
@@ -98,12 +99,13 @@ class EncoderDecoder(Composite):
             return decoder.run(p_decoder, carry, previous, own)
 
 
-def _pair(xs: Any) -> Pair:
+def _pair(xs: Any, time_major: bool = True) -> Pair:
     if not isinstance(xs, tuple) or len(xs) not in (2, 3):
         raise TypeError(f"xs: expected a pair (source, previous), and lengths of previous, got {checks.short(xs)}")
     source, previous, lengths = Pair(checks.array("xs[0]", xs[0]), checks.array("xs[1]", xs[1]), *xs[2:])
     if lengths is not None:  # checked before the encoder runs
-        valid_steps(lengths, len(previous), previous.shape[1 : 1 + np.ndim(lengths)], name="xs[2]")
+        first = previous if time_major else rows_and_steps(previous)
+        valid_steps(lengths, len(first), first.shape[1 : 1 + np.ndim(lengths)], name="xs[2]")
     return Pair(source, previous, lengths)
 
 
@@ -153,6 +155,7 @@ def attention_weights(
     *,
     lengths: Any = None,
     targets_lengths: Any = None,
+    mask: Any = None,
 ) -> jax.Array:
     """How much the decoder looks at each step of the source while it reads the steps of `previous`.
 
@@ -163,6 +166,7 @@ def attention_weights(
       previous: [T, *batch_shape, ...].
       lengths: of the source, integers [*batch_shape]; None: all rows have S steps.
       targets_lengths: of `previous`, integers [*batch_shape]; None: all rows have T steps.
+      mask: bool [S, *batch_shape], which steps of the source there are; None: no holes.
 
     Returns:
       The weights [T, *batch_shape, S], which sum to 1 over the last axis; zero past a length.
@@ -171,7 +175,7 @@ def attention_weights(
       ValueError, TypeError: an argument does not fit, and which.
     """
     checks.instance("model", model, EncoderDecoder, "make one with jaxrnn.encoder_decoder")
-    decoder, p, xs = model.encode(params, source, lengths=lengths), params["decoder"], previous
+    decoder, p, xs = model.encode(params, source, lengths=lengths, mask=mask), params["decoder"], previous
     models = decoder.models if isinstance(decoder, Chain) else (decoder,)
     for i, part in enumerate(models):
         own = p[str(i)] if isinstance(decoder, Chain) else p

@@ -27,9 +27,10 @@ class Pooling(Stateless):
         """The output of each row from its valid steps, bool [T, *batch_shape]; None: all are."""
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
-        xs = checked_sequence(xs)
+        xs = call.burnt_in(checked_sequence(xs))
         super().run(params, carry, xs, call.without_time)
-        axes = xs.ndim - 2 if call.lengths is None else np.ndim(call.lengths)  # symbols have no axis of features
+        axes = xs.ndim - 2 if call.mask is None else np.ndim(call.mask) - 1  # symbols have no axis of features
+        axes = axes if call.lengths is None else np.ndim(call.lengths)
         return (), self.pooled(xs, call.valid(xs.shape[0], xs.shape[1 : 1 + axes]))
 
     def check(self, xs: jax.Array) -> None:

@@ -24,8 +24,8 @@ class Stateless(Model):
         """The map, over the last axis of xs [..., D]."""
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
-        xs, _ = self.checked(params, carry, xs, call)
-        return (), self.at_each_step(params, xs, call.key)
+        xs, valid = self.checked(params, carry, xs, call)
+        return (), zero_unless(valid, self.at_each_step(params, xs, call.key))
 
     def checked(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[jax.Array, jax.Array | None]:
         """(xs without padding, whether a step is valid: bool [T, *batch_shape], None for all), checked."""

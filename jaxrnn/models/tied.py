@@ -7,9 +7,7 @@ import jax
 from jaxrnn import checks, initializers
 from jaxrnn.arguments import checked_params
 from jaxrnn.linear import FLOAT32, affine
-from jaxrnn.models.chain import Chain
 from jaxrnn.models.embed import Embed
-from jaxrnn.models.wrapper import Wrapper
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
 
 UNIT_VECTORS = jax.nn.initializers.variance_scaling(1.0, "fan_out", "normal")
@@ -49,6 +47,10 @@ class Tied(Model):
         return ("model",)
 
     @property
+    def input_symbols(self) -> int:
+        return self.symbols
+
+    @property
     def embed(self) -> Embed:
         """What reads the symbols, with the parameter {"w"}."""
         return Embed(self.symbols, self.E, self.w_init, self.param_dtype)
@@ -66,6 +68,7 @@ class Tied(Model):
         _, vectors = self.embed.run({"w": params["w"]}, None, xs, call)
         with checks.within("model"):
             carry, hs = self.model.run(params["model"], carry, vectors, call.of("model", call.key))
+        hs = checks.array("model: outputs", hs)
         if hs.shape[-1] != self.E:
             raise ValueError(f"model: expected outputs of {self.E} features, as the table w has, got {hs.shape}")
         return carry, affine(hs, params["w"].T, params.get("b"), dtype=self.dtype)
@@ -126,10 +129,3 @@ def tied(
         None if dtype is None else checks.float_dtype("dtype", dtype),
         checks.float_dtype("param_dtype", param_dtype),
     )
-
-
-def symbols_read(model: Any) -> int | None:
-    """How many symbols a model reads; None if that can't be told."""
-    if isinstance(model, (Embed, Tied)):
-        return model.symbols
-    return symbols_read(model.parts[0]) if isinstance(model, (Chain, Wrapper)) else None

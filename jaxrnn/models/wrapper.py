@@ -29,6 +29,10 @@ class Wrapper(Model):
     def features(self) -> tuple[int | None, int | None]:
         return self.model.features
 
+    @property
+    def input_symbols(self) -> int | None:
+        return self.model.input_symbols
+
     def init(self, key: jax.Array) -> Params:
         return self.model.init(key)
 

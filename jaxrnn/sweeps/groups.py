@@ -4,9 +4,11 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.data.rows import check_symbols
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.program import SEED, is_traced
 from jaxrnn.sweeps.space import Member
@@ -64,6 +66,8 @@ def check_members(task: Any, members: list[Member]) -> None:
     if not isinstance(task, ModelTask):
         return
     read = {SEED, "batch_size"}
+    whole = {name: x for name, x in task.data.items() if jnp.issubdtype(x.dtype, jnp.integer)}
+    symbols = jax.tree.map(np.asarray, whole)
     for number, member in enumerate(members):
         hyper = Hyper(member)
         try:
@@ -74,9 +78,11 @@ def check_members(task: Any, members: list[Member]) -> None:
         if not isinstance(built, tuple) or len(built) != 3:
             raise TypeError(f"build: expected it to return (model, loss, optimizer), got {checks.short(built)}")
         read |= hyper.read
+        check_symbols("data", symbols, task.data, built[0])
     unread = sorted({name for member in members for name in member} - read)
     if unread:
-        unread = sorted(set(unread) - _read_later(task, members[0]))
+        for group in grouped(members):
+            unread = sorted(set(unread) - _read_later(task, members[group.members[0]]))
     if unread:
         known = sorted(read - {SEED, "batch_size"})
         raise ValueError(f"space: expected hyperparameters that build reads, {known}, got {unread}")

@@ -75,7 +75,8 @@ def program(task: ModelTask | Task, static: Member, length: int) -> Program:
         streams = None if block.stream is None else rows
         state = train_state(block.model, block.optimizer, key=key, streams=streams)
         best = None if task.validation is None else no_best(state.params)
-        return Progress(state, best, jnp.zeros((), jnp.int32))
+        evaluated = None if task.eval_params is None else state.params
+        return Progress(state, best, jnp.zeros((), jnp.int32), evaluated)
 
     def block(hyper: Hyper, state: Progress, data: Any, stop: jax.Array, due: jax.Array) -> tuple[Progress, Report]:
         return make_block(build(hyper), length)(state, data[0], data[1], stop, due)
@@ -85,7 +86,7 @@ def program(task: ModelTask | Task, static: Member, length: int) -> Program:
             raise ValueError(f"batch_size: expected how many of the {rows} rows a minibatch has, got None")
         if checks.positive_int("batch_size", batch_size) > rows:
             raise ValueError(f"batch_size: expected at most the {rows} rows of data, got {batch_size}")
-    step_is_shared = Progress(TrainState(None, 0, 0, 0, 0), 0, 0)  # pyright: ignore[reportArgumentType]
+    step_is_shared = Progress(TrainState(None, 0, 0, 0, 0), 0, 0, 0)  # pyright: ignore[reportArgumentType]
     return Program(start, block, (arrays, held_out), length, step_is_shared, task.monitor, task.mode)
 
 
@@ -142,10 +143,8 @@ def with_step(state: Tree, step: jax.Array) -> Tree:
 
 
 def params(state: Tree) -> Tree:
-    """What a member has learnt: its best parameters, or the last ones; of a loop of your own, its whole state."""
-    if isinstance(state, Progress):
-        return state.state.params if state.best is None else state.best.params
-    return state["state"]
+    """What a member has learnt: see `Progress.learnt`; of a loop of your own, its whole state."""
+    return state.learnt(bool(state.first_bad)) if isinstance(state, Progress) else state["state"]
 
 
 def chunk(program: Program, static: Member) -> Callable[..., tuple[Tree, Report]]:

@@ -39,7 +39,9 @@ class Space:
             return [dict(row) for row in self.rows]
         keys = jax.random.split(key, len(self.names))
         columns = {
-            name: value.draw(k, self.count) if isinstance(value, Distribution) else [_plain(name, value)] * self.count
+            name: [_plain(name, v) for v in value.draw(k, self.count)]
+            if isinstance(value, Distribution)
+            else [_plain(name, value)] * self.count
             for k, (name, value) in zip(keys, self.distributions.items(), strict=True)
         }
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -173,8 +175,8 @@ def _plain(where: str, value: Any, name: str | None = None) -> Any:
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value) and not (value > 0 and name not in NOT_NEGATIVE):
         raise ValueError(f"{where}: expected a finite number, got {value}")
-    if (name or where) == "seed" and isinstance(value, int) and not 0 <= value < 2**32:
-        raise ValueError(f"{where}: expected an integer from 0 to 2**32 - 1, got {value}")
+    if (name or where) == "seed" and not (checks.is_integer(value) and 0 <= value < 2**32):
+        raise ValueError(f"{where}: expected an integer from 0 to 2**32 - 1, got {value!r}")
     if isinstance(value, (int, float)) and (name or where) in NOT_NEGATIVE and value < 0:
         raise ValueError(f"{where}: expected a number of at least 0, got {value}")
     return value

@@ -73,7 +73,7 @@ def task(
     checks.one_of("mode", mode, ("min", "max"))
     checks.one_of("monitor", monitor, ("loss", *checks.metrics(metrics)))
     if eval_params is not None:
-        checks.callable_("eval_params", eval_params)
+        checks.function("eval_params", eval_params, "opt_state", "params")
     layout = checked_layout(time_major, per_row)
     data, axes = checked_data("data", data, layout)  # arrays on the device, which all programs share
     if validation is not None:

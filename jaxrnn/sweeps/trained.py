@@ -47,7 +47,7 @@ class Trained:
     def params(self, member: int) -> Any:
         """See `Results.params`."""
         program, at = self.place[member]
-        return jax.tree.map(lambda x: np.asarray(x[at]), learnt(self.states[program]))
+        return learnt(jax.tree.map(lambda x: np.asarray(x[at]), self.states[program]))
 
     def key(self, member: int) -> jax.Array:
         """See `Results.key`."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, checked_batch, read_as
+from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_symbols, checked_batch, read_as
 from jaxrnn.training.placement import everywhere
 
 MOST_SHAPES = 32
@@ -44,6 +44,7 @@ class Batches:
       stream: how many steps a batch of streams has; None: the batches are no streams.
       mesh: on whose devices all is put.
       layout: of the batches.
+      model: whose symbols the batches are, where they can be looked at.
     """
 
     axes = None
@@ -56,6 +57,7 @@ class Batches:
         stream: int | None,
         mesh: jax.sharding.Mesh | None,
         layout: Layout = TIME_FIRST,
+        model: Any = None,
     ):
         one_by_one = isinstance(data, (list, tuple))
         if not isinstance(data, Iterable) or (one_by_one and not all(isinstance(batch, dict) for batch in data)):
@@ -64,7 +66,7 @@ class Batches:
             raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")
         if batch_size is not None:
             raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
-        self.rows, self._layout = 0, layout
+        self.rows, self._layout, self._model = 0, layout, model
         self._batches, self._length, self._mesh = iter(data), length, mesh
         self._next: Batch | None = None  # read, but of no block yet
         self._first: dict[str, jax.Array] | None = None
@@ -110,6 +112,7 @@ class Batches:
     def _checked(self, batch: Batch) -> dict[str, jax.Array]:
         """A batch's arrays, of the entries and dtypes of the first one, of streams also of its shape."""
         arrays = checked_batch("data", batch, self._layout)
+        check_symbols("data: a batch", batch, arrays, self._model)
         self._first = self._first or arrays
         if self._streams:
             checks.same_tree("data: a batch", arrays, self._first)

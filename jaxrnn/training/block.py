@@ -41,11 +41,18 @@ class Progress(NamedTuple):
       best: None without validation.
       first_bad: int32, the first step whose loss or gradient was not finite; 0: none so far. From that step on the
         state stands still as it was before it, and what is measured is NaN. None: training goes on whatever happens.
+      evaluated: the parameters that evaluation uses after the last block; None: those of the state.
     """
 
     state: TrainState
     best: Best | None
     first_bad: jax.Array | None = None
+    evaluated: Params | None = None
+
+    def learnt(self, diverged: bool) -> Params:
+        """The best parameters; without a finite validation the last ones, or, if the run diverged, the first ones."""
+        last = self.state.params if self.evaluated is None else self.evaluated
+        return last if self.best is None or not (diverged or int(self.best.step)) else self.best.params
 
 
 class Report(NamedTuple):
@@ -84,8 +91,12 @@ class Task(NamedTuple):
     eval_params: EvalParams | None = None
 
     def evaluated(self, state: TrainState) -> Params:
-        """The parameters that evaluation uses."""
-        return state.params if self.eval_params is None else self.eval_params(state.opt_state, state.params)
+        """The parameters that evaluation uses, but for the statistics of batch normalisation."""
+        if self.eval_params is None:
+            return state.params
+        found = self.eval_params(state.opt_state, state.params)
+        checks.same_tree("eval_params", found, state.params)
+        return jax.tree.map(lambda x, like: jnp.asarray(x).astype(like.dtype), found, state.params)
 
 
 def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
@@ -115,7 +126,7 @@ def make_block(task: Task, length: int) -> Block:
     def block(
         progress: Progress, data: Any, validation: Any, stop: jax.Array, due: jax.Array
     ) -> tuple[Progress, Report]:
-        state, best, first_bad = progress
+        state, best, first_bad, _ = progress
         number = jnp.result_type(float)
 
         def take_step(state: TrainState, rows_or_batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -157,15 +168,16 @@ def make_block(task: Task, length: int) -> Block:
             key = jax.random.fold_in(state.key, ORDER)
             batches = shuffled_rows(key, state.step, length, rows_of(data), task.batch_size)
         (state, first_bad), train = jax.lax.scan(body, (state, first_bad), batches)
-        if any(True for _ in batch_norms(task.model)):
-            found = statistics(task.model, state.params, some_rows(task, data, EVALUATION_BATCH, -1))
-            params = with_statistics(state.params, found)
-            if first_bad is not None:
-                params = jax.tree.map(lambda a, b: jnp.where(first_bad == 0, a, b), params, state.params)
-            state = state._replace(params=params)
-        if task.validation_axes is None:
-            return Progress(state, best, first_bad), Report(train, {})
         params = task.evaluated(state)
+        if any(True for _ in batch_norms(task.model)):
+            found = statistics(task.model, params, some_rows(task, data, EVALUATION_BATCH, -1))
+            params, learnt = (with_statistics(p, found) for p in (params, state.params))
+            if first_bad is not None:
+                learnt = jax.tree.map(lambda a, b: jnp.where(first_bad == 0, a, b), learnt, state.params)
+            state = state._replace(params=learnt)
+        evaluated = None if task.eval_params is None else params
+        if task.validation_axes is None:
+            return Progress(state, best, first_bad, evaluated), Report(train, {})
         validated = functools.partial(
             over_rows, task.model, params, task.loss, task.metrics, validation, task.validation_axes
         )
@@ -176,11 +188,11 @@ def make_block(task: Task, length: int) -> Block:
             values = {name: jnp.where(first_bad == 0, value, jnp.nan) for name, value in values.items()}
         values = {name: value.astype(number) for name, value in values.items()}
         if best is None:
-            return Progress(state, None, first_bad), Report(train, values)
+            return Progress(state, None, first_bad, evaluated), Report(train, values)
         score = values[task.monitor] if task.mode == "min" else -values[task.monitor]
         better = score < best.score  # False for NaN
         now = Best(score, state.step, params)
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)
-        return Progress(state, best, first_bad), Report(train, values)
+        return Progress(state, best, first_bad, evaluated), Report(train, values)
 
     return block

@@ -108,8 +108,9 @@ def saved_params(path: pathlib.Path) -> Params:
             raise ValueError(f"path: expected a run_dir with a save, got {path}, which has none")
         args = ocp.args.Composite(state=ocp.args.StandardRestore())
         saved = manager.restore(step, args=args)["state"]
-    best = saved.get("best")
-    return best["params"] if best and int(best["step"]) else saved["state"]["params"]
+    best, last = saved.get("best"), saved.get("evaluated") or saved["state"]["params"]
+    diverged = not all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves(saved["state"]["params"]))
+    return best["params"] if best and (diverged or int(best["step"])) else last
 
 
 def is_key(x: Any) -> bool:

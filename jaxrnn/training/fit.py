@@ -148,7 +148,8 @@ def fit(
 
     Returns:
       A FitResult. A loss or gradient that is not finite ends the run after its block with a warning, and is in the
-      history; the best parameters are kept. If no validation was finite, the last ones are returned, with a warning.
+      history; the best parameters are kept, or, before the first validation, those that it began with. If no validation
+      was finite, the last ones are returned, with a warning.
 
     Raises:
       ValueError, TypeError: an argument does not fit, and which, before anything is compiled.
@@ -166,7 +167,7 @@ def fit(
     checks.one_of("mode", mode, ("min", "max"))
     checks.one_of("monitor", monitor, ("loss", *checks.metrics(metrics)))
     if eval_params is not None:
-        checks.callable_("eval_params", eval_params)
+        checks.function("eval_params", eval_params, "opt_state", "params")
     if patience is not None:
         checks.positive_int("patience", patience)
         if validation is None:
@@ -175,15 +176,13 @@ def fit(
     every = None if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
     length = min(block, steps, every or steps, longest_run(data) or block)
     stream, mesh, optimizer = checked_stream(stream, model), checks.mesh("mesh", mesh), checked_optimizer(optimizer)
-    feed = feeding(data, batch_size, length, stream, mesh, layout)
+    feed = feeding(data, batch_size, length, stream, mesh, layout, model)
     held_out, held_out_axes = None, None
     if validation is not None:
         held_out, held_out_axes = checked_data("validation", validation, layout)
         check_symbols("validation", validation, held_out, model)
         if isinstance(feed, InMemory):
             same_axes(feed.arrays, held_out, layout)
-    if isinstance(feed, InMemory):
-        check_symbols("data", data, feed.arrays, model)
     task = Task(
         model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, stream, mesh,
         monitor, mode, eval_params,
@@ -192,7 +191,8 @@ def fit(
         start = train_state(model, optimizer, key=key, params=params, streams=None if stream is None else feed.rows)
     else:
         start = _going_on(model, optimizer, state, key, params, None if stream is None else feed.rows)
-    now = Progress(start, None if validation is None else no_best(start.params))
+    copied = None if eval_params is None else jax.tree.map(jnp.copy, start.params)
+    now = Progress(start, None if validation is None else no_best(start.params), evaluated=copied)
     history = History(start=int(start.step))
 
     with contextlib.ExitStack() as stack:
@@ -200,7 +200,8 @@ def fit(
             stack.enter_context(jax.set_mesh(mesh))
         directory = None
         if run_dir is not None:
-            about = identity(task, start, params if state is None else start.params, data, held_out)
+            read = feed.arrays if isinstance(feed, InMemory) else data
+            about = identity(task, start, params if state is None else start.params, read, held_out)
             directory = stack.enter_context(contextlib.closing(RunDirectory(run_dir, about)))
             now, history = directory.restore(now) or (now, history)
         first = int(now.state.step)
@@ -219,14 +220,10 @@ def fit(
             "(a class or symbol out of range gives NaN, too)",
             stacklevel=2,
         )
-        best = now.best
-    elif now.best is not None and not int(now.best.step) and history.steps > history.start:
+    elif now.best is not None and not int(now.best.step) and len(history.validation_steps):
         warnings.warn(f"fit: no validation had a finite {monitor}; the last parameters are returned", stacklevel=2)
-        best = None
-    else:
-        best = now.best
-    found = task.evaluated(now.state) if best is None else best.params
-    step = history.steps if best is None else int(best.step)
+    found, diverged = now.learnt(history.stopped == "diverged"), history.stopped == "diverged"
+    step = int(now.best.step) if now.best is not None and (diverged or int(now.best.step)) else history.steps
     return FitResult(jax.tree.map(jnp.copy, found), now.state, history, step, feed.read_as, monitor)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxrnn import checks
 from jaxrnn.training.block import Task
 from jaxrnn.training.state import TrainState
 from jaxrnn.types import Params
@@ -31,6 +32,9 @@ def identity(task: Task, state: TrainState, params: Params, data: Any, held_out:
         "batch_size": task.batch_size,
         "stream": task.stream,
         "monitor": f"{task.mode} {task.monitor}",
+        "metrics": sorted(task.metrics or {}),
+        "eval_params": None if task.eval_params is None else getattr(task.eval_params, "__qualname__", "a function"),
+        "rows on axes": task.axes,
         "first step": int(state.step),
         "key": np.asarray(jax.random.key_data(state.key)).tolist(),
         "params": "drawn" if params is None else digest(params),
@@ -40,8 +44,9 @@ def identity(task: Task, state: TrainState, params: Params, data: Any, held_out:
 
 
 def digest(tree: Any) -> str:
-    """A number that two trees of arrays share if all their bytes are equal."""
+    """A number that two trees of arrays share if all their names, shapes, types and bytes are equal."""
     found = hashlib.sha1(usedforsecurity=False)
-    for x in jax.tree.leaves(tree):
+    for path, x in jax.tree_util.tree_leaves_with_path(tree):
+        found.update(f"{jax.tree_util.keystr(path)} {checks.short(x)}".encode())
         found.update(np.ascontiguousarray(x).tobytes())
     return found.hexdigest()

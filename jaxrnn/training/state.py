@@ -44,7 +44,7 @@ def train_state(
     model: Model,
     optimizer: Optimizer,
     *,
-    key: jax.Array,
+    key: jax.Array | None,
     params: Params = None,
     streams: int | None = None,
 ) -> TrainState:

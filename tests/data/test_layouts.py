@@ -190,3 +190,44 @@ def test_metrics_are_of_all_outputs_and_not_of_pieces():
         )
         assert got["r"] == pytest.approx(want, abs=1e-5)
         assert_close(got["loss"], np.mean((ys - given["targets"]) ** 2), 1e-5)
+
+
+def test_one_sequence_into_another_reads_rows_first():
+    S, L, B = 6, 3, 4
+    rng = np.random.default_rng(0)
+    encoder = jaxrnn.chain(jaxrnn.embed(5, 3), jaxrnn.gru(3, 4))
+    decoder = jaxrnn.chain(
+        jaxrnn.embed(5, 3), jaxrnn.attention_decoder(jaxrnn.gru(3, 4), jaxrnn.dot_attention(4, 4)), jaxrnn.dense(8, 5)
+    )
+    network = jaxrnn.encoder_decoder(encoder, decoder)
+    params = network.init(jax.random.key(0))
+    given = {
+        "xs": rng.integers(0, 5, (S, B)), "previous": rng.integers(0, 5, (L, B)), "targets": rng.integers(0, 5, (L, B)),
+        "mask": rng.random((L, B)) < 0.8, "lengths": np.array([6, 2, 3, 6]), "targets_lengths": np.array([3, 1, 2, 3]),
+    }  # fmt: skip
+    exchanged = {name: x.swapaxes(0, 1) if x.ndim > 1 else x for name, x in given.items()}
+    found = [jaxrnn.evaluate(network, params, jaxrnn.losses.cross_entropy, data, **options)
+             for data, options in ((given, {}), (exchanged, {"time_major": False}))]  # fmt: skip
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-6)
+    pairs = [(d["xs"], d["previous"], given["targets_lengths"]) for d in (given, exchanged)]
+    want = network.apply(params, pairs[0], lengths=given["lengths"])[1]
+    got = network.apply(params, pairs[1], lengths=given["lengths"], time_major=False)[1]
+    assert_close(got.swapaxes(0, 1), want, 1e-6)
+
+
+def test_a_sequence_with_lengths_of_its_own_is_handed_on_time_first():
+    rows = {
+        "xs": [np.ones((n, D), "f") for n in (3, 1, 2)],
+        "phones": [np.arange(n) for n in (2, 1, 1)],
+        "y": [0, 1, 0],
+    }
+    model, shapes = jaxrnn.chain(jaxrnn.gru(D, 2), jaxrnn.last()), []
+
+    def loss(ys, batch):
+        shapes.append(batch["phones"].shape)
+        return ys.mean()
+
+    for time_major in (True, False):
+        batch = jaxrnn.data.padded(rows, own_lengths=["phones"], time_major=time_major)
+        jaxrnn.evaluate(model, model.init(jax.random.key(0)), loss, batch, time_major=time_major)
+    assert set(shapes) == {(2, 3)}

@@ -125,3 +125,38 @@ def test_an_entry_of_a_stream_with_fewer_steps_is_refused():
 def test_complex_targets_are_refused():
     with pytest.raises(TypeError, match=r'^batch\["targets"\]: expected real numbers, got complex64'):
         mse(np.zeros((2, 1, 1), "f"), {"targets": np.zeros((2, 1, 1), np.complex64)})
+
+
+def test_classes_of_rows_without_a_time_axis():
+    """Outside of `fit`, too: nothing but the targets says that there is none."""
+    ys, targets = rng.normal(size=(5, 4)).astype("f"), rng.integers(0, 4, 5)
+    want = -np.asarray(jax.nn.log_softmax(ys))[np.arange(5), targets].mean()
+    got = jaxrnn.losses.cross_entropy(ys, {"targets": targets}, at="last")
+    assert float(got) == pytest.approx(want, rel=1e-6)
+    assert float(jaxrnn.losses.accuracy(ys, {"targets": ys.argmax(-1)}, at="last")) == 1.0
+    several = rng.normal(size=(7, 5, 4)).astype("f")
+    got = jaxrnn.losses.cross_entropy(several, {"targets": targets}, at="last")
+    want = -np.asarray(jax.nn.log_softmax(several[-1]))[np.arange(5), targets].mean()
+    assert float(got) == pytest.approx(want, rel=1e-6)
+
+
+def test_as_many_steps_rows_and_outputs():
+    ys, targets = rng.normal(size=(3, 3, 3)).astype("f"), rng.normal(size=(3, 3)).astype("f")
+    assert float(at_last(ys, {"targets": targets})) == pytest.approx(np.mean((ys[-1] - targets) ** 2), rel=1e-6)
+
+
+def test_a_class_of_weight_zero_counts_nothing_also_where_its_loss_is_infinite():
+    ys = jnp.array([[[0.0, -jnp.inf]], [[0.0, 0.0]]])
+    batch = {"targets": np.array([[1], [0]])}
+    loss = functools.partial(jaxrnn.losses.cross_entropy, batch=batch, class_weights=[1.0, 0.0])
+    assert float(loss(ys)) == pytest.approx(np.log(2), rel=1e-6)
+    assert np.isfinite(jax.grad(lambda ys: loss(ys))(ys)).all()
+
+
+def test_f1_counts_beyond_the_integers_of_float32():
+    n, right = 2**24 + 2**23, 2**24 + 2**22
+    targets = jnp.where(jnp.arange(n) < right, 0, 1)[:, None]
+    ys = jnp.broadcast_to(jnp.array([1.0, 0.0]), (n, 1, 2))
+    got = jaxrnn.losses.f1(ys, {"targets": targets}, average=0)
+    assert float(got) == pytest.approx(2 * right / (n + right), rel=1e-6)
+    assert np.isnan(jaxrnn.losses.f1(ys[:2], {"targets": jnp.array([[0], [2]])}))

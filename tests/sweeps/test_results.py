@@ -147,3 +147,22 @@ def test_auto_measures_only_where_it_can_win():
 def test_hyper_from_keywords():
     assert jaxrnn.Hyper(lr=0.1, hidden=3) == dict(jaxrnn.Hyper({"lr": 0.1}, hidden=3))
     assert repr(jaxrnn.Hyper(lr=0.1)) == "Hyper(lr=0.1)"
+
+
+def test_other_numbers_are_no_seeds():
+    with pytest.raises(ValueError, match=r"^seed\[0\]: expected an integer from 0"):
+        jaxrnn.grid(seed=[0.5, 0.7])
+    with pytest.raises(ValueError, match=r"^seed: expected an integer from 0"):
+        sweep(jaxrnn.sweeps.random(3, lr=0.1, seed=jaxrnn.sweeps.choice([-1, -2])), steps=1)
+
+
+def test_a_hyperparameter_that_the_losses_of_some_members_read_is_one():
+    def build(hyper):
+        def loss(ys, batch):
+            return LOSS(ys, batch) * (hyper.scale if hyper.kind == "b" else 1.0)
+
+        return jaxrnn.chain(jaxrnn.elman(D, H), jaxrnn.dense(H, O)), loss, optax.sgd(0.01)
+
+    of = jaxrnn.task(build, DATA, batch_size=4)
+    results = sweep(jaxrnn.grid(kind=["a", "b"], scale=[2.0]), of=of, steps=1)
+    assert results.train["loss"][1, 0] == pytest.approx(2 * results.train["loss"][0, 0], rel=1e-5)

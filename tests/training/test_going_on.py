@@ -170,3 +170,21 @@ def test_what_can_not_be_saved_or_loaded_is_said(tmp_path):
         jaxrnn.save(tmp_path / "wide.safetensors", {"w": jnp.ones(2, jnp.float64)})
     with pytest.raises(ValueError, match=r"^path: expected 32 bits"):
         jaxrnn.load(tmp_path / "wide.safetensors")
+
+
+def test_a_run_of_no_more_steps_is_what_it_was():
+    state = fit(steps=4).state
+    result = fit(steps=4, state=state, key=None, validation=data_set(1))
+    assert result.best_step == 4
+    assert_same(result.params, state.params)
+
+
+@pytest.mark.parametrize(
+    "change", [{"time_major": False}, {"metrics": {"largest": largest}}, {"eval_params": lambda o, p: p}]
+)
+def test_a_run_with_other_arguments_is_refused(change, tmp_path):
+    xs = np.random.default_rng(0).normal(size=(4, 4, D)).astype("f")
+    data = {"xs": xs, "targets": xs.copy()}
+    fit(data, steps=2, run_dir=tmp_path, time_major=True)
+    with pytest.raises(ValueError, match=r"^run_dir: expected a run with"):
+        fit(data, steps=4, run_dir=tmp_path, **{"time_major": True} | change)

@@ -26,7 +26,7 @@ def refused(message, kind=ValueError):
         ("length", "lengths"),
         ("reset", "resets"),
         ("masks", "mask"),
-        ("x_mask", "xs_mask"),
+        ("input_mask", "xs_mask"),
         ("target_lengths", "targets_lengths"),
     ],
 )
@@ -36,7 +36,7 @@ def test_a_misspelt_entry_suggests_the_right_name(wrong, right):
 
 
 def test_entries_of_ones_own_are_left_alone():
-    fit(data_set() | {"weight": np.ones(N, "f"), "target": np.ones(N, "f")}, steps=1)
+    fit(data_set() | dict.fromkeys(("weight", "target", "task", "mass", "presets"), np.ones(N, "f")), steps=1)
 
 
 def test_rows_in_a_list_name_what_makes_an_array_of_them():
@@ -64,7 +64,7 @@ def test_errors_in_validation_say_so():
 def test_symbols_that_are_none_are_refused_where_they_can_be_seen(name):
     good = {"xs": np.zeros((T, N), int), "targets": np.zeros((T, N, O), "f"), "lengths": np.full(N, 2)}
     bad = good | {"xs": np.where(np.arange(T)[:, None] < 1, 5, good["xs"])}
-    padding = good | {"xs": np.where(np.arange(T)[:, None] < 2, 0, -1)}  # which nobody reads
+    padding = good | {"xs": np.where(np.arange(T)[:, None] < 2, good["xs"], -1)}  # which nobody reads
     options = {"data": good, "validation": good, "steps": 1, "model": WRITER}
     assert np.isfinite(fit(**options | {name: padding}).history.train["loss"]).all()
     with refused(rf"^{name}\['xs'\]: expected symbols from 0 to 4, got values from 0 to 5"):
@@ -147,3 +147,20 @@ def test_the_same_run_says_what_it_read():
         result = fit(steps=2)
     assert f"{N} rows of {T} steps" in repr(result)
     assert "2 steps, the last with loss" in repr(result.history)
+
+
+def test_symbols_of_batches_and_of_what_a_model_is_called_with_are_looked_at():
+    bad = {"xs": np.full((T, N), 7), "targets": np.zeros((T, N, O), "f")}
+    with refused(r"^data: a batch\['xs'\]: expected symbols from 0 to 4, got values from 7 to 7"):
+        fit([bad], steps=1, model=WRITER)
+    with refused("^xs: expected symbols from 0 to 4, got values from 7 to 7"):
+        WRITER.apply(WRITER.init(KEY), bad["xs"])
+    of = jaxrnn.task(lambda h: (WRITER, jaxrnn.losses.mean_squared_error, optax.sgd(h.lr)), bad, batch_size=2)
+    with refused(r"^data\['xs'\]: expected symbols from 0 to 4"):
+        jaxrnn.sweep(of, jaxrnn.grid(lr=[0.1]), key=KEY, steps=1, progress=False)
+
+
+def test_batches_whose_rows_come_first_are_refused_where_it_shows():
+    batch = {"xs": np.ones((N, T, D), "f"), "targets": np.zeros(N, int)}
+    with refused(r"^data\['targets'\].*time_major=False"):
+        fit([batch], steps=1)

@@ -82,3 +82,40 @@ def test_the_state_of_a_step_function_is_that_of_fit():
         state, _ = step(state, data_set())
     assert_close(state.params, by_hand(OPTIMIZERS["polyak"], 3), 1e-4)
     assert_same(state.step, jnp.asarray(3, jnp.int32))
+
+
+def half(opt_state, params):
+    """A stand-in for an average of the parameters, in another type."""
+    del opt_state
+    return jax.tree.map(lambda x: 0.5 * jnp.asarray(x, jnp.float16), params)
+
+
+def test_statistics_of_normalisation_are_those_of_the_parameters_that_evaluation_uses():
+    model = jaxrnn.chain(jaxrnn.gru(2, 3), jaxrnn.batch_norm(3), jaxrnn.dense(3, 2))
+    result = fit(model=model, steps=4, block=2, validation=data_set(1), eval_params=half)
+    want = half(None, result.state.params) | {"1": result.params["1"]}
+    want = jax.tree.map(lambda x: x.astype(jnp.float32), want)
+    assert_close(
+        result.params["1"]["statistics"], jaxrnn.training.calibrate(model, want, data_set())["1"]["statistics"], 1e-3
+    )
+    last = jaxrnn.evaluate(model, result.params, jaxrnn.losses.mean_squared_error, data_set(1))["loss"]
+    assert result.history.validation["loss"][result.best_step // 2 - 1] == pytest.approx(last, rel=1e-3)
+    assert result.params["0"]["0"]["w_h"].dtype == jnp.float32
+
+
+def test_a_run_and_a_sweep_leave_the_parameters_that_evaluation_uses(tmp_path):
+    found = fit(steps=4, eval_params=half, run_dir=tmp_path).params
+    assert_same(jaxrnn.load(tmp_path), found)
+    of = jaxrnn.task(
+        lambda h: (MODEL, jaxrnn.losses.mean_squared_error, optax.sgd(h.lr)), data_set(), batch_size=4, eval_params=half
+    )
+    results = jaxrnn.sweep(of, jaxrnn.grid(lr=[0.1]), key=KEY, steps=4, strategy="vmap", progress=False)
+    alone = fit(steps=4, eval_params=half, optimizer=optax.sgd(0.1), key=results.key(0))
+    assert_close(results.params(0), alone.params, 1e-5)
+
+
+def test_a_function_that_gives_no_parameters_is_named():
+    with pytest.raises(TypeError, match=r"^eval_params: expected a function of \(opt_state, params\)"):
+        fit(steps=1, eval_params=lambda params: params)
+    with pytest.raises(ValueError, match=r"^eval_params: expected a dict with the entries"):
+        fit(steps=1, validation=data_set(1), eval_params=lambda opt_state, params: {})
