@@ -190,6 +190,10 @@ def array(name: str, value: Any) -> jax.Array:
         hint = "; jaxrnn.data.padded makes one of rows of different lengths, numpy.stack of equal ones"
         raise TypeError(f"{name}: expected an array, got {short(value)}{hint if isinstance(value, list) else ''}")
     try:
+        if isinstance(value, (list, tuple)) and in_numpy(value):
+            value = np.asarray(value)
+            if value.dtype.kind not in "biufcV":
+                raise TypeError(value.dtype)
         found = jnp.asarray(value)
     except OverflowError as error:
         raise ValueError(f"{name}: expected integers of at most 32 bits, got {short(value)}") from error

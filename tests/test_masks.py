@@ -277,10 +277,13 @@ def test_a_hole_puts_out_zeros_whatever_layer_is_around():
 def test_batch_first_data_of_one_row_alone_are_refused():
     cell = jaxrnn.gru(3, 4)
     params = cell.init(jax.random.key(0))
-    for run in (lambda: jaxrnn.unroll(cell, params, np.ones((3, 3), "f"), time_major=False),
-                lambda: jaxrnn.chain(cell).apply({"0": {"0": params}}, np.ones((3, 3), "f"), time_major=False)):  # fmt: skip
+    network, square = jaxrnn.chain(cell), np.ones((3, 3), "f")
+    for read, p in (
+        (lambda p, xs, **o: jaxrnn.unroll(cell, p, xs, **o), params),
+        (network.apply, {"0": {"0": params}}),
+    ):
         with pytest.raises(ValueError, match=r"^xs: expected an array \[B, T, D\] with time_major=False"):
-            run()
+            read(p, square, time_major=False)
 
 
 def test_symbols_are_pooled_by_their_mask():

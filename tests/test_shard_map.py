@@ -1,9 +1,10 @@
 """Inside `jax.shard_map` a carry differs between devices as its inputs do."""
 
 import json
-import os
 import subprocess
 import sys
+
+from tests.compiling import environment
 
 SCRIPT = """
 import json
@@ -41,10 +42,8 @@ print(json.dumps(found))
 
 
 def test_values_and_gradients_of_rows_on_two_devices_are_those_of_all_rows():
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, env={**os.environ, **environment}
-    )
+    command, env = [sys.executable, "-c", SCRIPT], environment(devices=2)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert run.returncode == 0, run.stderr
     errors = json.loads(run.stdout)
     assert len(errors) == 10

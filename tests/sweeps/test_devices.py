@@ -1,8 +1,9 @@
 """The member axis over 8 virtual devices: the same results, and no word between the devices once they train."""
 
-import os
 import subprocess
 import sys
+
+from tests.compiling import environment
 
 PROGRAM = r"""
 import re, sys
@@ -35,6 +36,7 @@ print("equal")
 
 
 def test_members_are_spread_over_devices():
-    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment(devices=8), capture_output=True, text=True, timeout=110
+    )
     assert done.stdout.split() == ["equal"], done.stderr
