@@ -9,6 +9,7 @@ To read the source: `types` (cell, model and gradient), `cells` (`gates` and `ga
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from jaxrnn import cells, data, extend, initializers, losses, models, online, training
@@ -128,6 +129,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LATE:
         value = getattr(importlib.import_module(_LATE[name]), name)
+    elif name == "__version__":
+        value = importlib.metadata.version("jaxrnn")
     elif name in __all__:
         value = importlib.import_module(f"jaxrnn.{name}")
     else:

@@ -287,6 +287,7 @@ def same_entries(name: str, value: Any, expected: dict[str, Any]) -> None:
     """Raises unless `value` is a dict with the entries of `expected`."""
     if not isinstance(value, dict) or set(value) != set(expected):
         got = _entries(value) if isinstance(value, dict) else short(value)
+        got += "; it has them as .params" if hasattr(value, "params") else ""
         raise ValueError(f"{name}: expected a dict with the entries {sorted(expected)}, got {got}")
 
 
@@ -374,17 +375,6 @@ def prefix(text: str) -> Iterator[None]:
         if type(error) in (TypeError, ValueError) and not str(error).startswith(text):
             raise type(error)(f"{text}: {error}") from error
         raise
-
-
-@contextlib.contextmanager
-def hint(text: str) -> Iterator[None]:
-    """Adds to the message of an error about a value."""
-    try:
-        yield
-    except ValueError as error:
-        if not text:
-            raise
-        raise type(error)(f"{error}{text}") from error
 
 
 @contextlib.contextmanager

@@ -11,3 +11,7 @@ __all__ = [
     "pytree",
     "run_layer",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

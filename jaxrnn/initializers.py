@@ -55,3 +55,7 @@ def chrono(key: jax.Array, H: int, max_time: Any, dtype: Any) -> jax.Array:
       Tallec and Ollivier 2018, Can recurrent neural networks warp time?, arXiv:1804.11188.
     """
     return jnp.log(jax.random.uniform(key, (H,), dtype, 1.0, max_time - 1.0))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -117,3 +117,7 @@ def _check(cell: Cell, params: Params, sparsity: str | None) -> None:
     checks.instance("cell", cell, Cell)
     arguments.checked_params(cell, params)
     checks.one_of("sparsity", sparsity, tuple(RULES))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -59,7 +59,7 @@ def save(path: Any, params: Params) -> None:
         if not tree:
             empty.append(name)
 
-    walk("", checks.instance("params", params, dict))
+    walk("", checks.instance("params", params, dict, "such as result.params"))
     partial = file.with_name(f".{file.name}.partial")
     from_numpy.save_file(named, partial, metadata={"jaxrnn.empty": json.dumps(empty)})
     os.replace(partial, file)

@@ -14,7 +14,8 @@ def valid_steps(
     """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`, of this name, up to this size."""
     shape = checks.array(name, lengths).shape
     if shape != batch_shape:
-        raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(checks.array(name, lengths))}")
+        hint = "; time comes first here: say time_major=False for sequences [B, T, ...]" if shape == (T,) else ""
+        raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(checks.array(name, lengths))}{hint}")
     lengths_ = checks.lengths(lengths, T, name=name, size=size)
     steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *(1,) * len(batch_shape))
     return steps < lengths_[None]

@@ -305,3 +305,23 @@ def test_a_model_that_hands_on_no_states_says_so():
 
     with pytest.raises(ValueError, match=r"^states: expected a model whose layers hand on call\.states"):
         Own().apply({}, np.ones((3, 2, 1), "f"), states=True)
+
+
+def test_a_cell_that_reads_a_tree_is_checked_and_looked_at():
+    def step(params, h, x):
+        h = jnp.tanh(x["v"] @ params["w"] - x["dt"] * (h @ params["u"]))
+        return h, h
+
+    def init(key):
+        return {"w": jax.random.normal(key, (3, 5)), "u": 0.3 * jnp.eye(5)}
+
+    cell = jaxrnn.cell(init, lambda params, shape: jnp.zeros((*shape, 5)), step)
+    xs = jax.random.normal(jax.random.key(0), (6, 2, 3))
+    params, tree, mask = cell.init(jax.random.key(1)), {"v": xs, "dt": xs[..., :1]}, np.ones((6, 2), bool)
+    mask[3] = False
+    assert jaxrnn.check_gradients(cell, params, tree, directions=1, mask=mask).ok
+    found = jaxrnn.diagnostics.hidden_gradients(cell, params, tree, lambda ys: (ys**2).sum())
+    assert found.shape == (6, 2, 5)
+    model = jaxrnn.chain(cell)
+    report = jaxrnn.gradient_report(model, {"0": {"0": params}}, {"xs": tree})
+    assert "no loss" in str(report)

@@ -14,3 +14,7 @@ __all__ = [
     "ProjectedLSTM",
     "ResetBeforeGRU",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,3 +14,7 @@ __all__ = [
     "prefetch",
     "resets_from_dones",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

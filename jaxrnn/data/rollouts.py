@@ -111,6 +111,11 @@ def _steps(name: str, tree: Tree) -> Tree:
 def _starts(T: int, length: int, every: int | None) -> range:
     length = checks.positive_int("length", length)
     every = length if every is None else checks.positive_int("every", every)
-    if length > T or (T - length) % every:
-        raise ValueError(f"length: expected one by which pieces every {every} steps end with the T = {T}, got {length}")
+    if length > T:
+        raise ValueError(f"length: expected at most the T = {T} steps, got {length}")
+    if (T - length) % every:
+        raise ValueError(
+            f"length: expected pieces of {length} steps, every {every}, to end with the T = {T} steps, got a rest of "
+            f"{(T - length) % every} steps"
+        )
     return range(0, T - length + 1, every)

@@ -96,11 +96,16 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
     """A dict of arrays with "xs" [T, N, ...], time first; entries that are None are left out."""
     checks.entry(name, batch, "xs")
     values = {entry: value for entry, value in batch.items() if value is not None}
+    if isinstance(values["xs"], (dict, tuple)):
+        raise TypeError(
+            f"{name}['xs']: expected an array, got {checks.short(values['xs'])}; a model that reads a tree is trained "
+            "with jaxrnn.training.make_train_step"
+        )
     arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
     for entry in arrays:
         if entry in MISSPELT:
             raise ValueError(
-                f"{name}[{entry!r}]: expected the name of an entry that is read, {MISSPELT[entry]!r}, got another"
+                f"{name}: expected the entry {MISSPELT[entry]!r}, got {entry!r}, which nothing reads; did you mean it?"
             )
     xs = arrays["xs"]
     if xs.ndim < 2 or not all(xs.shape[:2]):
@@ -123,9 +128,7 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
             f"{name}['targets']: expected N = {N} rows as in xs, got {checks.short(targets)}{_rows_first(True, layout)}"
         )
     if "lengths" in arrays:
-        shape = arrays["lengths"].shape
-        with checks.hint(_rows_first(shape == (T,) != (N,), layout)):
-            valid_steps(np.asarray(arrays["lengths"]), T, (N,))
+        valid_steps(np.asarray(arrays["lengths"]), T, (N,))
         arrays["lengths"] = checks.integers("lengths", arrays["lengths"])
     for entry in ("resets", "xs_mask"):
         if entry in arrays:
@@ -157,14 +160,16 @@ def check_symbols(name: str, data: Any, arrays: Batch, model: Any) -> None:
             raise ValueError(f"{name}[{entry!r}]: expected symbols from 0 to {symbols - 1}, got {got}")
 
 
-def same_axes(data: Batch, validation: Batch, layout: Layout) -> None:
-    """Raises where validation data have other steps and as many rows: it is the rows that were meant to differ."""
+def same_axes(data: Batch, validation: Batch, layout: Layout, stream: int | None) -> None:
+    """Raises where validation data have other steps and as many rows: it is the rows that were meant to differ.
+
+    Of streams it is the steps: what comes later is held out.
+    """
     (T, N), (T_held_out, N_held_out) = data["xs"].shape[:2], validation["xs"].shape[:2]
-    if layout.time_major is None and N_held_out == N and T_held_out != T:
+    if layout.time_major is None and stream is None and N_held_out == N and T_held_out != T:
         raise ValueError(
-            f'validation["xs"]: expected the T = {T} steps of data or another number of rows than its N = {N}, got '
-            f"{T_held_out} steps of {N_held_out} rows; time comes first here, xs [T, N, ...]: say time_major=False for "
-            "data [N, T, ...], or time_major=True if they are as they should be"
+            f'validation["xs"]: expected the T = {T} steps of data, got {read_as(validation)} beside {read_as(data)}; '
+            "say time_major=True if they are as they should be, xs [T, N, ...], or time_major=False for [N, T, ...]"
         )
 
 

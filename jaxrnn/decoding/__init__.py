@@ -19,3 +19,7 @@ __all__ = [
     "rollout",
     "scheduled_sampling",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

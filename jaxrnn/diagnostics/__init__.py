@@ -51,3 +51,7 @@ __all__ = [
     "state_jacobians",
     "weight_contributions",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

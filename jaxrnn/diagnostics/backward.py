@@ -80,7 +80,7 @@ def by_lag(layer: Layer, weights: Params, max_lag: int | None) -> ByLag:
       weights: some of its parameters, by name.
       max_lag: K, at most T - 1, which None stands for.
     """
-    T = layer.inputs.steps.x.shape[0]
+    T = layer.inputs.T
     lags = T if max_lag is None else min(T, max_lag + 1)
     # Relative to the largest derivative: a loss of another scale is no reason for squares of zero or infinity.
     peak = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(d), initial=0.0) for d in layer.d_ys])

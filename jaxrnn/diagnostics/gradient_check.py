@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_inputs, checked_options, checked_params
+from jaxrnn.arguments import checked_inputs, checked_options, checked_params, steps_and_rows
 from jaxrnn.cells.custom import CustomCell
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.random_product import random_product
@@ -86,6 +86,7 @@ def check_gradients(
     carry: Tree = None,
     lengths: Any = None,
     resets: Any = None,
+    mask: Any = None,
     key: jax.Array | None = None,
     gradients: tuple[Gradient, ...] | None = None,
     directions: int = 4,
@@ -103,7 +104,7 @@ def check_gradients(
       cell_or_model: a Cell or a Model.
       params: its parameters.
       xs: [T, ..., D], as for `unroll`, or what else the model reads. A few steps and rows are enough.
-      carry, lengths, resets: as for `unroll`.
+      carry, lengths, resets, mask: as for `unroll`.
       key: if given, noise is drawn from it, the same for all.
       gradients: what to compare with autodiff; None: all that should equal it: `reverse_scan()`, `checkpointed()` and,
         on a cell of moderate size whose step has a forward mode, `rtrl()`, which has no gradient for `xs`.
@@ -126,14 +127,14 @@ def check_gradients(
         xs = checked_inputs(cell_or_model, xs)
     else:
         xs = checks.array("xs", xs) if xs is None else jax.tree.map(lambda x: checks.array("xs", x), xs)
-    if cell_or_model.features[0] is not None and not jnp.issubdtype(xs.dtype, jnp.floating):
+    if cell_or_model.features[0] is not None and not jnp.issubdtype(jax.tree.leaves(xs)[0].dtype, jnp.floating):
         raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
     batch_shape = _batch_shape(cell_or_model, xs)
     compared = _equal_to_autodiff(cell_or_model, params, xs, batch_shape) if gradients is None else gradients
     if carry is not None:
         carry = checks.array_tree("carry", carry, cell_or_model.initial_carry(params, batch_shape))
-    options = checked_options(cell_or_model, xs, None, lengths, resets, False, key)
-    options = {name: options[name] for name in ("lengths", "resets", "key")}
+    options = checked_options(cell_or_model, xs, None, lengths, resets, False, key, mask)
+    options = {name: options[name] for name in ("lengths", "resets", "key", "mask")}
     with jax.enable_x64(True):
         thing = _without_dtypes(cell_or_model)
         thing, params, xs, carry = jax.tree.map(_float64, (thing, params, xs, carry))
@@ -205,7 +206,11 @@ def _equal_to_autodiff(thing: Any, params: Params, xs: Any, batch_shape: tuple[i
     carry = thing.initial_carry(params, batch_shape)
     sizes = [sum(jnp.size(x) for x in floats(tree)) for tree in (params, carry)]
     small = sizes[0] * sizes[1] <= LARGEST_INFLUENCE
-    return (*compared, rtrl()) if small and _has_forward_mode(thing, params, carry, xs[0]) else compared
+    return (
+        (*compared, rtrl())
+        if small and _has_forward_mode(thing, params, carry, jax.tree.map(lambda x: x[0], xs))
+        else compared
+    )
 
 
 @compiled
@@ -272,6 +277,7 @@ def _without_dtypes(thing: Any) -> Any:
 
 
 def _batch_shape(thing: Cell | Model, xs: Any) -> tuple[int, ...]:
+    if isinstance(thing, Cell):
+        return steps_and_rows(xs)[1]
     xs = jax.tree.leaves(xs)[0]
-    features = jnp.issubdtype(xs.dtype, jnp.floating) or isinstance(thing, Cell)
-    return xs.shape[1:-1] if features else xs.shape[1:]
+    return xs.shape[1:-1] if jnp.issubdtype(xs.dtype, jnp.floating) else xs.shape[1:]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.arguments import steps_and_rows
 from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, with_floats
 from jaxrnn.gradients.autodiff import Autodiff
@@ -38,7 +39,7 @@ class Layer(NamedTuple):
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """The axes between time and features."""
-        return self.inputs.steps.x.shape[1:-1]
+        return steps_and_rows(self.inputs.steps.x)[1]
 
     def first_rows(self, count: int) -> "Layer":
         """The first rows of the first batch axis."""

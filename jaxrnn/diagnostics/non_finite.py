@@ -63,7 +63,7 @@ def first_non_finite(
 def _first_non_finite(cell: Cell, params: Params, loss: Loss, options: dict[str, Any]) -> FirstNonFinite:
     layer = record_cell(cell, params, loss, options)
     found = non_finite(layer, backward(layer, {})[0])
-    T = layer.inputs.steps.x.shape[0]
+    T = layer.inputs.T
     return jax.tree.map(lambda t: jnp.where(t < 0, t, T - 1 - t), found) if options["reverse"] else found
 
 

@@ -36,3 +36,7 @@ __all__ = [
     "mean_squared_error",
     "quantile_loss",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

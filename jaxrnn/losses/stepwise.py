@@ -76,7 +76,7 @@ def cross_entropy(
         weights = jnp.asarray(checks.not_negative("class_weights", class_weights, (shape,)))
 
         def weight_of(targets: jax.Array) -> jax.Array:
-            return weights.at[targets].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+            return weights.at[targets].get(mode="fill", fill_value=1, wrap_negative_indices=False)
 
         weigh = weight_of
 
@@ -396,7 +396,8 @@ def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array, name: str) -> jax.
     mask = checks.array('batch["mask"]', mask)
     if mask.shape != ys.shape[:-1]:
         which = "one a row" if at == "last" else "one a step"
-        raise ValueError(f'batch["mask"]: expected shape {ys.shape[:-1]}, {which}, got {checks.short(mask)}')
+        hint = '; a mask of the steps that a model reads is the entry "xs_mask"' if at == "last" else ""
+        raise ValueError(f'batch["mask"]: expected shape {ys.shape[:-1]}, {which}, got {checks.short(mask)}{hint}')
     if mask.dtype != bool:
         raise TypeError(f'batch["mask"]: expected booleans, got {checks.short(mask)}')
     return mask if within is None else within.reshape(within.shape + (1,) * (mask.ndim - within.ndim)) & mask

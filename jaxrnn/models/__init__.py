@@ -7,3 +7,7 @@ __all__ = [
     "BidirectionalCarry",
     "EncoderDecoder",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

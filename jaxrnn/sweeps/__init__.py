@@ -24,3 +24,7 @@ __all__ = [
     "uniform",
     "zipped",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -19,6 +19,9 @@ from jaxrnn.training.state import TrainState
 class Results:
     """The members of a sweep, in the order of its space.
 
+    They can be pickled, with what all members have learnt; `build` survives if the task's is a function of a module
+    that can be imported.
+
     Attributes:
       members: the hyperparameters of each.
       columns: NumPy arrays [M] by name: "score" (what members are ranked by: the best validation of `monitor`, or

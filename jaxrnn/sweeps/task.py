@@ -78,7 +78,7 @@ def task(
     data, axes = checked_data("data", data, layout)  # arrays on the device, which all programs share
     if validation is not None:
         validation, _ = checked_data("validation", validation, layout)
-        same_axes(data, validation, layout)
+        same_axes(data, validation, layout, stream)
     if stream is not None:
         check_pieces(data, axes, checks.positive_int("stream", stream))
     return ModelTask(

@@ -77,6 +77,7 @@ class Trained:
         fields = dict(self.__dict__)
         try:
             pickle.dumps(self.build)
+            lost = getattr(self.build, "__module__", None) == "__main__"  # another process has another __main__
         except Exception:  # a lambda, or a function made inside another: pickle knows no way
-            fields["build"] = None
-        return fields
+            lost = True
+        return fields | {"build": None} if lost else fields

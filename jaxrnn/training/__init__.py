@@ -14,3 +14,7 @@ __all__ = [
     "make_train_step",
     "train_state",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -77,7 +77,9 @@ def feeding(
         check_rows("data", N, mesh)
         return InMemory(everywhere(arrays, mesh), axes, N, length)
     if batch_size is None:
-        raise ValueError(f"batch_size: expected how many of the {N} rows a minibatch has, got None")
+        raise ValueError(
+            f"batch_size: expected how many of the {N} rows a minibatch has, got None; {N} are all of them"
+        )
     if checks.positive_int("batch_size", batch_size) > N:
         raise ValueError(f"batch_size: expected at most the {N} rows of data, got {batch_size}")
     check_rows("batch_size", batch_size, mesh)

@@ -182,7 +182,7 @@ def fit(
         held_out, held_out_axes = checked_data("validation", validation, layout)
         check_symbols("validation", validation, held_out, model)
         if isinstance(feed, InMemory):
-            same_axes(feed.arrays, held_out, layout)
+            same_axes(feed.arrays, held_out, layout, stream)
     task = Task(
         model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, stream, mesh,
         monitor, mode, eval_params,
@@ -190,6 +190,8 @@ def fit(
     if state is None:
         start = train_state(model, optimizer, key=key, params=params, streams=None if stream is None else feed.rows)
     else:
+        if steps <= int(checks.instance("state", state, TrainState, "such as result.state").step):
+            raise ValueError(f"steps: expected more in all than the {state.step} that the state has taken, got {steps}")
         start = _going_on(model, optimizer, state, key, params, None if stream is None else feed.rows)
     copied = None if eval_params is None else jax.tree.map(jnp.copy, start.params)
     now = Progress(start, None if validation is None else no_best(start.params), evaluated=copied)
@@ -206,8 +208,7 @@ def fit(
             now, history = directory.restore(now) or (now, history)
         first = int(now.state.step)
         if first > steps:
-            whose = "the run in run_dir" if first > history.start else "the state"
-            raise ValueError(f"steps: expected at least the {first} that {whose} has taken, got {steps}")
+            raise ValueError(f"steps: expected at least the {first} that the run in run_dir has taken, got {steps}")
         feed.skip(first - history.start)
         now, held_out = everywhere((now, held_out), mesh)
         history.stopped = _reason_to_stop(history, task, patience)
@@ -231,7 +232,6 @@ def _going_on(
     model: Model, optimizer: Any, state: TrainState, key: Any, params: Params, streams: int | None
 ) -> TrainState:
     """A state to begin with, checked; the caller keeps his own."""
-    checks.instance("state", state, TrainState, "such as result.state")
     for name, value in (("key", key), ("params", params)):
         if value is not None:
             raise ValueError(f"{name}: expected None with a state, which has its own, got {checks.short(value)}")
@@ -243,6 +243,12 @@ def _going_on(
     if (state.carry is None) != (streams is None):
         expected = "no carry, that of a run without stream" if streams is None else "the carry of a run on streams"
         raise ValueError(f"state.carry: expected {expected}, got {checks.short(state.carry)}")
+    same = jax.tree.structure(state.opt_state) == jax.tree.structure(fresh.opt_state)
+    if jax.tree.structure(state.params) == jax.tree.structure(fresh.params) and not same:
+        raise ValueError(
+            f"state.opt_state: expected that of this optimizer, got another one's, {checks.short(state.opt_state)}; "
+            "params=result.params and a key begin a run with a new optimizer"
+        )
     checks.same_tree("state", state, fresh)
     checks.same_dtypes("state", state, fresh)
     return jax.tree.map(lambda x: jnp.array(x, copy=True), state)

@@ -105,8 +105,11 @@ def test_dones_of_any_type(dtype):
             r"^before: expected shape \(2,\)",
         ),
         (lambda: jaxrnn.data.resets_from_dones(np.zeros((0, 2))), "^dones: expected an array"),
-        (lambda: jaxrnn.data.pieces(np.zeros((10, 2)), 3), "^length: expected one by which pieces every 3 steps end"),
-        (lambda: jaxrnn.data.pieces(np.zeros((10, 2)), 11), "^length: expected one"),
+        (
+            lambda: jaxrnn.data.pieces(np.zeros((10, 2)), 3),
+            "^length: expected pieces of 3 steps, every 3, to end with the T = 10 steps, got a rest of 1",
+        ),
+        (lambda: jaxrnn.data.pieces(np.zeros((10, 2)), 11), "^length: expected at most the T = 10 steps, got 11"),
         (lambda: jaxrnn.data.pieces({"a": np.zeros((4, 2)), "b": np.zeros((4, 3))}, 2), "^sequences: expected arrays"),
         (lambda: jaxrnn.data.carries(np.zeros(3), np.zeros((4, 2, 3)), 2), "^carry: expected shape"),
     ],

@@ -160,3 +160,14 @@ def test_f1_counts_beyond_the_integers_of_float32():
     got = jaxrnn.losses.f1(ys, {"targets": targets}, average=0)
     assert float(got) == pytest.approx(2 * right / (n + right), rel=1e-6)
     assert np.isnan(jaxrnn.losses.f1(ys[:2], {"targets": jnp.array([[0], [2]])}))
+
+
+@pytest.mark.parametrize("at", ["steps", "last"])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_a_target_that_is_no_class_is_no_silent_loss_with_weights_either(at, label_smoothing):
+    ys = rng.normal(size=(2, 4, 3)).astype("f")
+    for bad in (-1, 3, -100):
+        targets = jnp.array([0, 1, 2, bad])
+        batch = {"targets": targets if at == "last" else jnp.stack([targets] * 2)}
+        loss = functools.partial(jaxrnn.losses.cross_entropy, at=at, class_weights=[1.0, 2.0, 0.0])
+        assert np.isnan(loss(ys, batch, label_smoothing=label_smoothing))

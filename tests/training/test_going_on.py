@@ -55,7 +55,7 @@ def test_an_iterable_goes_on_where_it_stands():
         ({"key": None, "optimizer": optax.sgd(0.1)}, r"^state\.opt_state"),
         ({"key": None, "stream": 2, "batch_size": None}, r"^state\.carry: expected the carry of a run on streams"),
         ({"key": None, "model": jaxrnn.chain(jaxrnn.elman(D, 5), jaxrnn.dense(5, 2))}, r"^state|^params"),
-        ({"key": None, "steps": 3}, "^steps: expected at least the 5 that the state has taken, got 3"),
+        ({"key": None, "steps": 3}, "^steps: expected more in all than the 5 that the state has taken, got 3"),
     ],
     ids=["key", "params", "optimizer", "stream", "model", "steps"],
 )
@@ -172,11 +172,13 @@ def test_what_can_not_be_saved_or_loaded_is_said(tmp_path):
         jaxrnn.load(tmp_path / "wide.safetensors")
 
 
-def test_a_run_of_no_more_steps_is_what_it_was():
+def test_steps_are_those_of_the_whole_run():
     state = fit(steps=4).state
-    result = fit(steps=4, state=state, key=None, validation=data_set(1))
-    assert result.best_step == 4
-    assert_same(result.params, state.params)
+    for steps in (3, 4):
+        with pytest.raises(
+            ValueError, match=rf"^steps: expected more in all than the 4 that the state has taken, got {steps}"
+        ):
+            fit(steps=steps, state=state, key=None)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def refused(message, kind=ValueError):
     ],
 )
 def test_a_misspelt_entry_suggests_the_right_name(wrong, right):
-    with refused(rf"^data\['{wrong}'\]: expected the name of an entry that is read, '{right}'"):
+    with refused(rf"^data: expected the entry '{right}', got '{wrong}', which nothing reads"):
         fit(data_set() | {wrong: np.ones((T, N), bool)}, steps=1)
 
 

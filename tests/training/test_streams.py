@@ -137,3 +137,9 @@ def test_a_loop_of_ones_own():
     assert_close(state.params, by_hand(DATA, 6)[0], 1e-5)
     with pytest.raises(ValueError, match=r"^state\.carry"):
         step(state._replace(carry=(jnp.zeros((N + 1, H)), ())), batch)
+
+
+def test_what_comes_later_in_a_stream_is_held_out():
+    """As many rows, and other steps: no mistake here."""
+    later = {name: x[:6] for name, x in DATA.items()}
+    assert np.isfinite(run(DATA, 3, validation=later).history.validation["loss"]).all()
