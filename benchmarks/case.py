@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
     @property
     def row_lengths(self) -> np.ndarray:
-        """How many steps each row has, the shortest first."""
+        """The number of steps of each row, the shortest first."""
         return np.geomspace(self.shortest or self.T, self.T, self.B).astype(np.int32)
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Case(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What every library is given.
+    """The weights and data that every library is given.
 
     Attributes:
       weights: of all layers.

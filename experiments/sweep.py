@@ -56,7 +56,7 @@ class Config:
     batch_size: int = 64
     """Rows in a minibatch."""
     strategy: Literal["auto", "vmap", "map", "loop"] | int = "auto"
-    """How members run, or how many at once: see `jaxrnn.sweep`."""
+    """Strategy of running members, or a number at once: see `jaxrnn.sweep`."""
     halving: int = 0
     """Successive halving: steps of the first rung, after which one member in three goes on, and so on; 0: none."""
     devices: int = 0

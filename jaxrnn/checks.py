@@ -227,8 +227,15 @@ def integers(name: str, value: Any) -> jax.Array:
     return found if isinstance(found, jax.ShapeDtypeStruct) else found.astype(jnp.int32)
 
 
+def symbols(name: str, values: Any, count: int) -> None:
+    """Raises unless all values, which are known, are symbols from 0 to count - 1."""
+    if np.size(values) and (np.min(values) < 0 or np.max(values) >= count):
+        got = f"values from {np.min(values)} to {np.max(values)}"
+        raise ValueError(f"{name}: expected symbols from 0 to {count - 1}, got {got}")
+
+
 def steps(name: str, xs: Any, time_major: bool = True, least: int = 2) -> int:
-    """How many steps sequences have, from the first array of a tree: T of [T, ...], or else of [B, T, ...].
+    """The number of steps T of the first array of a tree: that of [T, ...], or else of [B, T, ...].
 
     Batch-first arrays have at least so many axes.
     """
@@ -240,7 +247,7 @@ def steps(name: str, xs: Any, time_major: bool = True, least: int = 2) -> int:
 
 
 def burn_in(value: Any, T: int) -> int:
-    """How many steps are read without a gradient: fewer than there are."""
+    """A number of steps to read without a gradient, smaller than T."""
     if not is_integer(value) or value < 0 or (value and value >= T):
         raise ValueError(f"burn_in: expected an integer from 0 to T - 1 = {T - 1}, got {value!r}")
     return int(value)
@@ -329,7 +336,7 @@ def sequence(name: str, value: Any, kind: type | tuple[type, ...], hint: str = "
 
 
 def in_one_list(values: tuple[Any, ...]) -> Any:
-    """What f(*values) was given, f(a, b) or f([a, b]), as one sequence."""
+    """The arguments of f(a, b) or of f([a, b]) as one sequence."""
     return values[0] if len(values) == 1 and isinstance(values[0], (list, tuple)) else values
 
 

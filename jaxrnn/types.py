@@ -212,11 +212,8 @@ class Model(Options, abc.ABC):
         most = self.input_symbols
         if most is None or not isinstance(given, np.ndarray) or not given.size or len(given) != T:
             return
-        if lengths is not None or mask is not None:
-            return  # what lies on padding is nobody's business
-        if given.min() < 0 or given.max() >= most:
-            got = f"values from {given.min()} to {given.max()}"
-            raise ValueError(f"{name}: expected symbols from 0 to {most - 1}, got {got}")
+        if lengths is None and mask is None:  # what lies on padding is nobody's business
+            checks.symbols(name, given, most)
 
     @abc.abstractmethod
     def run(self, params: Params, carry: Tree, xs: Any, call: "Call") -> tuple[Tree, Any]:

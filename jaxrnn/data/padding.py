@@ -25,7 +25,7 @@ class Rows(NamedTuple):
     lengths: np.ndarray
 
     def steps(self, rows: np.ndarray) -> dict[str, int]:
-        """How many steps to pad xs and the sequences of `own_lengths` to, in batches of some rows."""
+        """The steps to pad xs and the sequences of `own_lengths` to, in batches of some rows."""
         longest = {"xs": int(self.lengths[rows].max())}
         longest |= {name: max(len(self.entries[name][i]) for i in rows) for name in self.own_lengths}
         return {name: max(most, 1) for name, most in longest.items()}

@@ -10,7 +10,7 @@ from jaxrnn.types import Tree
 
 
 def resets_from_dones(dones: Any, *, before: Any = None) -> jax.Array:
-    """Where episodes start, for `resets`: at the step after each one that is `done`.
+    """Episode starts, for `resets`: the step after each one that is `done`.
 
     resets[t] = dones[t-1]: a step that is done is its episode's last, and still belongs to it.
 

@@ -154,10 +154,7 @@ def check_symbols(name: str, data: Any, arrays: Batch, model: Any) -> None:
             counted &= np.arange(len(values))[:, None] < np.asarray(arrays[lengths])
         if entry == "xs" and "xs_mask" in arrays:
             counted &= np.asarray(arrays["xs_mask"])
-        counted = values[counted]
-        if counted.size and (counted.min() < 0 or counted.max() >= symbols):
-            got = f"values from {counted.min()} to {counted.max()}"
-            raise ValueError(f"{name}[{entry!r}]: expected symbols from 0 to {symbols - 1}, got {got}")
+        checks.symbols(f"{name}[{entry!r}]", values[counted], symbols)
 
 
 def same_axes(data: Batch, validation: Batch, layout: Layout, stream: int | None) -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.models.causal import checked_causal
@@ -40,9 +39,8 @@ def checked_prompt(model: Model, xs: Any) -> jax.Array:
     if not jnp.issubdtype(xs.dtype, jnp.integer):
         raise TypeError(f"xs: expected integer symbols, got {checks.short(xs)}")
     xs, symbols = checks.integers("xs", xs), model.input_symbols
-    if symbols is not None and checks.in_numpy(given) and xs.size and (np.min(given) < 0 or np.max(given) >= symbols):
-        got = f"{np.min(given)} to {np.max(given)}"
-        raise ValueError(f"xs: expected symbols from 0 to {symbols - 1}, got values from {got}")
+    if symbols is not None and checks.in_numpy(given):
+        checks.symbols("xs", given, symbols)
     return xs
 
 
