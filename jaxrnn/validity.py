@@ -8,6 +8,11 @@ import jax.numpy as jnp
 from jaxrnn import checks
 
 
+def reading(batch: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a batch that say which of its steps count, as the options of `unroll` and `Model.apply`."""
+    return {"lengths": batch.get("lengths"), "resets": batch.get("resets"), "mask": batch.get("xs_mask")}
+
+
 def valid_steps(
     lengths: Any, T: int, batch_shape: tuple[int, ...], *, name: str = "lengths", size: str = "T"
 ) -> jax.Array:

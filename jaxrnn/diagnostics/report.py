@@ -191,7 +191,7 @@ def gradient_report(
     Args:
       model: a Model with recurrent layers, or a Cell.
       params: its parameters.
-      batch: "xs" and what the loss needs; "lengths" and "resets" as for `unroll`.
+      batch: "xs" and what the loss needs; "lengths", "resets" and "xs_mask" as `fit` hands them on.
       loss: (ys, batch) -> scalar; None: an inner product of the outputs with fixed random numbers.
       key: for noise; None means evaluation.
       rows: how many rows of the batch are looked at by lag.

@@ -18,6 +18,7 @@ from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, paths
 from jaxrnn.types import Cell, Gradient, Model, Params
+from jaxrnn.validity import reading
 
 ROWS = 8
 """Rows of a batch that are looked at by lag."""
@@ -74,7 +75,7 @@ def gradient_statistics(
     Args:
       model: a Model with recurrent layers, or a Cell.
       params: its parameters.
-      batch: "xs" and what the loss needs; "lengths" and "resets" as for `unroll`.
+      batch: "xs" and what the loss needs; "lengths", "resets" and "xs_mask" as `fit` hands them on.
       loss: (ys, batch) -> scalar; None: an inner product of the outputs with fixed random numbers.
       key: for noise; None means evaluation.
       rows: how many rows of the batch are looked at by lag.
@@ -136,7 +137,7 @@ def recorded(
     """Runs a model and differentiates its loss; takes what `gradient_statistics` does."""
     of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
     checked_params(model, params)
-    options: dict[str, Any] = {name: batch.get(name) for name in ("lengths", "resets")} | {"key": key}
+    options: dict[str, Any] = reading(batch) | {"key": key}
 
     def run(params: Params, gradient: Gradient) -> Any:
         if isinstance(model, Cell):

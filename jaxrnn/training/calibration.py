@@ -13,6 +13,7 @@ from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.models.moments import Moments, merged
 from jaxrnn.primitives.primitive import get_opaque_trace_state
 from jaxrnn.types import Call, Model, Params
+from jaxrnn.validity import reading
 
 Statistics = dict[tuple[str, ...], Moments]
 """What was found for each `batch_norm` of a model, by where its parameters are."""
@@ -77,7 +78,7 @@ def statistics(model: Model, params: Params, batch: Batch) -> Statistics:
             raise ValueError(f"model: expected one batch_norm at each of {expected}, got another one at {path}")
         found[path] = moments
 
-    call = Call(batch.get("lengths"), batch.get("resets"), mask=batch.get("xs_mask"), record=record)
+    call = Call(**reading(batch), record=record)
     model.run(params, None, model.reads(batch), call)
     if sorted(found) != expected:
         raise ValueError(f"model: expected a batch_norm at each of {expected}, got those at {sorted(found)} only")

@@ -12,6 +12,7 @@ import optax
 from jaxrnn import checks
 from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer
 from jaxrnn.types import Gradient, Model, Params, Tree
+from jaxrnn.validity import reading
 
 Batch = dict[str, Any]
 Loss = Callable[[Any, Batch], jax.Array]
@@ -103,15 +104,10 @@ def objective(
     return evaluate
 
 
-READ = {"lengths": "lengths", "resets": "resets", "mask": "xs_mask"}
-"""Options of `Model.apply`, and the entries of a batch that they are."""
-
-
 def outputs(model: Model, params: Params, batch: Batch, **options: Any) -> tuple[Tree, Any]:
     """(carry, ys) of a batch, whose entries say what `Model.apply` reads."""
     checks.entry("batch", batch, "xs")
-    read = {name: batch.get(entry) for name, entry in READ.items()}
-    return model.apply(params, model.reads(batch), **read, **options)
+    return model.apply(params, model.reads(batch), **reading(batch), **options)
 
 
 def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Callable[[Any, Batch], dict[str, jax.Array]]:

@@ -102,6 +102,15 @@ def test_parameter_norms_are_those_of_the_gradient(whole):
     assert report.parameter_norms["0/0/w_h"] == pytest.approx(float(jnp.linalg.norm(params["0"]["0"]["w_h"])), rel=1e-5)
 
 
+def test_the_steps_that_a_mask_leaves_out_are_read_by_no_report():
+    cell, loss = jaxrnn.lstm(D, O), jaxrnn.losses.mean_squared_error
+    params, mask = cell.init(jax.random.key(0)), np.arange(8)[:, None] % 3 != np.arange(B) % 3
+    batch = {"xs": np.where(mask[..., None], XS[:8], np.nan), "targets": BATCH["targets"][:8], "xs_mask": mask}
+    found = jaxrnn.gradient_report(cell, params, batch, loss, jacobians=False)
+    want = loss(jaxrnn.unroll(cell, params, XS[:8], mask=mask)[1], batch)
+    assert found.loss == pytest.approx(float(want), rel=1e-5)
+
+
 def test_a_layer_inside_a_model_has_the_numbers_of_the_diagnostics_on_it_alone(whole):
     """The backward cell at the top: its inputs and the loss's derivative of its outputs are worked out by hand."""
     params, batch, _, report = whole
