@@ -1,7 +1,7 @@
 """Recurrent networks in JAX, with compiled backpropagation through time.
 
 The everyday names are here; the rest is in the modules `cells`, `data`, `decoding`, `diagnostics`, `extend`,
-`initializers`, `losses`, `models`, `online`, `sweeps` and `training`.
+`initializers`, `interop`, `losses`, `models`, `online`, `sweeps` and `training`.
 
 To read the source: `types` (cell, model and gradient), `cells` (`gates` and `gated` first), `driver` (`unroll`),
 `gradients`, `bptt`, `online`, `primitives`, `models`, `losses`, `decoding`, `data`, `training`, `sweeps`,
@@ -47,7 +47,7 @@ from jaxrnn.training.fit import fit
 from jaxrnn.types import Cell, Gradient, Model
 
 if TYPE_CHECKING:
-    from jaxrnn import decoding, diagnostics, sweeps
+    from jaxrnn import decoding, diagnostics, interop, sweeps
     from jaxrnn.diagnostics.gradient_check import check_gradients
     from jaxrnn.diagnostics.report import gradient_report
     from jaxrnn.sweeps.hyper import Hyper
@@ -102,6 +102,7 @@ __all__ = [
     "gru",
     "identity",
     "initializers",
+    "interop",
     "last",
     "layer_norm",
     "load",

@@ -1,9 +1,12 @@
 """Parameters on disk, without the data, model or optimizer that they came from."""
 
+import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,17 +14,22 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.training.checkpoint import saved_params
-from jaxrnn.types import Params
+from jaxrnn.types import Cell, Model, Params
 
 SUFFIX = ".safetensors"
+HEADER, DIGEST = "jaxrnn", "jaxrnn.sha256"
+"""Entries of a file's metadata: what jaxrnn says of the file, as JSON, and the SHA-256 of that text."""
 
 
-def save(path: Any, params: Params) -> None:
+def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
     """Writes parameters to a safetensors file: plain arrays, which every framework reads and which hold no code.
+
+    Its header also says the version of jaxrnn, the model's options, and the SHA-256 of each array.
 
     Args:
       path: of the file, ending in ".safetensors". The file is written beside it first, and then renamed.
       params: a nested dict of arrays.
+      model: the cell or model that they are for; `load` compares it. None: the file says none.
 
     Raises:
       FileNotFoundError: its folder does not exist.
@@ -32,13 +40,13 @@ def save(path: Any, params: Params) -> None:
       >>> import pathlib, tempfile
       >>> import jax
       >>> import jaxrnn
-      >>> params = jaxrnn.gru(3, 8).init(jax.random.key(0))
+      >>> cell = jaxrnn.gru(3, 8)
       >>> path = pathlib.Path(tempfile.mkdtemp()) / "gru.safetensors"
-      >>> jaxrnn.save(path, params)
-      >>> jaxrnn.load(path)["w_x"].shape
+      >>> jaxrnn.save(path, cell.init(jax.random.key(0)), cell)
+      >>> jaxrnn.load(path, cell)["w_x"].shape
       (3, 24)
     """
-    from_numpy = _safetensors("save")
+    safetensors = _safetensors("save")
     file, named, empty = _path(path), dict[str, np.ndarray](), list[str]()
     if file.suffix != SUFFIX:
         raise ValueError(f"path: expected a file that ends in {SUFFIX}, got {file}")
@@ -50,7 +58,7 @@ def save(path: Any, params: Params) -> None:
             value = checks.array(f"params[{name!r}]", tree)
             if jnp.issubdtype(value.dtype, jax.dtypes.extended):
                 raise TypeError(f"params[{name!r}]: expected an array of numbers, got {checks.short(value)}")
-            named[name] = np.asarray(value)
+            named[name] = np.ascontiguousarray(value)
             return
         for key, value in tree.items():
             if not isinstance(key, str) or not key or "/" in key:
@@ -60,17 +68,31 @@ def save(path: Any, params: Params) -> None:
             empty.append(name)
 
     walk("", checks.instance("params", params, dict, "such as result.params"))
+    if model is not None:
+        checks.same_tree("params", params, _expected(model))
+    said = {
+        "version": importlib.metadata.version("jaxrnn"),
+        "model": None if model is None else repr(model),
+        "empty": empty,
+        "arrays": {name: [list(x.shape), hashlib.sha256(x.tobytes()).hexdigest()] for name, x in named.items()},
+    }
+    text = json.dumps(said)
     partial = file.with_name(f".{file.name}.partial")
-    from_numpy.save_file(named, partial, metadata={"jaxrnn.empty": json.dumps(empty)})
+    metadata = {HEADER: text, DIGEST: hashlib.sha256(text.encode()).hexdigest()}
+    safetensors.numpy.save_file(named, partial, metadata=metadata)
     os.replace(partial, file)
 
 
-def load(path: Any) -> Params:
+def load(path: Any, model: Model | Cell | None = None) -> Params:
     """Reads the parameters that `save` wrote, or those of a run from its `run_dir`.
+
+    Names and sizes are looked at before anything is read, and each array of a file that `save` wrote is checked by its
+    SHA-256.
 
     Args:
       path: of a safetensors file; or the `run_dir` of a `jaxrnn.fit`: the parameters that it returned, as of its last
         save, or would have returned there.
+      model: the cell or model that they have to fit; None: any.
 
     Returns:
       A nested dict of arrays.
@@ -78,23 +100,102 @@ def load(path: Any) -> Params:
     Raises:
       FileNotFoundError: there is neither.
       ImportError: safetensors, or orbax for a run_dir, is not installed.
-      ValueError: it is no such file or directory, or holds numbers of 64 bits without `jax_enable_x64`.
+      ValueError: it is no such file or directory, is damaged, does not fit the model, or holds numbers of 64 bits
+        without `jax_enable_x64`.
     """
     found = _path(path)
+    expected = None if model is None else _expected(model)
     if found.is_dir():
-        return jax.tree.map(jnp.asarray, saved_params(found))
-    if not found.exists():
-        raise FileNotFoundError(f"path: expected a file or a run_dir, got {found}, which does not exist")
-    _safetensors("load")
-    import safetensors
+        params = saved_params(found)
+        if expected is not None:
+            checks.same_tree("path", params, expected)
+        return jax.tree.map(jnp.asarray, params)
+    file = opened("path", found)
+    if model is not None and file.model not in (None, repr(model)):
+        raise ValueError(f"path: expected parameters of {model!r}, got those of {file.model}, in {found}")
+    if expected is not None:
+        checks.same_tree("path", _nested(file.shapes, file.empty), expected)
+    return _nested({name: as_it_is(f"path[{name!r}]", file.read(name)) for name in file.shapes}, file.empty)
 
+
+class File(NamedTuple):
+    """A safetensors file of which nothing but the header was read.
+
+    Attributes:
+      shapes: the arrays by name, as `jax.ShapeDtypeStruct`.
+      read: name -> the array, checked by its SHA-256 if `save` wrote it.
+      model: the `repr` of the model that `save` was told; None: none.
+      empty: the names of dicts without entries.
+    """
+
+    shapes: dict[str, jax.ShapeDtypeStruct]
+    read: Callable[[str], np.ndarray]
+    model: str | None
+    empty: list[str]
+
+
+def opened(name: str, path: Any) -> File:
+    """Opens a safetensors file; raises if it is none, or if what `save` wrote of it is not what is there."""
+    found = _path(path)
+    if not found.exists():
+        raise FileNotFoundError(f"{name}: expected a file or a run_dir, got {found}, which does not exist")
+    safetensors = _safetensors("load")
     try:
         with safetensors.safe_open(found, "numpy") as file:
-            names = list(file.keys())
-            arrays = {name: file.get_tensor(name) for name in names}
-            empty = json.loads((file.metadata() or {}).get("jaxrnn.empty", "[]"))
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"path: expected a safetensors file, got {found}: {error}") from error
+            slices = {entry: file.get_slice(entry) for entry in file.keys()}  # noqa: SIM118
+            shapes = {entry: _shape(f"{name}[{entry!r}]", x) for entry, x in slices.items()}
+            metadata = file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{name}: expected a safetensors file, got {found}: {error}") from error
+    said = _said(name, found, metadata, shapes)
+    digests = {entry: digest for entry, (_, digest) in said.get("arrays", {}).items()}
+
+    def read(entry: str) -> np.ndarray:
+        with safetensors.safe_open(found, "numpy") as file:
+            x = file.get_tensor(entry)
+        if entry in digests and hashlib.sha256(x.tobytes()).hexdigest() != digests[entry]:
+            raise ValueError(f"{name}[{entry!r}]: expected what was saved, got a damaged array, in {found}")
+        return x
+
+    return File(shapes, read, said.get("model"), said.get("empty", []))
+
+
+DTYPES = {"BOOL": "bool", "BF16": "bfloat16"} | {
+    f"{short}{bits}": f"{long}{bits}"
+    for short, long in (("F", "float"), ("I", "int"), ("U", "uint"))
+    for bits in (8, 16, 32, 64)
+    if (short, bits) != ("F", 8)
+}
+"""The dtypes of safetensors that NumPy and JAX have, too."""
+
+
+def _shape(name: str, x: Any) -> jax.ShapeDtypeStruct:
+    if x.get_dtype() not in DTYPES:
+        raise ValueError(f"{name}: expected a dtype that NumPy has, got {x.get_dtype()}")
+    return jax.ShapeDtypeStruct(tuple(x.get_shape()), jnp.dtype(DTYPES[x.get_dtype()]))
+
+
+def _said(name: str, path: pathlib.Path, metadata: dict[str, str], shapes: dict[str, Any]) -> dict[str, Any]:
+    """What `save` wrote of the file; an empty dict if something else wrote it."""
+    if not any(entry.startswith(HEADER) for entry in metadata):
+        return {}
+    text = metadata.get(HEADER, "")
+    if hashlib.sha256(text.encode()).hexdigest() != metadata.get(DIGEST):
+        raise ValueError(f"{name}: expected the header that was saved, got a damaged one, in {path}")
+    said = json.loads(text)
+    arrays, there = {entry: list(shape) for entry, (shape, _) in said["arrays"].items()}, shapes.items()
+    if arrays != {entry: list(x.shape) for entry, x in there}:
+        wrong = sorted(set(arrays) ^ set(shapes)) or [e for e, x in there if arrays[e] != list(x.shape)]
+        raise ValueError(f"{name}[{wrong[0]!r}]: expected the arrays that were saved, got a damaged header, in {path}")
+    return said
+
+
+def _expected(model: Any) -> Any:
+    checks.instance("model", model, (Model, Cell), "such as jaxrnn.lstm(3, 8)")
+    return jax.eval_shape(lambda: model.init(jax.random.key(0)))
+
+
+def _nested(arrays: dict[str, Any], empty: list[str]) -> Params:
     params: dict[str, Any] = {}
     for name in (*arrays, *empty):
         *folders, last = name.split("/") if name else [""]
@@ -102,14 +203,15 @@ def load(path: Any) -> Params:
         for folder in folders:
             place = place.setdefault(folder, {})
         if name:
-            place[last] = _as_it_is(name, arrays[name]) if name in arrays else {}
+            place[last] = arrays[name] if name in arrays else {}
     return params
 
 
-def _as_it_is(name: str, x: np.ndarray) -> jax.Array:
+def as_it_is(name: str, x: Any) -> jax.Array:
+    """An array of JAX's of the same numbers; raises where 64 bits would become 32."""
     if jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype:
-        raise ValueError(f"path: expected 32 bits, got {checks.short(x)} at {name}; jax_enable_x64 keeps 64")
-    return jnp.asarray(x)
+        raise ValueError(f"{name}: expected 32 bits, got {checks.short(x)}; jax_enable_x64 keeps 64")
+    return jnp.array(x)
 
 
 def _path(path: Any) -> pathlib.Path:
@@ -123,4 +225,4 @@ def _safetensors(name: str) -> Any:
         import safetensors.numpy
     except ImportError as error:
         raise ImportError(f'jaxrnn.{name} needs safetensors: pip install "jaxrnn[save]"') from error
-    return safetensors.numpy
+    return safetensors

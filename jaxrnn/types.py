@@ -108,13 +108,19 @@ class Options:
         shown = [
             f"{f.name}={_shown(getattr(self, f.name))}"
             for f in dataclasses.fields(self)
-            if getattr(self, f.name) is not f.default
+            if not _equal(getattr(self, f.name), f.default)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _made(cls: type, fields: dict[str, Any]) -> Any:
     return cls(**{name: restored(value) for name, value in fields.items()})
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """Whether an option is its default; a number of its own, such as one of another precision, is if it is as large."""
+    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (value, default))
+    return value is default or (numbers and value == default)
 
 
 def _shown(value: Any) -> str:

@@ -31,6 +31,7 @@ LEVELS = (
     ("data",),
     ("training",),
     ("sweeps", "saving"),
+    ("interop",),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 # The kernels are a leaf: they see the loop that they replace, and two files call them, each within a function.

@@ -109,7 +109,6 @@ def gated_cell(
     zero_carry: Function | None = None,
     own_params: Function | None = None,
     noise: Function | None = None,
-    hidden_bias: bool = False,
     **options: Unpack[GatedOptions],
 ) -> CustomGatedCell:
     """A GatedCell of its gates and equations.
@@ -131,7 +130,6 @@ def gated_cell(
       zero_carry: (batch_shape, dtype) -> carry; None: zeros [*batch_shape, H].
       own_params: key -> dict of arrays beside the weights and biases; None: there are none.
       noise: (key, T, batch_shape) -> a tree of arrays [T, *batch_shape, ...]; None: there is none.
-      hidden_bias: whether there is a "b_h" [G*H] beside "b".
       **options: as in `GatedCell`.
 
     Each function, activations included, may be a `jax.tree_util.Partial`, whose arguments then are numeric options of
@@ -155,7 +153,6 @@ def gated_cell(
         *_gates(gates),
         _function("update", update, *UPDATE),
         **{f"{name}_fn": None if f is None else _function(name, f, *read) for name, (f, *read) in optional.items()},
-        hidden_bias=checks.flag("hidden_bias", hidden_bias),
         **checked(options),
     )
     return checked_cell(cell)

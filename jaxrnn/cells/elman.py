@@ -42,8 +42,8 @@ def elman(
       **options: as in `GatedCell`.
 
     Returns:
-      A GatedCell with G = 1 and the carry h [..., H]. PyTorch's RNN and Keras's SimpleRNN are this cell, the former
-      with its two biases added.
+      A GatedCell with G = 1 and the carry h [..., H]. PyTorch's RNN, with `hidden_bias`, and Keras's SimpleRNN are
+      this cell.
 
     Raises:
       ValueError, TypeError: an option is out of range or unknown.

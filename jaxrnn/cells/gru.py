@@ -81,14 +81,15 @@ def gru(
       D: input features.
       H: hidden features.
       reset_after: the form above, with a hidden bias "b_h" [3*H] of its own, which is PyTorch's and Keras's (see
-        Returns). False is the original form, n = tanh(zx_n + (r * h[t-1]) @ w_n), without "b_h". Without `bias` there
-        is neither "b" nor "b_h".
+        Returns), unless `hidden_bias=False`. False is the original form, n = tanh(zx_n + (r * h[t-1]) @ w_n), without
+        "b_h". Without `bias` there is neither "b" nor "b_h".
       chrono: the longest dependency expected, in steps: b_z = log(u), u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
       **options: as in `GatedCell`.
 
     Returns:
       A GatedCell with gates r, z, n and the carry h [..., H]; a plain Cell if not `reset_after`. PyTorch's weights fit
-      once its matrices [3*H, D] are transposed; Keras's once its first two blocks of columns, z and r, are swapped.
+      once its matrices [3*H, D] are transposed, Keras's once its first two blocks of columns, z and r, are swapped:
+      `jaxrnn.interop` does that.
 
     Raises:
       ValueError, TypeError: an option is out of range or unknown.
@@ -102,11 +103,11 @@ def gru(
     cell = GRU(
         checks.positive_int("D", D),
         checks.positive_int("H", H),
-        hidden_bias=checks.flag("reset_after", reset_after) and biased,
         chrono=None if chrono is None else checks.above("chrono", chrono, 2.0),
-        **checked(options),
+        **{"hidden_bias": checks.flag("reset_after", reset_after) and biased} | checked(options),
     )
     cell = checked_cell(cell)
-    if not reset_after and cell.heads > 1:
-        raise ValueError(f"heads: expected 1 with reset_after=False, got {cell.heads}")
+    for name, only in (("heads", 1), ("hidden_bias", False)):
+        if not reset_after and getattr(cell, name) != only:
+            raise ValueError(f"{name}: expected {only} with reset_after=False, got {getattr(cell, name)}")
     return cell if reset_after else ResetBeforeGRU(cell)

@@ -148,7 +148,7 @@ def lstm(
 
     Returns:
       A GatedCell with gates i, f, g, o and the carry LSTMCarry(h, c); with `proj_size` a plain Cell. Keras's weights
-      fit as they are, PyTorch's once its matrices [4*H, D] are transposed and its two biases added.
+      fit as they are, PyTorch's once its matrices [4*H, D] are transposed (`jaxrnn.interop.from_torch`).
 
     Raises:
       ValueError, TypeError: an option is out of range or unknown.
@@ -160,7 +160,7 @@ def lstm(
       Tallec and Ollivier 2018, arXiv:1804.11188.
     """
     if checks.flag("layer_norm", layer_norm):
-        for name in ("bias", "bias_init"):
+        for name in ("bias", "bias_init", "hidden_bias"):
             if name in options:
                 raise ValueError(f"{name}: expected no such option with layer_norm, which has shifts instead, got one")
         options = {**options, "bias": False}

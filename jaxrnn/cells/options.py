@@ -10,6 +10,7 @@ class GatedOptions(TypedDict, total=False):
     """Options of every gated cell; `jaxrnn.cells.gated.GatedCell` says what each does."""
 
     bias: bool
+    hidden_bias: bool
     input_init: Initializer
     recurrent_init: Initializer
     bias_init: Initializer
@@ -33,7 +34,7 @@ def checked(options: GatedOptions) -> dict[str, Any]:
             checks.callable_(name, given[name])
     if given.get("recurrent_dropout") is not None:
         given["recurrent_dropout"] = checks.rate("recurrent_dropout", given["recurrent_dropout"])
-    for name in ("bias", "learn_carry"):
+    for name in ("bias", "hidden_bias", "learn_carry"):
         checks.flag(name, given.get(name, False))
     for name in ("dtype", "param_dtype"):
         if name in given and not (name == "dtype" and given[name] is None):

@@ -107,6 +107,12 @@ CASES += each("gated_cell", "update", lambda v: _gated(update=v), TypeError, "fu
 for function in ("hidden", "zero_carry", "own_params", "noise"):
     CASES += each("gated_cell", function, lambda v, f=function: _gated(**{f: v}), TypeError, "function", "tanh", 1)
 CASES += each("gated_cell", "hidden_bias", lambda v: _gated(hidden_bias=v), TypeError, "True or False", 1, None)
+CASES += each(
+    "gru", "hidden_bias", lambda v: jaxrnn.gru(D, H, reset_after=False, hidden_bias=v), ValueError, "False with", True
+)
+CASES += each(
+    "lstm", "hidden_bias", lambda v: jaxrnn.lstm(D, H, layer_norm=True, hidden_bias=v), ValueError, "no such", True
+)
 for i, function in enumerate(("init", "initial_carry", "step")):
     CASES += each(
         "cell",

@@ -1,0 +1,132 @@
+"""What Flax's two interfaces, nnx and linen, have in common: the equations of their cells, and how an RNN is called.
+
+  SimpleCell           h' = f(W_i x + b + W_h h)                                       as `jaxrnn.elman`
+  LSTMCell, Optimized  z = W_i x + W_h h + b, gates i, f, g, o, carry (c, h)           as `jaxrnn.lstm`
+  GRUCell              n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), gates r, z, n    as `jaxrnn.gru`
+
+linen's GRU has a hidden bias of n alone, nnx's has none. Kernels stand on the right of x and h, as here.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.cells.gated import GatedCell
+from jaxrnn.cells.lstm import LSTM, LSTMCarry
+from jaxrnn.driver import unroll
+from jaxrnn.types import Cell, Gradient, Params, Tree
+
+Init = Callable[[jax.Array], Params]
+
+
+class View(NamedTuple):
+    """A Flax cell as one of jaxrnn's, and its parameters."""
+
+    cell: Cell
+    params: Params
+
+
+def standard(cell: Any) -> bool:
+    """Tells whether a Flax cell computes in one dtype of 32 or 64 bits, with sigmoid and tanh in their places."""
+    dtype = jnp.dtype(cell.param_dtype)
+    if dtype not in (jnp.float32, jnp.float64) or cell.dtype not in (None, dtype):
+        return False
+    if hasattr(cell, "gate_fn"):
+        return cell.gate_fn is jax.nn.sigmoid and cell.activation_fn is jnp.tanh
+    return not getattr(cell, "residual", True)
+
+
+class Shapes(NamedTuple):
+    """The `init` of a cell that only ever runs with parameters that others made: zeros of their shapes."""
+
+    structure: Any
+    leaves: tuple[tuple[tuple[int, ...], Any], ...]
+
+    @classmethod
+    def of(cls, params: Params) -> "Shapes":
+        """The shapes of parameters."""
+        leaves, structure = jax.tree.flatten(params)
+        return cls(structure, tuple((x.shape, jnp.dtype(x.dtype)) for x in leaves))
+
+    def __call__(self, key: jax.Array) -> Params:
+        return jax.tree.unflatten(self.structure, [jnp.zeros(*leaf) for leaf in self.leaves])
+
+
+class Held:
+    """The `init` of what was handed over with its parameters: these."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = jax.tree.map(lambda x: jax.device_get(x), params)
+
+    def __call__(self, key: jax.Array) -> Params:
+        return jax.tree.map(jnp.asarray, self.params)
+
+    def __repr__(self) -> str:
+        return "as given"
+
+
+def carry_from_flax(cell: Cell, carry: Any) -> Tree:
+    """An LSTM's (c, h) as LSTMCarry(h, c); any other carry as it is."""
+    return LSTMCarry(h=carry[1], c=carry[0]) if isinstance(cell, LSTM) and type(carry) is tuple else carry
+
+
+def carry_to_flax(cell: Cell, carry: Any) -> Any:
+    """LSTMCarry(h, c) as Flax's (c, h); any other carry as it is."""
+    return (carry.c, carry.h) if isinstance(cell, LSTM) else carry
+
+
+def batch_shape(inputs: jax.Array, time_major: bool, feature_axes: int) -> tuple[int, ...]:
+    """The axes of a sequence that are neither time nor features."""
+    lead = inputs.shape[: inputs.ndim - feature_axes]
+    return lead[1:] if time_major else lead[:-1]
+
+
+def run(
+    view: View,
+    inputs: jax.Array,
+    *,
+    carry: Tree,
+    lengths: Any,
+    resets: Any,
+    time_major: bool,
+    reverse: bool,
+    keep_order: bool,
+    gradient: Gradient | None,
+    key: jax.Array | None,
+    feature_axes: int = 1,
+) -> tuple[Tree, jax.Array]:
+    """Unrolls a cell by the conventions of Flax's RNN, whose `flip_sequences` this takes: (carry, outputs).
+
+    Args:
+      view: the cell and its parameters.
+      inputs: [*batch, T, ...], or [T, *batch, ...] if `time_major`.
+      carry: the state before the first step; None: the initial one.
+      lengths: [*batch].
+      resets: bool [*batch, T], or [T, *batch] if `time_major`.
+      time_major, reverse, keep_order: as for Flax's RNN.
+      gradient, key: as for `unroll`.
+      feature_axes: how many axes stand behind time and batch.
+    """
+    from flax.nnx.nn.recurrent import flip_sequences
+
+    inputs = checks.array("inputs", inputs)
+    axis = 0 if time_major else inputs.ndim - feature_axes - 1
+    if axis < 0 or inputs.ndim < feature_axes + 1:
+        raise ValueError(f"inputs: expected axes of time and of {feature_axes} features, got {checks.short(inputs)}")
+    xs, rows = jnp.moveaxis(inputs, axis, 0), batch_shape(inputs, time_major, feature_axes)
+    if isinstance(view.cell, GatedCell) and not jnp.issubdtype(xs.dtype, jnp.floating):
+        xs = xs.astype(jnp.result_type(*jax.tree.leaves(view.params)))
+    flipped = None if lengths is None else checks.array("seq_lengths", lengths)
+    if lengths is not None and feature_axes > 1:  # axes of space are rows to a jaxrnn cell
+        flipped = checks.array("seq_lengths", lengths)
+        lengths = jnp.broadcast_to(flipped.reshape(*rows, *(1,) * (feature_axes - 1)), xs.shape[1:-1])
+    if resets is not None:
+        resets = jnp.moveaxis(checks.array("resets", resets), axis, 0)
+        resets = jnp.broadcast_to(resets.reshape(*resets.shape, *(1,) * (feature_axes - 1)), xs.shape[:-1])
+    carry, ys = unroll(view.cell, view.params, xs, carry, lengths, resets, reverse, key, gradient)
+    if reverse and not keep_order:
+        ys = jax.tree.map(lambda y: flip_sequences(y, flipped, len(rows), True), ys)
+    return carry, jax.tree.map(lambda y: jnp.moveaxis(y, 0, axis), ys)

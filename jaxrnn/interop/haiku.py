@@ -1,0 +1,142 @@
+"""Haiku's weights.
+
+  hk.VanillaRNN  linear {w [D, H], b}, linear_1 {w [H, H], b}: h' = relu(x w + b + h w_1 + b_1)
+  hk.LSTM        linear {w [D + H, 4*H], b}, gates in the order i, g, f, o, and f = sigmoid(z_f + 1)
+  hk.GRU         w_i [D, 3*H], w_h [H, 3*H], b, gates in the order z, r, a:
+                 a = tanh(x W + (r * h) U + b);  h' = (1 - z) * h + z * a, `jaxrnn.gru(reset_after=False)` with -z
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.cells.elman import Elman, elman
+from jaxrnn.cells.gates import Activation
+from jaxrnn.cells.gru import ResetBeforeGRU, gru
+from jaxrnn.cells.lstm import LSTM
+from jaxrnn.functions import unwrapped
+from jaxrnn.interop.weights import blocks, check_shapes, checked_cell, columns, in_numpy, one_bias
+from jaxrnn.saving import as_it_is
+from jaxrnn.types import Cell, Params, leaf, pytree
+
+IGFO = (0, 2, 1, 3)
+"""The order i, g, f, o of the gates i, f, g, o, and the other way round."""
+
+
+def shifted_sigmoid(z: jax.Array) -> jax.Array:
+    """sigmoid(z + 1), the forget gate of `hk.LSTM`."""
+    return jax.nn.sigmoid(z + 1.0)
+
+
+@pytree
+class ShiftedLSTM(LSTM):
+    """`jaxrnn.lstm` whose forget gate is sigmoid(z + 1): the shift is no part of the bias, as in Haiku."""
+
+    forget_bias: Any = leaf(default=0.0)
+
+    @property
+    def gates(self) -> dict[str, Activation]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return dict(super().gates) | {"f": shifted_sigmoid}
+
+
+def from_haiku(params: Mapping[str, Any], name: str) -> tuple[Cell, Params]:
+    """Takes over the weights of an `hk.VanillaRNN`, `hk.LSTM` or `hk.GRU`, exactly.
+
+    Args:
+      params: of `hk.transform(...).init`.
+      name: the module's, such as "lstm": its entries are "lstm/linear" and so on.
+
+    Returns:
+      (cell, params). `hk.LSTM` becomes a cell of its own, whose forget gate is sigmoid(z + 1). The state of a Haiku
+      LSTM is LSTMState(hidden, cell), in the order of LSTMCarry.
+
+    Raises:
+      ValueError: an entry is missing, unknown or of another shape, and which.
+    """
+    checks.instance("params", params, Mapping)
+    flat = {
+        f"{module}/{entry}".removeprefix(f"{name}/"): x
+        for module, entries in params.items()
+        if module == name or module.startswith(f"{name}/")
+        for entry, x in entries.items()
+    }
+    if "w_i" in flat and "w_h" in flat:
+        cell: Cell = gru(flat["w_i"].shape[0], flat["w_h"].shape[0], reset_after=False)
+    elif "linear_1/w" in flat and "linear/w" in flat:
+        double = "linear_1/b" in flat
+        cell = elman(*flat["linear/w"].shape, activation=jax.nn.relu, hidden_bias=double)
+    elif "linear/w" in flat and len(flat["linear/w"].shape) == 2:
+        rows, H = flat["linear/w"].shape[0], flat["linear/w"].shape[1] // 4
+        if not 0 < H < rows:
+            raise ValueError(f"params['{name}/linear']: expected w [D + H, 4*H], got {flat['linear/w'].shape}")
+        cell = ShiftedLSTM(rows - H, H)
+    else:
+        known = "linear, of VanillaRNN or LSTM, or w_i and w_h, of GRU"
+        raise ValueError(f"params: expected entries of {name!r}, {known}, got {sorted(params)}")
+    check_shapes(name, flat, _flat(cell, jax.eval_shape(cell.init, jax.random.key(0))))
+    flat = {entry: as_it_is(f"params['{name}/{entry}']", jnp.asarray(x)) for entry, x in flat.items()}
+    if isinstance(cell, ResetBeforeGRU):
+        return cell, {ours: _inverted(columns(flat[theirs], (1, 0, 2))) for ours, theirs in GRU_NAMES.items()}
+    if isinstance(cell, Elman):
+        names = {"w_x": "linear/w", "b": "linear/b", "w_h": "linear_1/w", "b_h": "linear_1/b"}
+        return cell, {ours: flat[theirs] for ours, theirs in names.items() if theirs in flat}
+    w = columns(flat["linear/w"], IGFO)
+    D = cell.features[0]
+    return cell, {"w_x": w[:D], "w_h": w[D:], "b": columns(flat["linear/b"], IGFO)}
+
+
+GRU_NAMES = {"w_x": "w_i", "w_h": "w_h", "b": "b"}
+
+
+def to_haiku(cell: Cell, params: Params, name: str) -> dict[str, dict[str, np.ndarray]]:
+    """The weights as the parameters of a Haiku module of this name.
+
+    Args:
+      cell: `elman` with relu, `lstm`, what `from_haiku` made of an `hk.LSTM`, or `gru(reset_after=False)`.
+      params: its parameters. An LSTM's forget bias is made less by the 1 that Haiku adds.
+      name: the module's.
+
+    Raises:
+      ValueError, TypeError: Haiku has no such cell (its GRU resets before the product), or the parameters are not the
+        cell's.
+    """
+    checked_cell(cell, params, "Haiku", (Elman, LSTM, ShiftedLSTM, ResetBeforeGRU))
+    if isinstance(cell, Elman) and unwrapped(cell.activation) is not jax.nn.relu:
+        raise ValueError(f"cell: expected relu, the activation of hk.VanillaRNN, got {checks.short(cell)}")
+    found: dict[str, dict[str, Any]] = {}
+    for entry, x in _flat(cell, params).items():
+        module, _, last = entry.rpartition("/")
+        found.setdefault(f"{name}/{module}" if module else name, {})[last] = x
+    return in_numpy(found)
+
+
+def _inverted(w: Any) -> Any:
+    """Columns of gates r, z, n with those of z negated: 1 - sigmoid(z) = sigmoid(-z)."""
+    r, z, n = blocks(w, 3)
+    return jnp.concatenate([r, -z, n], -1)
+
+
+def _flat(cell: Cell, params: Params) -> dict[str, Any]:
+    """Parameters by the names of Haiku's modules."""
+    w_x, w_h = params["w_x"], params["w_h"]
+    if isinstance(cell, ResetBeforeGRU):
+        b = params["b"] if "b" in params else 0 * w_x[0]
+        return {
+            theirs: columns(_inverted(x), (1, 0, 2))
+            for theirs, x in zip(GRU_NAMES.values(), (w_x, w_h, b), strict=True)
+        }
+    if isinstance(cell, Elman):
+        b = params["b"] if "b" in params else 0 * w_x[0]
+        return {"linear/w": w_x, "linear/b": b, "linear_1/w": w_h} | (
+            {"linear_1/b": params["b_h"]} if "b_h" in params else {}
+        )
+    bias = one_bias(params)
+    bias = 0 * w_x[0] if bias is None else bias
+    if not isinstance(cell, ShiftedLSTM):
+        i, f, g, o = blocks(bias, 4)
+        bias = jnp.concatenate([i, f - 1.0, g, o])
+    return {"linear/w": columns(jnp.concatenate([w_x, w_h]), IGFO), "linear/b": columns(bias, IGFO)}

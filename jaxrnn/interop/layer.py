@@ -1,0 +1,59 @@
+"""A module of another library as a part of a jaxrnn model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.arguments import checked_params, checked_sequence
+from jaxrnn.masks import zero_unless
+from jaxrnn.types import Call, Model, Params, Tree, pytree
+
+
+@pytree
+class Layer(Model):
+    """See `jaxrnn.interop.nnx.layer` and `jaxrnn.interop.linen.layer`.
+
+    Attributes:
+      call: (params, xs, key) -> ys.
+      draw: key -> params.
+      sequence: whether `call` is handed whole sequences [*batch, T, D] and may mix their steps.
+    """
+
+    call: Callable[..., Any]
+    draw: Callable[[jax.Array], Params]
+    sequence: bool = False
+
+    @property
+    def needs_time(self) -> bool:
+        return self.sequence
+
+    def init(self, key: jax.Array) -> Params:
+        return self.draw(checks.key("key", key))
+
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
+        xs = checked_sequence(xs)
+        checked_params(self, params)
+        if carry is not None and not (isinstance(carry, tuple) and not carry):
+            raise ValueError(f"carry: expected None or an empty tuple, got {checks.short(carry)}")
+        rows = np.ndim(call.lengths) if call.lengths is not None else max(np.ndim(call.mask) - 1, 0)
+        valid = call.valid(xs.shape[0], xs.shape[1 : 1 + rows])
+        xs = zero_unless(valid, xs)
+        ys = checks.array("module: outputs", self.call(params, self._before(xs), call.key))
+        if self.sequence and ys.ndim < 2:
+            raise ValueError(f"module: expected outputs [*batch, T, O], got {checks.short(ys)}")
+        ys = self._behind(ys)
+        if ys.shape[: 1 + rows] != xs.shape[: 1 + rows]:
+            raise ValueError(
+                f"module: expected outputs for the same {xs.shape[0]} steps of each row, got {checks.short(ys)}"
+            )
+        return (), zero_unless(valid, ys)
+
+    def _before(self, xs: jax.Array) -> jax.Array:
+        return jnp.moveaxis(xs, 0, -2) if self.sequence else xs
+
+    def _behind(self, ys: jax.Array) -> jax.Array:
+        return jnp.moveaxis(ys, -2, 0) if self.sequence else ys

@@ -1,0 +1,367 @@
+"""Flax linen: recurrent layers in the place of Flax's, and linen's cells and modules as parts of jaxrnn's.
+
+`from jaxrnn.interop import linen as nn` instead of `import flax.linen as nn` is the one line that changes: every other
+name is Flax's own.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+from flax.linen.recurrent import RNNCellBase
+
+from jaxrnn import checks
+from jaxrnn.cells.elman import Elman, elman
+from jaxrnn.cells.gru import GRU, gru
+from jaxrnn.cells.lstm import LSTM, lstm
+from jaxrnn.functions import unwrapped
+from jaxrnn.interop import flax as conventions
+from jaxrnn.interop.flax import Held, Init, Shapes, View
+from jaxrnn.interop.layer import Layer
+from jaxrnn.interop.weights import blocks, candidate_bias, check_shapes, checked_cell, one_bias
+from jaxrnn.types import Cell, Gradient, Params, Tree, pytree
+
+__all__ = ["RNN", "Bidirectional", "layer"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(flax.linen, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class RNN(flax.linen.RNN):
+    """A recurrent layer with the fields of `flax.linen.RNN`, and jaxrnn's speed, gradients and resets.
+
+    Attributes:
+      cell: a jaxrnn Cell, whose parameters are "cell", or any linen cell, whose parameters stay where they are, drawn
+        as Flax draws them. SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell run by jaxrnn's own equations, others by
+        their `__call__`; those with collections beside "params" by Flax's own loop, to which `unroll`,
+        `variable_axes`, `variable_broadcast`, `variable_carry` and `split_rngs` matter.
+      time_major, return_carry, reverse, keep_order: as there. Without `time_major` inputs are [*batch, T, D].
+      gradient: how to differentiate through time, such as `jaxrnn.checkpointed()`; None: `reverse_scan()` for gated
+        cells.
+
+    Outputs on padding are zero here (Flax leaves whatever its cell made of the padding there), and a row of length 0
+    returns its initial carry.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import flax.linen as nn
+      >>> import jaxrnn
+      >>> rnn = jaxrnn.interop.linen.RNN(nn.LSTMCell(8))
+      >>> ys, variables = rnn.init_with_output(jax.random.key(0), jnp.ones((2, 5, 3)))
+      >>> ys.shape, variables["params"]["cell"]["ii"]["kernel"].shape
+      ((2, 5, 8), (3, 8))
+    """
+
+    gradient: Gradient | None = None
+
+    @flax.linen.compact
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        initial_carry: Tree = None,
+        init_key: jax.Array | None = None,
+        seq_lengths: Any = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+        resets: Any = None,
+        key: jax.Array | None = None,
+    ) -> Any:
+        """Reads sequences.
+
+        Args:
+          inputs: [*batch, T, D], or [T, *batch, D] if `time_major`.
+          initial_carry: the state before the first step, as a call with `return_carry` returns it (a linen LSTM's is
+            (c, h)); None: the cell's.
+          init_key: for a cell whose initial carry is random.
+          seq_lengths: integers [*batch].
+          return_carry, time_major, reverse, keep_order: instead of the fields.
+          resets: bool [*batch, T], or [T, *batch] if `time_major`: an episode starts at this step.
+          key: for the noise of a jaxrnn cell, such as recurrent dropout; None means evaluation.
+
+        Returns:
+          outputs [*batch, T, H], or (carry, outputs) with `return_carry`.
+
+        Raises:
+          ValueError, TypeError: an argument does not fit, and which.
+        """
+        cell: Any = self.cell
+        checks.instance("cell", cell, (Cell, RNNCellBase), "such as jaxrnn.lstm(3, 8) or nn.GRUCell(8)")
+        own = {"time_major": time_major, "reverse": reverse, "keep_order": keep_order}
+        options = {name: getattr(self, name) if value is None else value for name, value in own.items()}
+        return_carry = self.return_carry if return_carry is None else return_carry
+        linen, axes, carry = isinstance(cell, RNNCellBase), getattr(cell, "num_feature_axes", 1), initial_carry
+        if linen:
+            rows = conventions.batch_shape(inputs, options["time_major"], axes)
+            shape = (*rows, *inputs.shape[inputs.ndim - axes :])
+            start = functools.partial(cell.initialize_carry, jax.random.key(0) if init_key is None else init_key, shape)
+            if self.is_initializing():
+                cell(start(), jnp.zeros(shape, inputs.dtype))
+            if set(cell.variables) - {"params"}:
+                if self.gradient is not None or resets is not None or key is not None:
+                    raise ValueError(
+                        "cell: expected one without collections beside 'params', for gradient, resets and key, got "
+                        f"{sorted(cell.variables)}"
+                    )
+                return super().__call__(
+                    inputs, initial_carry=carry, init_key=init_key, seq_lengths=seq_lengths, return_carry=return_carry,
+                    **options,
+                )  # fmt: skip
+            view = _native(cell, cell.variables["params"]) if cell.carry_init is flax.linen.initializers.zeros else None
+            if view is None:
+                params = _plain(cell.variables["params"])
+                view = View(LinenCell(cell.unbind()[0], Shapes.of(params), shape[len(rows) :]), params)
+                carry = start() if carry is None else carry
+            carry = conventions.carry_from_flax(view.cell, carry)
+        else:
+            view = View(cell, self.param("cell", cell.init))
+        final, ys = conventions.run(
+            view, inputs, carry=carry, lengths=seq_lengths, resets=resets, gradient=self.gradient, key=key,
+            feature_axes=axes, **options,
+        )  # fmt: skip
+        if not return_carry:
+            return ys
+        return (conventions.carry_to_flax(view.cell, final) if linen else final), ys
+
+
+class Bidirectional(flax.linen.Bidirectional):
+    """`flax.linen.Bidirectional`, which also hands `resets` and `key` to its two layers."""
+
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        initial_carry: Any = None,
+        init_key: jax.Array | None = None,
+        seq_lengths: Any = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+        resets: Any = None,
+        key: jax.Array | None = None,
+    ) -> Any:
+        """Reads sequences in both directions; arguments as for `RNN`, and `initial_carry` a pair.
+
+        Returns:
+          The merged outputs, or ((forward carry, backward carry), outputs) with `return_carry`.
+        """
+        del reverse, keep_order  # as in Flax
+        time_major = self.time_major if time_major is None else time_major
+        starts = (None, None) if initial_carry is None else initial_carry
+        init_keys = (None, None) if init_key is None else jax.random.split(init_key)
+        keys = (None, None) if key is None else jax.random.split(key)
+        more = {} if resets is None else {"resets": resets}
+        carries, outputs = [], []
+        for i, rnn in enumerate((self.forward_rnn, self.backward_rnn)):
+            final, ys = rnn(
+                inputs, initial_carry=starts[i], init_key=init_keys[i], seq_lengths=seq_lengths, return_carry=True,
+                time_major=time_major, reverse=i == 1, keep_order=True if i == 1 else None, **more,
+                **({} if key is None else {"key": keys[i]}),
+            )  # fmt: skip
+            carries.append(final)
+            outputs.append(ys)
+        merged = jax.tree.map(self.merge_fn, *outputs)
+        return (tuple(carries), merged) if (self.return_carry if return_carry is None else return_carry) else merged
+
+
+@pytree
+class LinenCell(Cell):
+    """Any linen cell without collections beside "params": see `from_linen`."""
+
+    module: Any
+    draw: Init
+    shape: tuple[int, ...]
+
+    def init(self, key: jax.Array) -> Params:
+        return self.draw(key)
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self.module.initialize_carry(jax.random.key(0), (*batch_shape, *self.shape))
+
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+        return self.module.apply({"params": params}, carry, x)
+
+
+class Drawn:
+    """The `init` of a linen module, for inputs of this shape: of a cell together with a carry."""
+
+    def __init__(self, module: Any, shape: tuple[int, ...]) -> None:
+        self.module, self.shape = module, shape
+
+    def __call__(self, key: jax.Array) -> Params:
+        x = jnp.zeros(self.shape)
+        carry = (
+            (self.module.initialize_carry(key, self.shape),) if isinstance(self.module, RNNCellBase) else ()
+        )
+        variables = self.module.init(key, *carry, x)
+        if set(variables) - {"params"}:
+            raise ValueError(f"module: expected no collection beside 'params', got {sorted(variables)}")
+        return _plain(variables.get("params", {}))
+
+    def __repr__(self) -> str:
+        return "drawn anew"
+
+
+def from_linen(module: Any, params: Params, *, D: int | None = None) -> tuple[Cell, Params]:
+    """Makes a jaxrnn cell of any linen cell, with all of jaxrnn's gradients, checks, diagnostics and sweeps.
+
+    Args:
+      module: the linen cell, such as `nn.LSTMCell(8)`.
+      params: its parameters: variables["params"] of the cell, or variables["params"]["cell"] of an `nn.RNN` of it.
+      D: input features, with which `init` of what is returned draws anew; None: taken from the kernels of linen's own
+        cells; of others `init` then returns `params`.
+
+    Returns:
+      (cell, params). linen's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell, with their usual activations, become
+      `elman`, `lstm` (whose carry is LSTMCarry(h, c), Flax's (c, h)) and `gru`; any other becomes a plain Cell that
+      applies it.
+
+    Raises:
+      TypeError: it is no linen cell.
+      ValueError: a parameter is missing, unknown or of another shape, and which.
+    """
+    hint = "such as nn.LSTMCell(8); of an nn.RNN, its cell and params['cell']"
+    checks.instance("module", module, RNNCellBase, hint)
+    params = _plain(checks.instance("params", params, (dict, flax.core.FrozenDict)))
+    found = _native(module, params)
+    if found is not None:
+        return found
+    shape = (1 if D is None else checks.positive_int("D", D),)
+    draw = Held(params) if D is None else Drawn(module, shape)
+    if D is not None:
+        checks.same_tree("params", params, jax.eval_shape(draw, jax.random.key(0)))
+    return LinenCell(module, draw, shape), params
+
+
+def to_linen(cell: Cell, params: Params) -> tuple[Any, Params]:
+    """A linen cell, `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`, and its parameters with these weights.
+
+    Args:
+      cell: `elman`, `lstm` or `gru`.
+      params: its parameters. linen has one bias for both products, but for n of a GRU, which is exact.
+
+    Returns:
+      (module, params): `module.apply({"params": params}, carry, x)`; `LSTMCell` has the same parameters.
+
+    Raises:
+      ValueError, TypeError: linen has no such cell, or the parameters are not the cell's.
+    """
+    checked_cell(cell, params, "linen", (Elman, LSTM, GRU))
+    H, dtype = cell.features[1], params["w_x"].dtype
+    zeros = jnp.zeros_like(params["w_x"][0])
+    if isinstance(cell, GRU):
+        module: Any = flax.linen.GRUCell(H, param_dtype=dtype)
+        bias, of_n = candidate_bias(params)
+    else:
+        bias, of_n = one_bias(params), None
+        if isinstance(cell, Elman):
+            f = unwrapped(cell.activation)
+            module = flax.linen.SimpleCell(H, activation_fn=f, param_dtype=dtype, dtype=dtype)
+        else:
+            module = flax.linen.OptimizedLSTMCell(H, param_dtype=dtype)
+    return module, _named(cell, params["w_x"], params["w_h"], zeros if bias is None else bias, of_n)
+
+
+def layer(module: Any, shape: int | tuple[int, ...], *, sequence: bool = False) -> Layer:
+    """Makes a part of a jaxrnn model of any Flax linen module: a convolution in front, a head behind.
+
+    Args:
+      module: the linen module. With a `key` it gets the rng "dropout"; whether it is training it has to know itself
+        (`deterministic=`).
+      shape: of a step's features, D or a tuple, with which its parameters are drawn.
+      sequence: False: it is called with [T, *batch, ...], and maps each step by itself. True: with [*batch, T, D], and
+        may mix steps, as a convolution over time does; it has to return as many steps.
+
+    Returns:
+      A Model with the module's parameters. Padding is zero on both sides of it.
+
+    Raises:
+      TypeError: it is no linen module.
+      ValueError: it has collections beside "params", such as running statistics.
+    """
+    checks.instance("module", module, flax.linen.Module)
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    for size in sizes:
+        checks.positive_int("shape", size)
+    draw = Drawn(module, (1, *sizes) if checks.flag("sequence", sequence) else sizes)
+    jax.eval_shape(draw, jax.random.key(0))
+    return Layer(Applied(module), draw, sequence)
+
+
+class Applied:
+    """(params, xs, key) -> what a linen module makes of xs."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __call__(self, params: Params, xs: Any, key: jax.Array | None) -> Any:
+        return self.module.apply({"params": params}, xs, rngs=None if key is None else {"dropout": key})
+
+    def __repr__(self) -> str:
+        return str(self.module)
+
+
+def _plain(params: Any) -> Params:
+    return params.unfreeze() if isinstance(params, flax.core.FrozenDict) else dict(params)
+
+
+GATES = {Elman: ("",), LSTM: ("i", "f", "g", "o"), GRU: ("r", "z", "n")}
+LSTMS = (flax.linen.LSTMCell, flax.linen.OptimizedLSTMCell)
+
+
+def _named(cell: Cell, w_x: Any, w_h: Any, bias: Any, of_n: Any) -> Params:
+    """Weights by linen's names: the bias is with x, an LSTM's with h."""
+    names, of_lstm = GATES[type(cell)], isinstance(cell, LSTM)
+    found: dict[str, Any] = {}
+    for name, x, h, b in zip(names, *(blocks(w, len(names)) for w in (w_x, w_h, bias)), strict=True):
+        found[f"i{name}"] = {"kernel": x} if of_lstm else {"kernel": x, "bias": b}
+        found[f"h{name}"] = {"kernel": h, "bias": b} if of_lstm else {"kernel": h}
+    if isinstance(cell, GRU):
+        found["hn"]["bias"] = jnp.zeros_like(bias[: cell.H]) if of_n is None else of_n
+    return found
+
+
+def _native(module: Any, params: Any) -> View | None:
+    """A linen cell as elman, lstm or gru; None if its equations are others."""
+    kind = type(module)
+    if kind not in (flax.linen.SimpleCell, flax.linen.GRUCell, *LSTMS) or not conventions.standard(module):
+        return None
+    prefix = "i" if kind is flax.linen.SimpleCell else "in" if kind is flax.linen.GRUCell else "ii"
+    if prefix not in params or "kernel" not in params[prefix] or jnp.ndim(params[prefix]["kernel"]) != 2:
+        raise ValueError(f"params: expected {prefix!r} with a 'kernel' [D, H], got {sorted(params)}")
+    D, H = params[prefix]["kernel"].shape
+    inits: Any = {"input_init": module.kernel_init, "recurrent_init": module.recurrent_kernel_init}
+    inits["param_dtype"] = module.param_dtype
+    if kind is flax.linen.SimpleCell:
+        cell: Cell = elman(D, H, activation=module.activation_fn, **inits)
+    elif kind is flax.linen.GRUCell:
+        cell = gru(D, H, **inits)
+    else:
+        cell = lstm(D, H, forget_bias=0.0, **inits)
+    like = jax.eval_shape(lambda: _named(cell, *(cell.init(jax.random.key(0))[n] for n in ("w_x", "w_h", "b")), None))
+    for name in sorted({*params, *like}):
+        if name not in params or name not in like:
+            raise ValueError(f"params: expected the entries {sorted(like)}, got {sorted(params)}")
+        check_shapes(f"params[{name!r}]", params[name], like[name])
+    gates = GATES[type(cell)]
+    joined = {
+        side: jnp.concatenate([params[f"{side}{gate}"]["kernel"] for gate in gates], -1) for side in ("i", "h")
+    }
+    where = "h" if isinstance(cell, LSTM) else "i"
+    b = jnp.concatenate([params[f"{where}{gate}"]["bias"] for gate in gates], -1)
+    values = {"w_x": joined["i"], "w_h": joined["h"], "b": b}
+    if isinstance(cell, GRU):
+        of_n = params["hn"]["bias"]
+        values["b_h"] = jnp.concatenate([jnp.zeros_like(b[: 2 * H]), of_n])
+    return View(cell, values)

@@ -1,0 +1,434 @@
+"""Flax nnx: recurrent layers in the place of Flax's, and Flax's cells and modules as parts of jaxrnn's.
+
+`from jaxrnn.interop import nnx` instead of `from flax import nnx` is the one line that changes: every other name is
+Flax's own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.nnx
+import jax
+import jax.numpy as jnp
+from flax.nnx.nn.recurrent import RNNCellBase, default_kernel_init
+
+from jaxrnn import checks
+from jaxrnn.cells.elman import Elman, elman
+from jaxrnn.cells.gru import GRU, gru
+from jaxrnn.cells.lstm import LSTM, lstm
+from jaxrnn.functions import unwrapped
+from jaxrnn.interop import flax as conventions
+from jaxrnn.interop.flax import Held, Init, Shapes, View
+from jaxrnn.interop.layer import Layer
+from jaxrnn.interop.weights import candidate_bias, checked_cell, one_bias
+from jaxrnn.types import Cell, Gradient, Params, Tree, pytree
+
+__all__ = ["RNN", "Bidirectional", "layer"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(flax.nnx, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class RNN(flax.nnx.RNN):
+    """A recurrent layer with the arguments of `flax.nnx.RNN`, and jaxrnn's speed, gradients and resets.
+
+    Args:
+      cell: a jaxrnn Cell, or any nnx cell. The parameters of an nnx cell stay where they are, so that what Flax's layer
+        has saved fits; SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell run by jaxrnn's own equations, others by
+        their `__call__`.
+      time_major, return_carry, reverse, keep_order: as there. Without `time_major` inputs are [*batch, T, D].
+      unroll, state_axes, broadcast_rngs: are accepted; they matter to cells with a state beside their parameters alone,
+        such as running statistics, which Flax's own loop runs.
+      rngs: of a jaxrnn cell, `nnx.Rngs`: its parameters are drawn from the stream "params". For nnx cells as there; but
+        no call changes it.
+      gradient: how to differentiate through time, such as `jaxrnn.checkpointed()`; None: `reverse_scan()` for gated
+        cells.
+      params: of a jaxrnn cell, its parameters; None: they are drawn. They are `nnx.Param`s either way.
+
+    Outputs on padding are zero here (Flax leaves whatever its cell made of the padding there), and a row of length 0
+    returns its initial carry.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> from flax import nnx
+      >>> rnn = jaxrnn.interop.nnx.RNN(jaxrnn.lstm(3, 8), rngs=nnx.Rngs(0))
+      >>> rnn(jnp.ones((2, 5, 3)), seq_lengths=jnp.array([5, 2])).shape
+      (2, 5, 8)
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        *,
+        time_major: bool = False,
+        return_carry: bool = False,
+        reverse: bool = False,
+        keep_order: bool = False,
+        unroll: int = 1,
+        state_axes: Any = None,
+        broadcast_rngs: Any = None,
+        rngs: Any = True,
+        gradient: Gradient | None = None,
+        params: Params | None = None,
+    ) -> None:
+        checks.instance("cell", cell, (Cell, RNNCellBase), "such as jaxrnn.lstm(3, 8) or nnx.GRUCell(...)")
+        if gradient is not None:
+            checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan()")
+        if isinstance(cell, Cell):
+            params = _drawn(cell, rngs) if params is None else checks.instance("params", params, dict)
+            self.params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
+        elif params is not None:
+            raise ValueError("params: expected None for an nnx cell, which has its own, got some")
+        super().__init__(
+            cell, time_major=time_major, return_carry=return_carry, reverse=reverse, keep_order=keep_order,
+            unroll=unroll, state_axes=state_axes, broadcast_rngs=broadcast_rngs, rngs=rngs,
+        )  # fmt: skip
+        self.gradient = gradient
+
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        initial_carry: Tree = None,
+        seq_lengths: Any = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+        rngs: Any = None,
+        resets: Any = None,
+        key: jax.Array | None = None,
+    ) -> Any:
+        """Reads sequences.
+
+        Args:
+          inputs: [*batch, T, D], or [T, *batch, D] if `time_major`.
+          initial_carry: the state before the first step, as a call with `return_carry` returns it (an nnx LSTM's is
+            (c, h)); None: the cell's.
+          seq_lengths: integers [*batch].
+          return_carry, time_major, reverse, keep_order: instead of the layer's own.
+          rngs: for a cell whose initial carry is random.
+          resets: bool [*batch, T], or [T, *batch] if `time_major`: an episode starts at this step.
+          key: for the noise of a jaxrnn cell, such as recurrent dropout; None means evaluation.
+
+        Returns:
+          outputs [*batch, T, H], or (carry, outputs) with `return_carry`.
+
+        Raises:
+          ValueError, TypeError: an argument does not fit, and which.
+        """
+        own = {"time_major": time_major, "reverse": reverse, "keep_order": keep_order}
+        options = {name: getattr(self, name) if value is None else value for name, value in own.items()}
+        return_carry = self.return_carry if return_carry is None else return_carry
+        view, carry, axes = self._view(), initial_carry, getattr(self.cell, "num_feature_axes", 1)
+        if view is None:
+            for name, value in (("gradient", self.gradient), ("resets", resets), ("key", key)):
+                if value is not None:
+                    raise ValueError(
+                        f"{name}: expected None for an nnx cell with a state beside its parameters, which Flax's own "
+                        f"loop runs, got {checks.short(value)}"
+                    )
+            return super().__call__(
+                inputs, initial_carry=carry, seq_lengths=seq_lengths, return_carry=return_carry, rngs=rngs, **options
+            )
+        if carry is None and isinstance(view.cell, NnxCell):
+            rows = conventions.batch_shape(inputs, options["time_major"], axes)
+            carry = self.cell.initialize_carry((*rows, *inputs.shape[inputs.ndim - axes :]), self._stream(rngs))
+        carry = conventions.carry_from_flax(view.cell, carry) if isinstance(self.cell, RNNCellBase) else carry
+        final, ys = conventions.run(
+            view, inputs, carry=carry, lengths=seq_lengths, resets=resets, gradient=self.gradient, key=key,
+            feature_axes=axes, **options,
+        )  # fmt: skip
+        if not return_carry:
+            return ys
+        return (conventions.carry_to_flax(view.cell, final) if isinstance(self.cell, RNNCellBase) else final), ys
+
+    def _view(self) -> View | None:
+        if isinstance(self.cell, Cell):
+            return View(self.cell, jax.tree.map(lambda p: p[...], self.params, is_leaf=_is_variable))
+        found = _native(self.cell)
+        if found is not None:
+            return found
+        graph, params, rest = flax.nnx.split(self.cell, flax.nnx.Param, ...)
+        if jax.tree.leaves(rest):
+            return None
+        values = _named(params)
+        return View(NnxCell(graph, Shapes.of(values), _features(self.cell)), values)
+
+    def _stream(self, rngs: Any) -> Any:
+        """Keys for an initial carry; the layer's own ones are looked at, and stay what they are."""
+        if rngs is not None or self.rngs is None:
+            return rngs
+        return flax.nnx.Rngs(jax.random.fold_in(self.rngs.key[...], self.rngs.count[...]))
+
+
+class Bidirectional(flax.nnx.Bidirectional):
+    """`flax.nnx.Bidirectional`, which also hands `resets` and `key` to its two layers."""
+
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        initial_carry: Any = None,
+        rngs: Any = None,
+        seq_lengths: Any = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+        resets: Any = None,
+        key: jax.Array | None = None,
+    ) -> Any:
+        """Reads sequences in both directions; arguments as for `RNN`, and `initial_carry` a pair.
+
+        Returns:
+          The merged outputs, or ((forward carry, backward carry), outputs) with `return_carry`.
+        """
+        del reverse, keep_order  # as in Flax
+        time_major = self.time_major if time_major is None else time_major
+        forward, backward = (None, None) if initial_carry is None else initial_carry
+        keys = (None, None) if key is None else jax.random.split(key)
+        more = {name: value for name, value in (("rngs", rngs), ("resets", resets)) if value is not None}
+        carries, outputs = [], []
+        for rnn, carry, k in ((self.forward_rnn, forward, keys[0]), (self.backward_rnn, backward, keys[1])):
+            back = len(carries) == 1
+            final, ys = rnn(
+                inputs, initial_carry=carry, seq_lengths=seq_lengths, return_carry=True, time_major=time_major,
+                reverse=back, keep_order=True if back else None, **more, **({} if k is None else {"key": k}),
+            )  # fmt: skip
+            carries.append(final)
+            outputs.append(ys)
+        merged = jax.tree.map(self.merge_fn, *outputs)
+        return (tuple(carries), merged) if (self.return_carry if return_carry is None else return_carry) else merged
+
+
+@pytree
+class NnxCell(Cell):
+    """Any nnx cell without state beside its parameters: see `from_nnx`."""
+
+    graph: Any
+    draw: Init
+    shape: tuple[int, ...]
+
+    def init(self, key: jax.Array) -> Params:
+        return self.draw(key)
+
+    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        return self._merged(params).initialize_carry((*batch_shape, *self.shape), flax.nnx.Rngs(0))
+
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+        return self._merged(params)(carry, x)
+
+    def _merged(self, params: Params) -> Any:
+        return flax.nnx.merge(self.graph, _state(params))
+
+
+class Drawn:
+    """The `init` of a function rngs -> module: the parameters of a new one."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+
+    def __call__(self, key: jax.Array) -> Params:
+        return _named(flax.nnx.state(self.make(flax.nnx.Rngs(key)), flax.nnx.Param))
+
+    def __repr__(self) -> str:
+        return "drawn anew"
+
+
+def from_nnx(cell: Any) -> tuple[Cell, Params]:
+    """Makes a jaxrnn cell of any nnx cell, with all of jaxrnn's gradients, checks, diagnostics and sweeps.
+
+    Args:
+      cell: the nnx cell; or a function of `nnx.Rngs` that makes one, so that `init` of what is returned draws anew (of
+        a cell that is there it returns the values that this has).
+
+    Returns:
+      (cell, params). nnx's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell, with their usual activations, become
+      `elman`, `lstm` (whose carry is LSTMCarry(h, c), Flax's (c, h)) and `gru`, whose `init` draws as Flax does by
+      default; any other becomes a plain Cell that calls it.
+
+    Raises:
+      TypeError: it is no nnx cell.
+      ValueError: it has a state beside its parameters, such as statistics or keys of its own.
+
+    Example:
+      >>> import jaxrnn
+      >>> from flax import nnx
+      >>> jaxrnn.interop.from_nnx(nnx.LSTMCell(3, 8, rngs=nnx.Rngs(0)))[0]
+      LSTM(D=3, H=8, forget_bias=0.0)
+    """
+    make = None if isinstance(cell, RNNCellBase) else checks.callable_("cell", cell)
+    made = cell if make is None else make(flax.nnx.Rngs(0))
+    checks.instance("cell", made, RNNCellBase, "or a function of nnx.Rngs that makes one")
+    found = _native(made)
+    if found is not None:
+        return found
+    graph, params, rest = flax.nnx.split(made, flax.nnx.Param, ...)
+    _only_params("cell", rest)
+    values = _named(params)
+    return NnxCell(graph, Held(values) if make is None else Drawn(make), _features(made)), values
+
+
+def to_nnx(cell: Cell, params: Params) -> Any:
+    """An nnx cell with these weights: a `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`.
+
+    Args:
+      cell: `elman`, `lstm` or `gru`.
+      params: its parameters. nnx's cells have one bias, which becomes the sum of both; nnx's GRU has no hidden bias of
+        n, though its docstring has one, so that a GRU has to have zeros there, as one with `hidden_bias=False` has.
+
+    Raises:
+      ValueError, TypeError: nnx has no such cell, or the parameters are not the cell's.
+    """
+    checked_cell(cell, params, "nnx", (Elman, LSTM, GRU))
+    (D, H), x, h = cell.features, {"kernel": params["w_x"]}, {"kernel": params["w_h"]}
+    if isinstance(cell, GRU):
+        bias, of_n = candidate_bias(params)
+        if of_n is not None and of_n.any():
+            raise ValueError(
+                "cell: expected a gru whose hidden bias of n is zero, since nnx.GRUCell has none, got one that is not; "
+                "jaxrnn.gru(D, H, hidden_bias=False) trains without, and linen's GRUCell has one"
+            )
+    else:
+        bias = one_bias(params)
+    kind = {Elman: flax.nnx.SimpleCell, LSTM: flax.nnx.OptimizedLSTMCell, GRU: flax.nnx.GRUCell}[type(cell)]
+    options = {"activation_fn": unwrapped(cell.activation)} if isinstance(cell, Elman) else {}
+    dtype = params["w_x"].dtype
+    if isinstance(cell, Elman):
+        options["dtype"] = dtype
+    made = kind(D, H, rngs=flax.nnx.Rngs(0), param_dtype=dtype, **options)
+    (h if isinstance(cell, LSTM) else x)["bias"] = jnp.zeros_like(params["w_x"][0]) if bias is None else bias
+    flax.nnx.update(made, _state({"dense_i": x, "dense_h": h}))
+    return made
+
+
+def layer(module: Any, *, sequence: bool = False) -> Layer:
+    """Makes a part of a jaxrnn model of any Flax nnx module: a convolution in front, a head behind.
+
+    Args:
+      module: a function of `nnx.Rngs` that makes it, so that `init` draws its parameters; or the module itself, whose
+        parameters `init` then returns. `init` and `apply` see its training mode where there is a `key`, from which its
+        streams of random numbers (dropout) are drawn, and its evaluation mode (`module.eval()`) where there is none.
+      sequence: False: it is called with [T, *batch, ...], and maps each step by itself. True: with [*batch, T, D], and
+        may mix steps, as a convolution over time does; it has to return as many steps.
+
+    Returns:
+      A Model whose parameters are the module's `nnx.Param`s. Padding is zero on both sides of it.
+
+    Raises:
+      TypeError: it is no module.
+      ValueError: it has a state beside parameters and random keys, such as running statistics.
+
+    Example:
+      >>> import jaxrnn
+      >>> from flax import nnx
+      >>> head = jaxrnn.interop.nnx.layer(lambda rngs: nnx.Linear(8, 2, rngs=rngs))
+      >>> model = jaxrnn.chain(jaxrnn.gru(3, 8), head)
+    """
+    make = None if isinstance(module, flax.nnx.Module) else checks.callable_("module", module)
+    made = module if make is None else make(flax.nnx.Rngs(0))
+    checks.instance("module", made, flax.nnx.Module, "or a function of nnx.Rngs that makes one")
+    graph, params, keys, rest = flax.nnx.split(made, flax.nnx.Param, flax.nnx.RngState, ...)
+    _only_params("module", rest)
+    draw = Held(_named(params)) if make is None else Drawn(make)
+    checks.flag("sequence", sequence)
+    return Layer(Called(graph, Held(keys) if jax.tree.leaves(keys) else None), draw, sequence)
+
+
+class Called:
+    """(params, xs, key) -> what an nnx module makes of xs."""
+
+    def __init__(self, graph: Any, keys: Held | None) -> None:
+        self.graph, self.keys = graph, keys
+
+    def __call__(self, params: Params, xs: Any, key: jax.Array | None) -> Any:
+        rest = () if self.keys is None else (self.keys(jax.random.key(0)),)
+        module = flax.nnx.merge(self.graph, _state(params), *rest)
+        if key is None:
+            module.eval()
+        else:
+            module.train()
+            streams = {s.tag: key for _, s in flax.nnx.iter_graph(module) if isinstance(s, flax.nnx.RngKey)}
+            flax.nnx.reseed(module, policy="match_shape", **streams)
+        return module(xs)
+
+    def __repr__(self) -> str:
+        return str(self.graph)
+
+
+def _drawn(cell: Cell, rngs: Any) -> Params:
+    if not isinstance(rngs, flax.nnx.Rngs):
+        raise ValueError(
+            f"rngs: expected nnx.Rngs, to draw the parameters of a jaxrnn cell, or params, got {checks.short(rngs)}"
+        )
+    return cell.init(rngs.params())
+
+
+KINDS = (flax.nnx.SimpleCell, flax.nnx.LSTMCell, flax.nnx.OptimizedLSTMCell, flax.nnx.GRUCell)
+
+
+def _native(cell: Any) -> View | None:
+    """An nnx cell as elman, lstm or gru; None if its equations are others."""
+    kind = type(cell)
+    if kind not in KINDS or not conventions.standard(cell) or cell.carry_init is not None or cell.rngs is not None:
+        return None
+    D, H = cell.in_features, cell.hidden_features
+    if kind is flax.nnx.LSTMCell:
+        inputs, hiddens = (cell.ii, cell.if_, cell.ig, cell.io), (cell.hi, cell.hf, cell.hg, cell.ho)
+        w_x, w_h, b = (
+            jnp.concatenate([x[...] for x in xs], -1)
+            for xs in ([d.kernel for d in inputs], [d.kernel for d in hiddens], [d.bias for d in hiddens])
+        )
+    else:
+        biased = cell.dense_h if kind is flax.nnx.OptimizedLSTMCell else cell.dense_i
+        w_x, w_h, b = cell.dense_i.kernel[...], cell.dense_h.kernel[...], biased.bias[...]
+    inits: Any = {"input_init": default_kernel_init, "param_dtype": cell.param_dtype}
+    if kind is flax.nnx.SimpleCell:
+        made: Cell = elman(D, H, activation=cell.activation_fn, **inits)
+    elif kind is flax.nnx.GRUCell:
+        made = gru(D, H, hidden_bias=False, **inits)
+    else:
+        made = lstm(D, H, forget_bias=0.0, **inits)
+    return View(made, {"w_x": w_x, "w_h": w_h, "b": b})
+
+
+def _features(cell: Any) -> tuple[int, ...]:
+    """The features of x that `initialize_carry` is told; most cells do not look at them."""
+    return (getattr(cell, "in_features", 1),)
+
+
+def _only_params(name: str, rest: Any) -> None:
+    if jax.tree.leaves(rest):
+        kinds = sorted({type(x).__name__ for x in jax.tree.leaves(rest, is_leaf=_is_variable)})
+        raise ValueError(f"{name}: expected no state beside nnx.Param, got {', '.join(kinds)}")
+
+
+def _is_variable(x: Any) -> bool:
+    return isinstance(x, flax.nnx.Variable)
+
+
+def _named(state: Any) -> Params:
+    """A state as a nested dict with strings for names."""
+    params: dict[str, Any] = {}
+    for path, variable in flax.nnx.to_flat_state(state):
+        place = params
+        for name in path[:-1]:
+            place = place.setdefault(str(name), {})
+        place[str(path[-1])] = variable[...]
+    return params
+
+
+def _state(params: Params) -> Any:
+    """A nested dict as a state; what were numbers become numbers again."""
+    found = {}
+    for path, x in jax.tree_util.tree_leaves_with_path(params):
+        keys = tuple(int(k.key) if k.key.isdecimal() else k.key for k in path)
+        found[keys] = flax.nnx.Param(x)
+    return flax.nnx.from_flat_state(found)

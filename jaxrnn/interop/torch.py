@@ -1,0 +1,225 @@
+"""PyTorch's weights.
+
+A PyTorch layer has, for each layer k and direction, weight_ih_l{k} [G*H, D], weight_hh_l{k} [G*H, H], bias_ih_l{k} and
+bias_hh_l{k} [G*H], gates in the order i, f, g, o and r, z, n; with `proj_size` also weight_hr_l{k} [P, H]:
+
+  z = W_ih x + b_ih + W_hh h + b_hh                    RNN: h' = tanh(z) or relu(z); LSTM: as `jaxrnn.lstm`
+  n = tanh(W_in x + b_in + r * (W_hn h + b_hn))        GRU: h' = (1 - z) * n + z * h, as `jaxrnn.gru`
+  h' = W_hr (o * tanh(c'))                             LSTM with proj_size
+
+So w_x = W_ih^T, w_h = W_hh^T, b = b_ih, b_h = b_hh, w_p = W_hr^T: cells have `hidden_bias=True`.
+"""
+
+import os
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.cells.elman import Elman, elman
+from jaxrnn.cells.gru import GRU, gru
+from jaxrnn.cells.lstm import LSTM, ProjectedLSTM, lstm
+from jaxrnn.functions import unwrapped
+from jaxrnn.interop.weights import cells_of, check_shapes, checked_cell, in_numpy
+from jaxrnn.models.bidirectional import bidirectional
+from jaxrnn.models.chain import chain
+from jaxrnn.models.stack import stack
+from jaxrnn.saving import as_it_is, opened
+from jaxrnn.types import Cell, Model, Params
+
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+class Source(NamedTuple):
+    """Arrays by name, of which `read` takes one up."""
+
+    arrays: dict[str, Any]
+    read: Callable[[str], np.ndarray]
+
+
+def from_torch(source: Any, *, prefix: str = "", nonlinearity: str | None = None) -> tuple[Model | Cell, Params]:
+    """Takes over the weights of a `torch.nn.RNN`, `LSTM`, `GRU` or one of their cells, exactly.
+
+    Args:
+      source: the module; or its `state_dict()`, whose values may be NumPy arrays; or the path of a safetensors file. No
+        other file is read: torch's .pt files are pickles, which can run any code.
+      prefix: of the names within a larger state_dict or file, such as "encoder.lstm."; others are left alone.
+      nonlinearity: "tanh" or "relu" of an `RNN` that comes as arrays or a file; a module says its own.
+
+    Returns:
+      (model, params): a `jaxrnn.stack` of a cell for each layer, or with both directions a `jaxrnn.chain` of
+      `jaxrnn.bidirectional`; of a torch cell, a Cell. Gradients go by the same transposition. A torch module with
+      `batch_first=True` reads what `model.apply(..., time_major=False)` does. `dropout` between layers has no weights
+      and is left out.
+
+    Raises:
+      ValueError, TypeError: an entry is missing, unknown or of another shape, and which.
+      FileNotFoundError: there is no such file.
+
+    Example:
+      >>> import numpy as np
+      >>> import jaxrnn
+      >>> shapes = {"weight_ih_l0": (32, 3), "weight_hh_l0": (32, 8), "bias_ih_l0": (32,), "bias_hh_l0": (32,)}
+      >>> state = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}  # of torch.nn.LSTM(3, 8)
+      >>> model, params = jaxrnn.interop.from_torch(state)
+      >>> model, params["0"]["w_x"].shape
+      (Stack(cells=(LSTM(D=3, H=8, hidden_bias=True),)), (3, 32))
+    """
+    found, said = _opened(source, prefix), getattr(source, "nonlinearity", None)
+    if nonlinearity is not None:
+        checks.one_of("nonlinearity", nonlinearity, tuple(ACTIVATIONS))
+        if said not in (None, nonlinearity):
+            raise ValueError(f"nonlinearity: expected {said!r}, the module's own, or None, got {nonlinearity!r}")
+    names = found.arrays
+    if "weight_ih" in names:
+        model: Model | Cell = _cell(names, "", said or nonlinearity)
+    else:
+        directions = ("", "_reverse") if "weight_ih_l0_reverse" in names else ("",)
+        layers: list[list[Cell]] = []
+        while not layers or f"weight_ih_l{len(layers)}" in names:
+            layers.append([_cell(names, f"_l{len(layers)}{way}", said or nonlinearity) for way in directions])
+        model = stack([cell for (cell,) in layers]) if len(directions) == 1 else chain(
+            [bidirectional(*pair) for pair in layers]
+        )  # fmt: skip
+    expected = jax.eval_shape(lambda: _named(model, model.init(jax.random.key(0))))
+    check_shapes("source", names, expected)
+    read = {name: as_it_is(f"source[{name!r}]", found.read(name)) for name in expected}
+    return model, _params(model, read)
+
+
+def to_torch(model: Model | Cell, params: Params) -> dict[str, np.ndarray]:
+    """The weights as the `state_dict` of a PyTorch module of the same sizes.
+
+    `module.load_state_dict({name: torch.from_numpy(x) for name, x in state.items()})` puts them there.
+
+    Args:
+      model: a cell (for `torch.nn.LSTMCell` and the like), a `jaxrnn.stack` of cells, `jaxrnn.bidirectional`, or a
+        `jaxrnn.chain` of these: of `elman` with tanh or relu, `lstm`, also with `proj_size`, or `gru`.
+      params: its parameters.
+
+    Returns:
+      Arrays by PyTorch's names. Where one of the two biases is missing, it is zero; without both there is none, as with
+      `bias=False`.
+
+    Raises:
+      ValueError, TypeError: PyTorch has no such cell, or the parameters are not the model's.
+    """
+    kinds = set()
+    for cell in (cell for layer in cells_of(model) for cell in layer):
+        if isinstance(cell, Elman) and unwrapped(cell.activation) not in ACTIVATIONS.values():
+            raise ValueError(f"model: expected tanh or relu, which PyTorch's RNN has, got {checks.short(cell)}")
+        kinds.add(type(cell))
+    if len(kinds) > 1:
+        raise ValueError(f"model: expected cells of one kind, as a PyTorch module has, got {checks.short(model)}")
+    return in_numpy(_named(model, params))
+
+
+def _cell(names: Mapping[str, Any], suffix: str, nonlinearity: str | None) -> Cell:
+    """The cell that weights of these names and shapes are meant for."""
+    for name in (f"weight_ih{suffix}", f"weight_hh{suffix}"):
+        if name not in names:
+            raise ValueError(f"source: expected an entry {name!r}, got {sorted(names)}")
+        if len(names[name].shape) != 2:
+            raise ValueError(f"source[{name!r}]: expected a matrix, got shape {tuple(names[name].shape)}")
+    rows, D = names[f"weight_ih{suffix}"].shape
+    projection = names.get(f"weight_hr{suffix}")
+    H = (names[f"weight_hh{suffix}"] if projection is None else projection).shape[-1]
+    biased = f"bias_ih{suffix}" in names
+    options: Any = {"bias": biased, "hidden_bias": biased}
+    made = {1: elman, 3: gru, 4: lstm}.get(rows // H if H and rows % H == 0 else 0)
+    if made is None or not D:
+        raise ValueError(
+            f"source['weight_ih{suffix}']: expected 1, 3 or 4 times H = {H} rows, for RNN, GRU or LSTM, got "
+            f"shape {(rows, D)}"
+        )
+    if made is not elman:
+        if nonlinearity is not None:
+            raise ValueError(f"nonlinearity: expected None for a GRU or LSTM, got {nonlinearity!r}")
+        return lstm(D, H, proj_size=projection.shape[0], **options) if projection is not None else made(D, H, **options)
+    if nonlinearity is None:
+        raise ValueError("nonlinearity: expected 'tanh' or 'relu' for an RNN that is no module, got None")
+    return elman(D, H, activation=ACTIVATIONS[nonlinearity], **options)
+
+
+def _suffixes(model: Model | Cell, layers: list[list[Cell]]) -> list[list[tuple[str, tuple[str, ...]]]]:
+    """For each cell, how PyTorch's names end, and where its parameters are."""
+    if isinstance(model, Cell):
+        return [[("", ())]]
+    in_chain = len(layers) > 1 or hasattr(model, "models")
+    found = []
+    for k, layer in enumerate(layers):
+        if len(layer) == 1:
+            found.append([(f"_l{k}", (str(k),))])
+        else:
+            path = (str(k),) if in_chain else ()
+            found.append([(f"_l{k}", (*path, "forward")), (f"_l{k}_reverse", (*path, "backward"))])
+    return found
+
+
+def _named(model: Model | Cell, params: Params) -> dict[str, Any]:
+    """Parameters by PyTorch's names."""
+    layers, found = cells_of(model), {}
+    for layer, places in zip(layers, _suffixes(model, layers), strict=True):
+        for cell, (suffix, path) in zip(layer, places, strict=True):
+            own = params
+            for name in path:
+                own = own[name]
+            checked_cell(cell, own, "PyTorch", (Elman, LSTM, ProjectedLSTM, GRU))
+            found[f"weight_ih{suffix}"], found[f"weight_hh{suffix}"] = own["w_x"].T, own["w_h"].T
+            b, b_h = own.get("b"), own.get("b_h")
+            if b is not None or b_h is not None:
+                found[f"bias_ih{suffix}"] = 0 * b_h if b is None else b
+                found[f"bias_hh{suffix}"] = 0 * b if b_h is None else b_h
+            if "w_p" in own:
+                found[f"weight_hr{suffix}"] = own["w_p"].T
+    return found
+
+
+def _params(model: Model | Cell, arrays: Mapping[str, jax.Array]) -> Params:
+    """Parameters of arrays by PyTorch's names."""
+    layers, params = cells_of(model), dict[str, Any]()
+    for places in _suffixes(model, layers):
+        for suffix, path in places:
+            place = params
+            for name in path:
+                place = place.setdefault(name, {})
+            ours = {"w_x": "weight_ih", "w_h": "weight_hh", "b": "bias_ih", "b_h": "bias_hh", "w_p": "weight_hr"}
+            place |= {name: arrays[f"{n}{suffix}"].T for name, n in ours.items() if f"{n}{suffix}" in arrays}
+    return params
+
+
+def _opened(source: Any, prefix: str) -> Source:
+    """The arrays of a module, a mapping or a safetensors file whose names begin with the prefix, which is cut off."""
+    checks.instance("prefix", prefix, str)
+    if isinstance(source, (str, os.PathLike)):
+        path = pathlib.Path(source)
+        if path.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl"):
+            raise ValueError(
+                f"source: expected a safetensors file, as safetensors.torch.save_file(module.state_dict(), path) "
+                f"writes it, got {path}, a pickle, which can run any code"
+            )
+        file = opened("source", path)
+        return Source(_within(file.shapes, prefix), lambda name: file.read(prefix + name))
+    arrays = source.state_dict() if hasattr(source, "state_dict") else source
+    if not isinstance(arrays, Mapping):
+        kinds = "a torch module, its state_dict, or the path of a safetensors file"
+        raise TypeError(f"source: expected {kinds}, got {checks.short(source)}")
+    for name, x in arrays.items():
+        if not hasattr(x, "shape"):
+            raise TypeError(f"source[{name!r}]: expected an array, got {checks.short(x)}")
+    found = _within(arrays, prefix)
+    return Source(found, lambda name: _in_numpy(found[name]))
+
+
+def _within(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+
+
+def _in_numpy(x: Any) -> np.ndarray:
+    x = x.detach().cpu() if hasattr(x, "detach") else x
+    # NumPy has no bfloat16 of its own, and torch knows no other.
+    return np.array(jnp.from_dlpack(x.contiguous())) if str(x.dtype) == "torch.bfloat16" else np.array(x)

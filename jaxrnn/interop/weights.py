@@ -1,0 +1,102 @@
+"""What the weights of all frameworks have in common: blocks of gates, and which cells they have at all."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import checks
+from jaxrnn.arguments import checked_params
+from jaxrnn.cells.elman import Elman
+from jaxrnn.cells.gru import GRU, ResetBeforeGRU
+from jaxrnn.cells.lstm import LSTM, ProjectedLSTM
+from jaxrnn.types import Cell, Model, Params
+
+Kinds = tuple[type[Cell], ...]
+NAMES = {Elman: "elman", LSTM: "lstm", ProjectedLSTM: "lstm with proj_size", GRU: "gru"}
+NAMES |= {ResetBeforeGRU: "gru with reset_after=False"}
+OWN = ("peephole", "coupled", "layer_norm", "recurrent_dropout", "zoneout", "learn_carry", "heads")
+"""Options that change a cell's equations or parameters into some that no framework here has."""
+
+
+def columns(w: Any, order: Iterable[int]) -> Any:
+    """The gates' blocks of columns of w [..., G*H], in another order."""
+    order = list(order)
+    return w.reshape(*w.shape[:-1], len(order), -1)[..., order, :].reshape(w.shape)
+
+
+def blocks(w: Any, count: int) -> list[Any]:
+    """The gates' blocks of columns of w [..., G*H], one [..., H] for each."""
+    by_gate = w.reshape(*w.shape[:-1], count, -1)
+    return [by_gate[..., i, :] for i in range(count)]
+
+
+def one_bias(params: Params) -> Any:
+    """b and b_h [G*H] as one, for what only reads their sum; None if there is neither."""
+    found = [params[name] for name in ("b", "b_h") if name in params]
+    return sum(found[1:], found[0]) if found else None
+
+
+def candidate_bias(params: Params) -> tuple[Any, Any]:
+    """Biases of a GRU as (b [3*H], that of n inside its product with r [H]): of r and z only the sum is read."""
+    b, b_h = params.get("b"), params.get("b_h")
+    if b_h is None:
+        return b, None
+    H = b_h.shape[-1] // 3
+    of_n = b_h[2 * H :]
+    if b is None:
+        b = 0 * b_h
+    return jnp.concatenate([b[: 2 * H] + b_h[: 2 * H], b[2 * H :]]), of_n
+
+
+def checked_cell(cell: Any, params: Params, framework: str, kinds: Kinds) -> Cell:
+    """A cell that a framework has, and its parameters; raises and says what it has not."""
+    checks.instance("cell", cell, Cell, "make one with jaxrnn.lstm, jaxrnn.gru or jaxrnn.elman")
+    if type(cell) not in kinds:
+        offered = ", ".join(NAMES.get(kind, kind.__name__) for kind in kinds)
+        found = NAMES.get(type(cell), checks.short(cell))
+        raise TypeError(f"cell: expected one that {framework} has ({offered}), got {found}")
+    own = getattr(cell, "inner", cell)
+    plain = {"heads": 1, "recurrent_dropout": None, "zoneout": None}
+    for name in OWN:
+        value = getattr(own, name, plain.get(name, False))
+        if value != plain.get(name, False):
+            raise ValueError(f"cell: expected one that {framework} has, without {name}, got {name}={value!r}")
+    checked_params(cell, params)
+    return cell
+
+
+def check_shapes(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raises unless arrays have the names and shapes that are expected: looks at these only."""
+    checks.same_entries(name, dict(found), dict(expected))
+    for entry, want in expected.items():
+        if tuple(found[entry].shape) != tuple(want.shape):
+            raise ValueError(
+                f"{name}[{entry!r}]: expected shape {tuple(want.shape)}, got {tuple(found[entry].shape)}"
+            )
+
+
+def in_numpy(tree: Any) -> Any:
+    """Arrays that outlive what they were made of."""
+    return jax.tree.map(np.array, tree)
+
+
+def cells_of(model: Model | Cell) -> list[list[Cell]]:
+    """The cells of each layer, one or both directions, of a cell, a stack, or a chain of `bidirectional`."""
+    from jaxrnn.models.bidirectional import Bidirectional
+    from jaxrnn.models.chain import Chain
+    from jaxrnn.models.stack import Stack
+
+    if isinstance(model, Cell):
+        return [[model]]
+    if isinstance(model, Stack):
+        return [[cell] for cell in model.cells]
+    parts = model.parts if isinstance(model, Chain) else (model,)
+    if not all(isinstance(part, Bidirectional) for part in parts):
+        raise TypeError(
+            "model: expected a cell, jaxrnn.stack, jaxrnn.bidirectional, or jaxrnn.chain of the last, got "
+            f"{checks.short(model)}"
+        )
+    return [list(part.parts) for part in parts if isinstance(part, Bidirectional)]
