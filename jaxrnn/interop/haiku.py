@@ -77,7 +77,7 @@ def from_haiku(params: Mapping[str, Any], name: str) -> tuple[Cell, Params]:
     else:
         known = "linear, of VanillaRNN or LSTM, or w_i and w_h, of GRU"
         raise ValueError(f"params: expected entries of {name!r}, {known}, got {sorted(params)}")
-    check_shapes(name, flat, _flat(cell, jax.eval_shape(cell.init, jax.random.key(0))))
+    check_shapes(name, flat, jax.eval_shape(lambda: _flat(cell, cell.init(jax.random.key(0)))))
     flat = {entry: as_it_is(f"params['{name}/{entry}']", jnp.asarray(x)) for entry, x in flat.items()}
     if isinstance(cell, ResetBeforeGRU):
         return cell, {ours: _inverted(columns(flat[theirs], (1, 0, 2))) for ours, theirs in GRU_NAMES.items()}

@@ -4,6 +4,7 @@
 name is Flax's own.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -105,19 +106,21 @@ class RNN(flax.linen.RNN):
             rows = conventions.batch_shape(inputs, options["time_major"], axes)
             shape = (*rows, *inputs.shape[inputs.ndim - axes :])
             start = functools.partial(cell.initialize_carry, jax.random.key(0) if init_key is None else init_key, shape)
-            if self.is_initializing():
-                cell(start(), jnp.zeros(shape, inputs.dtype))
-            if set(cell.variables) - {"params"}:
+            lifted = any(getattr(self, name) != default for name, default in LIFTED.items())
+            if self.is_initializing() and not lifted:
+                cell(start() if carry is None else carry, jnp.zeros(shape, inputs.dtype))
+            if lifted or set(cell.variables) - {"params"}:
                 if self.gradient is not None or resets is not None or key is not None:
                     raise ValueError(
-                        "cell: expected one without collections beside 'params', for gradient, resets and key, got "
-                        f"{sorted(cell.variables)}"
+                        "cell: expected one without collections beside 'params' and random keys, for gradient, resets "
+                        f"and key, got {checks.short(cell)}"
                     )
                 return super().__call__(
                     inputs, initial_carry=carry, init_key=init_key, seq_lengths=seq_lengths, return_carry=return_carry,
                     **options,
                 )  # fmt: skip
-            view = _native(cell, cell.variables["params"]) if cell.carry_init is flax.linen.initializers.zeros else None
+            plain = getattr(cell, "carry_init", None) is flax.linen.initializers.zeros
+            view = _native(cell, cell.variables["params"]) if plain else None
             if view is None:
                 params = _plain(cell.variables["params"])
                 view = View(LinenCell(cell.unbind()[0], Shapes.of(params), shape[len(rows) :]), params)
@@ -132,6 +135,14 @@ class RNN(flax.linen.RNN):
         if not return_carry:
             return ys
         return (conventions.carry_to_flax(view.cell, final) if linen else final), ys
+
+
+LIFTED = {
+    field.name: field.default
+    for field in dataclasses.fields(flax.linen.RNN)
+    if field.name in ("variable_axes", "variable_broadcast", "variable_carry", "split_rngs")
+}
+"""The fields that say what a cell has beside its parameters: it then runs by Flax's own loop."""
 
 
 class Bidirectional(flax.linen.Bidirectional):

@@ -220,6 +220,9 @@ def _within(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _in_numpy(x: Any) -> np.ndarray:
-    x = x.detach().cpu() if hasattr(x, "detach") else x
-    # NumPy has no bfloat16 of its own, and torch knows no other.
-    return np.array(jnp.from_dlpack(x.contiguous())) if str(x.dtype) == "torch.bfloat16" else np.array(x)
+    if not hasattr(x, "detach"):
+        return np.array(x)
+    x = x.detach().cpu().contiguous()
+    if str(x.dtype) == "torch.bfloat16":  # torch knows no NumPy dtype of it
+        return np.array(jnp.from_dlpack(x))
+    return x.numpy().copy()
