@@ -203,7 +203,7 @@ def _nested(arrays: dict[str, Any], empty: list[str]) -> Params:
         for folder in folders:
             place = place.setdefault(folder, {})
         if name:
-            place[last] = arrays[name] if name in arrays else {}
+            place[last] = arrays.get(name, {})
     return params
 
 

@@ -1,9 +1,9 @@
 """Haiku's weights.
 
-  hk.VanillaRNN  linear {w [D, H], b}, linear_1 {w [H, H], b}: h' = relu(x w + b + h w_1 + b_1)
-  hk.LSTM        linear {w [D + H, 4*H], b}, gates in the order i, g, f, o, and f = sigmoid(z_f + 1)
-  hk.GRU         w_i [D, 3*H], w_h [H, 3*H], b, gates in the order z, r, a:
-                 a = tanh(x W + (r * h) U + b);  h' = (1 - z) * h + z * a, `jaxrnn.gru(reset_after=False)` with -z
+hk.VanillaRNN  linear {w [D, H], b}, linear_1 {w [H, H], b}: h' = relu(x w + b + h w_1 + b_1)
+hk.LSTM        linear {w [D + H, 4*H], b}, gates in the order i, g, f, o, and f = sigmoid(z_f + 1)
+hk.GRU         w_i [D, 3*H], w_h [H, 3*H], b, gates in the order z, r, a:
+a = tanh(x W + (r * h) U + b);  h' = (1 - z) * h + z * a, `jaxrnn.gru(reset_after=False)` with -z
 """
 
 from collections.abc import Mapping

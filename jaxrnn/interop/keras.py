@@ -40,9 +40,9 @@ def from_keras(layer: Any) -> tuple[Cell | Bidirectional, Params]:
     """Takes over the weights of a Keras `SimpleRNN`, `LSTM`, `GRU`, one of their cells, or `Bidirectional`, exactly.
 
     Args:
-      layer: built, so that it has weights. Keras layers read [B, T, D], as `unroll(..., time_major=False)` does; a layer
-        without `return_sequences` puts out what is the hidden state of the final carry here. Dropout has no weights and
-        is left out.
+      layer: built, so that it has weights. Keras layers read [B, T, D], as `unroll(..., time_major=False)` does; a
+        layer without `return_sequences` puts out what is the hidden state of the final carry here. Dropout has no
+        weights and is left out.
 
     Returns:
       (cell, params), or (model, params) of a `Bidirectional`, whose "ave" is "mean" here.
@@ -104,7 +104,9 @@ def _kind(layer: Any) -> str:
 def _weights(layer: Any) -> list[Any]:
     found = layer.get_weights()
     if not found:
-        raise ValueError("layer: expected one that is built, got one without weights; layer.build((B, T, D)) makes them")
+        raise ValueError(
+            "layer: expected one that is built, got one without weights; layer.build((B, T, D)) makes them"
+        )
     return found
 
 
@@ -116,12 +118,12 @@ def _cell(kind: str, config: dict[str, Any], arrays: list[jax.Array]) -> tuple[C
     activation = checks.one_of("layer: activation", config["activation"], tuple(ACTIVATIONS))
     if kind == "SimpleRNN":
         cell: Cell = elman(D, H, activation=ACTIVATIONS[activation], bias=bool(bias))
-        return cell, {"w_x": w_x, "w_h": w_h} | {"b": b for b in bias}
+        return cell, {"w_x": w_x, "w_h": w_h} | dict(zip("b", bias, strict=False))
     for name, only in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
         if config[name] != only:
             raise ValueError(f"layer: expected {name}={only!r}, which {kind.lower()} has here, got {config[name]!r}")
     if kind == "LSTM":
-        return lstm(D, H, bias=bool(bias)), {"w_x": w_x, "w_h": w_h} | {"b": b for b in bias}
+        return lstm(D, H, bias=bool(bias)), {"w_x": w_x, "w_h": w_h} | dict(zip("b", bias, strict=False))
     params = {"w_x": columns(w_x, ZRN), "w_h": columns(w_h, ZRN)}
     cell = gru(D, H, reset_after=config["reset_after"], bias=bool(bias))
     if not bias:

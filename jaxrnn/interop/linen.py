@@ -123,7 +123,7 @@ class RNN(flax.linen.RNN):
             view = _native(cell, cell.variables["params"]) if plain else None
             if view is None:
                 params = _plain(cell.variables["params"])
-                view = View(LinenCell(cell.unbind()[0], Shapes.of(params), shape[len(rows) :]), params)
+                view = View(LinenCell(cell.unbind()[0], Shapes.of(params), shape[-1:]), params)
                 carry = start() if carry is None else carry
             carry = conventions.carry_from_flax(view.cell, carry)
         else:
@@ -212,9 +212,7 @@ class Drawn:
 
     def __call__(self, key: jax.Array) -> Params:
         x = jnp.zeros(self.shape)
-        carry = (
-            (self.module.initialize_carry(key, self.shape),) if isinstance(self.module, RNNCellBase) else ()
-        )
+        carry = (self.module.initialize_carry(key, self.shape),) if isinstance(self.module, RNNCellBase) else ()
         variables = self.module.init(key, *carry, x)
         if set(variables) - {"params"}:
             raise ValueError(f"module: expected no collection beside 'params', got {sorted(variables)}")
@@ -366,9 +364,7 @@ def _native(module: Any, params: Any) -> View | None:
             raise ValueError(f"params: expected the entries {sorted(like)}, got {sorted(params)}")
         check_shapes(f"params[{name!r}]", params[name], like[name])
     gates = GATES[type(cell)]
-    joined = {
-        side: jnp.concatenate([params[f"{side}{gate}"]["kernel"] for gate in gates], -1) for side in ("i", "h")
-    }
+    joined = {side: jnp.concatenate([params[f"{side}{gate}"]["kernel"] for gate in gates], -1) for side in ("i", "h")}
     where = "h" if isinstance(cell, LSTM) else "i"
     b = jnp.concatenate([params[f"{where}{gate}"]["bias"] for gate in gates], -1)
     values = {"w_x": joined["i"], "w_h": joined["h"], "b": b}

@@ -264,7 +264,7 @@ def from_nnx(cell: Any) -> tuple[Cell, Params]:
       >>> jaxrnn.interop.from_nnx(nnx.LSTMCell(3, 8, rngs=nnx.Rngs(0)))[0]
       LSTM(D=3, H=8, forget_bias=0.0)
     """
-    make = None if isinstance(cell, RNNCellBase) else checks.callable_("cell", cell)
+    make = None if isinstance(cell, flax.nnx.Module) else checks.callable_("cell", cell)
     made = cell if make is None else make(flax.nnx.Rngs(0))
     checks.instance("cell", made, RNNCellBase, "or a function of nnx.Rngs that makes one")
     found = _native(made)

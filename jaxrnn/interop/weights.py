@@ -73,9 +73,7 @@ def check_shapes(name: str, found: Mapping[str, Any], expected: Mapping[str, Any
     checks.same_entries(name, dict(found), dict(expected))
     for entry, want in expected.items():
         if tuple(found[entry].shape) != tuple(want.shape):
-            raise ValueError(
-                f"{name}[{entry!r}]: expected shape {tuple(want.shape)}, got {tuple(found[entry].shape)}"
-            )
+            raise ValueError(f"{name}[{entry!r}]: expected shape {tuple(want.shape)}, got {tuple(found[entry].shape)}")
 
 
 def in_numpy(tree: Any) -> Any:

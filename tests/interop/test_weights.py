@@ -251,15 +251,15 @@ def test_keras_constants(name, options, reverse, want):
     layer.build(xs.shape)
     cell, params = I.from_keras(layer)
     carry, _ = jaxrnn.unroll(cell, params, xs, reverse=reverse, time_major=False)
-    np.testing.assert_allclose(jax.tree.leaves(carry)[0], np.repeat(np.array(want)[:, None], H, 1), atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.tree.leaves(carry)[0], np.repeat(np.array(want)[:, None], H, 1), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_keras_constants_of_a_mask_and_of_an_initial_state():
     keras = framework("keras")
     xs, at = np.arange(24, dtype=np.float32).reshape(2, 4, 3), keras.initializers.Constant
-    layer = keras.layers.LSTM(
-        2, kernel_initializer=at(0.01), recurrent_initializer=at(0.02), bias_initializer=at(0.03)
-    )
+    layer = keras.layers.LSTM(2, kernel_initializer=at(0.01), recurrent_initializer=at(0.02), bias_initializer=at(0.03))
     layer.build(xs.shape)
     cell, params = I.from_keras(layer)
     _, ys = jaxrnn.unroll(cell, params, xs, lengths=[3, 2], time_major=False)
