@@ -68,6 +68,14 @@ class Held:
         return "as given"
 
 
+def as_wide_as(params: Params, carry: Tree) -> Tree:
+    """An initial carry in the precision of the parameters, in which a cell returns it."""
+    found = [x.dtype for x in jax.tree.leaves(params) if jnp.issubdtype(x.dtype, jnp.floating)]
+    dtype = jnp.result_type(*found) if found else jnp.float32
+    is_narrow = lambda x: jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < dtype.itemsize  # noqa: E731
+    return jax.tree.map(lambda x: x.astype(dtype) if is_narrow(x) else x, carry)
+
+
 def carry_from_flax(cell: Cell, carry: Any) -> Tree:
     """An LSTM's (c, h) as LSTMCarry(h, c); any other carry as it is."""
     return LSTMCarry(h=carry[1], c=carry[0]) if isinstance(cell, LSTM) and type(carry) is tuple else carry

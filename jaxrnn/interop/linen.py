@@ -198,7 +198,8 @@ class LinenCell(Cell):
         return self.draw(key)
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
-        return self.module.initialize_carry(jax.random.key(0), (*batch_shape, *self.shape))
+        carry = self.module.initialize_carry(jax.random.key(0), (*batch_shape, *self.shape))
+        return conventions.as_wide_as(params, carry)
 
     def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
         return self.module.apply({"params": params}, carry, x)

@@ -220,7 +220,8 @@ class NnxCell(Cell):
         return self.draw(key)
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
-        return self._merged(params).initialize_carry((*batch_shape, *self.shape), flax.nnx.Rngs(0))
+        carry = self._merged(params).initialize_carry((*batch_shape, *self.shape), flax.nnx.Rngs(0))
+        return conventions.as_wide_as(params, carry)
 
     def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
         return self._merged(params)(carry, x)

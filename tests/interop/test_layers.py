@@ -11,8 +11,7 @@ from flax import nnx
 from flax.training.train_state import TrainState
 
 import jaxrnn
-from jaxrnn.interop.linen import RNN as LinenRNN
-from jaxrnn.interop.linen import Bidirectional as LinenBidirectional
+from jaxrnn.interop import linen
 from jaxrnn.interop.nnx import RNN, Bidirectional
 from tests.helpers import assert_close
 
@@ -90,7 +89,7 @@ def test_linen(x64, kind, options):
     types = {"param_dtype": jnp.float64} | ({"dtype": jnp.float64} if kind is nn.SimpleCell else {})
     lengths = LENGTHS if "reverse" in options or options == {} else None
     xs = inputs().swapaxes(0, 1) if options.get("time_major") else inputs()
-    layers = [layer(kind(H, **types), **options) for layer in (nn.RNN, LinenRNN)]
+    layers = [layer(kind(H, **types), **options) for layer in (nn.RNN, linen.RNN)]
     drawn = [layer.init(jax.random.key(0), xs) for layer in layers]
     for a, b in zip(*map(jax.tree.leaves, drawn), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -110,7 +109,7 @@ def test_bidirectional(merge):
     assert_close(got[0], want[0], 1e-5)
     assert_close(got[1] * VALID[..., None], want[1] * VALID[..., None], 1e-5)
     cells = [nn.GRUCell(H), nn.GRUCell(H)]
-    theirs, ours = nn.Bidirectional(*map(nn.RNN, cells)), LinenBidirectional(*map(LinenRNN, cells))
+    theirs, ours = nn.Bidirectional(*map(nn.RNN, cells)), linen.Bidirectional(*map(linen.RNN, cells))
     params = ours.init(jax.random.key(0), xs)
     assert_close(ours.apply(params, xs), theirs.apply(theirs.init(jax.random.key(0), xs), xs), 1e-5)
 
@@ -237,7 +236,7 @@ def test_linen_under_vmap_and_in_a_train_state():
             return nn.Dense(1)(members(nn.GRUCell(H))(xs).mean(0))
 
     xs, losses = inputs(np.float32), []
-    for rnn in (nn.RNN, LinenRNN):
+    for rnn in (nn.RNN, linen.RNN):
         network = Network(rnn)
         state = TrainState.create(
             apply_fn=network.apply, params=network.init(jax.random.key(0), xs)["params"], tx=optax.adam(1e-2)
@@ -260,7 +259,7 @@ def test_linen_under_vmap_and_in_a_train_state():
 
 def test_a_jaxrnn_cell_in_linen():
     xs, cell = inputs(np.float32), jaxrnn.lstm(D, H, recurrent_dropout=0.5)
-    rnn = LinenRNN(cell, return_carry=True, gradient=jaxrnn.checkpointed())
+    rnn = linen.RNN(cell, return_carry=True, gradient=jaxrnn.checkpointed())
     variables = rnn.init(jax.random.key(0), xs)
     carry, ys = rnn.apply(variables, xs, seq_lengths=LENGTHS)
     want = jaxrnn.unroll(cell, variables["params"]["cell"], xs, lengths=LENGTHS, time_major=False)
@@ -271,7 +270,7 @@ def test_a_jaxrnn_cell_in_linen():
 def test_axes_of_space():
     """A convolutional LSTM, whose features have three axes, with rows of different lengths."""
     xs = np.random.default_rng(0).standard_normal((B, T, 4, 4, 2)).astype(np.float32)
-    theirs, ours = (layer(nn.ConvLSTMCell(3, (3, 3)), return_carry=True) for layer in (nn.RNN, LinenRNN))
+    theirs, ours = (layer(nn.ConvLSTMCell(3, (3, 3)), return_carry=True) for layer in (nn.RNN, linen.RNN))
     params = theirs.init(jax.random.key(0), xs)
     want, got = (layer.apply(params, xs, seq_lengths=LENGTHS) for layer in (theirs, ours))
     assert_close(got[0], want[0], 1e-5)
@@ -283,7 +282,8 @@ def test_rows_of_no_step_keep_the_initial_carry_and_padding_is_zero():
     start = np.random.default_rng(0).standard_normal((B, H)).astype(np.float32)
     carry, ys = RNN(cell, return_carry=True)(inputs(np.float32), seq_lengths=np.array([0, 5, 2]), initial_carry=start)
     np.testing.assert_array_equal(carry[0], start[0])
-    assert not np.any(ys[0]) and not np.any(ys[2, 2:])
+    assert not np.any(ys[0])
+    assert not np.any(ys[2, 2:])
 
 
 @pytest.mark.parametrize(

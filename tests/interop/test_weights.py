@@ -78,7 +78,9 @@ def test_torch(x64, kind, layers, both, options):
     ys, _ = pad(ys, total_length=T, batch_first=first)
     hs = states if isinstance(states, tuple) else (states,)
     dhs = [normal(*h.shape) for h in hs]
-    total = (ys * torch.tensor(order(dys))).sum() + sum((h * torch.tensor(d)).sum() for h, d in zip(hs, dhs))
+    total = (ys * torch.tensor(order(dys))).sum() + sum(
+        (h * torch.tensor(d)).sum() for h, d in zip(hs, dhs, strict=True)
+    )
     names = [name for name, _ in module.named_parameters()]
     want = torch.autograd.grad(total, [inputs, *module.parameters()])
 
@@ -87,7 +89,7 @@ def test_torch(x64, kind, layers, both, options):
         by_layer = [jax.tree.leaves(c) for c in (carry if layers > 1 or not both else [carry])]
         # Torch: for h, and for an LSTM's c, one row a layer and direction.
         found = [jnp.stack([c for leaves in by_layer for c in leaves[i :: len(hs)]]) for i in range(len(hs))]
-        value = (order(ys) * dys).sum() + sum((a * d).sum() for a, d in zip(found, dhs))
+        value = (order(ys) * dys).sum() + sum((a * d).sum() for a, d in zip(found, dhs, strict=True))
         return value, (ys, found)
 
     (_, (got, found)), (d_params, d_xs) = jax.jit(jax.value_and_grad(ours, (0, 1), has_aux=True))(params, xs)

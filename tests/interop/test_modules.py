@@ -1,0 +1,174 @@
+"""Flax's cells and modules as parts of jaxrnn's models."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from flax import nnx
+
+import jaxrnn
+from tests.helpers import assert_close
+
+T, B, D, H = 6, 3, 4, 5
+XS = np.random.default_rng(0).standard_normal((T, B, D)).astype(np.float32)
+LENGTHS = np.array([6, 2, 4])
+VALID = np.arange(T)[:, None] < LENGTHS
+
+
+@pytest.fixture(autouse=True)
+def _as_flax_needs_it():
+    """Flax adds biases to batches by rank promotion."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+class Front(nnx.Module):
+    """A convolution over time, [*batch, T, D] -> [*batch, T, 8], with dropout behind it."""
+
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(D, 8, kernel_size=(3,), rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, xs):
+        return self.dropout(jax.nn.relu(self.conv(xs)))
+
+
+class OwnCell(nn.RNNCellBase):
+    """A linen cell that is in no library."""
+
+    hidden: int
+    num_feature_axes = 1
+
+    @nn.compact
+    def __call__(self, carry, x):
+        h = jnp.tanh(nn.Dense(self.hidden)(x) + nn.Dense(self.hidden)(carry))
+        return h, h
+
+    @nn.nowrap
+    def initialize_carry(self, rng, input_shape):
+        return jnp.zeros((*input_shape[:-1], self.hidden))
+
+
+def build():
+    return jaxrnn.chain(
+        jaxrnn.interop.nnx.layer(Front, sequence=True),
+        jaxrnn.gru(8, H),
+        jaxrnn.interop.nnx.layer(lambda rngs: nnx.Linear(H, 2, rngs=rngs)),
+    )
+
+
+def test_a_front_and_a_head_of_nnx_equal_nnx():
+    model = build()
+    params = model.init(jax.random.key(0))
+    ys = jax.jit(lambda p: model.apply(p, XS, lengths=LENGTHS)[1])(params)
+    front = params["0"]["conv"]
+    conv = nnx.Conv(D, 8, kernel_size=(3,), rngs=nnx.Rngs(0))
+    nnx.update(conv, nnx.State({name: nnx.Param(x) for name, x in front.items()}))
+    hs = jax.nn.relu(conv((XS * VALID[..., None]).swapaxes(0, 1))).swapaxes(0, 1)
+    hs = jaxrnn.unroll(jaxrnn.gru(8, H), params["1"]["0"], hs, lengths=LENGTHS)[1]
+    want = (hs @ params["2"]["kernel"] + params["2"]["bias"]) * VALID[..., None]
+    assert_close(ys, want, 1e-5)
+
+
+def test_padding_does_not_reach_a_convolution():
+    model = build()
+    params = model.init(jax.random.key(0))
+    dirty = np.where(VALID[..., None], XS, np.nan).astype(np.float32)
+    grad = jax.jit(jax.grad(lambda p, xs: jnp.square(model.apply(p, xs, lengths=LENGTHS)[1]).sum()))
+    assert_close(grad(params, dirty), grad(params, XS), 0.0)
+
+
+def test_dropout_of_a_module_needs_a_key():
+    model = build()
+    params = model.init(jax.random.key(0))
+    run = jax.jit(lambda key: model.apply(params, XS, key=key)[1])
+    plain = model.apply(params, XS)[1]
+    first, again, other = (run(jax.random.key(i)) for i in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert float(abs(first - other).max()) > 0.0
+    assert float(abs(first - plain).max()) > 0.0
+
+
+def test_fit_sweep_and_check_gradients_take_modules():
+    model, data = build(), {"xs": XS, "targets": np.zeros((T, B, 2), np.float32)}
+    assert jaxrnn.check_gradients(model, model.init(jax.random.key(0)), XS[:3, :1]).ok
+    result = jaxrnn.fit(
+        model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), data, key=jax.random.key(0), steps=30, batch_size=3,
+        progress=False,
+    )  # fmt: skip
+    losses = result.history.train["loss"]
+    assert losses[-1] < 0.5 * losses[0]
+    results = jaxrnn.sweep(
+        jaxrnn.task(lambda h: (build(), jaxrnn.losses.mean_squared_error, optax.adam(h.lr)), data, batch_size=3),
+        jaxrnn.grid(lr=[1e-3, 1e-2], seed=[0, 1]), key=jax.random.key(0), steps=3, strategy="vmap", progress=False,
+    )  # fmt: skip
+    first = [results.params(i)["0"]["conv"]["kernel"] for i in range(2)]
+    assert float(abs(first[0] - first[1]).max()) > 0.0  # each seed draws the module anew
+
+
+def test_a_module_that_is_there_keeps_its_parameters():
+    linear = nnx.Linear(D, 2, rngs=nnx.Rngs(3))
+    layer = jaxrnn.interop.nnx.layer(linear)
+    params = layer.init(jax.random.key(9))
+    np.testing.assert_array_equal(params["kernel"], linear.kernel[...])
+    assert_close(layer.apply(params, XS)[1], linear(XS), 1e-6)
+
+
+def test_linen_modules():
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, xs):
+            return nn.Conv(2, (3,))(nn.Dense(7)(xs))
+
+    layer = jaxrnn.interop.linen.layer(Network(), D, sequence=True)
+    params = layer.init(jax.random.key(0))
+    want = Network().apply({"params": params}, XS.swapaxes(0, 1)).swapaxes(0, 1)
+    assert_close(layer.apply(params, XS)[1], want, 1e-6)
+    with pytest.raises(ValueError, match="no collection beside 'params'"):
+        jaxrnn.interop.linen.layer(nn.BatchNorm(use_running_average=True), D)
+
+
+def test_a_module_that_changes_the_number_of_steps_is_refused():
+    layer = jaxrnn.interop.nnx.layer(lambda r: nnx.Conv(D, 2, (3,), strides=2, rngs=r), sequence=True)
+    with pytest.raises(ValueError, match="the same 6 steps"):
+        layer.apply(layer.init(jax.random.key(0)), XS)
+
+
+@pytest.mark.parametrize("kind", [nn.SimpleCell, nn.OptimizedLSTMCell, nn.GRUCell, nn.MGUCell, OwnCell])
+def test_any_linen_cell_with_every_gradient(kind):
+    module = kind(H)
+    carry = module.initialize_carry(jax.random.key(0), (D,))
+    drawn = module.init(jax.random.key(1), carry, XS[0, 0])["params"]
+    cell, params = jaxrnn.interop.from_linen(module, drawn, D=D)
+    assert jaxrnn.check_gradients(cell, params, XS[:3, :1]).ok
+    want = nn.RNN(module, time_major=True).apply({"params": {"cell": drawn}}, XS)
+    assert_close(jaxrnn.unroll(cell, params, XS)[1], want, 1e-5)
+    again = cell.init(jax.random.key(1))
+    assert jax.tree.structure(again) == jax.tree.structure(params)
+
+
+@pytest.mark.parametrize("kind", [jaxrnn.elman, jaxrnn.lstm, jaxrnn.gru])
+def test_there_and_back_again(kind):
+    cell = kind(D, H)
+    params = cell.init(jax.random.key(0))
+    module, named = jaxrnn.interop.to_linen(cell, params)
+    back = jaxrnn.interop.from_linen(module, named)[1]
+    jax.tree.map(np.testing.assert_array_equal, back, params)
+    made, back = jaxrnn.interop.from_nnx(jaxrnn.interop.to_nnx(cell, params))
+    assert_close(jaxrnn.unroll(made, back, XS), jaxrnn.unroll(cell, params, XS), 1e-6)
+    jax.tree.map(np.testing.assert_array_equal, jaxrnn.interop.from_nnx(jaxrnn.interop.to_nnx(made, back))[1], back)
+
+
+def test_a_trained_hidden_bias_is_not_lost():
+    """b_h of r and z joins b where Flax and Equinox have one bias."""
+    cell = jaxrnn.gru(D, H)
+    params = jax.tree.map(lambda x: x + 0.3, cell.init(jax.random.key(0)))
+    module, named = jaxrnn.interop.to_linen(cell, params)
+    want = jaxrnn.unroll(cell, params, XS)[1]
+    assert_close(nn.RNN(module, time_major=True).apply({"params": {"cell": named}}, XS), want, 1e-5)
+    cell = jaxrnn.lstm(D, H, hidden_bias=True)
+    params = jax.tree.map(lambda x: x + 0.3, cell.init(jax.random.key(0)))
+    made = jaxrnn.interop.to_nnx(cell, params)
+    assert_close(nnx.RNN(made, time_major=True)(XS), jaxrnn.unroll(cell, params, XS)[1], 1e-5)
