@@ -33,6 +33,8 @@ SIZE = 8
 """Pixels of a scan, in height and width."""
 BLANK = 0
 """The class of no digit; digit d is class d + 1."""
+CHANNELS = (8, 16)
+"""Of the two convolutions."""
 DRAWN = 4
 """Strings in the picture."""
 
@@ -47,6 +49,8 @@ class Config:
     """Hidden features of each cell."""
     layers: int = 2
     """Bidirectional layers."""
+    front: Literal["none", "conv"] = "none"
+    """What is in front of them: nothing, or two convolutions over columns and pixels, written in Flax."""
     dropout: float = 0.5
     """Dropout after each layer."""
     shortest: int = 3
@@ -176,11 +180,32 @@ def batches(key: jax.Array, scans: Scans, config: Config) -> Iterator[dict[str, 
 
 def build(config: Config) -> jaxrnn.Model:
     """Bidirectional layers with dropout, then the logits of the blank and ten digits at each column."""
-    cell, H, models = CELLS[config.cell], config.hidden, []
+    cell, H, models, D = CELLS[config.cell], config.hidden, [], config.height
+    if config.front == "conv":
+        models.append(jaxrnn.interop.nnx.layer(convolutions, sequence=True))
+        D = CHANNELS[1] * -(-config.height // 4)
     for i in range(config.layers):
-        D = config.height if i == 0 else 2 * H
+        D = D if i == 0 else 2 * H
         models += [jaxrnn.bidirectional(cell(D, H), cell(D, H)), jaxrnn.dropout(config.dropout)]
     return jaxrnn.chain(*models, jaxrnn.dense(2 * H, 11))
+
+
+def convolutions(rngs: Any) -> Any:
+    """A Flax module [*batch, T, height] -> [*batch, T, features]: 3 x 3 pixels at a time, every other row, twice."""
+    from flax import nnx
+
+    class Convolutions(nnx.Module):
+        def __init__(self) -> None:
+            sizes = zip((1, *CHANNELS), CHANNELS, strict=False)
+            self.layers = nnx.List([nnx.Conv(a, b, (3, 3), strides=(1, 2), rngs=rngs) for a, b in sizes])
+
+        def __call__(self, xs: jax.Array) -> jax.Array:
+            xs = xs[..., None]
+            for conv in self.layers:
+                xs = jax.nn.silu(conv(xs))  # smooth: empty columns are at 0, where relu has no derivative to check
+            return xs.reshape(*xs.shape[:-2], -1)
+
+    return Convolutions()
 
 
 def error_rates(symbols: jax.Array, lengths: jax.Array, batch: dict[str, Any]) -> tuple[jax.Array, jax.Array]:

@@ -1,6 +1,7 @@
 """Programs written with Flax alone, timed as they are and with one import changed: `python -m benchmarks.drop_in`."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import types
@@ -55,10 +56,18 @@ def losses(module: types.ModuleType, cell: str, hidden: int, steps: int) -> tupl
     return state, found
 
 
+def step(module: types.ModuleType, states: dict[str, Any], who: str, batch: Any) -> Any:
+    """Takes one step of training, with the state that the last one left."""
+    states[who], loss = module.train(states[who], batch)
+    return loss
+
+
 def main(config: Config) -> None:
     """Compares losses step by step, then times; prints a table and writes JSON."""
     rows, ratios = [], []
-    print("| program | cell | H | flax, ms (quartiles) | jaxrnn, ms (quartiles) | faster by |\n|---|---|---|---|---|---|")
+    print(
+        "| program | cell | H | flax, ms (quartiles) | jaxrnn, ms (quartiles) | faster by |\n|---|---|---|---|---|---|"
+    )
     for name in PROGRAMS:
         modules = {"flax": program(name, ours=False), "jaxrnn": program(name, ours=True)}
         batch = modules["flax"].data(jax.random.key(100))
@@ -69,11 +78,10 @@ def main(config: Config) -> None:
                     states[who], curves[who] = losses(module, cell, hidden, config.steps)
                 np.testing.assert_allclose(curves["jaxrnn"], curves["flax"], rtol=1e-5)
 
-                def run(who: str) -> Any:
-                    states[who], loss = modules[who].train(states[who], batch)
-                    return loss
-
-                times = interleaved({who: lambda who=who: run(who) for who in modules}, rounds=config.rounds)
+                times = interleaved(
+                    {who: functools.partial(step, module, states, who, batch) for who, module in modules.items()},
+                    rounds=config.rounds,
+                )
                 ratio = times["flax"].median / times["jaxrnn"].median
                 ratios.append(ratio)
                 shown = [f"{1e3 * t.median:.1f} ({1e3 * t.low:.1f} to {1e3 * t.high:.1f})" for t in times.values()]
@@ -83,7 +91,9 @@ def main(config: Config) -> None:
                 })  # fmt: skip
     mean = geometric_mean(ratios)
     print(f"\ngeometric mean: {mean:.2f}")
-    config.out.write_text(json.dumps({"machine": machine("flax"), "rows": rows, "geometric mean": mean}, indent=1) + "\n")
+    config.out.write_text(
+        json.dumps({"machine": machine("flax"), "rows": rows, "geometric mean": mean}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

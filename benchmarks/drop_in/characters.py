@@ -25,7 +25,7 @@ def data(key: jax.Array) -> jax.Array:
     return jax.random.randint(key, (B, T + 1), 0, SYMBOLS)
 
 
-def start(cell: str, hidden: int):  # noqa: ANN201
+def start(cell: str, hidden: int):
     """The state of training."""
     model = Characters(cell, hidden, nnx.Rngs(0))
     return model, nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
@@ -43,6 +43,6 @@ def step(model: Characters, optimizer: nnx.Optimizer, text: jax.Array) -> jax.Ar
     return value
 
 
-def train(state: tuple[Characters, nnx.Optimizer], text: jax.Array):  # noqa: ANN201
+def train(state: tuple[Characters, nnx.Optimizer], text: jax.Array):
     """(state, loss) after one step."""
     return state, step(*state, text)

@@ -28,7 +28,7 @@ def data(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return jax.random.normal(keys[0], (B, T, D)), lengths, jax.random.randint(keys[2], (B,), 0, CLASSES)
 
 
-def start(cell: str, hidden: int):  # noqa: ANN201
+def start(cell: str, hidden: int):
     """The state of training."""
     model = Classifier(cell, hidden, nnx.Rngs(0))
     return model, nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
@@ -47,6 +47,6 @@ def step(model: Classifier, optimizer: nnx.Optimizer, batch: tuple[jax.Array, ..
     return value
 
 
-def train(state: tuple[Classifier, nnx.Optimizer], batch: tuple[jax.Array, ...]):  # noqa: ANN201
+def train(state: tuple[Classifier, nnx.Optimizer], batch: tuple[jax.Array, ...]):
     """(state, loss) after one step."""
     return state, step(*state, batch)

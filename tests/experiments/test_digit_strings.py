@@ -91,8 +91,9 @@ def test_error_rates():
     assert by_string == 0.5
 
 
-def test_a_small_run(tmp_path, capsys):
-    config = dataclasses.replace(digit_strings.SMOKE, progress=False, out=tmp_path)
+@pytest.mark.parametrize("front", ["none", "conv"])
+def test_a_small_run(front, tmp_path, capsys):
+    config = dataclasses.replace(digit_strings.SMOKE, front=front, progress=False, out=tmp_path)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         found = digit_strings.main(config)
     printed = capsys.readouterr().out
