@@ -100,11 +100,12 @@ def gru(
     biased = checks.flag("bias", options.get("bias", True))
     if chrono is not None and not biased:
         raise ValueError(f"chrono: expected None without a bias to put it in, got {chrono!r}")
+    given: dict[str, Any] = {"hidden_bias": checks.flag("reset_after", reset_after) and biased} | checked(options)
     cell = GRU(
         checks.positive_int("D", D),
         checks.positive_int("H", H),
         chrono=None if chrono is None else checks.above("chrono", chrono, 2.0),
-        **{"hidden_bias": checks.flag("reset_after", reset_after) and biased} | checked(options),
+        **given,
     )
     cell = checked_cell(cell)
     for name, only in (("heads", 1), ("hidden_bias", False)):

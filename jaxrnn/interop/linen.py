@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen
 import jax
 import jax.numpy as jnp
+from flax.core import FrozenDict
 from flax.linen.recurrent import RNNCellBase
 
 from jaxrnn import checks
@@ -243,7 +244,7 @@ def from_linen(module: Any, params: Params, *, D: int | None = None) -> tuple[Ce
     """
     hint = "such as nn.LSTMCell(8); of an nn.RNN, its cell and params['cell']"
     checks.instance("module", module, RNNCellBase, hint)
-    params = _plain(checks.instance("params", params, (dict, flax.core.FrozenDict)))
+    params = _plain(checks.instance("params", params, (dict, FrozenDict)))
     found = _native(module, params)
     if found is not None:
         return found
@@ -268,7 +269,7 @@ def to_linen(cell: Cell, params: Params) -> tuple[Any, Params]:
       ValueError, TypeError: linen has no such cell, or the parameters are not the cell's.
     """
     checked_cell(cell, params, "linen", (Elman, LSTM, GRU))
-    H, dtype = cell.features[1], params["w_x"].dtype
+    H, dtype = params["w_h"].shape[0], params["w_x"].dtype
     zeros = jnp.zeros_like(params["w_x"][0])
     if isinstance(cell, GRU):
         module: Any = flax.linen.GRUCell(H, param_dtype=dtype)
@@ -323,7 +324,7 @@ class Applied:
 
 
 def _plain(params: Any) -> Params:
-    return params.unfreeze() if isinstance(params, flax.core.FrozenDict) else dict(params)
+    return params.unfreeze() if isinstance(params, FrozenDict) else dict(params)
 
 
 GATES = {Elman: ("",), LSTM: ("i", "f", "g", "o"), GRU: ("r", "z", "n")}
@@ -359,7 +360,8 @@ def _native(module: Any, params: Any) -> View | None:
         cell = gru(D, H, **inits)
     else:
         cell = lstm(D, H, forget_bias=0.0, **inits)
-    like = jax.eval_shape(lambda: _named(cell, *(cell.init(jax.random.key(0))[n] for n in ("w_x", "w_h", "b")), None))
+    ours = jax.eval_shape(cell.init, jax.random.key(0))
+    like = jax.eval_shape(lambda p: _named(cell, p["w_x"], p["w_h"], p["b"], None), ours)
     for name in sorted({*params, *like}):
         if name not in params or name not in like:
             raise ValueError(f"params: expected the entries {sorted(like)}, got {sorted(params)}")

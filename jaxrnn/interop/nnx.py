@@ -85,8 +85,9 @@ class RNN(flax.nnx.RNN):
             self.params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
         elif params is not None:
             raise ValueError("params: expected None for an nnx cell, which has its own, got some")
+        given: Any = cell
         super().__init__(
-            cell, time_major=time_major, return_carry=return_carry, reverse=reverse, keep_order=keep_order,
+            given, time_major=time_major, return_carry=return_carry, reverse=reverse, keep_order=keep_order,
             unroll=unroll, state_axes=state_axes, broadcast_rngs=broadcast_rngs, rngs=rngs,
         )  # fmt: skip
         self.gradient = gradient
@@ -194,13 +195,16 @@ class Bidirectional(flax.nnx.Bidirectional):
         time_major = self.time_major if time_major is None else time_major
         forward, backward = (None, None) if initial_carry is None else initial_carry
         keys = (None, None) if key is None else jax.random.split(key)
-        more = {name: value for name, value in (("rngs", rngs), ("resets", resets)) if value is not None}
+        more: dict[str, Any] = {
+            name: value for name, value in (("rngs", rngs), ("resets", resets)) if value is not None
+        }
         carries, outputs = [], []
         for rnn, carry, k in ((self.forward_rnn, forward, keys[0]), (self.backward_rnn, backward, keys[1])):
             back = len(carries) == 1
+            own: dict[str, Any] = more if k is None else more | {"key": k}
             final, ys = rnn(
                 inputs, initial_carry=carry, seq_lengths=seq_lengths, return_carry=True, time_major=time_major,
-                reverse=back, keep_order=True if back else None, **more, **({} if k is None else {"key": k}),
+                reverse=back, keep_order=True if back else None, **own,
             )  # fmt: skip
             carries.append(final)
             outputs.append(ys)
@@ -262,8 +266,9 @@ def from_nnx(cell: Any) -> tuple[Cell, Params]:
     Example:
       >>> import jaxrnn
       >>> from flax import nnx
-      >>> jaxrnn.interop.from_nnx(nnx.LSTMCell(3, 8, rngs=nnx.Rngs(0)))[0]
-      LSTM(D=3, H=8, forget_bias=0.0)
+      >>> cell, params = jaxrnn.interop.from_nnx(nnx.LSTMCell(3, 8, rngs=nnx.Rngs(0)))
+      >>> params["w_x"].shape
+      (3, 32)
     """
     make = None if isinstance(cell, flax.nnx.Module) else checks.callable_("cell", cell)
     made = cell if make is None else make(flax.nnx.Rngs(0))
@@ -356,7 +361,9 @@ class Called:
             module.eval()
         else:
             module.train()
-            streams = {s.tag: key for _, s in flax.nnx.iter_graph(module) if isinstance(s, flax.nnx.RngKey)}
+            streams: dict[str, Any] = {
+                s.tag: key for _, s in flax.nnx.iter_graph(module) if isinstance(s, flax.nnx.RngKey)
+            }
             flax.nnx.reseed(module, policy="match_shape", **streams)
         return module(xs)
 

@@ -165,15 +165,14 @@ def _named(model: Model | Cell, params: Params) -> dict[str, Any]:
     layers, found = cells_of(model), {}
     for layer, places in zip(layers, _suffixes(model, layers), strict=True):
         for cell, (suffix, path) in zip(layer, places, strict=True):
-            own = params
+            own: Any = params
             for name in path:
                 own = own[name]
             checked_cell(cell, own, "PyTorch", (Elman, LSTM, ProjectedLSTM, GRU))
             found[f"weight_ih{suffix}"], found[f"weight_hh{suffix}"] = own["w_x"].T, own["w_h"].T
-            b, b_h = own.get("b"), own.get("b_h")
-            if b is not None or b_h is not None:
-                found[f"bias_ih{suffix}"] = 0 * b_h if b is None else b
-                found[f"bias_hh{suffix}"] = 0 * b if b_h is None else b_h
+            biases = {"bias_ih": own.get("b"), "bias_hh": own.get("b_h")}
+            for some in [b for b in biases.values() if b is not None][:1]:
+                found |= {f"{name}{suffix}": 0 * some if b is None else b for name, b in biases.items()}
             if "w_p" in own:
                 found[f"weight_hr{suffix}"] = own["w_p"].T
     return found

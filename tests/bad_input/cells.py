@@ -110,9 +110,6 @@ CASES += each("gated_cell", "hidden_bias", lambda v: _gated(hidden_bias=v), Type
 CASES += each(
     "gru", "hidden_bias", lambda v: jaxrnn.gru(D, H, reset_after=False, hidden_bias=v), ValueError, "False with", True
 )
-CASES += each(
-    "lstm", "hidden_bias", lambda v: jaxrnn.lstm(D, H, layer_norm=True, hidden_bias=v), ValueError, "no such", True
-)
 for i, function in enumerate(("init", "initial_carry", "step")):
     CASES += each(
         "cell",
