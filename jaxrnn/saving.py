@@ -14,9 +14,11 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.training.checkpoint import saved_params
+from jaxrnn.training.identity import digest
 from jaxrnn.types import Cell, Model, Params
 
 SUFFIX = ".safetensors"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 HEADER, DIGEST = "jaxrnn", "jaxrnn.sha256"
 """Entries of a file's metadata: what jaxrnn says of the file, as JSON, and the SHA-256 of that text."""
 
@@ -58,7 +60,8 @@ def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
             value = checks.array(f"params[{name!r}]", tree)
             if jnp.issubdtype(value.dtype, jax.dtypes.extended):
                 raise TypeError(f"params[{name!r}]: expected an array of numbers, got {checks.short(value)}")
-            named[name] = np.ascontiguousarray(value)
+            # An array of NumPy keeps its 64 bits on disk.
+            named[name] = np.asarray(tree if isinstance(tree, np.ndarray) else value, order="C")
             return
         for key, value in tree.items():
             if not isinstance(key, str) or not key or "/" in key:
@@ -72,9 +75,9 @@ def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
         checks.same_tree("params", params, _expected(model))
     said = {
         "version": importlib.metadata.version("jaxrnn"),
-        "model": None if model is None else repr(model),
+        "model": None if model is None else _described(model),
         "empty": empty,
-        "arrays": {name: [list(x.shape), hashlib.sha256(x.tobytes()).hexdigest()] for name, x in named.items()},
+        "arrays": {name: [_sizes(x), hashlib.sha256(x.tobytes()).hexdigest()] for name, x in named.items()},
     }
     text = json.dumps(said)
     partial = file.with_name(f".{file.name}.partial")
@@ -92,7 +95,8 @@ def load(path: Any, model: Model | Cell | None = None) -> Params:
     Args:
       path: of a safetensors file; or the `run_dir` of a `jaxrnn.fit`: the parameters that it returned, as of its last
         save, or would have returned there.
-      model: the cell or model that they have to fit; None: any.
+      model: the cell or model that they have to fit, with the same options (functions are compared by their names);
+        None: any.
 
     Returns:
       A nested dict of arrays.
@@ -111,10 +115,14 @@ def load(path: Any, model: Model | Cell | None = None) -> Params:
             checks.same_tree("path", params, expected)
         return jax.tree.map(jnp.asarray, params)
     file = opened("path", found)
-    if model is not None and file.model not in (None, repr(model)):
-        raise ValueError(f"path: expected parameters of {model!r}, got those of {file.model}, in {found}")
+    if model is not None and file.model not in (None, _described(model)):
+        raise ValueError(f"path: expected parameters of {_described(model)}, got those of {file.model}, in {found}")
     if expected is not None:
-        checks.same_tree("path", _nested(file.shapes, file.empty), expected)
+        there = _nested(file.shapes, file.empty)
+        checks.same_tree("path", there, expected)
+        for (at, x), y in zip(jax.tree_util.tree_leaves_with_path(there), jax.tree.leaves(expected), strict=True):
+            if jnp.issubdtype(x.dtype, jnp.floating) != jnp.issubdtype(y.dtype, jnp.floating):
+                raise ValueError(f"path{jax.tree_util.keystr(at)}: expected {y.dtype}, got {x.dtype}, in {found}")
     return _nested({name: as_it_is(f"path[{name!r}]", file.read(name)) for name in file.shapes}, file.empty)
 
 
@@ -137,6 +145,11 @@ class File(NamedTuple):
 def opened(name: str, path: Any) -> File:
     """Opens a safetensors file; raises if it is none, or if what `save` wrote of it is not what is there."""
     found = _path(path)
+    if found.suffix in PICKLES:
+        raise ValueError(
+            f"{name}: expected a safetensors file, as safetensors.torch.save_file(module.state_dict(), path) writes "
+            f"it, got {found}, a pickle, which can run any code"
+        )
     if not found.exists():
         raise FileNotFoundError(f"{name}: expected a file or a run_dir, got {found}, which does not exist")
     safetensors = _safetensors("load")
@@ -171,7 +184,7 @@ DTYPES = {"BOOL": "bool", "BF16": "bfloat16"} | {
 
 def _shape(name: str, x: Any) -> jax.ShapeDtypeStruct:
     if x.get_dtype() not in DTYPES:
-        raise ValueError(f"{name}: expected a dtype that NumPy has, got {x.get_dtype()}")
+        raise ValueError(f"{name}: expected one of the dtypes {(*DTYPES,)}, got {x.get_dtype()}")
     return jax.ShapeDtypeStruct(tuple(x.get_shape()), jnp.dtype(DTYPES[x.get_dtype()]))
 
 
@@ -183,11 +196,21 @@ def _said(name: str, path: pathlib.Path, metadata: dict[str, str], shapes: dict[
     if hashlib.sha256(text.encode()).hexdigest() != metadata.get(DIGEST):
         raise ValueError(f"{name}: expected the header that was saved, got a damaged one, in {path}")
     said = json.loads(text)
-    arrays, there = {entry: list(shape) for entry, (shape, _) in said["arrays"].items()}, shapes.items()
-    if arrays != {entry: list(x.shape) for entry, x in there}:
-        wrong = sorted(set(arrays) ^ set(shapes)) or [e for e, x in there if arrays[e] != list(x.shape)]
+    arrays, there = {entry: sizes for entry, (sizes, _) in said["arrays"].items()}, shapes.items()
+    if arrays != {entry: _sizes(x) for entry, x in there}:
+        wrong = sorted(set(arrays) ^ set(shapes)) or [e for e, x in there if arrays[e] != _sizes(x)]
         raise ValueError(f"{name}[{wrong[0]!r}]: expected the arrays that were saved, got a damaged header, in {path}")
     return said
+
+
+def _sizes(x: Any) -> list[Any]:
+    return [str(x.dtype), *x.shape]
+
+
+def _described(model: Any) -> str:
+    """A model's options: what they are called, and a digest of arrays among them."""
+    arrays = [np.asarray(x) for x in jax.tree.leaves(model) if np.ndim(x)]
+    return repr(model) + (f" with arrays {digest(arrays)[:16]}" if arrays else "")
 
 
 def _expected(model: Any) -> Any:
@@ -197,13 +220,14 @@ def _expected(model: Any) -> Any:
 
 def _nested(arrays: dict[str, Any], empty: list[str]) -> Params:
     params: dict[str, Any] = {}
-    for name in (*arrays, *empty):
-        *folders, last = name.split("/") if name else [""]
+    for name in (*arrays, *(name for name in empty if name)):
+        *folders, last = name.split("/")
         place = params
         for folder in folders:
-            place = place.setdefault(folder, {})
-        if name:
-            place[last] = arrays.get(name, {})
+            place = place.setdefault(folder, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last in place or not all((*folders, last)):
+            raise ValueError(f"path[{name!r}]: expected names that make a nested dict, got {sorted(arrays)}")
+        place[last] = arrays.get(name, {})
     return params
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from jaxrnn import checks
 from jaxrnn.compiled import compiled
 from jaxrnn.functions import Function, reads_module, refreshed, restored, wrapped
+from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.validity import combined
 
 Tree = Any
@@ -129,7 +130,9 @@ def _shown(value: Any) -> str:
     shape = getattr(value, "shape", ())
     if shape:
         return f"array{list(shape)}"
-    return getattr(value, "__name__", None) or repr(value)
+    if isinstance(value, (jax.Array, np.ndarray, np.generic)) and not isinstance(value, Tracer):
+        return f"{value.item():.7g}" if np.issubdtype(value.dtype, np.floating) else repr(value.item())
+    return getattr(value, "__name__", None) or re.sub(r" at 0x\w+", "", repr(value))
 
 
 class Cell(Options, abc.ABC):

@@ -129,7 +129,7 @@ def check_gradients(
         xs = checks.array("xs", xs) if xs is None else jax.tree.map(lambda x: checks.array("xs", x), xs)
     if cell_or_model.features[0] is not None and not jnp.issubdtype(jax.tree.leaves(xs)[0].dtype, jnp.floating):
         raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
-    batch_shape = _batch_shape(cell_or_model, xs)
+    batch_shape = _batch_shape(cell_or_model, params, xs)
     compared = _equal_to_autodiff(cell_or_model, params, xs, batch_shape) if gradients is None else gradients
     if carry is not None:
         carry = checks.array_tree("carry", carry, cell_or_model.initial_carry(params, batch_shape))
@@ -276,8 +276,13 @@ def _without_dtypes(thing: Any) -> Any:
     return dataclasses.replace(thing, **(fields | ({"dtype": None} if "dtype" in fields else {})))  # pyright: ignore
 
 
-def _batch_shape(thing: Cell | Model, xs: Any) -> tuple[int, ...]:
+def _batch_shape(thing: Cell | Model, params: Params, xs: Any) -> tuple[int, ...]:
     if isinstance(thing, Cell):
         return steps_and_rows(xs)[1]
-    xs = jax.tree.leaves(xs)[0]
-    return xs.shape[1:-1] if jnp.issubdtype(xs.dtype, jnp.floating) else xs.shape[1:]
+    x = jax.tree.leaves(xs)[0]
+    if x.ndim > 3:  # several axes of rows, or of features, as images have them: the carry says how many
+        final = jax.tree.leaves(jax.eval_shape(lambda params, xs: thing.apply(params, xs)[0], params, xs))
+        one = jax.tree.leaves(jax.eval_shape(thing.initial_carry, params))
+        if final:
+            return final[0].shape[: final[0].ndim - one[0].ndim]
+    return x.shape[1:-1] if jnp.issubdtype(x.dtype, jnp.floating) else x.shape[1:]

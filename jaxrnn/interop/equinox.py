@@ -11,11 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.cells.gru import GRU, gru
 from jaxrnn.cells.lstm import LSTM, lstm
-from jaxrnn.interop.weights import candidate_bias, checked_cell, one_bias
+from jaxrnn.interop.weights import candidate_bias, check_shapes, checked_cell, one_bias
 from jaxrnn.types import Cell, Params
 
 
@@ -30,8 +31,18 @@ def from_equinox(cell: Any) -> tuple[Cell, Params]:
     """
     import equinox
 
-    if not isinstance(cell, (equinox.nn.LSTMCell, equinox.nn.GRUCell)):
+    if type(cell) not in (equinox.nn.LSTMCell, equinox.nn.GRUCell):
         raise TypeError(f"cell: expected an equinox.nn.LSTMCell or GRUCell, got {checks.short(cell)}")
+    G = 4 if isinstance(cell, equinox.nn.LSTMCell) else 3
+    shapes = {
+        "weight_ih": (G * cell.hidden_size, cell.input_size),
+        "weight_hh": (G * cell.hidden_size, cell.hidden_size),
+    }
+    check_shapes(
+        "cell",
+        {name: getattr(cell, name) for name in shapes},
+        {name: np.empty(shape) for name, shape in shapes.items()},
+    )
     made = lstm if isinstance(cell, equinox.nn.LSTMCell) else gru
     params = {"w_x": cell.weight_ih.T, "w_h": cell.weight_hh.T}
     if cell.bias is not None:

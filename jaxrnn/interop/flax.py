@@ -7,7 +7,9 @@
 linen's GRU has a hidden bias of n alone, nnx's has none. Kernels stand on the right of x and h, as here.
 """
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +19,8 @@ from jaxrnn import checks
 from jaxrnn.cells.gated import GatedCell
 from jaxrnn.cells.lstm import LSTM, LSTMCarry
 from jaxrnn.driver import unroll
+from jaxrnn.primitives.primitive import Tracer
+from jaxrnn.training.identity import digest
 from jaxrnn.types import Cell, Gradient, Params, Tree
 
 Init = Callable[[jax.Array], Params]
@@ -40,7 +44,7 @@ def standard(cell: Any) -> bool:
 
 
 class Shapes(NamedTuple):
-    """The `init` of a cell that only ever runs with parameters that others made: zeros of their shapes."""
+    """The `init` of a cell that only ever runs with parameters that others made: arrays of their shapes."""
 
     structure: Any
     leaves: tuple[tuple[tuple[int, ...], Any], ...]
@@ -49,29 +53,46 @@ class Shapes(NamedTuple):
     def of(cls, params: Params) -> "Shapes":
         """The shapes of parameters."""
         leaves, structure = jax.tree.flatten(params)
-        return cls(structure, tuple((x.shape, jnp.dtype(x.dtype)) for x in leaves))
+        return cls(structure, tuple((x.shape, x.dtype) for x in leaves))
 
     def __call__(self, key: jax.Array) -> Params:
-        return jax.tree.unflatten(self.structure, [jnp.zeros(*leaf) for leaf in self.leaves])
+        def some(shape: tuple[int, ...], dtype: Any) -> jax.Array:
+            of_keys = jnp.issubdtype(dtype, jax.dtypes.prng_key)
+            return jnp.broadcast_to(jax.random.key(0), shape) if of_keys else jnp.zeros(shape, dtype)
+
+        return jax.tree.unflatten(self.structure, [some(*leaf) for leaf in self.leaves])
 
 
 class Held:
     """The `init` of what was handed over with its parameters: these."""
 
     def __init__(self, params: Params) -> None:
-        self.params = jax.tree.map(lambda x: jax.device_get(x), params)
+        self.params = jax.tree.map(jax.device_get, params)
+        self._digest = digest(self.params)
 
     def __call__(self, key: jax.Array) -> Params:
         return jax.tree.map(jnp.asarray, self.params)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
 
     def __repr__(self) -> str:
         return "as given"
 
 
+def held_or_shapes(params: Params) -> Init:
+    """The parameters as they are, or, where they are traced, their shapes alone."""
+    traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(params))
+    return Shapes.of(params) if traced else Held(params)
+
+
 def as_wide_as(params: Params, carry: Tree) -> Tree:
     """An initial carry in the precision of the parameters, in which a cell returns it."""
     found = [x.dtype for x in jax.tree.leaves(params) if jnp.issubdtype(x.dtype, jnp.floating)]
-    dtype = jnp.result_type(*found) if found else jnp.float32
+    dtype = jnp.result_type(*found) if found else jnp.dtype("float32")
     is_narrow = lambda x: jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < dtype.itemsize  # noqa: E731
     return jax.tree.map(lambda x: x.astype(dtype) if is_narrow(x) else x, carry)
 
@@ -121,6 +142,8 @@ def run(
     from flax.nnx.nn.recurrent import flip_sequences
 
     inputs = checks.array("inputs", inputs)
+    for name, flag in (("time_major", time_major), ("reverse", reverse), ("keep_order", keep_order)):
+        checks.flag(name, flag)
     axis = 0 if time_major else inputs.ndim - feature_axes - 1
     if axis < 0 or inputs.ndim < feature_axes + 1:
         raise ValueError(f"inputs: expected axes of time and of {feature_axes} features, got {checks.short(inputs)}")
@@ -128,13 +151,31 @@ def run(
     if isinstance(view.cell, GatedCell) and not jnp.issubdtype(xs.dtype, jnp.floating):
         xs = xs.astype(jnp.result_type(*jax.tree.leaves(view.params)))
     flipped = None if lengths is None else checks.array("seq_lengths", lengths)
-    if lengths is not None and feature_axes > 1:  # axes of space are rows to a jaxrnn cell
-        flipped = checks.array("seq_lengths", lengths)
+    if flipped is not None and flipped.shape != rows:
+        raise ValueError(f"seq_lengths: expected shape {rows}, one a row, got {checks.short(flipped)}")
+    if flipped is not None and feature_axes > 1:  # axes of space are rows to a jaxrnn cell
         lengths = jnp.broadcast_to(flipped.reshape(*rows, *(1,) * (feature_axes - 1)), xs.shape[1:-1])
     if resets is not None:
+        shape = inputs.shape[: inputs.ndim - feature_axes]
+        if checks.array("resets", resets).shape != shape:
+            raise ValueError(f"resets: expected shape {shape}, that of time and batch, got {checks.short(resets)}")
         resets = jnp.moveaxis(checks.array("resets", resets), axis, 0)
         resets = jnp.broadcast_to(resets.reshape(*resets.shape, *(1,) * (feature_axes - 1)), xs.shape[:-1])
-    carry, ys = unroll(view.cell, view.params, xs, carry, lengths, resets, reverse, key, gradient)
+    with _named_as_in_flax():
+        carry, ys = unroll(view.cell, view.params, xs, carry, lengths, resets, reverse, key, gradient)
     if reverse and not keep_order:
         ys = jax.tree.map(lambda y: flip_sequences(y, flipped, len(rows), True), ys)
     return carry, jax.tree.map(lambda y: jnp.moveaxis(y, 0, axis), ys)
+
+
+@contextlib.contextmanager
+def _named_as_in_flax() -> Iterator[None]:
+    """Errors name the arguments of Flax's RNN: `unroll` has other names for three of them."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        found = re.match(r"(xs|carry|lengths)\b", str(error))
+        if found is None or type(error) not in (TypeError, ValueError):
+            raise
+        name = {"xs": "inputs", "carry": "initial_carry", "lengths": "seq_lengths"}[found[0]]
+        raise type(error)(name + str(error)[found.end() :]) from error

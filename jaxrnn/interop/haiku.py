@@ -48,7 +48,8 @@ def from_haiku(params: Mapping[str, Any], name: str) -> tuple[Cell, Params]:
 
     Args:
       params: of `hk.transform(...).init`.
-      name: the module's, such as "lstm": its entries are "lstm/linear" and so on.
+      name: the module's, such as "lstm": its entries are "lstm/linear" and so on. They say which of the three it is; a
+        module of two linear layers, the second one square, looks like a VanillaRNN.
 
     Returns:
       (cell, params). `hk.LSTM` becomes a cell of its own, whose forget gate is sigmoid(z + 1). The state of a Haiku
@@ -58,18 +59,25 @@ def from_haiku(params: Mapping[str, Any], name: str) -> tuple[Cell, Params]:
       ValueError: an entry is missing, unknown or of another shape, and which.
     """
     checks.instance("params", params, Mapping)
+    checks.instance("name", name, str)
+    for module, entries in params.items():
+        checks.instance(f"params[{module!r}]", entries, Mapping)
     flat = {
         f"{module}/{entry}".removeprefix(f"{name}/"): x
         for module, entries in params.items()
         if module == name or module.startswith(f"{name}/")
         for entry, x in entries.items()
     }
+    matrices = [entry for entry in ("w_i", "w_h", "linear/w", "linear_1/w") if entry in flat]
+    for entry in matrices:
+        if len(flat[entry].shape) != 2:
+            raise ValueError(f"params['{name}/{entry}']: expected a matrix, got shape {tuple(flat[entry].shape)}")
     if "w_i" in flat and "w_h" in flat:
         cell: Cell = gru(flat["w_i"].shape[0], flat["w_h"].shape[0], reset_after=False)
     elif "linear_1/w" in flat and "linear/w" in flat:
         double = "linear_1/b" in flat
         cell = elman(*flat["linear/w"].shape, activation=jax.nn.relu, hidden_bias=double)
-    elif "linear/w" in flat and len(flat["linear/w"].shape) == 2:
+    elif "linear/w" in flat:
         rows, H = flat["linear/w"].shape[0], flat["linear/w"].shape[1] // 4
         if not 0 < H < rows:
             raise ValueError(f"params['{name}/linear']: expected w [D + H, 4*H], got {flat['linear/w'].shape}")
@@ -78,7 +86,7 @@ def from_haiku(params: Mapping[str, Any], name: str) -> tuple[Cell, Params]:
         known = "linear, of VanillaRNN or LSTM, or w_i and w_h, of GRU"
         raise ValueError(f"params: expected entries of {name!r}, {known}, got {sorted(params)}")
     check_shapes(name, flat, jax.eval_shape(lambda: _flat(cell, cell.init(jax.random.key(0)))))
-    flat = {entry: as_it_is(f"params['{name}/{entry}']", jnp.asarray(x)) for entry, x in flat.items()}
+    flat = {entry: as_it_is(f"params['{name}/{entry}']", x) for entry, x in flat.items()}
     if isinstance(cell, ResetBeforeGRU):
         return cell, {ours: _inverted(columns(flat[theirs], (1, 0, 2))) for ours, theirs in GRU_NAMES.items()}
     if isinstance(cell, Elman):
@@ -124,18 +132,18 @@ def _flat(cell: Cell, params: Params) -> dict[str, Any]:
     """Parameters by the names of Haiku's modules."""
     w_x, w_h = params["w_x"], params["w_h"]
     if isinstance(cell, ResetBeforeGRU):
-        b = params["b"] if "b" in params else 0 * w_x[0]
+        b = params["b"] if "b" in params else jnp.zeros_like(w_x[0])
         return {
             theirs: columns(_inverted(x), (1, 0, 2))
             for theirs, x in zip(GRU_NAMES.values(), (w_x, w_h, b), strict=True)
         }
     if isinstance(cell, Elman):
-        b = params["b"] if "b" in params else 0 * w_x[0]
+        b = params["b"] if "b" in params else jnp.zeros_like(w_x[0])
         return {"linear/w": w_x, "linear/b": b, "linear_1/w": w_h} | (
             {"linear_1/b": params["b_h"]} if "b_h" in params else {}
         )
     bias = one_bias(params)
-    bias = 0 * w_x[0] if bias is None else bias
+    bias = jnp.zeros_like(w_x[0]) if bias is None else bias
     if not isinstance(cell, ShiftedLSTM):
         i, f, g, o = blocks(bias, 4)
         bias = jnp.concatenate([i, f - 1.0, g, o])

@@ -48,7 +48,8 @@ def from_keras(layer: Any) -> tuple[Cell | Bidirectional, Params]:
       (cell, params), or (model, params) of a `Bidirectional`, whose "ave" is "mean" here.
 
     Raises:
-      ValueError: an option has no counterpart (another activation of a GRU or LSTM, `go_backwards`), and which.
+      ValueError: an option has no counterpart (another activation of a GRU or LSTM, `go_backwards`, `stateful`), and
+        which.
       TypeError: it is no such layer.
     """
     kind, config = _kind(layer), getattr(layer, "get_config", dict)()
@@ -56,13 +57,17 @@ def from_keras(layer: Any) -> tuple[Cell | Bidirectional, Params]:
     if kind == "Bidirectional":
         merge = MERGES[checks.one_of("layer: merge_mode", config["merge_mode"], tuple(MERGES))]
         pair: list[tuple[Cell, Params]] = []
-        half = len(arrays) // 2
-        for part, own in ((layer.forward_layer, arrays[:half]), (layer.backward_layer, arrays[half:])):
-            settings = part.get_config() | {"go_backwards": False}
-            pair.append(_cell(_kind(part), settings, own))
+        first = len(layer.forward_layer.get_weights())
+        for part, own, back in (
+            (layer.forward_layer, arrays[:first], False),
+            (layer.backward_layer, arrays[first:], True),
+        ):
+            if part.go_backwards != back:
+                raise ValueError(f"layer: expected go_backwards={back} of {part.name}, got {part.go_backwards}")
+            pair.append(_cell(part, part.get_config() | {"go_backwards": False}, own))
         (forward, p), (backward, q) = pair
         return bidirectional(forward, backward, merge=merge), {"forward": p, "backward": q}  # pyright: ignore
-    return _cell(kind, config, arrays)
+    return _cell(layer, config, arrays)
 
 
 def to_keras(cell: Cell | Bidirectional, params: Params) -> list[np.ndarray]:
@@ -89,16 +94,16 @@ def to_keras(cell: Cell | Bidirectional, params: Params) -> list[np.ndarray]:
     if isinstance(cell, ResetBeforeGRU):
         return in_numpy([*weights, columns(b, ZRN)])
     some = b if b is not None else b_h
-    both = [0 * some if x is None else x for x in (b, b_h)]
+    both = [jnp.zeros_like(some) if x is None else x for x in (b, b_h)]
     return in_numpy([*weights, jnp.stack([columns(x, ZRN) for x in both])])
 
 
 def _kind(layer: Any) -> str:
-    names = [kind.__name__.removesuffix("Cell") for kind in type(layer).__mro__ if "keras" in kind.__module__]
-    found = [name for name in names if name in ("SimpleRNN", "LSTM", "GRU", "Bidirectional")]
-    if not found:
+    kind = type(layer)
+    name = kind.__name__.removesuffix("Cell")
+    if not kind.__module__.startswith("keras.") or name not in ("SimpleRNN", "LSTM", "GRU", "Bidirectional"):
         raise TypeError(f"layer: expected a Keras SimpleRNN, LSTM, GRU or Bidirectional, got {checks.short(layer)}")
-    return found[0]
+    return name
 
 
 def _weights(layer: Any) -> list[Any]:
@@ -110,9 +115,18 @@ def _weights(layer: Any) -> list[Any]:
     return found
 
 
-def _cell(kind: str, config: dict[str, Any], arrays: list[jax.Array]) -> tuple[Cell, Params]:
+def _cell(layer: Any, config: dict[str, Any], arrays: list[jax.Array]) -> tuple[Cell, Params]:
+    import keras
+
+    kind = _kind(layer)
     if config.get("go_backwards"):
         raise ValueError("layer: expected one that reads forward, got go_backwards=True; unroll has reverse=True")
+    if config.get("stateful"):
+        raise ValueError("layer: expected one that keeps no state, got stateful=True; unroll takes and returns a carry")
+    for name in ("activation", "recurrent_activation"):
+        f = getattr(layer, name, None)
+        if f is not None and f is not keras.activations.get(config[name] if config[name] in [*ACTIVATIONS] else None):
+            raise ValueError(f"layer: expected one of Keras's own functions as {name}, {(*ACTIVATIONS,)}, got {f!r}")
     w_x, w_h, *bias = arrays
     D, H = w_x.shape[0], w_h.shape[0]
     activation = checks.one_of("layer: activation", config["activation"], tuple(ACTIVATIONS))

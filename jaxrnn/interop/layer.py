@@ -21,11 +21,13 @@ class Layer(Model):
       call: (params, xs, key) -> ys.
       draw: key -> params.
       sequence: whether `call` is handed whole sequences [*batch, T, D] and may mix their steps.
+      axes: how many axes stand behind time there.
     """
 
     call: Callable[..., Any]
     draw: Callable[[jax.Array], Params]
     sequence: bool = False
+    axes: int = 1
 
     @property
     def needs_time(self) -> bool:
@@ -39,21 +41,19 @@ class Layer(Model):
         checked_params(self, params)
         if carry is not None and not (isinstance(carry, tuple) and not carry):
             raise ValueError(f"carry: expected None or an empty tuple, got {checks.short(carry)}")
-        rows = np.ndim(call.lengths) if call.lengths is not None else max(np.ndim(call.mask) - 1, 0)
+        by_step = [np.ndim(x) - 1 for x in (call.mask, call.resets) if x is not None]
+        rows = np.ndim(call.lengths) if call.lengths is not None else next(iter(by_step), 0)
         valid = call.valid(xs.shape[0], xs.shape[1 : 1 + rows])
         xs = zero_unless(valid, xs)
-        ys = checks.array("module: outputs", self.call(params, self._before(xs), call.key))
-        if self.sequence and ys.ndim < 2:
-            raise ValueError(f"module: expected outputs [*batch, T, O], got {checks.short(ys)}")
-        ys = self._behind(ys)
+        at = xs.ndim - 1 - self.axes if self.sequence else 0  # how many axes of a batch there are
+        if at < 0:
+            raise ValueError(f"xs: expected {self.axes} axes behind time, got {checks.short(xs)}")
+        ys = checks.array("module: outputs", self.call(params, jnp.moveaxis(xs, 0, at), call.key))
+        if ys.ndim <= at:
+            raise ValueError(f"module: expected outputs [*batch, T, ...], got {checks.short(ys)}")
+        ys = jnp.moveaxis(ys, at, 0)
         if ys.shape[: 1 + rows] != xs.shape[: 1 + rows]:
             raise ValueError(
                 f"module: expected outputs for the same {xs.shape[0]} steps of each row, got {checks.short(ys)}"
             )
         return (), zero_unless(valid, ys)
-
-    def _before(self, xs: jax.Array) -> jax.Array:
-        return jnp.moveaxis(xs, 0, -2) if self.sequence else xs
-
-    def _behind(self, ys: jax.Array) -> jax.Array:
-        return jnp.moveaxis(ys, -2, 0) if self.sequence else ys

@@ -6,7 +6,7 @@ name is Flax's own.
 
 import dataclasses
 import functools
-from typing import Any
+import typing
 
 import flax.linen
 import jax
@@ -20,20 +20,21 @@ from jaxrnn.cells.gru import GRU, gru
 from jaxrnn.cells.lstm import LSTM, lstm
 from jaxrnn.functions import unwrapped
 from jaxrnn.interop import flax as conventions
-from jaxrnn.interop.flax import Held, Init, Shapes, View
+from jaxrnn.interop.flax import Init, Shapes, View
 from jaxrnn.interop.layer import Layer
 from jaxrnn.interop.weights import blocks, candidate_bias, check_shapes, checked_cell, one_bias
+from jaxrnn.saving import as_it_is
 from jaxrnn.types import Cell, Gradient, Params, Tree, pytree
 
 __all__ = ["RNN", "Bidirectional", "layer"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     return getattr(flax.linen, name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *dir(flax.linen)})
 
 
 class RNN(flax.linen.RNN):
@@ -49,7 +50,7 @@ class RNN(flax.linen.RNN):
         cells.
 
     Outputs on padding are zero here (Flax leaves whatever its cell made of the padding there), and a row of length 0
-    returns its initial carry.
+    returns its initial carry; not so where Flax's own loop runs.
 
     Example:
       >>> import jax
@@ -71,14 +72,14 @@ class RNN(flax.linen.RNN):
         *,
         initial_carry: Tree = None,
         init_key: jax.Array | None = None,
-        seq_lengths: Any = None,
+        seq_lengths: typing.Any = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
-        resets: Any = None,
+        resets: typing.Any = None,
         key: jax.Array | None = None,
-    ) -> Any:
+    ) -> typing.Any:
         """Reads sequences.
 
         Args:
@@ -97,7 +98,7 @@ class RNN(flax.linen.RNN):
         Raises:
           ValueError, TypeError: an argument does not fit, and which.
         """
-        cell: Any = self.cell
+        cell: typing.Any = self.cell
         checks.instance("cell", cell, (Cell, RNNCellBase), "such as jaxrnn.lstm(3, 8) or nn.GRUCell(8)")
         own = {"time_major": time_major, "reverse": reverse, "keep_order": keep_order}
         options = {name: getattr(self, name) if value is None else value for name, value in own.items()}
@@ -120,10 +121,9 @@ class RNN(flax.linen.RNN):
                     inputs, initial_carry=carry, init_key=init_key, seq_lengths=seq_lengths, return_carry=return_carry,
                     **options,
                 )  # fmt: skip
-            plain = getattr(cell, "carry_init", None) is flax.linen.initializers.zeros
-            view = _native(cell, cell.variables["params"]) if plain else None
+            params = _plain(cell.variables.get("params", {}))
+            view = _native(cell, params)
             if view is None:
-                params = _plain(cell.variables["params"])
                 view = View(LinenCell(cell.unbind()[0], Shapes.of(params), shape[-1:]), params)
                 carry = start() if carry is None else carry
             carry = conventions.carry_from_flax(view.cell, carry)
@@ -153,16 +153,16 @@ class Bidirectional(flax.linen.Bidirectional):
         self,
         inputs: jax.Array,
         *,
-        initial_carry: Any = None,
+        initial_carry: typing.Any = None,
         init_key: jax.Array | None = None,
-        seq_lengths: Any = None,
+        seq_lengths: typing.Any = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
-        resets: Any = None,
+        resets: typing.Any = None,
         key: jax.Array | None = None,
-    ) -> Any:
+    ) -> typing.Any:
         """Reads sequences in both directions; arguments as for `RNN`, and `initial_carry` a pair.
 
         Returns:
@@ -189,9 +189,9 @@ class Bidirectional(flax.linen.Bidirectional):
 
 @pytree
 class LinenCell(Cell):
-    """Any linen cell without collections beside "params": see `from_linen`."""
+    """typing.Any linen cell without collections beside "params": see `from_linen`."""
 
-    module: Any
+    module: typing.Any
     draw: Init
     shape: tuple[int, ...]
 
@@ -202,18 +202,19 @@ class LinenCell(Cell):
         carry = self.module.initialize_carry(jax.random.key(0), (*batch_shape, *self.shape))
         return conventions.as_wide_as(params, carry)
 
-    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, typing.Any]:
         return self.module.apply({"params": params}, carry, x)
 
 
-class Drawn:
+class Drawn(typing.NamedTuple):
     """The `init` of a linen module, for inputs of this shape: of a cell together with a carry."""
 
-    def __init__(self, module: Any, shape: tuple[int, ...]) -> None:
-        self.module, self.shape = module, shape
+    module: typing.Any
+    shape: tuple[int, ...]
+    dtype: typing.Any = jnp.float32
 
     def __call__(self, key: jax.Array) -> Params:
-        x = jnp.zeros(self.shape)
+        x = jnp.zeros(self.shape, self.dtype)
         carry = (self.module.initialize_carry(key, self.shape),) if isinstance(self.module, RNNCellBase) else ()
         variables = self.module.init(key, *carry, x)
         if set(variables) - {"params"}:
@@ -224,19 +225,19 @@ class Drawn:
         return "drawn anew"
 
 
-def from_linen(module: Any, params: Params, *, D: int | None = None) -> tuple[Cell, Params]:
+def from_linen(module: typing.Any, params: Params, *, D: int | tuple[int, ...] | None = None) -> tuple[Cell, Params]:
     """Makes a jaxrnn cell of any linen cell, with all of jaxrnn's gradients, checks, diagnostics and sweeps.
 
     Args:
       module: the linen cell, such as `nn.LSTMCell(8)`.
       params: its parameters: variables["params"] of the cell, or variables["params"]["cell"] of an `nn.RNN` of it.
-      D: input features, with which `init` of what is returned draws anew; None: taken from the kernels of linen's own
-        cells; of others `init` then returns `params`.
+      D: input features, or the shape of a step's input, with which `init` of what is returned draws anew; None: taken
+        from the kernels of linen's own cells; of others `init` then returns `params`.
 
     Returns:
-      (cell, params). linen's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell, with their usual activations, become
-      `elman`, `lstm` (whose carry is LSTMCarry(h, c), Flax's (c, h)) and `gru`; any other becomes a plain Cell that
-      applies it.
+      (cell, params). linen's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell, as they come, become `elman`, `lstm`
+      (whose carry is LSTMCarry(h, c), Flax's (c, h)) and `gru`, whose `init` draws each gate by itself with the
+      module's initialisers; any other becomes a plain Cell that applies it.
 
     Raises:
       TypeError: it is no linen cell.
@@ -244,18 +245,23 @@ def from_linen(module: Any, params: Params, *, D: int | None = None) -> tuple[Ce
     """
     hint = "such as nn.LSTMCell(8); of an nn.RNN, its cell and params['cell']"
     checks.instance("module", module, RNNCellBase, hint)
-    params = _plain(checks.instance("params", params, (dict, FrozenDict)))
-    found = _native(module, params)
+    named = _plain(checks.instance("params", params, (dict, FrozenDict)))
+    params = jax.tree_util.tree_map_with_path(lambda at, x: as_it_is(f"params{jax.tree_util.keystr(at)}", x), named)
+    found, shape = _native(module, params), (D,) if isinstance(D, int) else D
     if found is not None:
+        if shape not in (None, found.cell.features[:1]):
+            raise ValueError(f"D: expected {found.cell.features[0]}, the rows of the kernels, or None, got {D!r}")
         return found
-    shape = (1 if D is None else checks.positive_int("D", D),)
-    draw = Held(params) if D is None else Drawn(module, shape)
-    if D is not None:
-        checks.same_tree("params", params, jax.eval_shape(draw, jax.random.key(0)))
-    return LinenCell(module, draw, shape), params
+    if shape is None:
+        return LinenCell(module, conventions.held_or_shapes(params), (1,)), params
+    for size in shape:
+        checks.positive_int("D", size)
+    draw = Drawn(module, shape)
+    checks.same_tree("params", params, jax.eval_shape(lambda key: draw(key), jax.random.key(0)))
+    return LinenCell(module, draw, shape[-1:]), params
 
 
-def to_linen(cell: Cell, params: Params) -> tuple[Any, Params]:
+def to_linen(cell: Cell, params: Params) -> tuple[typing.Any, Params]:
     """A linen cell, `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`, and its parameters with these weights.
 
     Args:
@@ -272,7 +278,7 @@ def to_linen(cell: Cell, params: Params) -> tuple[Any, Params]:
     H, dtype = params["w_h"].shape[0], params["w_x"].dtype
     zeros = jnp.zeros_like(params["w_x"][0])
     if isinstance(cell, GRU):
-        module: Any = flax.linen.GRUCell(H, param_dtype=dtype)
+        module: typing.Any = flax.linen.GRUCell(H, param_dtype=dtype)
         bias, of_n = candidate_bias(params)
     else:
         bias, of_n = one_bias(params), None
@@ -284,15 +290,18 @@ def to_linen(cell: Cell, params: Params) -> tuple[Any, Params]:
     return module, _named(cell, params["w_x"], params["w_h"], zeros if bias is None else bias, of_n)
 
 
-def layer(module: Any, shape: int | tuple[int, ...], *, sequence: bool = False) -> Layer:
+def layer(
+    module: typing.Any, shape: int | tuple[int, ...], *, sequence: bool = False, dtype: typing.Any = jnp.float32
+) -> Layer:
     """Makes a part of a jaxrnn model of any Flax linen module: a convolution in front, a head behind.
 
     Args:
-      module: the linen module. With a `key` it gets the rng "dropout"; whether it is training it has to know itself
-        (`deterministic=`).
-      shape: of a step's features, D or a tuple, with which its parameters are drawn.
+      module: the linen module. With a `key` it gets the rng "dropout"; whether it drops anything it has to know by
+        itself, `deterministic=not self.has_rng("dropout")`, since evaluation hands it none.
+      shape: of a step's features, D or a tuple, () for symbols, with which its parameters are drawn.
       sequence: False: it is called with [T, *batch, ...], and maps each step by itself. True: with [*batch, T, D], and
         may mix steps, as a convolution over time does; it has to return as many steps.
+      dtype: of its inputs: jnp.int32 for symbols.
 
     Returns:
       A Model with the module's parameters. Padding is zero on both sides of it.
@@ -302,39 +311,39 @@ def layer(module: Any, shape: int | tuple[int, ...], *, sequence: bool = False) 
       ValueError: it has collections beside "params", such as running statistics.
     """
     checks.instance("module", module, flax.linen.Module)
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes: tuple[int, ...] = (shape,) if isinstance(shape, int) else checks.instance("shape", shape, tuple, "or D")
     for size in sizes:
         checks.positive_int("shape", size)
-    draw = Drawn(module, (1, *sizes) if checks.flag("sequence", sequence) else sizes)
-    jax.eval_shape(draw, jax.random.key(0))
-    return Layer(Applied(module), draw, sequence)
+    draw = Drawn(module, (1, *sizes) if checks.flag("sequence", sequence) else sizes, dtype)
+    jax.eval_shape(lambda key: draw(key), jax.random.key(0))
+    return Layer(Applied(module), draw, sequence, len(sizes))
 
 
-class Applied:
+class Applied(typing.NamedTuple):
     """(params, xs, key) -> what a linen module makes of xs."""
 
-    def __init__(self, module: Any) -> None:
-        self.module = module
+    module: typing.Any
 
-    def __call__(self, params: Params, xs: Any, key: jax.Array | None) -> Any:
+    def __call__(self, params: Params, xs: typing.Any, key: jax.Array | None) -> typing.Any:
         return self.module.apply({"params": params}, xs, rngs=None if key is None else {"dropout": key})
 
     def __repr__(self) -> str:
-        return str(self.module)
+        return type(self.module).__name__
 
 
-def _plain(params: Any) -> Params:
-    return params.unfreeze() if isinstance(params, FrozenDict) else dict(params)
+def _plain(params: typing.Any) -> Params:
+    """Parameters as a dict of arrays, without what says how they are partitioned."""
+    return flax.linen.unbox(params.unfreeze() if isinstance(params, FrozenDict) else dict(params))
 
 
 GATES = {Elman: ("",), LSTM: ("i", "f", "g", "o"), GRU: ("r", "z", "n")}
 LSTMS = (flax.linen.LSTMCell, flax.linen.OptimizedLSTMCell)
 
 
-def _named(cell: Cell, w_x: Any, w_h: Any, bias: Any, of_n: Any) -> Params:
+def _named(cell: Cell, w_x: typing.Any, w_h: typing.Any, bias: typing.Any, of_n: typing.Any) -> Params:
     """Weights by linen's names: the bias is with x, an LSTM's with h."""
     names, of_lstm = GATES[type(cell)], isinstance(cell, LSTM)
-    found: dict[str, Any] = {}
+    found: dict[str, typing.Any] = {}
     for name, x, h, b in zip(names, *(blocks(w, len(names)) for w in (w_x, w_h, bias)), strict=True):
         found[f"i{name}"] = {"kernel": x} if of_lstm else {"kernel": x, "bias": b}
         found[f"h{name}"] = {"kernel": h, "bias": b} if of_lstm else {"kernel": h}
@@ -343,17 +352,22 @@ def _named(cell: Cell, w_x: Any, w_h: Any, bias: Any, of_n: Any) -> Params:
     return found
 
 
-def _native(module: Any, params: Any) -> View | None:
+def _native(module: typing.Any, params: typing.Any) -> View | None:
     """A linen cell as elman, lstm or gru; None if its equations are others."""
     kind = type(module)
     if kind not in (flax.linen.SimpleCell, flax.linen.GRUCell, *LSTMS) or not conventions.standard(module):
         return None
+    if module.carry_init is not flax.linen.initializers.zeros:
+        return None
+    if any(x.dtype != module.param_dtype for x in jax.tree.leaves(params)):
+        return None
     prefix = "i" if kind is flax.linen.SimpleCell else "in" if kind is flax.linen.GRUCell else "ii"
-    if prefix not in params or "kernel" not in params[prefix] or jnp.ndim(params[prefix]["kernel"]) != 2:
+    first = params.get(prefix)
+    if not isinstance(first, dict) or getattr(first.get("kernel"), "ndim", 0) != 2:
         raise ValueError(f"params: expected {prefix!r} with a 'kernel' [D, H], got {sorted(params)}")
-    D, H = params[prefix]["kernel"].shape
-    inits: Any = {"input_init": module.kernel_init, "recurrent_init": module.recurrent_kernel_init}
-    inits["param_dtype"] = module.param_dtype
+    D, H = first["kernel"].shape[0], module.features
+    inits: typing.Any = {"input_init": module.kernel_init, "recurrent_init": module.recurrent_kernel_init}
+    inits |= {"param_dtype": module.param_dtype, "bias_init": module.bias_init}
     if kind is flax.linen.SimpleCell:
         cell: Cell = elman(D, H, activation=module.activation_fn, **inits)
     elif kind is flax.linen.GRUCell:

@@ -4,34 +4,35 @@
 Flax's own.
 """
 
-from collections.abc import Callable
-from typing import Any
+import typing
 
 import flax.nnx
 import jax
 import jax.numpy as jnp
-from flax.nnx.nn.recurrent import RNNCellBase, default_kernel_init
+from flax.nnx.nn.dtypes import promote_dtype
+from flax.nnx.nn.recurrent import default_kernel_init
 
 from jaxrnn import checks
 from jaxrnn.cells.elman import Elman, elman
 from jaxrnn.cells.gru import GRU, gru
 from jaxrnn.cells.lstm import LSTM, lstm
-from jaxrnn.functions import unwrapped
+from jaxrnn.functions import Function, unwrapped
 from jaxrnn.interop import flax as conventions
-from jaxrnn.interop.flax import Held, Init, Shapes, View
+from jaxrnn.interop.flax import Init, Shapes, View
 from jaxrnn.interop.layer import Layer
-from jaxrnn.interop.weights import candidate_bias, checked_cell, one_bias
+from jaxrnn.interop.weights import candidate_bias, checked_cell, checked_values, one_bias
+from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.types import Cell, Gradient, Params, Tree, pytree
 
 __all__ = ["RNN", "Bidirectional", "layer"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     return getattr(flax.nnx, name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *dir(flax.nnx)})
 
 
 class RNN(flax.nnx.RNN):
@@ -44,14 +45,14 @@ class RNN(flax.nnx.RNN):
       time_major, return_carry, reverse, keep_order: as there. Without `time_major` inputs are [*batch, T, D].
       unroll, state_axes, broadcast_rngs: are accepted; they matter to cells with a state beside their parameters alone,
         such as running statistics, which Flax's own loop runs.
-      rngs: of a jaxrnn cell, `nnx.Rngs`: its parameters are drawn from the stream "params". For nnx cells as there; but
-        no call changes it.
+      rngs: of a jaxrnn cell, `nnx.Rngs`: its parameters are drawn from the stream "params". For nnx cells as there.
       gradient: how to differentiate through time, such as `jaxrnn.checkpointed()`; None: `reverse_scan()` for gated
         cells.
       params: of a jaxrnn cell, its parameters; None: they are drawn. They are `nnx.Param`s either way.
 
     Outputs on padding are zero here (Flax leaves whatever its cell made of the padding there), and a row of length 0
-    returns its initial carry.
+    returns its initial carry. No call changes `rngs`: without `rngs` of the call a random initial carry is the same at
+    every call. A cell with a state beside its parameters runs by Flax's own loop, for which none of this holds.
 
     Example:
       >>> import jax.numpy as jnp
@@ -64,20 +65,21 @@ class RNN(flax.nnx.RNN):
 
     def __init__(
         self,
-        cell: Any,
+        cell: typing.Any,
         *,
         time_major: bool = False,
         return_carry: bool = False,
         reverse: bool = False,
         keep_order: bool = False,
         unroll: int = 1,
-        state_axes: Any = None,
-        broadcast_rngs: Any = None,
-        rngs: Any = True,
+        state_axes: typing.Any = None,
+        broadcast_rngs: typing.Any = None,
+        rngs: typing.Any = True,
         gradient: Gradient | None = None,
         params: Params | None = None,
     ) -> None:
-        checks.instance("cell", cell, (Cell, RNNCellBase), "such as jaxrnn.lstm(3, 8) or nnx.GRUCell(...)")
+        if not isinstance(cell, Cell):
+            _checked_cell(cell, "such as jaxrnn.lstm(3, 8) or nnx.GRUCell(...)")
         if gradient is not None:
             checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan()")
         if isinstance(cell, Cell):
@@ -85,7 +87,7 @@ class RNN(flax.nnx.RNN):
             self.params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
         elif params is not None:
             raise ValueError("params: expected None for an nnx cell, which has its own, got some")
-        given: Any = cell
+        given: typing.Any = Held(cell) if isinstance(cell, Cell) else cell
         super().__init__(
             given, time_major=time_major, return_carry=return_carry, reverse=reverse, keep_order=keep_order,
             unroll=unroll, state_axes=state_axes, broadcast_rngs=broadcast_rngs, rngs=rngs,
@@ -97,15 +99,15 @@ class RNN(flax.nnx.RNN):
         inputs: jax.Array,
         *,
         initial_carry: Tree = None,
-        seq_lengths: Any = None,
+        seq_lengths: typing.Any = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
-        rngs: Any = None,
-        resets: Any = None,
+        rngs: typing.Any = None,
+        resets: typing.Any = None,
         key: jax.Array | None = None,
-    ) -> Any:
+    ) -> typing.Any:
         """Reads sequences.
 
         Args:
@@ -127,7 +129,9 @@ class RNN(flax.nnx.RNN):
         own = {"time_major": time_major, "reverse": reverse, "keep_order": keep_order}
         options = {name: getattr(self, name) if value is None else value for name, value in own.items()}
         return_carry = self.return_carry if return_carry is None else return_carry
-        view, carry, axes = self._view(), initial_carry, getattr(self.cell, "num_feature_axes", 1)
+        axes, carry = getattr(self.cell, "num_feature_axes", 1), initial_carry
+        view = self._view(inputs.shape[-1:])
+        checks.flag("return_carry", return_carry)
         if view is None:
             for name, value in (("gradient", self.gradient), ("resets", resets), ("key", key)):
                 if value is not None:
@@ -141,18 +145,18 @@ class RNN(flax.nnx.RNN):
         if carry is None and isinstance(view.cell, NnxCell):
             rows = conventions.batch_shape(inputs, options["time_major"], axes)
             carry = self.cell.initialize_carry((*rows, *inputs.shape[inputs.ndim - axes :]), self._stream(rngs))
-        carry = conventions.carry_from_flax(view.cell, carry) if isinstance(self.cell, RNNCellBase) else carry
+        carry = carry if isinstance(self.cell, Held) else conventions.carry_from_flax(view.cell, carry)
         final, ys = conventions.run(
             view, inputs, carry=carry, lengths=seq_lengths, resets=resets, gradient=self.gradient, key=key,
             feature_axes=axes, **options,
         )  # fmt: skip
         if not return_carry:
             return ys
-        return (conventions.carry_to_flax(view.cell, final) if isinstance(self.cell, RNNCellBase) else final), ys
+        return (final if isinstance(self.cell, Held) else conventions.carry_to_flax(view.cell, final)), ys
 
-    def _view(self) -> View | None:
-        if isinstance(self.cell, Cell):
-            return View(self.cell, jax.tree.map(lambda p: p[...], self.params, is_leaf=_is_variable))
+    def _view(self, features: tuple[int, ...]) -> View | None:
+        if isinstance(self.cell, Held):
+            return View(self.cell.cell, jax.tree.map(lambda p: p[...], self.params, is_leaf=_is_variable))
         found = _native(self.cell)
         if found is not None:
             return found
@@ -160,9 +164,9 @@ class RNN(flax.nnx.RNN):
         if jax.tree.leaves(rest):
             return None
         values = _named(params)
-        return View(NnxCell(graph, Shapes.of(values), _features(self.cell)), values)
+        return View(NnxCell(graph, Shapes.of(values), features, type(self.cell).__name__), values)
 
-    def _stream(self, rngs: Any) -> Any:
+    def _stream(self, rngs: typing.Any) -> typing.Any:
         """Keys for an initial carry; the layer's own ones are looked at, and stay what they are."""
         if rngs is not None or self.rngs is None:
             return rngs
@@ -176,16 +180,16 @@ class Bidirectional(flax.nnx.Bidirectional):
         self,
         inputs: jax.Array,
         *,
-        initial_carry: Any = None,
-        rngs: Any = None,
-        seq_lengths: Any = None,
+        initial_carry: typing.Any = None,
+        rngs: typing.Any = None,
+        seq_lengths: typing.Any = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
         keep_order: bool | None = None,
-        resets: Any = None,
+        resets: typing.Any = None,
         key: jax.Array | None = None,
-    ) -> Any:
+    ) -> typing.Any:
         """Reads sequences in both directions; arguments as for `RNN`, and `initial_carry` a pair.
 
         Returns:
@@ -195,13 +199,13 @@ class Bidirectional(flax.nnx.Bidirectional):
         time_major = self.time_major if time_major is None else time_major
         forward, backward = (None, None) if initial_carry is None else initial_carry
         keys = (None, None) if key is None else jax.random.split(key)
-        more: dict[str, Any] = {
+        more: dict[str, typing.Any] = {
             name: value for name, value in (("rngs", rngs), ("resets", resets)) if value is not None
         }
         carries, outputs = [], []
         for rnn, carry, k in ((self.forward_rnn, forward, keys[0]), (self.backward_rnn, backward, keys[1])):
             back = len(carries) == 1
-            own: dict[str, Any] = more if k is None else more | {"key": k}
+            own: dict[str, typing.Any] = more if k is None else more | {"key": k}
             final, ys = rnn(
                 inputs, initial_carry=carry, seq_lengths=seq_lengths, return_carry=True, time_major=time_major,
                 reverse=back, keep_order=True if back else None, **own,
@@ -212,13 +216,32 @@ class Bidirectional(flax.nnx.Bidirectional):
         return (tuple(carries), merged) if (self.return_carry if return_carry is None else return_carry) else merged
 
 
+class Held:
+    """A jaxrnn cell as an attribute of an nnx module: static, whatever arrays it has for options."""
+
+    def __init__(self, cell: Cell) -> None:
+        if any(isinstance(x, Tracer) for x in jax.tree.leaves(cell)):
+            raise TypeError(f"cell: expected options that are known, since an nnx module keeps them, got {cell}")
+        self.cell = cell
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and self.cell == other.cell
+
+    def __hash__(self) -> int:
+        return hash(self.cell)
+
+    def __repr__(self) -> str:
+        return repr(self.cell)
+
+
 @pytree
 class NnxCell(Cell):
     """Any nnx cell without state beside its parameters: see `from_nnx`."""
 
-    graph: Any
+    graph: typing.Any
     draw: Init
     shape: tuple[int, ...]
+    name: str
 
     def init(self, key: jax.Array) -> Params:
         return self.draw(key)
@@ -227,18 +250,20 @@ class NnxCell(Cell):
         carry = self._merged(params).initialize_carry((*batch_shape, *self.shape), flax.nnx.Rngs(0))
         return conventions.as_wide_as(params, carry)
 
-    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, typing.Any]:
         return self._merged(params)(carry, x)
 
-    def _merged(self, params: Params) -> Any:
+    def _merged(self, params: Params) -> typing.Any:
         return flax.nnx.merge(self.graph, _state(params))
 
+    def __repr__(self) -> str:
+        return f"NnxCell({self.name})"
 
-class Drawn:
+
+class Drawn(typing.NamedTuple):
     """The `init` of a function rngs -> module: the parameters of a new one."""
 
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self.make = make
+    make: Function
 
     def __call__(self, key: jax.Array) -> Params:
         return _named(flax.nnx.state(self.make(flax.nnx.Rngs(key)), flax.nnx.Param))
@@ -247,17 +272,18 @@ class Drawn:
         return "drawn anew"
 
 
-def from_nnx(cell: Any) -> tuple[Cell, Params]:
+def from_nnx(cell: typing.Any, *, D: int | None = None) -> tuple[Cell, Params]:
     """Makes a jaxrnn cell of any nnx cell, with all of jaxrnn's gradients, checks, diagnostics and sweeps.
 
     Args:
-      cell: the nnx cell; or a function of `nnx.Rngs` that makes one, so that `init` of what is returned draws anew (of
-        a cell that is there it returns the values that this has).
+      cell: the nnx cell, or a function of `nnx.Rngs` that makes one.
+      D: input features, where `initialize_carry` looks at them and the cell has no `in_features`.
 
     Returns:
-      (cell, params). nnx's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell, with their usual activations, become
-      `elman`, `lstm` (whose carry is LSTMCarry(h, c), Flax's (c, h)) and `gru`, whose `init` draws as Flax does by
-      default; any other becomes a plain Cell that calls it.
+      (cell, params). nnx's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell, as they come, become `elman`, `lstm`
+      (whose carry is LSTMCarry(h, c), Flax's (c, h)) and `gru`, whose `init` draws each gate by itself, LeCun normal
+      and orthogonal. Any other becomes a plain Cell that calls it; its `init` draws anew by a function, and returns the
+      values of a cell that is there.
 
     Raises:
       TypeError: it is no nnx cell.
@@ -272,17 +298,19 @@ def from_nnx(cell: Any) -> tuple[Cell, Params]:
     """
     make = None if isinstance(cell, flax.nnx.Module) else checks.callable_("cell", cell)
     made = cell if make is None else make(flax.nnx.Rngs(0))
-    checks.instance("cell", made, RNNCellBase, "or a function of nnx.Rngs that makes one")
+    _checked_cell(made, "or a function of nnx.Rngs that makes one; of an nnx.RNN, its cell")
     found = _native(made)
     if found is not None:
         return found
     graph, params, rest = flax.nnx.split(made, flax.nnx.Param, ...)
     _only_params("cell", rest)
     values = _named(params)
-    return NnxCell(graph, Held(values) if make is None else Drawn(make), _features(made)), values
+    draw = conventions.held_or_shapes(values) if make is None else Drawn(Function(make))
+    features: int = getattr(made, "in_features", 1) if D is None else checks.positive_int("D", D)
+    return NnxCell(graph, draw, (features,), type(made).__name__), values
 
 
-def to_nnx(cell: Cell, params: Params) -> Any:
+def to_nnx(cell: Cell, params: Params) -> typing.Any:
     """An nnx cell with these weights: a `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`.
 
     Args:
@@ -294,6 +322,7 @@ def to_nnx(cell: Cell, params: Params) -> Any:
       ValueError, TypeError: nnx has no such cell, or the parameters are not the cell's.
     """
     checked_cell(cell, params, "nnx", (Elman, LSTM, GRU))
+    checked_values(params)
     (D, H), x, h = cell.features, {"kernel": params["w_x"]}, {"kernel": params["w_h"]}
     if isinstance(cell, GRU):
         bias, of_n = candidate_bias(params)
@@ -309,21 +338,25 @@ def to_nnx(cell: Cell, params: Params) -> Any:
     dtype = params["w_x"].dtype
     if isinstance(cell, Elman):
         options["dtype"] = dtype
-    made = kind(D, H, rngs=flax.nnx.Rngs(0), param_dtype=dtype, **options)
+    made = flax.nnx.eval_shape(lambda: kind(D, H, rngs=flax.nnx.Rngs(0), param_dtype=jnp.float32, **options))
+    made.param_dtype = dtype
     (h if isinstance(cell, LSTM) else x)["bias"] = jnp.zeros_like(params["w_x"][0]) if bias is None else bias
     flax.nnx.update(made, _state({"dense_i": x, "dense_h": h}))
     return made
 
 
-def layer(module: Any, *, sequence: bool = False) -> Layer:
+def layer(module: typing.Any, *, sequence: bool = False, axes: int = 1) -> Layer:
     """Makes a part of a jaxrnn model of any Flax nnx module: a convolution in front, a head behind.
 
     Args:
       module: a function of `nnx.Rngs` that makes it, so that `init` draws its parameters; or the module itself, whose
-        parameters `init` then returns. `init` and `apply` see its training mode where there is a `key`, from which its
-        streams of random numbers (dropout) are drawn, and its evaluation mode (`module.eval()`) where there is none.
+        parameters `init` then returns. It is in its training mode where there is a `key`, from which its streams of
+        random numbers (dropout) are drawn, and in its evaluation mode (`module.eval()`) where there is none. One that
+        rounds to a dtype of its own, as `nnx.Embed` does, can't be differentiated in float64, as `check_gradients`
+        needs it.
       sequence: False: it is called with [T, *batch, ...], and maps each step by itself. True: with [*batch, T, D], and
         may mix steps, as a convolution over time does; it has to return as many steps.
+      axes: with `sequence`, how many axes stand behind time: 0 for symbols, 3 for images.
 
     Returns:
       A Model whose parameters are the module's `nnx.Param`s. Padding is zero on both sides of it.
@@ -343,35 +376,51 @@ def layer(module: Any, *, sequence: bool = False) -> Layer:
     checks.instance("module", made, flax.nnx.Module, "or a function of nnx.Rngs that makes one")
     graph, params, keys, rest = flax.nnx.split(made, flax.nnx.Param, flax.nnx.RngState, ...)
     _only_params("module", rest)
-    draw = Held(_named(params)) if make is None else Drawn(make)
+    for _, part in flax.nnx.iter_graph(made):
+        over_time = isinstance(part, (flax.nnx.RNN, flax.nnx.Bidirectional))
+        if not sequence and (over_time or (isinstance(part, flax.nnx.Conv) and len(part.kernel_size) == 1)):
+            raise ValueError(
+                f"module: expected one that maps each step by itself, or sequence=True, got a {type(part).__name__} in "
+                "it"
+            )
+    draw = conventions.held_or_shapes(_named(params)) if make is None else Drawn(Function(make))
     checks.flag("sequence", sequence)
-    return Layer(Called(graph, Held(keys) if jax.tree.leaves(keys) else None), draw, sequence)
+    some_keys = Shapes.of(keys) if jax.tree.leaves(keys) else None
+    return Layer(Called(graph, some_keys, type(made).__name__), draw, sequence, axes)
 
 
-class Called:
+class Called(typing.NamedTuple):
     """(params, xs, key) -> what an nnx module makes of xs."""
 
-    def __init__(self, graph: Any, keys: Held | None) -> None:
-        self.graph, self.keys = graph, keys
+    graph: typing.Any
+    keys: typing.Any
+    name: str
 
-    def __call__(self, params: Params, xs: Any, key: jax.Array | None) -> Any:
+    def __call__(self, params: Params, xs: typing.Any, key: jax.Array | None) -> typing.Any:
         rest = () if self.keys is None else (self.keys(jax.random.key(0)),)
         module = flax.nnx.merge(self.graph, _state(params), *rest)
         if key is None:
             module.eval()
         else:
             module.train()
-            streams: dict[str, Any] = {
+            streams: dict[str, typing.Any] = {
                 s.tag: key for _, s in flax.nnx.iter_graph(module) if isinstance(s, flax.nnx.RngKey)
             }
             flax.nnx.reseed(module, policy="match_shape", **streams)
         return module(xs)
 
     def __repr__(self) -> str:
-        return str(self.graph)
+        return self.name
 
 
-def _drawn(cell: Cell, rngs: Any) -> Params:
+def _checked_cell(cell: typing.Any, hint: str) -> typing.Any:
+    """Any nnx module that can begin a carry."""
+    if not (isinstance(cell, flax.nnx.Module) and hasattr(cell, "initialize_carry")):
+        raise TypeError(f"cell: expected an nnx cell, {hint}, got a {type(cell).__name__}")
+    return cell
+
+
+def _drawn(cell: Cell, rngs: typing.Any) -> Params:
     if not isinstance(rngs, flax.nnx.Rngs):
         raise ValueError(
             f"rngs: expected nnx.Rngs, to draw the parameters of a jaxrnn cell, or params, got {checks.short(rngs)}"
@@ -379,25 +428,33 @@ def _drawn(cell: Cell, rngs: Any) -> Params:
     return cell.init(rngs.params())
 
 
-KINDS = (flax.nnx.SimpleCell, flax.nnx.LSTMCell, flax.nnx.OptimizedLSTMCell, flax.nnx.GRUCell)
+KINDS = {
+    flax.nnx.SimpleCell: (("dense_i", True), ("dense_h", False)),
+    flax.nnx.OptimizedLSTMCell: (("dense_i", False), ("dense_h", True)),
+    flax.nnx.GRUCell: (("dense_i", True), ("dense_h", False)),
+    flax.nnx.LSTMCell: (
+        *((name, False) for name in ("ii", "if_", "ig", "io")),
+        *((name, True) for name in ("hi", "hf", "hg", "ho")),
+    ),
+}
+"""The linear maps of nnx's cells, and which of them have a bias."""
 
 
-def _native(cell: Any) -> View | None:
-    """An nnx cell as elman, lstm or gru; None if its equations are others."""
+def _native(cell: typing.Any) -> View | None:
+    """An nnx cell as elman, lstm or gru; None if its equations are others, or somebody has changed its parts."""
     kind = type(cell)
     if kind not in KINDS or not conventions.standard(cell) or cell.carry_init is not None or cell.rngs is not None:
         return None
-    D, H = cell.in_features, cell.hidden_features
-    if kind is flax.nnx.LSTMCell:
-        inputs, hiddens = (cell.ii, cell.if_, cell.ig, cell.io), (cell.hi, cell.hf, cell.hg, cell.ho)
-        w_x, w_h, b = (
-            jnp.concatenate([x[...] for x in xs], -1)
-            for xs in ([d.kernel for d in inputs], [d.kernel for d in hiddens], [d.bias for d in hiddens])
-        )
-    else:
-        biased = cell.dense_h if kind is flax.nnx.OptimizedLSTMCell else cell.dense_i
-        w_x, w_h, b = cell.dense_i.kernel[...], cell.dense_h.kernel[...], biased.bias[...]
-    inits: Any = {"input_init": default_kernel_init, "param_dtype": cell.param_dtype}
+    parts = [(getattr(cell, name), biased) for name, biased in KINDS[kind]]
+    for part, biased in parts:
+        same = type(part) is flax.nnx.Linear and (part.bias is not None) == biased and part.dtype == cell.dtype
+        plain = same and all(x.promote_dtype is promote_dtype for x in (part, cell))
+        if not plain or part.kernel[...].dtype != cell.param_dtype or part.kernel[...].ndim != 2:
+            return None
+    D, H, half = cell.in_features, cell.hidden_features, len(parts) // 2
+    w_x, w_h = (jnp.concatenate([part.kernel[...] for part, _ in side], -1) for side in (parts[:half], parts[half:]))
+    b = jnp.concatenate([part.bias[...] for part, biased in parts if biased], -1)
+    inits: typing.Any = {"input_init": default_kernel_init, "param_dtype": cell.param_dtype}
     if kind is flax.nnx.SimpleCell:
         made: Cell = elman(D, H, activation=cell.activation_fn, **inits)
     elif kind is flax.nnx.GRUCell:
@@ -407,24 +464,19 @@ def _native(cell: Any) -> View | None:
     return View(made, {"w_x": w_x, "w_h": w_h, "b": b})
 
 
-def _features(cell: Any) -> tuple[int, ...]:
-    """The features of x that `initialize_carry` is told; most cells do not look at them."""
-    return (getattr(cell, "in_features", 1),)
-
-
-def _only_params(name: str, rest: Any) -> None:
+def _only_params(name: str, rest: typing.Any) -> None:
     if jax.tree.leaves(rest):
         kinds = sorted({type(x).__name__ for x in jax.tree.leaves(rest, is_leaf=_is_variable)})
         raise ValueError(f"{name}: expected no state beside nnx.Param, got {', '.join(kinds)}")
 
 
-def _is_variable(x: Any) -> bool:
+def _is_variable(x: typing.Any) -> bool:
     return isinstance(x, flax.nnx.Variable)
 
 
-def _named(state: Any) -> Params:
+def _named(state: typing.Any) -> Params:
     """A state as a nested dict with strings for names."""
-    params: dict[str, Any] = {}
+    params: dict[str, typing.Any] = {}
     for path, variable in flax.nnx.to_flat_state(state):
         place = params
         for name in path[:-1]:
@@ -433,7 +485,7 @@ def _named(state: Any) -> Params:
     return params
 
 
-def _state(params: Params) -> Any:
+def _state(params: Params) -> typing.Any:
     """A nested dict as a state; what were numbers become numbers again."""
     found = {}
     for path, x in jax.tree_util.tree_leaves_with_path(params):

@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params
 from jaxrnn.cells.elman import Elman, elman
+from jaxrnn.cells.gated import GatedCell
 from jaxrnn.cells.gru import GRU, gru
 from jaxrnn.cells.lstm import LSTM, ProjectedLSTM, lstm
 from jaxrnn.functions import unwrapped
@@ -70,6 +72,11 @@ def from_torch(source: Any, *, prefix: str = "", nonlinearity: str | None = None
       (Stack(cells=(LSTM(D=3, H=8, hidden_bias=True),)), (3, 32))
     """
     found, said = _opened(source, prefix), getattr(source, "nonlinearity", None)
+    if hasattr(source, "state_dict") and not type(source).__module__.startswith("torch.nn."):
+        raise TypeError(
+            f"source: expected a module of torch.nn or a state_dict, got a {type(source).__name__}, whose forward may "
+            "be another; hand in the module of torch.nn that it has, or its state_dict()"
+        )
     if nonlinearity is not None:
         checks.one_of("nonlinearity", nonlinearity, tuple(ACTIVATIONS))
         if said not in (None, nonlinearity):
@@ -103,30 +110,43 @@ def to_torch(model: Model | Cell, params: Params) -> dict[str, np.ndarray]:
 
     Returns:
       Arrays by PyTorch's names. Where one of the two biases is missing, it is zero; without both there is none, as with
-      `bias=False`.
+      `bias=False`. bfloat16 becomes float32, which `torch.from_numpy` knows and a bfloat16 module takes back exactly.
 
     Raises:
       ValueError, TypeError: PyTorch has no such cell, or the parameters are not the model's.
     """
-    kinds = set()
-    for cell in (cell for layer in cells_of(model) for cell in layer):
+    layers = cells_of(model)
+    checked_params(model, params)
+    alike = set()
+    for cell, _ in (place for layer in layers for place in layer):
         if isinstance(cell, Elman) and unwrapped(cell.activation) not in ACTIVATIONS.values():
             raise ValueError(f"model: expected tanh or relu, which PyTorch's RNN has, got {checks.short(cell)}")
-        kinds.add(type(cell))
-    if len(kinds) > 1:
-        raise ValueError(f"model: expected cells of one kind, as a PyTorch module has, got {checks.short(model)}")
-    return in_numpy(_named(model, params))
+        own: Any = getattr(cell, "inner", cell)
+        biased = isinstance(own, GatedCell) and (own.bias or own.hidden_bias)
+        sizes = getattr(own, "H", None), getattr(cell, "P", None)
+        alike.add((type(cell), sizes, biased, unwrapped(getattr(cell, "activation", None)), len(layers[0])))
+    if len(alike) > 1 or len({len(layer) for layer in layers}) > 1:
+        raise ValueError(
+            "model: expected cells of one kind, H, activation and bias, in the same directions, as a PyTorch module "
+            f"has them, got {checks.short(model)}"
+        )
+    named = in_numpy(_named(model, params))
+    return {name: x.astype(np.float32) if x.dtype == jnp.bfloat16 else x for name, x in named.items()}
 
 
 def _cell(names: Mapping[str, Any], suffix: str, nonlinearity: str | None) -> Cell:
     """The cell that weights of these names and shapes are meant for."""
     for name in (f"weight_ih{suffix}", f"weight_hh{suffix}"):
         if name not in names:
-            raise ValueError(f"source: expected an entry {name!r}, got {sorted(names)}")
+            raise ValueError(
+                f"source: expected an entry {name!r}, got {sorted(names)}; prefix= chooses one module of several"
+            )
         if len(names[name].shape) != 2:
             raise ValueError(f"source[{name!r}]: expected a matrix, got shape {tuple(names[name].shape)}")
     rows, D = names[f"weight_ih{suffix}"].shape
     projection = names.get(f"weight_hr{suffix}")
+    if projection is not None and len(projection.shape) != 2:
+        raise ValueError(f"source['weight_hr{suffix}']: expected a matrix, got shape {tuple(projection.shape)}")
     H = (names[f"weight_hh{suffix}"] if projection is None else projection).shape[-1]
     biased = f"bias_ih{suffix}" in names
     options: Any = {"bias": biased, "hidden_bias": biased}
@@ -145,49 +165,43 @@ def _cell(names: Mapping[str, Any], suffix: str, nonlinearity: str | None) -> Ce
     return elman(D, H, activation=ACTIVATIONS[nonlinearity], **options)
 
 
-def _suffixes(model: Model | Cell, layers: list[list[Cell]]) -> list[list[tuple[str, tuple[str, ...]]]]:
-    """For each cell, how PyTorch's names end, and where its parameters are."""
+def _places(model: Model | Cell) -> list[tuple[Cell, str, tuple[str, ...]]]:
+    """(cell, how PyTorch's names end, where its parameters are) of each cell."""
     if isinstance(model, Cell):
-        return [[("", ())]]
-    in_chain = len(layers) > 1 or hasattr(model, "models")
-    found = []
-    for k, layer in enumerate(layers):
-        if len(layer) == 1:
-            found.append([(f"_l{k}", (str(k),))])
-        else:
-            path = (str(k),) if in_chain else ()
-            found.append([(f"_l{k}", (*path, "forward")), (f"_l{k}_reverse", (*path, "backward"))])
-    return found
+        return [(model, "", ())]
+    return [
+        (cell, f"_l{k}{way}", path)
+        for k, layer in enumerate(cells_of(model))
+        for way, (cell, path) in zip(("", "_reverse"), layer, strict=False)
+    ]
 
 
 def _named(model: Model | Cell, params: Params) -> dict[str, Any]:
     """Parameters by PyTorch's names."""
-    layers, found = cells_of(model), {}
-    for layer, places in zip(layers, _suffixes(model, layers), strict=True):
-        for cell, (suffix, path) in zip(layer, places, strict=True):
-            own: Any = params
-            for name in path:
-                own = own[name]
-            checked_cell(cell, own, "PyTorch", (Elman, LSTM, ProjectedLSTM, GRU))
-            found[f"weight_ih{suffix}"], found[f"weight_hh{suffix}"] = own["w_x"].T, own["w_h"].T
-            biases = {"bias_ih": own.get("b"), "bias_hh": own.get("b_h")}
-            for some in [b for b in biases.values() if b is not None][:1]:
-                found |= {f"{name}{suffix}": 0 * some if b is None else b for name, b in biases.items()}
-            if "w_p" in own:
-                found[f"weight_hr{suffix}"] = own["w_p"].T
+    found: dict[str, Any] = {}
+    for cell, suffix, path in _places(model):
+        own: Any = params
+        for name in path:
+            own = own[name]
+        checked_cell(cell, own, "PyTorch", (Elman, LSTM, ProjectedLSTM, GRU))
+        found[f"weight_ih{suffix}"], found[f"weight_hh{suffix}"] = own["w_x"].T, own["w_h"].T
+        biases = {"bias_ih": own.get("b"), "bias_hh": own.get("b_h")}
+        for some in [b for b in biases.values() if b is not None][:1]:
+            found |= {f"{name}{suffix}": jnp.zeros_like(some) if b is None else b for name, b in biases.items()}
+        if "w_p" in own:
+            found[f"weight_hr{suffix}"] = own["w_p"].T
     return found
 
 
 def _params(model: Model | Cell, arrays: Mapping[str, jax.Array]) -> Params:
     """Parameters of arrays by PyTorch's names."""
-    layers, params = cells_of(model), dict[str, Any]()
-    for places in _suffixes(model, layers):
-        for suffix, path in places:
-            place = params
-            for name in path:
-                place = place.setdefault(name, {})
-            ours = {"w_x": "weight_ih", "w_h": "weight_hh", "b": "bias_ih", "b_h": "bias_hh", "w_p": "weight_hr"}
-            place |= {name: arrays[f"{n}{suffix}"].T for name, n in ours.items() if f"{n}{suffix}" in arrays}
+    params: dict[str, Any] = {}
+    for _, suffix, path in _places(model):
+        place = params
+        for name in path:
+            place = place.setdefault(name, {})
+        ours = {"w_x": "weight_ih", "w_h": "weight_hh", "b": "bias_ih", "b_h": "bias_hh", "w_p": "weight_hr"}
+        place |= {name: arrays[f"{n}{suffix}"].T for name, n in ours.items() if f"{n}{suffix}" in arrays}
     return params
 
 
@@ -196,11 +210,6 @@ def _opened(source: Any, prefix: str) -> Source:
     checks.instance("prefix", prefix, str)
     if isinstance(source, (str, os.PathLike)):
         path = pathlib.Path(source)
-        if path.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl"):
-            raise ValueError(
-                f"source: expected a safetensors file, as safetensors.torch.save_file(module.state_dict(), path) "
-                f"writes it, got {path}, a pickle, which can run any code"
-            )
         file = opened("source", path)
         return Source(_within(file.shapes, prefix), lambda name: file.read(prefix + name))
     arrays = source.state_dict() if hasattr(source, "state_dict") else source

@@ -1,5 +1,6 @@
 """What the weights of all frameworks have in common: blocks of gates, and which cells they have at all."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxrnn.arguments import checked_params
 from jaxrnn.cells.elman import Elman
 from jaxrnn.cells.gru import GRU, ResetBeforeGRU
 from jaxrnn.cells.lstm import LSTM, ProjectedLSTM
+from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.types import Cell, Model, Params
 
 Kinds = tuple[type[Cell], ...]
@@ -47,7 +49,7 @@ def candidate_bias(params: Params) -> tuple[Any, Any]:
     H = b_h.shape[-1] // 3
     of_n = b_h[2 * H :]
     if b is None:
-        b = 0 * b_h
+        b = jnp.zeros_like(b_h)
     return jnp.concatenate([b[: 2 * H] + b_h[: 2 * H], b[2 * H :]]), of_n
 
 
@@ -68,33 +70,61 @@ def checked_cell(cell: Any, params: Params, framework: str, kinds: Kinds) -> Cel
     return cell
 
 
+def is_floating(x: Any) -> bool:
+    """Whether an array of any library holds floating-point numbers."""
+    return re.match(r"b?float", str(x.dtype).rpartition(".")[2]) is not None
+
+
 def check_shapes(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raises unless arrays have the names and shapes that are expected: looks at these only."""
+    if not isinstance(found, Mapping):
+        raise TypeError(f"{name}: expected a dict of arrays, got {checks.short(found)}")
     checks.same_entries(name, dict(found), dict(expected))
     for entry, want in expected.items():
+        if not hasattr(found[entry], "shape"):
+            raise TypeError(f"{name}[{entry!r}]: expected an array, got {checks.short(found[entry])}")
+        if not is_floating(found[entry]):
+            raise TypeError(f"{name}[{entry!r}]: expected floating-point numbers, got {found[entry].dtype}")
         if tuple(found[entry].shape) != tuple(want.shape):
             raise ValueError(f"{name}[{entry!r}]: expected shape {tuple(want.shape)}, got {tuple(found[entry].shape)}")
 
 
 def in_numpy(tree: Any) -> Any:
     """Arrays that outlive what they were made of."""
+    checked_values(tree)
     return jax.tree.map(np.array, tree)
 
 
-def cells_of(model: Model | Cell) -> list[list[Cell]]:
-    """The cells of each layer, one or both directions, of a cell, a stack, or a chain of `bidirectional`."""
+def checked_values(params: Any) -> None:
+    """Raises where values are not known, as in `jax.jit`."""
+    if any(isinstance(x, Tracer) for x in jax.tree.leaves(params)):
+        raise TypeError("params: expected values, got traced ones; call this outside of jax.jit, jax.grad and the like")
+
+
+def cells_of(model: Model | Cell) -> list[list[tuple[Cell, tuple[str, ...]]]]:
+    """For each layer its cells, one or both directions, and where their parameters are.
+
+    The model is a cell, `stack`, `bidirectional`, or a `chain` of these.
+    """
     from jaxrnn.models.bidirectional import Bidirectional
     from jaxrnn.models.chain import Chain
     from jaxrnn.models.stack import Stack
 
     if isinstance(model, Cell):
-        return [[model]]
+        return [[(model, ())]]
     if isinstance(model, Stack):
-        return [[cell] for cell in model.cells]
-    parts = model.parts if isinstance(model, Chain) else (model,)
-    if not all(isinstance(part, Bidirectional) for part in parts):
-        raise TypeError(
-            "model: expected a cell, jaxrnn.stack, jaxrnn.bidirectional, or jaxrnn.chain of the last, got "
-            f"{checks.short(model)}"
-        )
-    return [list(part.parts) for part in parts if isinstance(part, Bidirectional)]
+        return [[(cell, (name,))] for name, cell in zip(model.names, model.cells, strict=True)]
+    if isinstance(model, Bidirectional):
+        if model.merge != "concat":
+            raise ValueError(f"model: expected merge='concat' in both directions, got {model.merge!r}")
+        return [[(cell, (name,)) for name, cell in zip(model.names, model.parts, strict=True)]]
+    if isinstance(model, Chain):
+        found = [
+            [[(cell, (name, *path)) for cell, path in layer] for layer in cells_of(part)]
+            for name, part in zip(model.names, model.parts, strict=True)
+        ]
+        return [layer for part in found for layer in part]
+    raise TypeError(
+        "model: expected a cell, jaxrnn.stack, jaxrnn.bidirectional, or a jaxrnn.chain of these, got "
+        f"{checks.short(model)}"
+    )

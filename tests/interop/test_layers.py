@@ -286,6 +286,36 @@ def test_rows_of_no_step_keep_the_initial_carry_and_padding_is_zero():
     assert not np.any(ys[2, 2:])
 
 
+def test_no_name_of_flax_is_hidden():
+    """A program that imports from here finds Flax's own names, but for what stands in their place."""
+    for ours, theirs in ((jaxrnn.interop.nnx, nnx), (jaxrnn.interop.linen, nn)):
+        other = {n for n in dir(theirs) if not n.startswith("_") and getattr(ours, n) is not getattr(theirs, n)}
+        assert other == {"RNN", "Bidirectional"}
+
+
+def test_cells_with_arrays_as_options_and_cells_without_parameters():
+    xs = inputs(np.float32)
+    tau = np.linspace(5.0, 9.0, H).astype(np.float32)
+    cell = jaxrnn.ctrnn(D, H, dt=1.0, tau=tau)
+    rnn = RNN(cell, rngs=nnx.Rngs(0))
+    want = jaxrnn.unroll(cell, cell.init(nnx.Rngs(0).params()), xs, time_major=False)[1]
+    assert_close(nnx.jit(lambda m, xs: m(xs))(rnn, xs), want, 1e-6)
+
+    class Sum(nnx.Module):
+        num_feature_axes = 1
+
+        def __call__(self, carry, x):
+            return carry + x, carry + x
+
+        def initialize_carry(self, input_shape, rngs=None):
+            return jnp.zeros(input_shape)
+
+    assert_close(RNN(Sum())(xs), np.cumsum(xs, 1), 1e-6)
+
+
+CELL = nnx.GRUCell(D, H, rngs=nnx.Rngs(0))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "reason"),
     [
@@ -305,6 +335,12 @@ def test_rows_of_no_step_keep_the_initial_carry_and_padding_is_zero():
             ValueError,
             "no state beside nnx.Param",
         ),
+        (lambda: RNN(CELL)(inputs(np.float32), resets=np.ones((B, 1), bool)), ValueError, "resets: expected shape"),
+        (lambda: RNN(CELL)(inputs(np.float32), seq_lengths=np.ones(T, int)), ValueError, "seq_lengths: expected shape"),
+        (lambda: RNN(CELL)(inputs(np.float32)[..., :2]), ValueError, "inputs: expected 4 features"),
+        (lambda: RNN(CELL)(inputs(np.float32), initial_carry=np.ones(3)), ValueError, "initial_carry"),
+        (lambda: RNN(CELL)(inputs(np.float32), reverse="no"), TypeError, "reverse: expected True or False"),
+        (lambda: jaxrnn.interop.from_nnx(nnx.RNN(CELL)), TypeError, "of an nnx.RNN, its cell"),
         (lambda: jaxrnn.interop.from_linen(nn.RNN(nn.LSTMCell(4)), {}), TypeError, "module: expected"),
         (lambda: jaxrnn.interop.from_linen(nn.LSTMCell(4), {}), ValueError, "params: expected 'ii'"),
         (lambda: jaxrnn.interop.nnx.layer(lambda rngs: nnx.BatchNorm(3, rngs=rngs)), ValueError, "BatchStat"),

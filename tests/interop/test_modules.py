@@ -1,5 +1,9 @@
 """Flax's cells and modules as parts of jaxrnn's models."""
 
+import pickle
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,3 +176,100 @@ def test_a_trained_hidden_bias_is_not_lost():
     params = jax.tree.map(lambda x: x + 0.3, cell.init(jax.random.key(0)))
     made = jaxrnn.interop.to_nnx(cell, params)
     assert_close(nnx.RNN(made, time_major=True)(XS), jaxrnn.unroll(cell, params, XS)[1], 1e-5)
+
+
+class Images(nnx.Module):
+    """[*batch, 8, 8, 1] -> [*batch, 6]."""
+
+    def __init__(self, rngs):
+        self.conv, self.head = nnx.Conv(1, 2, (3, 3), strides=2, rngs=rngs), nnx.Linear(32, 6, rngs=rngs)
+
+    def __call__(self, xs):
+        return self.head(jnp.tanh(self.conv(xs)).reshape(*xs.shape[:-3], -1))
+
+
+def test_images_in_front_with_resets_and_checked():
+    model = jaxrnn.chain(jaxrnn.interop.nnx.layer(Images), jaxrnn.gru(6, H))
+    params, xs = model.init(jax.random.key(0)), np.random.default_rng(0).standard_normal((4, 2, 8, 8, 1))
+    assert jaxrnn.check_gradients(model, params, xs).ok
+    resets = np.zeros((4, 2), bool)
+    resets[2, 1] = True
+    whole = model.apply(params, xs.astype(np.float32), resets=resets)[1]
+    assert_close(whole[2:, 1], model.apply(params, xs[2:, 1:].astype(np.float32))[1][:, 0], 1e-5)
+
+
+def test_symbols_in_front():
+    front = jaxrnn.interop.nnx.layer(
+        lambda rngs: nnx.Sequential(nnx.Embed(9, 4, rngs=rngs), nnx.Conv(4, 4, (3,), rngs=rngs)), sequence=True, axes=0
+    )
+    params, xs = front.init(jax.random.key(0)), np.arange(24, dtype=np.int32).reshape(T, 4) % 9
+    ys = front.apply(params, xs)[1]
+    for b in range(4):  # each row by itself
+        assert_close(ys[:, b], front.apply(params, xs[:, b])[1], 1e-5)
+    assert jaxrnn.interop.linen.layer(nn.Embed(9, 4), (), dtype=jnp.int32).init(jax.random.key(0))
+
+
+def test_a_module_that_mixes_rows_is_refused():
+    for make in (
+        lambda rngs: nnx.Conv(D, 2, (3,), rngs=rngs),
+        lambda rngs: nnx.Sequential(nnx.RNN(nnx.GRUCell(D, H, rngs=rngs))),
+    ):
+        with pytest.raises(ValueError, match="maps each step by itself"):
+            jaxrnn.interop.nnx.layer(make)
+
+
+def test_equal_models_are_equal_and_can_be_pickled():
+    """So that one trace serves both, and a saved model is known in another process."""
+    for make in (build, lambda: jaxrnn.interop.nnx.layer(nnx.Linear(D, 2, rngs=nnx.Rngs(3)))):
+        a, b = make(), make()
+        assert a == b
+        assert hash(a) == hash(b)
+        assert pickle.loads(pickle.dumps(a)) == a
+        assert "0x" not in repr(a)
+    a, b = (jaxrnn.interop.nnx.layer(nnx.Linear(D, 2, rngs=nnx.Rngs(seed))) for seed in (3, 4))
+    assert a != b
+
+
+def test_a_model_with_modules_is_saved_and_known_again(tmp_path):
+    model = build()
+    params = model.init(jax.random.key(0))
+    jaxrnn.save(tmp_path / "net.safetensors", params, model)
+    code = (
+        "import sys; sys.path.insert(0, '.')\nimport jaxrnn\nfrom tests.interop.test_modules import build\n"
+        f"print(jaxrnn.load({str(tmp_path / 'net.safetensors')!r}, build())['1']['0']['b'].shape)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == f"({3 * H},)", run.stderr
+
+
+def changed(**parts):
+    cell = nnx.GRUCell(D, H, rngs=nnx.Rngs(0))
+    for name, part in parts.items():
+        setattr(cell, name, part)
+    return cell
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        changed(dense_h=nnx.Linear(H, 3 * H, bias_init=nnx.initializers.ones, rngs=nnx.Rngs(1))),
+        changed(dense_h=nnx.LoRALinear(H, 3 * H, lora_rank=2, b_initializer=nnx.initializers.ones, rngs=nnx.Rngs(1))),
+        nnx.GRUCell(D, H, gate_fn=jax.nn.hard_sigmoid, rngs=nnx.Rngs(0)),
+    ],
+    ids=["bias", "LoRA", "gate_fn"],
+)
+def test_a_cell_that_was_changed_runs_as_it_is(cell):
+    xs = XS.swapaxes(0, 1)
+    assert_close(jaxrnn.interop.nnx.RNN(cell)(xs), nnx.RNN(cell)(xs), 1e-6)
+
+
+def test_initial_carries_and_sizes_of_linen_are_kept():
+    module = nn.LSTMCell(H, carry_init=nn.initializers.ones)
+    params = nn.RNN(module).init(jax.random.key(0), XS)["params"]["cell"]
+    cell, params = jaxrnn.interop.from_linen(module, params)
+    want = nn.RNN(module, time_major=True).apply({"params": {"cell": params}}, XS)
+    assert_close(jaxrnn.unroll(cell, params, XS)[1], want, 1e-6)
+    with pytest.raises(ValueError, match="expected shape"):
+        jaxrnn.interop.from_linen(nn.LSTMCell(H + 1), params)
+    with pytest.raises(ValueError, match="D: expected 4"):
+        jaxrnn.interop.from_linen(nn.LSTMCell(H), params, D=7)

@@ -26,7 +26,9 @@ def test_the_header_says_version_model_and_sizes(path):
         said = json.loads(file.metadata()["jaxrnn"])
     assert said["version"] == jaxrnn.__version__
     assert said["model"] == "GRU(D=3, H=4)"
-    assert {name: shape for name, (shape, _) in said["arrays"].items()} == {k: list(x.shape) for k, x in PARAMS.items()}
+    assert {name: shape for name, (shape, _) in said["arrays"].items()} == {
+        name: ["float32", *x.shape] for name, x in PARAMS.items()
+    }
     jax.tree.map(np.testing.assert_array_equal, jaxrnn.load(path, CELL), PARAMS)
 
 
@@ -52,6 +54,38 @@ def test_a_file_of_others_is_compared_entry_by_entry(tmp_path):
         jaxrnn.load(path, jaxrnn.gru(3, 8))
     with pytest.raises(ValueError, match="b_h"):
         jaxrnn.load(path, jaxrnn.lstm(3, 4))
+
+
+def test_another_dtype_is_refused(path, tmp_path):
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"F32"', b'"I32"', 1))
+    with pytest.raises(ValueError, match="damaged header"):
+        jaxrnn.load(path, CELL)
+    other = tmp_path / "integers.safetensors"
+    safetensors.numpy.save_file({name: np.ones(x.shape, np.int32) for name, x in PARAMS.items()}, other)
+    with pytest.raises(ValueError, match="expected float32, got int32"):
+        jaxrnn.load(other, CELL)
+
+
+def test_scalars_64_bits_and_options_in_arrays_stay(tmp_path):
+    path = tmp_path / "some.safetensors"
+    jaxrnn.save(path, {"a": jax.numpy.float32(1), "b": np.zeros(2, np.float64)})
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.get_tensor("a").shape == ()
+        assert file.get_tensor("b").dtype == np.float64
+    slow, slower = (jaxrnn.ctrnn(3, 4, dt=1.0, tau=np.full(4, tau, np.float32)) for tau in (10.0, 90.0))
+    jaxrnn.save(path, slow.init(jax.random.key(0)), slow)
+    jaxrnn.load(path, slow)
+    with pytest.raises(ValueError, match="expected parameters of"):
+        jaxrnn.load(path, slower)
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("", "b"), ("a//b", "c"), ("a/", "b")])
+def test_names_that_make_no_nested_dict(tmp_path, names):
+    path = tmp_path / "other.safetensors"
+    safetensors.numpy.save_file({name: np.zeros(1, np.float32) for name in names}, path)
+    with pytest.raises(ValueError, match="names that make a nested dict"):
+        jaxrnn.load(path)
 
 
 def test_100_damaged_files(path):
@@ -114,5 +148,5 @@ def test_pickles_are_never_read(tmp_path, name):
     path.write_bytes(b"\x80\x02cposix\nsystem\nq\x00.")
     with pytest.raises(ValueError, match="a pickle, which can run any code"):
         jaxrnn.interop.from_torch(path)
-    with pytest.raises(ValueError, match="safetensors"):
+    with pytest.raises(ValueError, match="a pickle, which can run any code"):
         jaxrnn.load(path)
