@@ -7,6 +7,7 @@ i, f, g, o and r, z, n; a GRU also bias_n [H], inside of the product with r:
   GRUCell:  n = tanh(W_in x + b_n + r * (W_hn h + bias_n))  as `jaxrnn.gru`, whose b_h is bias_n at n and 0 at r and z
 """
 
+import importlib
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ def from_equinox(cell: Any) -> tuple[Cell, Params]:
     Raises:
       TypeError: it is no such cell.
     """
-    import equinox
+    equinox: Any = importlib.import_module("equinox")
 
     if type(cell) not in (equinox.nn.LSTMCell, equinox.nn.GRUCell):
         raise TypeError(f"cell: expected an equinox.nn.LSTMCell or GRUCell, got {checks.short(cell)}")
@@ -63,7 +64,7 @@ def to_equinox(cell: Cell, params: Params) -> Any:
     Raises:
       ValueError, TypeError: Equinox has no such cell, or the parameters are not the cell's.
     """
-    import equinox
+    equinox: Any = importlib.import_module("equinox")
 
     checked_cell(cell, params, "Equinox", (LSTM, GRU))
     D, H = cell.features

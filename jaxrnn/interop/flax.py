@@ -17,11 +17,14 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.cells.gated import GatedCell
+from jaxrnn.cells.gru import GRU
 from jaxrnn.cells.lstm import LSTM, LSTMCarry
 from jaxrnn.driver import unroll
+from jaxrnn.masks import zero_unless
 from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.training.identity import digest
 from jaxrnn.types import Cell, Gradient, Params, Tree
+from jaxrnn.validity import valid_steps
 
 Init = Callable[[jax.Array], Params]
 
@@ -125,6 +128,7 @@ def run(
     keep_order: bool,
     gradient: Gradient | None,
     key: jax.Array | None,
+    return_carry: bool,
     feature_axes: int = 1,
 ) -> tuple[Tree, jax.Array]:
     """Unrolls a cell by the conventions of Flax's RNN, whose `flip_sequences` this takes: (carry, outputs).
@@ -137,6 +141,7 @@ def run(
       resets: bool [*batch, T], or [T, *batch] if `time_major`.
       time_major, reverse, keep_order: as for Flax's RNN.
       gradient, key: as for `unroll`.
+      return_carry: whether the carry matters.
       feature_axes: how many axes stand behind time and batch.
     """
     from flax.nnx.nn.recurrent import flip_sequences
@@ -161,8 +166,15 @@ def run(
             raise ValueError(f"resets: expected shape {shape}, that of time and batch, got {checks.short(resets)}")
         resets = jnp.moveaxis(checks.array("resets", resets), axis, 0)
         resets = jnp.broadcast_to(resets.reshape(*resets.shape, *(1,) * (feature_axes - 1)), xs.shape[:-1])
+    valid = None
+    if flipped is not None and not (return_carry or reverse) and isinstance(view.cell, (LSTM, GRU)):
+        # No row's carry has to be held: what bounded cells make of zeros on padding is zeroed, and has no gradient.
+        with _named_as_in_flax():
+            valid, lengths = valid_steps(lengths, xs.shape[0], rows), None
+        xs = zero_unless(valid, xs)
     with _named_as_in_flax():
         carry, ys = unroll(view.cell, view.params, xs, carry, lengths, resets, reverse, key, gradient)
+    ys = zero_unless(valid, ys)
     if reverse and not keep_order:
         ys = jax.tree.map(lambda y: flip_sequences(y, flipped, len(rows), True), ys)
     return carry, jax.tree.map(lambda y: jnp.moveaxis(y, 0, axis), ys)

@@ -8,6 +8,7 @@ A Keras layer has kernel [D, G*H], recurrent_kernel [H, G*H] and bias, on the ri
   GRU(reset_after=False)  gates z, r, h, bias [3*H]: `jaxrnn.gru(reset_after=False)`
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -116,7 +117,7 @@ def _weights(layer: Any) -> list[Any]:
 
 
 def _cell(layer: Any, config: dict[str, Any], arrays: list[jax.Array]) -> tuple[Cell, Params]:
-    import keras
+    keras: Any = importlib.import_module("keras")
 
     kind = _kind(layer)
     if config.get("go_backwards"):

@@ -131,7 +131,7 @@ class RNN(flax.linen.RNN):
             view = View(cell, self.param("cell", cell.init))
         final, ys = conventions.run(
             view, inputs, carry=carry, lengths=seq_lengths, resets=resets, gradient=self.gradient, key=key,
-            feature_axes=axes, **options,
+            return_carry=return_carry, feature_axes=axes, **options,
         )  # fmt: skip
         if not return_carry:
             return ys

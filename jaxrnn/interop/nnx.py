@@ -148,7 +148,7 @@ class RNN(flax.nnx.RNN):
         carry = carry if isinstance(self.cell, Held) else conventions.carry_from_flax(view.cell, carry)
         final, ys = conventions.run(
             view, inputs, carry=carry, lengths=seq_lengths, resets=resets, gradient=self.gradient, key=key,
-            feature_axes=axes, **options,
+            return_carry=return_carry, feature_axes=axes, **options,
         )  # fmt: skip
         if not return_carry:
             return ys
