@@ -10,11 +10,20 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.training.history import History
+from jaxrnn.training.manifest import newest_intact, write_manifest
 from jaxrnn.types import Params, Tree
 
 
+KEPT = 3
+"""Saves of a run that are kept."""
+SAVES = "checkpoints"
+
+
 class RunDirectory:
-    """Saves the state of a run, the newest only; a save that is cut off leaves the one before it.
+    """Saves the state of a run; the newest three saves are kept, and each holds the best parameters so far.
+
+    A save is written by orbax, then a manifest with the SHA-256 and size of each of its files. One that was cut off has
+    no manifest; one that was damaged does not fit its own. Both are passed over for the save before, with a warning.
 
     Args:
       path: the directory; made if there is none.
@@ -32,19 +41,19 @@ class RunDirectory:
         self.path = pathlib.Path(path).absolute()
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"run_dir: expected a directory, got the file {self.path}")
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(self.path / "checkpoints", options=options)
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self.path / SAVES, options=options)
 
     def restore(self, like: Tree) -> tuple[Tree, History] | None:
-        """The state and history saved last; None if there is nothing yet.
+        """The state and history of the newest save that is intact; None if there is none at all.
 
         Raises:
-          ValueError: the directory holds another run.
+          ValueError: the directory holds another run, or no save that is intact.
         """
-        step, args = self._manager.latest_step(), self._ocp.args
-        if step is None:
+        found = newest_intact("run_dir", self.path / SAVES)
+        if found is None:
             return None
-        theirs = self._manager.restore(step, args=args.Composite(about=args.JsonRestore()))["about"]
+        step, theirs, args = found.step, found.about, self._ocp.args
         ours = self._identity(like)
         for name in dict.fromkeys([*ours, *theirs]):
             if theirs.get(name) != ours.get(name):
@@ -54,7 +63,7 @@ class RunDirectory:
         items = args.Composite(state=target, history=args.StandardRestore())
         saved = self._manager.restore(step, args=items)
         history = saved["history"]
-        return _typed(saved["state"], like), History(
+        state, read = _typed(saved["state"], like), History(
             train={name: np.asarray(x) for name, x in history.get("train", {}).items()},
             validation={name: np.asarray(x) for name, x in history.get("validation", {}).items()},
             validation_steps=np.asarray(history.get("validation_steps", np.zeros(0, np.int64))),
@@ -64,6 +73,15 @@ class RunDirectory:
             run_seconds=float(history["run_seconds"]),
             start=int(history["start"]),
         )
+        if not int(state.state.step) == read.steps == step:
+            raise ValueError(
+                f"run_dir: expected a state and a history of {step} steps, got one of {int(state.state.step)} and one "
+                f"of {read.steps} in {self.path / SAVES / str(step)}"
+            )
+        # What is newer was damaged: the run goes on from here, and will save there again.
+        for newer in [s for s in self._manager.all_steps() if s > step]:
+            self._manager.delete(newer)
+        return state, read
 
     def save(self, step: int, state: Tree, history: History) -> None:
         """Saves a state after `step` steps; returns when it is on disk."""
@@ -74,13 +92,11 @@ class RunDirectory:
             k: v for k, v in fields.items() if any(x.size for x in jax.tree.leaves(v))
         }  # orbax saves no empty ones
         args = self._ocp.args
-        items = args.Composite(
-            state=args.StandardSave(plain(state)),
-            history=args.StandardSave(fields),
-            about=args.JsonSave(self._identity(state)),
-        )
+        items = args.Composite(state=args.StandardSave(plain(state)), history=args.StandardSave(fields))
         self._manager.save(step, args=items, force=True)
         self._manager.wait_until_finished()
+        if jax.process_index() == 0:
+            write_manifest(self.path / SAVES / str(step), step, self._identity(state))
 
     def _identity(self, state: Tree) -> dict[str, Any]:
         """What a run must share with the one that it goes on from: what the caller named, and the state's shapes."""
@@ -99,15 +115,14 @@ def saved_params(path: pathlib.Path) -> Params:
         import orbax.checkpoint as ocp
     except ImportError as error:
         raise ImportError('jaxrnn.load needs orbax for a run_dir: pip install "jaxrnn[save]"') from error
-    folder = path.absolute() / "checkpoints"
+    folder = path.absolute() / SAVES
     if not folder.is_dir():
-        raise ValueError(f"path: expected the run_dir of a jaxrnn.fit, got {path}, which has no checkpoints")
+        raise ValueError(f"path: expected the run_dir of a jaxrnn.fit, got {path}, which has no {SAVES}")
+    found = newest_intact("path", folder)
+    if found is None:
+        raise ValueError(f"path: expected a run_dir with a save, got {path}, which has none")
     with ocp.CheckpointManager(folder) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise ValueError(f"path: expected a run_dir with a save, got {path}, which has none")
-        args = ocp.args.Composite(state=ocp.args.StandardRestore())
-        saved = manager.restore(step, args=args)["state"]
+        saved = manager.restore(found.step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
     best, last = saved.get("best"), saved.get("evaluated") or saved["state"]["params"]
     diverged = not all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves(saved["state"]["params"]))
     return best["params"] if best and (diverged or int(best["step"])) else last
