@@ -13,7 +13,6 @@ from jaxrnn.training.history import History
 from jaxrnn.training.manifest import newest_intact, write_manifest
 from jaxrnn.types import Params, Tree
 
-
 KEPT = 3
 """Saves of a run that are kept."""
 SAVES = "checkpoints"
@@ -63,15 +62,18 @@ class RunDirectory:
         items = args.Composite(state=target, history=args.StandardRestore())
         saved = self._manager.restore(step, args=items)
         history = saved["history"]
-        state, read = _typed(saved["state"], like), History(
-            train={name: np.asarray(x) for name, x in history.get("train", {}).items()},
-            validation={name: np.asarray(x) for name, x in history.get("validation", {}).items()},
-            validation_steps=np.asarray(history.get("validation_steps", np.zeros(0, np.int64))),
-            diagnostics={name: np.asarray(x) for name, x in history.get("diagnostics", {}).items()},
-            diagnostic_steps=np.asarray(history.get("diagnostic_steps", np.zeros(0, np.int64))),
-            compile_seconds=float(history["compile_seconds"]),
-            run_seconds=float(history["run_seconds"]),
-            start=int(history["start"]),
+        state, read = (
+            _typed(saved["state"], like),
+            History(
+                train={name: np.asarray(x) for name, x in history.get("train", {}).items()},
+                validation={name: np.asarray(x) for name, x in history.get("validation", {}).items()},
+                validation_steps=np.asarray(history.get("validation_steps", np.zeros(0, np.int64))),
+                diagnostics={name: np.asarray(x) for name, x in history.get("diagnostics", {}).items()},
+                diagnostic_steps=np.asarray(history.get("diagnostic_steps", np.zeros(0, np.int64))),
+                compile_seconds=float(history["compile_seconds"]),
+                run_seconds=float(history["run_seconds"]),
+                start=int(history["start"]),
+            ),
         )
         if not int(state.state.step) == read.steps == step:
             raise ValueError(

@@ -140,10 +140,11 @@ def fit(
         share of each minibatch's rows; the gradient is that of all rows. With several processes (`jax.distributed`) the
         mesh may have the devices of all; each then makes the same call with the same data. None: one device.
       run_dir: a directory. The run is saved there every half minute, at its end and when it is interrupted (Ctrl-C
-        lets the block under way end first). A second call with the same
-        arguments goes on where the last save stands, and ends with the parameters of an uninterrupted run; with more
-        steps than before it continues a finished one. Other arguments than before are an error, as far as they can be
-        told: the loss is known by its name, an optimizer by its first update.
+        lets the block under way end first). A second call with the same arguments goes on where the last save stands,
+        and ends with the parameters of an uninterrupted run; with more steps than before it continues a finished one.
+        Other arguments than before are an error, as far as they can be told: the loss is known by its name, an
+        optimizer by its first update. Three saves are kept, each with the SHA-256 of its files: one that was damaged or
+        cut off gives way to the one before, with a warning that names the file.
       progress: show a progress bar.
 
     Returns:
