@@ -9,6 +9,7 @@ floating-point numbers and seeds alone run through one compiled program.
 import dataclasses
 import os
 import pathlib
+import shutil
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -161,7 +162,7 @@ def main(config: Config) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     first = jax.process_index() == 0
     if not config.resume and first:
-        (folder / "sweep.npz").unlink(missing_ok=True)
+        shutil.rmtree(folder / "saves", ignore_errors=True)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the folder is ready")
     results = jaxrnn.sweep(what, members, run_dir=folder, progress=config.progress, **options)

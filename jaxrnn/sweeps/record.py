@@ -17,6 +17,7 @@ from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.trained import Trained
 from jaxrnn.training.fit import SAVE_SECONDS
 from jaxrnn.training.identity import digest
+from jaxrnn.training.manifest import ARRAYS, newest_intact, write_save
 
 COLUMNS = ("taken", "rung", "first_bad", "best_step", "score")
 """What is known of each member, arrays [M]."""
@@ -44,11 +45,12 @@ class Record:
         self.validation: dict[str, np.ndarray] = {}
         self.validation_steps: list[int] = []
         self.rungs: list[tuple[int, np.ndarray]] = []
-        self._path = None if run_dir is None else _file(run_dir)
+        self._path = None if run_dir is None else _folder(run_dir)
         self._about = {} if run_dir is None else _about(members, steps, key, runners)
         self._about |= {"block": block, "rungs": [list(rung) for rung in rungs]}
+        self._about = json.loads(json.dumps(self._about))
         self._saved = time.monotonic()
-        if self._path is not None and self._path.exists():
+        if self._path is not None:
             self._restore(self._path)
         check_same("run_dir", self.taken.tolist())
 
@@ -164,20 +166,18 @@ class Record:
         arrays |= {f"rungs/{i}": scores for i, (_, scores) in enumerate(self.rungs)}
         for i, runner in enumerate(self._runners):
             arrays |= {f"states/{i}/{j}": x for j, x in enumerate(jax.tree.leaves(runner.states))}
-        about = np.frombuffer(json.dumps(self._about).encode(), np.uint8)
-        partial = self._path.with_suffix(".partial.npz")
-        with partial.open("wb") as file:
-            np.savez(file, about=about, **arrays)
-        os.replace(partial, self._path)
+        write_save(self._path, self._about, arrays)
         self._saved = time.monotonic()
 
-    def _restore(self, path: pathlib.Path) -> None:
-        with np.load(path) as saved:
-            theirs = json.loads(saved["about"].tobytes())
-            for name in dict.fromkeys([*self._about, *theirs]):
-                if theirs.get(name) != self._about.get(name):
-                    want, got = self._about.get(name), theirs.get(name)
-                    raise ValueError(f"run_dir: expected a sweep with {name} = {want}, got one with {got} in {path}")
+    def _restore(self, folder: pathlib.Path) -> None:
+        found = newest_intact("run_dir", folder)
+        if found is None:
+            return
+        for name in dict.fromkeys([*self._about, *found.about]):
+            if found.about.get(name) != self._about.get(name):
+                want, got = self._about.get(name), found.about.get(name)
+                raise ValueError(f"run_dir: expected a sweep with {name} = {want}, got one with {got} in {folder}")
+        with np.load(folder / str(found.step) / ARRAYS, allow_pickle=False) as saved:
             for name in COLUMNS:
                 setattr(self, name, saved[name])
             for kind in ("train", "validation"):
@@ -192,14 +192,14 @@ class Record:
                 runner.states = jax.tree.unflatten(structure, [saved[f"states/{i}/{j}"] for j in range(len(leaves))])
 
 
-def _file(run_dir: Any) -> pathlib.Path:
+def _folder(run_dir: Any) -> pathlib.Path:
     if not isinstance(run_dir, (str, os.PathLike)):
         raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(run_dir)}")
     folder = pathlib.Path(run_dir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"run_dir: expected a directory, got the file {folder}")
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / "sweep.npz"
+    return folder / "saves"
 
 
 def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runner]) -> dict[str, Any]:

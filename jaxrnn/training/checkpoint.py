@@ -10,11 +10,9 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.training.history import History
-from jaxrnn.training.manifest import newest_intact, write_manifest
+from jaxrnn.training.manifest import KEPT, newest_intact, write_manifest
 from jaxrnn.types import Params, Tree
 
-KEPT = 3
-"""Saves of a run that are kept."""
 SAVES = "checkpoints"
 
 

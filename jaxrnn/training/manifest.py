@@ -4,10 +4,15 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import warnings
 from typing import Any, NamedTuple
 
-NAME = "manifest.json"
+import numpy as np
+
+NAME, ARRAYS = "manifest.json", "arrays.npz"
+KEPT = 3
+"""Saves of a run that are kept."""
 
 
 class Save(NamedTuple):
@@ -45,22 +50,44 @@ def sync(folder: pathlib.Path) -> None:
             os.close(handle)
 
 
+def write_save(root: pathlib.Path, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Writes arrays as the next save of a folder, whole or not at all, and removes all but the newest few."""
+    numbers = steps_in(root)
+    number = max(numbers, default=0) + 1
+    partial = root / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with (partial / ARRAYS).open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        file.flush()
+        os.fsync(file.fileno())
+    write_manifest(partial, number, about)
+    os.replace(partial, root / str(number))
+    sync(root)
+    for old in sorted(numbers)[: -(KEPT - 1) or None]:
+        shutil.rmtree(root / str(old), ignore_errors=True)
+
+
+def steps_in(folder: pathlib.Path) -> list[int]:
+    """The numbers of the saves in a folder."""
+    return [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+
+
 def newest_intact(argument: str, folder: pathlib.Path) -> Save | None:
     """The newest of the saves folder/<step> that is what its manifest says; None if there are none.
 
     Raises:
       ValueError: there are saves, and none is intact.
     """
-    steps = sorted((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), reverse=True)
     wrong = []
-    for step in steps:
+    for step in sorted(steps_in(folder), reverse=True):
         try:
             about = _checked(folder / str(step), step)
         except DamagedError as error:
             wrong.append(str(error))
             continue
         if wrong:
-            warnings.warn(f"{argument}: going on from the save of step {step}, since {'; '.join(wrong)}", stacklevel=4)
+            warnings.warn(f"{argument}: going on from save {step}, since {'; '.join(wrong)}", stacklevel=4)
         return Save(step, about)
     if wrong:
         raise ValueError(f"{argument}: expected an intact save, got none: {'; '.join(wrong)}")
@@ -74,7 +101,7 @@ def _checked(folder: pathlib.Path, step: int) -> dict[str, Any]:
         said = json.loads(path.read_bytes())
         digest = said.pop("sha256")
         if digest != _digest(said) or said["step"] != step:
-            raise ValueError(f"it is not the one that was written for step {step}")
+            raise ValueError(f"it is not the one that was written for save {step}")
         files, about = dict(said["files"]), dict(said["about"])
     except FileNotFoundError:
         raise DamagedError(f"{path} is missing: the save was cut off") from None

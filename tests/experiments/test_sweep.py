@@ -20,7 +20,7 @@ def test_a_small_sweep_leaves_a_table_and_pictures(tmp_path):
     done = run("digits", *options, "--halving", "2", "--out", str(tmp_path))
     assert "3 members, 1 programs compiled" in done.stdout, done.stderr
     names = {"table.csv", "results.json", "config.json", "metrics.json", "lr.png", "curves.png", "rungs.png"}
-    assert {path.name for path in (tmp_path / "digits").iterdir()} == names | {"sweep.npz"}
+    assert {path.name for path in (tmp_path / "digits").iterdir()} == names | {"saves"}
     found = json.loads((tmp_path / "digits" / "metrics.json").read_text())
     assert (found["members"], found["best steps"]) == (3, 4)
     rows = list(csv.DictReader((tmp_path / "digits" / "table.csv").read_text().splitlines()))

@@ -88,3 +88,20 @@ def test_a_sweep_cut_at_the_end_of_a_rung_knows_who_diverged(tmp_path, monkeypat
         with pytest.raises(CutError):
             sweep(space, run_dir=tmp_path)
     same(sweep(space, run_dir=tmp_path), whole)
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "manifest.json"])
+def test_a_damaged_save_gives_way_to_the_one_before(tmp_path, monkeypatch, name):
+    whole = sweep(SPACE, **OPTIONS)
+    interrupted(monkeypatch, tmp_path, 7)
+    saves = sorted((tmp_path / "saves").iterdir(), key=lambda path: int(path.name))
+    assert [int(path.name) for path in saves] == [6, 7, 8]
+    data = bytearray((saves[-1] / name).read_bytes())
+    data[len(data) // 2] ^= 4
+    (saves[-1] / name).write_bytes(data)
+    with pytest.warns(UserWarning, match=rf"run_dir: going on from save 7, since .*8/{name} is damaged"):
+        same(sweep(SPACE, run_dir=tmp_path, **OPTIONS), whole)
+    for save in (tmp_path / "saves").iterdir():
+        (save / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="run_dir: expected an intact save, got none"):
+        sweep(SPACE, run_dir=tmp_path, **OPTIONS)

@@ -72,7 +72,7 @@ def test_a_damaged_save_gives_way_to_the_one_before(saves, tmp_path, damage, see
     result, said = going_on(path)
     assert_same_run(result, saves[1])
     assert len(said) == 1
-    assert "going on from the save of step 18" in said[0]
+    assert "going on from save 18" in said[0]
     assert victim.name in said[0]
     assert going_on(path)[1] == []  # the damaged one is gone
 
@@ -84,7 +84,7 @@ def test_another_save_in_its_place_is_noticed(saves, tmp_path):
     shutil.copytree(path / "checkpoints" / "12", path / "checkpoints" / "24")
     result, said = going_on(path)
     assert_same_run(result, saves[1])
-    assert "not the one that was written for step 24" in said[0]
+    assert "not the one that was written for save 24" in said[0]
 
 
 def test_without_an_intact_save_nothing_begins_anew(saves, tmp_path):
@@ -102,7 +102,7 @@ def test_parameters_are_read_from_the_newest_intact_save(saves, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(saves[0], path)
     (path / "checkpoints" / "24" / "manifest.json").unlink()
-    with pytest.warns(UserWarning, match=r"path: going on from the save of step 18, since .* the save was cut off"):
+    with pytest.warns(UserWarning, match=r"path: going on from save 18, since .* the save was cut off"):
         params = jaxrnn.load(path)
     want = fit(steps=18, **OPTIONS).params
     jax.tree.map(np.testing.assert_array_equal, params, want)
