@@ -50,7 +50,7 @@ class Config:
     layers: int = 2
     """Bidirectional layers."""
     front: Literal["none", "conv"] = "none"
-    """What is in front of them: nothing, or two convolutions over columns and pixels, written in Flax."""
+    """Layers in front of them: none, or two convolutions over columns and pixels, written in Flax."""
     dropout: float = 0.5
     """Dropout after each layer."""
     shortest: int = 3

@@ -189,7 +189,7 @@ def _shape(name: str, x: Any) -> jax.ShapeDtypeStruct:
 
 
 def _said(name: str, path: pathlib.Path, metadata: dict[str, str], shapes: dict[str, Any]) -> dict[str, Any]:
-    """What `save` wrote of the file; an empty dict if something else wrote it."""
+    """The header that `save` wrote; an empty dict if something else wrote the file."""
     if not any(entry.startswith(HEADER) for entry in metadata):
         return {}
     text = metadata.get(HEADER, "")

@@ -31,7 +31,7 @@ class Config:
     rounds: int = 9
     """Timed rounds, interleaved."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/drop_in.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 def program(name: str, *, ours: bool) -> types.ModuleType:

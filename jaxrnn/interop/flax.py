@@ -1,4 +1,4 @@
-"""What Flax's two interfaces, nnx and linen, have in common: the equations of their cells, and how an RNN is called.
+"""Conventions that Flax's two interfaces, nnx and linen, share: the equations of their cells, and how an RNN is called.
 
   SimpleCell           h' = f(W_i x + b + W_h h)                                       as `jaxrnn.elman`
   LSTMCell, Optimized  z = W_i x + W_h h + b, gates i, f, g, o, carry (c, h)           as `jaxrnn.lstm`
@@ -9,7 +9,7 @@ linen's GRU has a hidden bias of n alone, nnx's has none. Kernels stand on the r
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -178,6 +178,38 @@ def run(
     if reverse and not keep_order:
         ys = jax.tree.map(lambda y: flip_sequences(y, flipped, len(rows), True), ys)
     return carry, jax.tree.map(lambda y: jnp.moveaxis(y, 0, axis), ys)
+
+
+def both_ways(
+    layer: Any, inputs: jax.Array, *, initial_carry: Any, return_carry: bool | None, time_major: bool | None,
+    key: jax.Array | None, each: Sequence[dict[str, Any]] = ({}, {}), **options: Any,
+) -> Any:  # fmt: skip
+    """Calls the two layers of a Flax Bidirectional and merges their outputs, as Flax does.
+
+    Args:
+      layer: the Bidirectional.
+      inputs, initial_carry, return_carry, time_major, key: as for its call.
+      each: options of one of the two layers alone.
+      **options: options of both; those that are None are left out, since a layer of another kind may not know them.
+    """
+    carries, outputs = [], []
+    starts = (None, None) if initial_carry is None else initial_carry
+    keys = (None, None) if key is None else jax.random.split(key)
+    for i, rnn in enumerate((layer.forward_rnn, layer.backward_rnn)):
+        more = options | each[i] | {"key": keys[i]}
+        final, ys = rnn(
+            inputs,
+            initial_carry=starts[i],
+            return_carry=True,
+            reverse=i == 1,
+            keep_order=True if i == 1 else None,
+            time_major=layer.time_major if time_major is None else time_major,
+            **{name: value for name, value in more.items() if value is not None},
+        )
+        carries.append(final)
+        outputs.append(ys)
+    merged = jax.tree.map(layer.merge_fn, *outputs)
+    return (tuple(carries), merged) if (layer.return_carry if return_carry is None else return_carry) else merged
 
 
 @contextlib.contextmanager

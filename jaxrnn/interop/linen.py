@@ -169,27 +169,16 @@ class Bidirectional(flax.linen.Bidirectional):
           The merged outputs, or ((forward carry, backward carry), outputs) with `return_carry`.
         """
         del reverse, keep_order  # as in Flax
-        time_major = self.time_major if time_major is None else time_major
-        starts = (None, None) if initial_carry is None else initial_carry
         init_keys = (None, None) if init_key is None else jax.random.split(init_key)
-        keys = (None, None) if key is None else jax.random.split(key)
-        more = {} if resets is None else {"resets": resets}
-        carries, outputs = [], []
-        for i, rnn in enumerate((self.forward_rnn, self.backward_rnn)):
-            final, ys = rnn(
-                inputs, initial_carry=starts[i], init_key=init_keys[i], seq_lengths=seq_lengths, return_carry=True,
-                time_major=time_major, reverse=i == 1, keep_order=True if i == 1 else None, **more,
-                **({} if key is None else {"key": keys[i]}),
-            )  # fmt: skip
-            carries.append(final)
-            outputs.append(ys)
-        merged = jax.tree.map(self.merge_fn, *outputs)
-        return (tuple(carries), merged) if (self.return_carry if return_carry is None else return_carry) else merged
+        return conventions.both_ways(
+            self, inputs, initial_carry=initial_carry, return_carry=return_carry, time_major=time_major, key=key,
+            each=[{"init_key": k} for k in init_keys], resets=resets, seq_lengths=seq_lengths,
+        )  # fmt: skip
 
 
 @pytree
 class LinenCell(Cell):
-    """typing.Any linen cell without collections beside "params": see `from_linen`."""
+    """Any linen cell without collections beside "params": see `from_linen`."""
 
     module: typing.Any
     draw: Init

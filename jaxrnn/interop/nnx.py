@@ -87,7 +87,7 @@ class RNN(flax.nnx.RNN):
             self.params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
         elif params is not None:
             raise ValueError("params: expected None for an nnx cell, which has its own, got some")
-        given: typing.Any = Held(cell) if isinstance(cell, Cell) else cell
+        given: typing.Any = StaticCell(cell) if isinstance(cell, Cell) else cell
         super().__init__(
             given, time_major=time_major, return_carry=return_carry, reverse=reverse, keep_order=keep_order,
             unroll=unroll, state_axes=state_axes, broadcast_rngs=broadcast_rngs, rngs=rngs,
@@ -145,17 +145,17 @@ class RNN(flax.nnx.RNN):
         if carry is None and isinstance(view.cell, NnxCell):
             rows = conventions.batch_shape(inputs, options["time_major"], axes)
             carry = self.cell.initialize_carry((*rows, *inputs.shape[inputs.ndim - axes :]), self._stream(rngs))
-        carry = carry if isinstance(self.cell, Held) else conventions.carry_from_flax(view.cell, carry)
+        carry = carry if isinstance(self.cell, StaticCell) else conventions.carry_from_flax(view.cell, carry)
         final, ys = conventions.run(
             view, inputs, carry=carry, lengths=seq_lengths, resets=resets, gradient=self.gradient, key=key,
             return_carry=return_carry, feature_axes=axes, **options,
         )  # fmt: skip
         if not return_carry:
             return ys
-        return (final if isinstance(self.cell, Held) else conventions.carry_to_flax(view.cell, final)), ys
+        return (final if isinstance(self.cell, StaticCell) else conventions.carry_to_flax(view.cell, final)), ys
 
     def _view(self, features: tuple[int, ...]) -> View | None:
-        if isinstance(self.cell, Held):
+        if isinstance(self.cell, StaticCell):
             return View(self.cell.cell, jax.tree.map(lambda p: p[...], self.params, is_leaf=_is_variable))
         found = _native(self.cell)
         if found is not None:
@@ -196,27 +196,13 @@ class Bidirectional(flax.nnx.Bidirectional):
           The merged outputs, or ((forward carry, backward carry), outputs) with `return_carry`.
         """
         del reverse, keep_order  # as in Flax
-        time_major = self.time_major if time_major is None else time_major
-        forward, backward = (None, None) if initial_carry is None else initial_carry
-        keys = (None, None) if key is None else jax.random.split(key)
-        more: dict[str, typing.Any] = {
-            name: value for name, value in (("rngs", rngs), ("resets", resets)) if value is not None
-        }
-        carries, outputs = [], []
-        for rnn, carry, k in ((self.forward_rnn, forward, keys[0]), (self.backward_rnn, backward, keys[1])):
-            back = len(carries) == 1
-            own: dict[str, typing.Any] = more if k is None else more | {"key": k}
-            final, ys = rnn(
-                inputs, initial_carry=carry, seq_lengths=seq_lengths, return_carry=True, time_major=time_major,
-                reverse=back, keep_order=True if back else None, **own,
-            )  # fmt: skip
-            carries.append(final)
-            outputs.append(ys)
-        merged = jax.tree.map(self.merge_fn, *outputs)
-        return (tuple(carries), merged) if (self.return_carry if return_carry is None else return_carry) else merged
+        return conventions.both_ways(
+            self, inputs, initial_carry=initial_carry, return_carry=return_carry, time_major=time_major, key=key,
+            rngs=rngs, resets=resets, seq_lengths=seq_lengths,
+        )  # fmt: skip
 
 
-class Held:
+class StaticCell:
     """A jaxrnn cell as an attribute of an nnx module: static, whatever arrays it has for options."""
 
     def __init__(self, cell: Cell) -> None:
@@ -225,7 +211,7 @@ class Held:
         self.cell = cell
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Held) and self.cell == other.cell
+        return isinstance(other, StaticCell) and self.cell == other.cell
 
     def __hash__(self) -> int:
         return hash(self.cell)

@@ -1,4 +1,4 @@
-"""What the weights of all frameworks have in common: blocks of gates, and which cells they have at all."""
+"""Weights of all frameworks: blocks of gates, and the cells that each of them has."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -71,7 +71,7 @@ def checked_cell(cell: Any, params: Params, framework: str, kinds: Kinds) -> Cel
 
 
 def is_floating(x: Any) -> bool:
-    """Whether an array of any library holds floating-point numbers."""
+    """Tells whether an array of any library holds floating-point numbers."""
     return re.match(r"b?float", str(x.dtype).rpartition(".")[2]) is not None
 
 

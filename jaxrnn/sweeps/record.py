@@ -173,10 +173,7 @@ class Record:
         found = newest_intact("run_dir", folder)
         if found is None:
             return
-        for name in dict.fromkeys([*self._about, *found.about]):
-            if found.about.get(name) != self._about.get(name):
-                want, got = self._about.get(name), found.about.get(name)
-                raise ValueError(f"run_dir: expected a sweep with {name} = {want}, got one with {got} in {folder}")
+        found.check("sweep", self._about, folder)
         with np.load(folder / str(found.step) / ARRAYS, allow_pickle=False) as saved:
             for name in COLUMNS:
                 setattr(self, name, saved[name])

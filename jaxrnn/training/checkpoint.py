@@ -50,12 +50,8 @@ class RunDirectory:
         found = newest_intact("run_dir", self.path / SAVES)
         if found is None:
             return None
-        step, theirs, args = found.step, found.about, self._ocp.args
-        ours = self._identity(like)
-        for name in dict.fromkeys([*ours, *theirs]):
-            if theirs.get(name) != ours.get(name):
-                want, got = ours.get(name), theirs.get(name)
-                raise ValueError(f"run_dir: expected a run with {name} = {want}, got one with {got} in {self.path}")
+        step, args = found.step, self._ocp.args
+        found.check("run", self._identity(like), self.path)
         target = args.StandardRestore(jax.tree.map(_abstract, plain(like)))
         items = args.Composite(state=target, history=args.StandardRestore())
         saved = self._manager.restore(step, args=items)

@@ -21,9 +21,16 @@ class Save(NamedTuple):
     step: int
     about: dict[str, Any]
 
+    def check(self, kind: str, ours: dict[str, Any], folder: pathlib.Path) -> None:
+        """Raises unless the save is of a run, or a sweep, that is identified as ours is."""
+        for name in dict.fromkeys([*ours, *self.about]):
+            want, got = ours.get(name), self.about.get(name)
+            if got != want:
+                raise ValueError(f"run_dir: expected a {kind} with {name} = {want}, got one with {got} in {folder}")
+
 
 class DamagedError(Exception):
-    """What is wrong with a save."""
+    """Damage of a save, by the name of the file."""
 
 
 def write_manifest(folder: pathlib.Path, step: int, about: dict[str, Any]) -> None:
@@ -95,7 +102,7 @@ def newest_intact(argument: str, folder: pathlib.Path) -> Save | None:
 
 
 def _checked(folder: pathlib.Path, step: int) -> dict[str, Any]:
-    """What identifies the run of a save all of whose files are as they were written."""
+    """The identity of the run of a save all of whose files are as they were written."""
     path = folder / NAME
     try:
         said = json.loads(path.read_bytes())
