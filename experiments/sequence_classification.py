@@ -137,7 +137,7 @@ def of_jaxrnn(config: Config, params: Any, data: dict[str, np.ndarray]) -> tuple
             seconds.append(time.perf_counter() - start)
             losses.append(float(np.average(values["loss"], weights=counts)))
             if first:
-                history.extend(values, {}, len(counts))
+                history.extend(values, {})
         return Run(losses, seconds, state.params)
 
     return run, history

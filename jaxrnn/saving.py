@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 
 from jaxrnn import checks
+from jaxrnn.fingerprints import digest
 from jaxrnn.training.checkpoint import saved_params
-from jaxrnn.training.identity import digest
 from jaxrnn.types import Cell, Model, Params
 
 SUFFIX = ".safetensors"
@@ -35,7 +36,6 @@ def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
 
     Raises:
       FileNotFoundError: its folder does not exist.
-      ImportError: safetensors is not installed.
       ValueError, TypeError: an argument does not fit, and which.
 
     Example:
@@ -48,7 +48,6 @@ def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
       >>> jaxrnn.load(path, cell)["w_x"].shape
       (3, 24)
     """
-    safetensors = _safetensors("save")
     file, named, empty = _path(path), dict[str, np.ndarray](), list[str]()
     if file.suffix != SUFFIX:
         raise ValueError(f"path: expected a file that ends in {SUFFIX}, got {file}")
@@ -103,7 +102,6 @@ def load(path: Any, model: Model | Cell | None = None) -> Params:
 
     Raises:
       FileNotFoundError: there is neither.
-      ImportError: safetensors, or orbax for a run_dir, is not installed.
       ValueError: it is no such file or directory, is damaged, does not fit the model, or holds numbers of 64 bits
         without `jax_enable_x64`.
     """
@@ -152,7 +150,6 @@ def opened(name: str, path: Any) -> File:
         )
     if not found.exists():
         raise FileNotFoundError(f"{name}: expected a file or a run_dir, got {found}, which does not exist")
-    safetensors = _safetensors("load")
     try:
         with safetensors.safe_open(found, "numpy") as file:
             slices = {entry: file.get_slice(entry) for entry in file.keys()}  # noqa: SIM118
@@ -242,11 +239,3 @@ def _path(path: Any) -> pathlib.Path:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path: expected the path of a file, got {checks.short(path)}")
     return pathlib.Path(path)
-
-
-def _safetensors(name: str) -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(f'jaxrnn.{name} needs safetensors: pip install "jaxrnn[save]"') from error
-    return safetensors

@@ -16,7 +16,7 @@ LEVELS = (
     ("functions",),
     ("primitives", "compiled", "pictures"),
     ("checks",),
-    ("validity",),
+    ("validity", "fingerprints"),
     ("shapes", "linear", "heads", "initializers"),
     ("types",),
     ("float_leaves", "masks"),
@@ -137,7 +137,7 @@ before = dict(jax.config.values)
 import jaxrnn
 from jax._src import xla_bridge
 changed = [name for name, value in jax.config.values.items() if before.get(name) != value]
-optional = "matplotlib", "orbax", "sklearn", "tyro", "jax.experimental.pallas", "flax", "jaxrnn.interop", "safetensors"
+optional = "matplotlib", "orbax", "sklearn", "tyro", "jax.experimental.pallas", "flax", "jaxrnn.interop"
 heavy = [name for name in optional if name in sys.modules]
 json.dump([changed, heavy, xla_bridge.backends_are_initialized()], sys.stdout)
 """

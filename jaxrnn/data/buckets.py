@@ -9,6 +9,7 @@ import numpy as np
 from jaxrnn import checks
 from jaxrnn.data.padding import Rows, checked_rows
 from jaxrnn.data.rows import Batch
+from jaxrnn.fingerprints import digest
 
 
 class Bucketed:
@@ -31,6 +32,12 @@ class Bucketed:
         self.shapes = [(steps["xs"], batch_size) for steps in self._steps]
         self.padding = _padding(rows.lengths, self.sizes, [T for T, _ in self.shapes])
         self._rows, self._buckets, self._batch_size, self._seed, self._epochs = rows, buckets, batch_size, seed, epochs
+
+    @property
+    def identity(self) -> str:
+        """Tells these batches from others: a digest of the rows, their order and the options."""
+        options = np.asarray([*self._seed, self._batch_size, self.run, self._epochs or 0, *self.sizes])
+        return digest([self._rows.entries, options])
 
     def __repr__(self) -> str:
         N, longest = sum(self.sizes), self.shapes[-1][0]

@@ -24,6 +24,7 @@ class Prefetched:
 
     def __init__(self, batches: Iterable[Batch], size: int, device: Any):
         self.run, self.endless = getattr(batches, "run", None), getattr(batches, "endless", False)
+        self.identity = getattr(batches, "identity", None)
         self._batches, self._size, self._device = batches, size, device
 
     def __iter__(self) -> "Ahead":

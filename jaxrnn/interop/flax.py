@@ -20,9 +20,9 @@ from jaxrnn.cells.gated import GatedCell
 from jaxrnn.cells.gru import GRU
 from jaxrnn.cells.lstm import LSTM, LSTMCarry
 from jaxrnn.driver import unroll
+from jaxrnn.fingerprints import digest
 from jaxrnn.masks import zero_unless
 from jaxrnn.primitives.primitive import Tracer
-from jaxrnn.training.identity import digest
 from jaxrnn.types import Cell, Gradient, Params, Tree
 from jaxrnn.validity import valid_steps
 

@@ -144,7 +144,7 @@ def with_step(state: Tree, step: jax.Array) -> Tree:
 
 def params(state: Tree) -> Tree:
     """What a member has learnt: see `Progress.learnt`; of a loop of your own, its whole state."""
-    return state.learnt(bool(state.first_bad)) if isinstance(state, Progress) else state["state"]
+    return state.learnt if isinstance(state, Progress) else state["state"]
 
 
 def chunk(program: Program, static: Member) -> Callable[..., tuple[Tree, Report]]:

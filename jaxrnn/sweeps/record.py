@@ -1,29 +1,32 @@
 """What a sweep has measured so far, and its copy on disk."""
 
+import contextlib
+import dataclasses
 import json
-import os
 import pathlib
 import time
+import warnings
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrnn import checks
+from jaxrnn.fingerprints import digest, fingerprint
 from jaxrnn.sweeps.processes import check_same, gathered
 from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.runner import Part, Runner
 from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.trained import Trained
-from jaxrnn.training.fit import SAVE_SECONDS
-from jaxrnn.training.identity import digest
-from jaxrnn.training.manifest import ARRAYS, newest_intact, write_save
+from jaxrnn.training.checkpoint import Resume, folder, refuse
+from jaxrnn.training.lock import locked
+from jaxrnn.training.run import SAVE_SECONDS
+from jaxrnn.training.saves import newest_intact, numbers, remove_newer, write_save
 
 COLUMNS = ("taken", "rung", "first_bad", "best_step", "score")
 """What is known of each member, arrays [M]."""
 
 
-class Record:
+class Record(contextlib.AbstractContextManager["Record"]):
     """Curves, scores and how far each member is; saved to `run_dir` now and then, and read from there at the start."""
 
     def __init__(
@@ -35,6 +38,8 @@ class Record:
         run_dir: Any,
         block: int,
         rungs: list[tuple[int, int]],
+        task: Any,
+        resume: Resume,
     ) -> None:
         count = len(members)
         self._steps, self._members, self._runners = steps, members, runners
@@ -45,13 +50,16 @@ class Record:
         self.validation: dict[str, np.ndarray] = {}
         self.validation_steps: list[int] = []
         self.rungs: list[tuple[int, np.ndarray]] = []
-        self._path = None if run_dir is None else _folder(run_dir)
-        self._about = {} if run_dir is None else _about(members, steps, key, runners)
-        self._about |= {"block": block, "rungs": [list(rung) for rung in rungs]}
-        self._about = json.loads(json.dumps(self._about))
+        self._path, self._about, self._hold = None, {}, contextlib.ExitStack()
         self._saved = time.monotonic()
-        if self._path is not None:
-            self._restore(self._path)
+        if run_dir is not None:
+            path = folder(run_dir)
+            if jax.process_index() == 0:
+                self._hold.enter_context(locked(path))
+            about = _about(members, steps, key, runners, task)
+            about |= {"block": block, "rungs": [list(rung) for rung in rungs]}
+            self._path, self._about = path / "saves", json.loads(json.dumps(about))
+            self._restore(self._path, resume)
         check_same("run_dir", self.taken.tolist())
 
     def extend(self, group: int, part: Part) -> None:
@@ -155,58 +163,59 @@ class Record:
         )
 
     def save(self) -> None:
-        """Writes everything to the directory; a save that is cut off leaves the one before it."""
+        """Writes everything to the directory; a save that fails is said, and tried again later."""
         if self._path is None or jax.process_index() > 0:
             return
-        arrays = {name: getattr(self, name) for name in COLUMNS}
+        self._saved = time.monotonic()
+        try:
+            write_save(self._path, max(numbers(self._path), default=0) + 1, self._arrays(), self._about, {})
+        except OSError as error:
+            warnings.warn(f"run_dir: saving into {self._path.parent} failed: {error}", stacklevel=3)
+
+    def _arrays(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name) for name in COLUMNS} | self._states()
         arrays |= {f"train/{name}": x for name, x in self.train.items()}
         arrays |= {f"validation/{name}": x for name, x in self.validation.items()}
         arrays["validation_steps"] = np.asarray(self.validation_steps, int)
-        arrays["rung_ends"] = np.asarray([end for end, _ in self.rungs], int)
-        arrays |= {f"rungs/{i}": scores for i, (_, scores) in enumerate(self.rungs)}
-        for i, runner in enumerate(self._runners):
-            arrays |= {f"states/{i}/{j}": x for j, x in enumerate(jax.tree.leaves(runner.states))}
-        write_save(self._path, self._about, arrays)
-        self._saved = time.monotonic()
+        arrays["rungs/ends"] = np.asarray([end for end, _ in self.rungs], int)
+        return arrays | {f"rungs/{i}": scores for i, (_, scores) in enumerate(self.rungs)}
 
-    def _restore(self, folder: pathlib.Path) -> None:
-        found = newest_intact("run_dir", folder)
+    def _states(self) -> dict[str, Any]:
+        """The leaves of the runners' states, by name."""
+        trees = [jax.tree_util.tree_leaves_with_path(runner.states) for runner in self._runners]
+        return {f"states/{i}{jax.tree_util.keystr(at)}": x for i, tree in enumerate(trees) for at, x in tree}
+
+    def _restore(self, root: pathlib.Path, resume: Resume) -> None:
+        found = newest_intact("run_dir", root)
         if found is None:
             return
-        found.check("sweep", self._about, folder)
-        with np.load(folder / str(found.step) / ARRAYS, allow_pickle=False) as saved:
-            for name in COLUMNS:
-                setattr(self, name, saved[name])
-            for kind in ("train", "validation"):
-                found = {
-                    name.removeprefix(f"{kind}/"): saved[name] for name in saved.files if name.startswith(f"{kind}/")
-                }
-                setattr(self, kind, found)
-            self.validation_steps = saved["validation_steps"].tolist()
-            self.rungs = [(int(end), saved[f"rungs/{i}"]) for i, end in enumerate(saved["rung_ends"])]
-            for i, runner in enumerate(self._runners):
-                leaves, structure = jax.tree.flatten(runner.states)
-                runner.states = jax.tree.unflatten(structure, [saved[f"states/{i}/{j}"] for j in range(len(leaves))])
+        refuse("sweep", found.differences("sweep", self._about), resume)
+        states, columns = self._states(), {name: getattr(self, name) for name in COLUMNS}
+        saved = found.arrays(states | columns, more=("train/", "validation", "rungs/"))
+        for name in COLUMNS:
+            setattr(self, name, saved[name])
+        for kind in ("train", "validation"):
+            found_ = {name.removeprefix(f"{kind}/"): x for name, x in saved.items() if name.startswith(f"{kind}/")}
+            setattr(self, kind, found_)
+        self.validation_steps = saved["validation_steps"].tolist()
+        self.rungs = [(int(end), saved[f"rungs/{i}"]) for i, end in enumerate(saved["rungs/ends"])]
+        leaves = iter(states)
+        for runner in self._runners:
+            runner.states = jax.tree.map(lambda _: saved[next(leaves)], runner.states)
+        remove_newer(found)
+
+    def __exit__(self, *_: object) -> None:
+        self._hold.close()
 
 
-def _folder(run_dir: Any) -> pathlib.Path:
-    if not isinstance(run_dir, (str, os.PathLike)):
-        raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(run_dir)}")
-    folder = pathlib.Path(run_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"run_dir: expected a directory, got the file {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / "saves"
-
-
-def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runner]) -> dict[str, Any]:
+def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runner], task: Any) -> dict[str, Any]:
     """What tells a sweep from another one, as far as it can be told."""
-    shapes = [[checks.short(x) for x in jax.tree.leaves(runner.states)] for runner in runners]
+    given = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
+    data = {name: given.pop(name, None) for name in ("data", "validation")}
     return {
         "members": [repr(member) for member in members],
         "steps": steps,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "data": digest([runner.program.data for runner in runners[:1]]),
-        "states": shapes,
+        "data": digest(data),
         "ranked by": f"{runners[0].program.mode} {runners[0].program.monitor}",
-    }
+    } | {name: f"{getattr(value, '__qualname__', value)!s} {fingerprint(value)}" for name, value in given.items()}

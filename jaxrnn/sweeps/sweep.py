@@ -1,5 +1,6 @@
 """Many training runs in few programs."""
 
+import contextlib
 import itertools
 from typing import Any
 
@@ -16,6 +17,8 @@ from jaxrnn.sweeps.record import Record
 from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.strategy import choose_size
 from jaxrnn.sweeps.task import ModelTask, Task
+from jaxrnn.training.checkpoint import Resume
+from jaxrnn.training.interrupts import Interrupts
 
 
 def sweep(
@@ -31,6 +34,7 @@ def sweep(
     mesh: jax.sharding.Mesh | None = None,
     pruning: Halving | None = None,
     run_dir: Any = None,
+    resume: Resume = "same",
     progress: bool = True,
 ) -> Results:
     """Trains all members of a space.
@@ -59,8 +63,12 @@ def sweep(
         own devices, and all return all results. A process that stops is an error in the others.
       pruning: `jaxrnn.sweeps.halving(...)`, or None: all members take all steps.
       run_dir: a directory. The sweep is saved there every half minute; a second call with the same arguments goes on
-        where the last save stands, and no member that has finished by then runs again. With several processes all must
-        see it; it is saved when the members that run together have reached the end of a rung.
+        where the last save stands, and no member that has finished by then runs again. Ctrl-C and SIGTERM save it when
+        the block under way has ended (a second Ctrl-C does not wait), and what `fit` says of saves holds here, too.
+        With several processes all must see it; it is saved when the members that run together have reached the end of a
+        rung.
+      resume: "same": another sweep than the one in run_dir is an error; "anyway": it goes on, with a warning. Compared
+        are all arguments but `strategy`, `memory`, `mesh` and `progress`, functions as `fit` compares them.
       progress: show a progress bar.
 
     Returns:
@@ -70,6 +78,7 @@ def sweep(
       ValueError, TypeError: an argument or a member does not fit, and which, before anything is compiled.
     """
     checks.flag("progress", progress)
+    checks.one_of("resume", resume, ("same", "anyway"))
     if run_dir is not None and not isinstance(task, (ModelTask, Task)):
         raise ValueError(
             f"run_dir: expected None with a plain function, got {run_dir!r}; see jaxrnn.task and jaxrnn.sweeps.Task"
@@ -78,10 +87,17 @@ def sweep(
         task, space, key, steps, data, block, strategy, memory, mesh, pruning
     )
     check_same("sweep's arguments", (members, steps, block, rungs, jax.random.key_data(key).tolist()))
-    record = Record(steps, members, key, runners, run_dir, block, rungs)
     notes, sizes = [], {}
     hidden = not progress or jax.process_index() > 0
-    with tqdm(total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=hidden) as bar:
+    with contextlib.ExitStack() as stack:
+        record = stack.enter_context(Record(steps, members, key, runners, run_dir, block, rungs, task, resume))
+        if run_dir is not None and jax.process_count() == 1:
+            interrupts = stack.enter_context(Interrupts(waits=True))
+        else:
+            interrupts = None
+        bar = stack.enter_context(
+            tqdm(total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=hidden)
+        )
         for number, (end, count) in enumerate(rungs):
             alive = np.arange(len(members)) if number == 0 else survivors(record.scores_at(number - 1), count)
             record.rung[alive] = number
@@ -101,11 +117,15 @@ def sweep(
                 for start, places in itertools.groupby(sorted(mine, key=lambda p: taken[p]), key=lambda p: taken[p]):
                     for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
                         record.extend(index, part)
+                        if interrupts is not None and interrupts.caught is not None:
+                            part.store()
+                            record.save()
+                            interrupts.leave()
                         bar.update(len(part.places) * (part.end - part.start))
                         bar.set_postfix(best=f"{record.best_score():.4g}", refresh=False)
                 record.exchange(index, mine)
                 bar.update(int(record.taken.sum()) - bar.n)
                 record.finish(index, first_bad(runner.states))
             record.close_rung(number, end, alive)
-    record.save()
-    return record.results(tuple(notes), task)
+        record.save()
+        return record.results(tuple(notes), task)

@@ -15,7 +15,7 @@ from jaxrnn.training.calibration import statistics, with_statistics
 from jaxrnn.training.evaluate import EVALUATION_BATCH, over_rows
 from jaxrnn.training.placement import spread
 from jaxrnn.training.state import TrainState
-from jaxrnn.training.step import Loss, Metrics, make_train_step
+from jaxrnn.training.step import Loss, Metrics, stepping
 from jaxrnn.types import Gradient, Model, Params
 
 
@@ -33,33 +33,85 @@ def no_best(params: Params) -> Best:
     return Best(jnp.full((), largest), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
 
 
+class OnNonfinite(NamedTuple):
+    """What is done about steps that are not finite: "stop", "skip" at most `limit` in a row, "restart" as often."""
+
+    kind: str = "stop"
+    limit: int = 0
+
+
+class Guard(NamedTuple):
+    """What a run knows of its steps that were not finite.
+
+    Attributes:
+      in_row: int32, how many of the last ones there were.
+      restarts: int32, how often the run went back.
+      scale: the factor of the updates.
+      good: the parameters and state of the optimizer to go back to; None unless that is what is done.
+    """
+
+    in_row: jax.Array
+    restarts: jax.Array
+    scale: jax.Array
+    good: Any = None
+
+    @classmethod
+    def of(cls, state: TrainState, what: OnNonfinite) -> "Guard":
+        """That of a run that begins."""
+        zero, one = jnp.zeros((), jnp.int32), jnp.ones(())
+        good = (state.params, state.opt_state) if what.kind == "restart" else None
+        return cls(zero, jnp.copy(zero), one, jax.tree.map(jnp.copy, good))
+
+    def after(self, finite: jax.Array, what: OnNonfinite) -> tuple["Guard", jax.Array]:
+        """(the guard after one more step, whether the run ends there)."""
+        in_row = jnp.where(finite, 0, self.in_row + 1)
+        if what.kind != "restart":
+            return self._replace(in_row=in_row), in_row > what.limit
+        restarts = self.restarts + ~finite
+        scale = jnp.where(finite, self.scale, 0.5 * self.scale)
+        return self._replace(in_row=in_row, restarts=restarts, scale=scale), ~finite & (restarts > what.limit)
+
+
 class Progress(NamedTuple):
     """All that a run carries from block to block.
 
     Attributes:
       state: as after the last step.
       best: None without validation.
-      first_bad: int32, the first step whose loss or gradient was not finite; 0: none so far. From that step on the
-        state stands still as it was before it, and what is measured is NaN. None: training goes on whatever happens.
+      first_bad: int32, the step at which the run ended because its loss, gradient or parameters were not finite; 0: it
+        goes on. From that step on the state stands still as it was before it. A run of `fit` takes no further step; a
+        member of a sweep measures NaN.
       evaluated: the parameters that evaluation uses after the last block; None: those of the state.
+      guard: None for members of a sweep, which end at the first step that is not finite.
     """
 
     state: TrainState
     best: Best | None
-    first_bad: jax.Array | None = None
+    first_bad: jax.Array
     evaluated: Params | None = None
+    guard: Guard | None = None
 
-    def learnt(self, diverged: bool) -> Params:
-        """The best parameters; without a finite validation the last ones, or, if the run diverged, the first ones."""
+    @property
+    def learnt(self) -> Params:
+        """The best parameters; without a finite validation the last ones."""
         last = self.state.params if self.evaluated is None else self.evaluated
-        return last if self.best is None or not (diverged or int(self.best.step)) else self.best.params
+        return last if self.best is None or not int(self.best.step) else self.best.params
 
 
 class Report(NamedTuple):
-    """What a block measured: `train` a value for each step (NaN for those not taken), `validation` one value each."""
+    """What a block measured.
+
+    Attributes:
+      train: a value for each step, NaN for those not taken.
+      validation: one value each.
+      causes: int32, for each step what was not finite, see `cause_of`; 0: nothing.
+      first_bad: as in `Progress`.
+    """
 
     train: dict[str, jax.Array]
     validation: dict[str, jax.Array]
+    causes: Any = None
+    first_bad: Any = None
 
 
 EvalParams = Callable[[Any, Params], Params]
@@ -89,6 +141,7 @@ class Task(NamedTuple):
     monitor: str = "loss"
     mode: str = "min"
     eval_params: EvalParams | None = None
+    on_nonfinite: OnNonfinite = OnNonfinite()
 
     def evaluated(self, state: TrainState) -> Params:
         """The parameters that evaluation uses, but for the statistics of batch normalisation."""
@@ -107,6 +160,40 @@ def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
     return batch if task.stream is None else window(batch, task.axes, jnp.zeros((), jnp.int32), task.stream)
 
 
+def batch_of_step(task: Task, data: Any, key: jax.Array, step: int) -> Batch:
+    """The batch that a step, from 1, of a run with this key reads from a dict of arrays."""
+    assert task.axes is not None
+    if task.stream is not None:
+        i = (step - 1) % (len(data["xs"]) // task.stream)
+        return window(data, task.axes, jnp.asarray(i * task.stream), task.stream)
+    order, before = jax.random.fold_in(key, ORDER), jnp.asarray(step - 1, jnp.int32)
+    return take(data, task.axes, shuffled_rows(order, before, 1, rows_of(data), task.batch_size)[0])
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Tells whether all numbers of a tree are finite."""
+    found = [jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]
+    return functools.reduce(jnp.logical_and, found, jnp.asarray(True))
+
+
+def cause_of(loss: jax.Array, grads: Params, params: Params) -> jax.Array:
+    """A number for what is not finite, int32: `cause_in_words` reads it."""
+    leaves = [~jnp.isfinite(x).all() for x in jax.tree.leaves((grads, params))]
+    first = jnp.argmax(jnp.stack([*leaves, jnp.asarray(True)])).astype(jnp.int32)
+    return 1 + 2 * first + ~jnp.isfinite(loss)
+
+
+def cause_in_words(cause: int, params: Params) -> str:
+    """What was not finite: the loss, and the first gradient or parameter."""
+    names = [
+        jax.tree_util.keystr(at, simple=True, separator="/") for at, _ in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    told = [*(f"gradient of {name}" for name in names), *(f"parameter {name}" for name in names), "gradient's norm"]
+    first, loss = divmod(cause - 1, 2)
+    alone = loss and first == len(told) - 1
+    return "loss" if alone else f"loss and {told[first]}" if loss else told[first]
+
+
 Block = Callable[[Progress, Any, Any, jax.Array, jax.Array], tuple[Progress, Report]]
 
 
@@ -120,16 +207,16 @@ def make_block(task: Task, length: int) -> Block:
     `stop` is the step at which the block ends at the latest; `due` is whether validation follows. At the end of each
     block the evaluation statistics of batch normalisation are computed.
     """
-    train_step = make_train_step(task.model, task.loss, task.optimizer, metrics=task.metrics, gradient=task.gradient)
+    train_step = stepping(task.model, task.loss, task.optimizer, task.metrics, task.gradient)
     names = ("loss", *checks.metrics(task.metrics), "gradient_norm")
 
     def block(
         progress: Progress, data: Any, validation: Any, stop: jax.Array, due: jax.Array
     ) -> tuple[Progress, Report]:
-        state, best, first_bad, _ = progress
+        state, best, first_bad, _, guard = progress
         number = jnp.result_type(float)
 
-        def take_step(state: TrainState, rows_or_batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+        def take_step(state: TrainState, guard: Any, rows_or_batch: Any) -> Any:
             fresh = state.step == 0
             if task.axes is None:
                 batch = rows_or_batch
@@ -138,27 +225,39 @@ def make_block(task: Task, length: int) -> Block:
             else:
                 i = state.step % (len(data["xs"]) // task.stream)
                 batch, fresh = window(data, task.axes, i * task.stream, task.stream), i == 0
-            state, values = train_step(state, spread(batch, task.axes, task.mesh), fresh)
-            return state, {name: values[name].astype(number) for name in names}
+            scale = guard.scale if guard is not None and task.on_nonfinite.kind == "restart" else None
+            return train_step(state, spread(batch, task.axes, task.mesh), fresh, scale)
 
-        def guarded(state: TrainState, first_bad: Any, rows_or_batch: Any) -> Any:
-            after, values = take_step(state, rows_or_batch)
-            if first_bad is None:
-                return after, first_bad, values
-            alive, finite = first_bad == 0, jnp.isfinite(values["loss"]) & jnp.isfinite(values["gradient_norm"])
-            first_bad = jnp.where(alive & ~finite, after.step, first_bad)
+        def guarded(state: TrainState, first_bad: jax.Array, guard: Guard | None, rows_or_batch: Any) -> Any:
+            after, values, grads = take_step(state, guard, rows_or_batch)
+            norm, cause = values["gradient_norm"], jnp.zeros((), jnp.int32)
+            alive, finite = first_bad == 0, jnp.isfinite(values["loss"]) & jnp.isfinite(norm) & all_finite(after.params)
+            values = {name: jnp.where(alive, values[name], jnp.nan).astype(number) for name in names}
             moved, still = (s._replace(step=None, key=None) for s in (after, state))
             held = jax.tree.map(lambda a, b: jnp.where(alive & finite, a, b), moved, still)
-            values = {name: jnp.where(alive, value, jnp.nan) for name, value in values.items()}
-            return held._replace(step=after.step, key=state.key), first_bad, values
+            ends = ~finite
+            if guard is not None:
+                loss, learnt = values["loss"], after.params
+                cause = jax.lax.cond(finite, lambda: jnp.zeros((), jnp.int32), lambda: cause_of(loss, grads, learnt))
+                guard, ends = guard.after(finite, task.on_nonfinite)
+                if guard.good is not None:
+                    now, stays = (held.params, held.opt_state), finite | ends
+                    params, opt_state = jax.tree.map(lambda a, b: jnp.where(stays, a, b), now, guard.good)
+                    held = held._replace(params=params, opt_state=opt_state)
+            first_bad = jnp.where(alive & ends, after.step, first_bad)
+            return held._replace(step=after.step, key=state.key), first_bad, guard, (values, cause)
 
-        def skip(state: TrainState, first_bad: Any, _: Any) -> Any:
-            return state, first_bad, dict.fromkeys(names, jnp.full((), jnp.nan, number))
+        def skip(state: TrainState, first_bad: jax.Array, guard: Guard | None, _: Any) -> Any:
+            nothing = dict.fromkeys(names, jnp.full((), jnp.nan, number))
+            return state, first_bad, guard, (nothing, jnp.zeros((), jnp.int32))
 
-        def body(carried: Any, rows_or_batch: Any) -> tuple[Any, dict[str, jax.Array]]:
-            state, first_bad = carried
-            state, first_bad, values = jax.lax.cond(state.step < stop, guarded, skip, state, first_bad, rows_or_batch)
-            return (state, first_bad), values
+        def body(carried: Any, rows_or_batch: Any) -> tuple[Any, Any]:
+            state, first_bad, guard = carried
+            goes_on = state.step < stop
+            if guard is not None:
+                goes_on &= first_bad == 0
+            *carried, found = jax.lax.cond(goes_on, guarded, skip, state, first_bad, guard, rows_or_batch)
+            return tuple(carried), found
 
         if task.axes is None:
             batches = data
@@ -167,32 +266,28 @@ def make_block(task: Task, length: int) -> Block:
         else:
             key = jax.random.fold_in(state.key, ORDER)
             batches = shuffled_rows(key, state.step, length, rows_of(data), task.batch_size)
-        (state, first_bad), train = jax.lax.scan(body, (state, first_bad), batches)
+        (state, first_bad, guard), (train, causes) = jax.lax.scan(body, (state, first_bad, guard), batches)
         params = task.evaluated(state)
         if any(True for _ in batch_norms(task.model)):
             found = statistics(task.model, params, some_rows(task, data, EVALUATION_BATCH, -1))
             params, learnt = (with_statistics(p, found) for p in (params, state.params))
-            if first_bad is not None:
-                learnt = jax.tree.map(lambda a, b: jnp.where(first_bad == 0, a, b), learnt, state.params)
+            learnt = jax.tree.map(lambda a, b: jnp.where(first_bad == 0, a, b), learnt, state.params)
             state = state._replace(params=learnt)
         evaluated = None if task.eval_params is None else params
         if task.validation_axes is None:
-            return Progress(state, best, first_bad, evaluated), Report(train, {})
+            return Progress(state, best, first_bad, evaluated, guard), Report(train, {}, causes, first_bad)
         validated = functools.partial(
             over_rows, task.model, params, task.loss, task.metrics, validation, task.validation_axes
         )
         with checks.prefix("validation"):
             nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(validated))
         values = jax.lax.cond(due, validated, lambda: nothing)
-        if first_bad is not None:
-            values = {name: jnp.where(first_bad == 0, value, jnp.nan) for name, value in values.items()}
-        values = {name: value.astype(number) for name, value in values.items()}
-        if best is None:
-            return Progress(state, None, first_bad, evaluated), Report(train, values)
-        score = values[task.monitor] if task.mode == "min" else -values[task.monitor]
-        better = score < best.score  # False for NaN
-        now = Best(score, state.step, params)
-        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)
-        return Progress(state, best, first_bad, evaluated), Report(train, values)
+        values = {name: jnp.where(first_bad == 0, x, jnp.nan).astype(number) for name, x in values.items()}
+        if best is not None:
+            score = values[task.monitor] if task.mode == "min" else -values[task.monitor]
+            better = jnp.isfinite(score) & (score < best.score)
+            now = Best(score, state.step, params)
+            best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)
+        return Progress(state, best, first_bad, evaluated, guard), Report(train, values, causes, first_bad)
 
     return block

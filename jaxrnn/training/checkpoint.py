@@ -1,45 +1,46 @@
-"""A run's directory: saved by orbax, resumed by the next call."""
+"""A run's directory: saved now and then, resumed by the next call."""
 
-import dataclasses
+import contextlib
 import os
 import pathlib
-from typing import Any
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import jax
 import numpy as np
+import safetensors
 
 from jaxrnn import checks
 from jaxrnn.training.history import History
-from jaxrnn.training.manifest import KEPT, newest_intact, write_manifest
+from jaxrnn.training.lock import locked
+from jaxrnn.training.saves import ARRAYS, newest_intact, remove_newer, write_save
 from jaxrnn.types import Params, Tree
 
 SAVES = "checkpoints"
+Resume = Literal["same", "anyway"]
 
 
-class RunDirectory:
+class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
     """Saves the state of a run; the newest three saves are kept, and each holds the best parameters so far.
-
-    A save is written by orbax, then a manifest with the SHA-256 and size of each of its files. One that was cut off has
-    no manifest; one that was damaged does not fit its own. Both are passed over for the save before, with a warning.
 
     Args:
       path: the directory; made if there is none.
-      about: what identifies the run, a flat dict of numbers and strings; another run's directory is an error.
+      about: what identifies the run, a flat dict of numbers and strings.
+      resume: whether a run that differs goes on all the same.
+
+    Attributes:
+      path: the directory.
+      saved: after how many steps the newest save was made; None: there is none.
     """
 
-    def __init__(self, path: Any, about: dict[str, Any]):
-        try:
-            import orbax.checkpoint as ocp
-        except ImportError as error:
-            raise ImportError('run_dir needs orbax: pip install "jaxrnn[save]"') from error
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(path)}")
-        self._ocp, self._about = ocp, about
-        self.path = pathlib.Path(path).absolute()
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"run_dir: expected a directory, got the file {self.path}")
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(self.path / SAVES, options=options)
+    def __init__(self, path: Any, about: dict[str, Any], resume: Resume) -> None:
+        self._about, self._hold = about, contextlib.ExitStack()
+        self._resume: Resume = resume
+        self.path = folder(path)
+        if jax.process_index() == 0:
+            self._hold.enter_context(locked(self.path))
+        self.saved: int | None = None
 
     def restore(self, like: Tree) -> tuple[Tree, History] | None:
         """The state and history of the newest save that is intact; None if there is none at all.
@@ -50,78 +51,87 @@ class RunDirectory:
         found = newest_intact("run_dir", self.path / SAVES)
         if found is None:
             return None
-        step, args = found.step, self._ocp.args
-        found.check("run", self._identity(like), self.path)
-        target = args.StandardRestore(jax.tree.map(_abstract, plain(like)))
-        items = args.Composite(state=target, history=args.StandardRestore())
-        saved = self._manager.restore(step, args=items)
-        history = saved["history"]
-        state, read = (
-            _typed(saved["state"], like),
-            History(
-                train={name: np.asarray(x) for name, x in history.get("train", {}).items()},
-                validation={name: np.asarray(x) for name, x in history.get("validation", {}).items()},
-                validation_steps=np.asarray(history.get("validation_steps", np.zeros(0, np.int64))),
-                diagnostics={name: np.asarray(x) for name, x in history.get("diagnostics", {}).items()},
-                diagnostic_steps=np.asarray(history.get("diagnostic_steps", np.zeros(0, np.int64))),
-                compile_seconds=float(history["compile_seconds"]),
-                run_seconds=float(history["run_seconds"]),
-                start=int(history["start"]),
-            ),
-        )
-        if not int(state.state.step) == read.steps == step:
+        refuse("run", found.differences("run", self._about), self._resume)
+        names = _names(like)
+        arrays = found.arrays(dict(zip(names, jax.tree.leaves(plain(like)), strict=True)), more=("history/",))
+        state = _typed(jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in names]), like)
+        history = History.of(arrays, found.said)
+        if not int(state.state.step) == history.steps == found.number:
             raise ValueError(
-                f"run_dir: expected a state and a history of {step} steps, got one of {int(state.state.step)} and one "
-                f"of {read.steps} in {self.path / SAVES / str(step)}"
+                f"run_dir: expected a state and a history of {found.number} steps, got one of {int(state.state.step)} "
+                f"and one of {history.steps} in {found.folder}"
             )
-        # What is newer was damaged: the run goes on from here, and will save there again.
-        for newer in [s for s in self._manager.all_steps() if s > step]:
-            self._manager.delete(newer)
-        return state, read
+        remove_newer(found)
+        self.saved = found.number
+        return state, history
 
-    def save(self, step: int, state: Tree, history: History) -> None:
-        """Saves a state after `step` steps; returns when it is on disk."""
-        if self._manager.latest_step() == step:
+    def save(self, state: Tree, history: History) -> None:
+        """Saves a state and what was measured on the way to it; returns when it is on disk."""
+        if self.saved == history.steps:
             return
-        fields = jax.tree.map(np.asarray, dataclasses.asdict(history) | {"stopped": None})
-        fields = {
-            k: v for k, v in fields.items() if any(x.size for x in jax.tree.leaves(v))
-        }  # orbax saves no empty ones
-        args = self._ocp.args
-        items = args.Composite(state=args.StandardSave(plain(state)), history=args.StandardSave(fields))
-        self._manager.save(step, args=items, force=True)
-        self._manager.wait_until_finished()
         if jax.process_index() == 0:
-            write_manifest(self.path / SAVES / str(step), step, self._identity(state))
+            said = history.said() | {"empty": [*_empty(state.state.params)]}
+            arrays = dict(zip(_names(state), jax.tree.leaves(plain(state)), strict=True)) | history.arrays()
+            write_save(self.path / SAVES, history.steps, arrays, self._about, said)
+        self.saved = history.steps
 
-    def _identity(self, state: Tree) -> dict[str, Any]:
-        """What a run must share with the one that it goes on from: what the caller named, and the state's shapes."""
-        leaves = jax.tree_util.tree_leaves_with_path(plain(state))
-        names = {path: jax.tree_util.keystr(path).replace("opt_state", "optimizer") for path, _ in leaves}
-        return self._about | {names[path]: checks.short(x) for path, x in leaves}
+    def __exit__(self, *_: object) -> None:
+        self._hold.close()
 
-    def close(self) -> None:
-        """Releases orbax's resources."""
-        self._manager.close()
+
+def folder(run_dir: Any) -> pathlib.Path:
+    """A directory that can be written, made if there is none."""
+    if not isinstance(run_dir, (str, os.PathLike)):
+        raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(run_dir)}")
+    path = pathlib.Path(run_dir).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tried = path / f".tried-{os.getpid()}"
+        with tried.open("wb"):
+            pass
+        tried.unlink()
+    except OSError as error:
+        raise ValueError(f"run_dir: expected a directory that can be written, got {path}: {error.strerror}") from error
+    return path
+
+
+def refuse(kind: str, differences: list[str], resume: Resume) -> None:
+    """Raises for the first difference of a run from the one that it goes on from; warns of all if it is to."""
+    if differences and resume == "same":
+        more = f", and {len(differences) - 1} more differences" if len(differences) > 1 else ""
+        raise ValueError(f'{differences[0]}{more}; resume="anyway" goes on with the {kind} all the same')
+    if differences:
+        warnings.warn(f"{kind}: going on although it differs: {'; '.join(differences)}", stacklevel=4)
 
 
 def saved_params(path: pathlib.Path) -> Params:
     """The parameters that a run in this directory would return as of its last save, without its model and data."""
-    try:
-        import orbax.checkpoint as ocp
-    except ImportError as error:
-        raise ImportError('jaxrnn.load needs orbax for a run_dir: pip install "jaxrnn[save]"') from error
-    folder = path.absolute() / SAVES
-    if not folder.is_dir():
+    saves = path.absolute() / SAVES
+    if not saves.is_dir():
         raise ValueError(f"path: expected the run_dir of a jaxrnn.fit, got {path}, which has no {SAVES}")
-    found = newest_intact("path", folder)
+    found = newest_intact("path", saves)
     if found is None:
         raise ValueError(f"path: expected a run_dir with a save, got {path}, which has none")
-    with ocp.CheckpointManager(folder) as manager:
-        saved = manager.restore(found.step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
-    best, last = saved.get("best"), saved.get("evaluated") or saved["state"]["params"]
-    diverged = not all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves(saved["state"]["params"]))
-    return best["params"] if best and (diverged or int(best["step"])) else last
+    with safetensors.safe_open(found.folder / ARRAYS, "numpy") as file:
+        names = file.keys()
+        best = "best/step" in names and int(file.get_tensor("best/step"))
+        evaluated = any(name.startswith("evaluated/") for name in names)
+        prefix = "best/params/" if best else "evaluated/" if evaluated else "state/params/"
+        arrays = {name.removeprefix(prefix): file.get_tensor(name) for name in names if name.startswith(prefix)}
+    params: dict[str, Any] = {}
+    for name in (*arrays, *found.said["empty"]):
+        *outer, last = name.split("/")
+        place = params
+        for key in outer:
+            place = place.setdefault(key, {})
+        place[last] = arrays.get(name, {})
+    return params
+
+
+def _empty(tree: Any, at: str = "") -> Iterator[str]:
+    """The names of the empty dicts in a dict."""
+    for name, value in tree.items() if isinstance(tree, dict) else ():
+        yield from [f"{at}{name}"] if isinstance(value, dict) and not value else _empty(value, f"{at}{name}/")
 
 
 def is_key(x: Any) -> bool:
@@ -134,14 +144,21 @@ def plain(tree: Tree) -> Tree:
     return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
 
 
-def _typed(tree: Tree, like: Tree) -> Tree:
-    """The inverse of `plain`."""
+def _names(tree: Tree) -> list[str]:
+    """Names of a tree's leaves, such as state/params/0/w_h."""
+    paths = [at for at, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    names = [jax.tree_util.keystr(at, simple=True, separator="/") for at in paths]
+    return names if len(set(names)) == len(names) else [*map(jax.tree_util.keystr, paths)]
 
-    def typed(x: Any, y: Any) -> Any:
-        return jax.random.wrap_key_data(x, impl=jax.random.key_impl(y)) if is_key(y) else x
+
+def _typed(tree: Tree, like: Tree) -> Tree:
+    """Arrays of JAX's; the inverse of `plain`."""
+
+    def typed(x: np.ndarray, y: Any) -> Any:
+        return (
+            jax.random.wrap_key_data(jax.numpy.asarray(x), impl=jax.random.key_impl(y))
+            if is_key(y)
+            else jax.numpy.asarray(x)
+        )
 
     return jax.tree.map(typed, tree, like)
-
-
-def _abstract(x: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype)

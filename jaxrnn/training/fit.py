@@ -2,9 +2,8 @@
 
 import contextlib
 import dataclasses
-import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -15,21 +14,19 @@ from tqdm import tqdm
 from jaxrnn import checks
 from jaxrnn.data.rows import Batch, check_symbols, checked_data, checked_layout, same_axes
 from jaxrnn.primitives.primitive import Tracer
-from jaxrnn.training.batches import Read, longest_run
-from jaxrnn.training.block import EvalParams, Progress, Report, Task, no_best
-from jaxrnn.training.checkpoint import RunDirectory
-from jaxrnn.training.diagnose import probe
-from jaxrnn.training.feed import Feed, InMemory, checked_stream, feeding
-from jaxrnn.training.history import History, in_order
+from jaxrnn.training.batches import longest_run
+from jaxrnn.training.block import EvalParams, Guard, OnNonfinite, Progress, Task, no_best
+from jaxrnn.training.checkpoint import Resume, RunDirectory
+from jaxrnn.training.feed import InMemory, checked_stream, feeding
+from jaxrnn.training.history import History
 from jaxrnn.training.identity import identity
-from jaxrnn.training.placement import anywhere, everywhere
+from jaxrnn.training.placement import everywhere
 from jaxrnn.training.programs import Programs
+from jaxrnn.training.run import Run
 from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer, train_state
 from jaxrnn.training.step import Loss, Metrics
+from jaxrnn.training.watching import Callback, CSVLogger, JSONLLogger, Watchers, checked_callbacks
 from jaxrnn.types import Gradient, Model, Params
-
-SAVE_SECONDS = 30.0
-"""A run with a directory is saved this often, and at its end."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -44,6 +41,8 @@ class FitResult:
       best_step: the step at which `params` stood.
       read: how the data were read, such as "320 rows of 101 steps".
       monitor: the measure by which `params` are the best.
+      bad_batch: the batch of the step at which the run ended because something was not finite; None if it did not.
+        `jaxrnn.diagnostics.gradient_report(model, result.state.params, result.bad_batch, loss)` looks at that step.
     """
 
     params: Params
@@ -52,6 +51,7 @@ class FitResult:
     best_step: int
     read: str = ""
     monitor: str = "loss"
+    bad_batch: Batch | None = None
 
     def __repr__(self) -> str:
         count, at = sum(x.size for x in jax.tree.leaves(self.params)), self.history.validation_steps
@@ -83,8 +83,12 @@ def fit(
     time_major: bool | None = None,
     per_row: Sequence[str] = (),
     diagnose_every: int | None = None,
+    on_nonfinite: Literal["stop", "skip", "restart"] = "stop",
+    nonfinite_limit: int = 10,
+    callback: Callback | Sequence[Callback] | None = None,
     mesh: jax.sharding.Mesh | None = None,
     run_dir: Any = None,
+    resume: Resume = "same",
     progress: bool = True,
 ) -> FitResult:
     """Trains a model: blocks of steps, each block one compiled call, all of one shape one compile.
@@ -117,8 +121,8 @@ def fit(
       block: steps in one compiled call, or fewer where the shape of the batches changes; and from one validation to the
         next.
       monitor, mode: the best parameters are those of the lowest ("min") or highest ("max") validation "loss", or
-        another one of the `metrics`. A validation that is NaN is never the best.
-      patience: stop after this many validations without a better one. None: never.
+        another one of the `metrics`. A validation that is not finite is never the best.
+      patience: stop after this many finite validations without a better one. None: never.
       params: parameters to start from, instead of freshly drawn ones.
       state: a state to go on from, such as `result.state` of another run: its parameters, optimizer, schedule, key and
         number of steps. An iterable goes on where it stands.
@@ -136,21 +140,38 @@ def fit(
       diagnose_every: look at the gradient after every so many steps, as `gradient_statistics` does: at all of it,
         whatever `gradient` is, on the first 8 rows of a dict (of streams on their first k steps, from the initial
         carry) or on a batch of an iterable: `History.diagnostics`, `History.plot_diagnostics`. None: never.
+      on_nonfinite: what is done at a step whose loss, gradient or parameters are not finite. All begin with leaving the
+        step out: the state is that before it. "stop": the run ends there with a warning that says what was not finite,
+        and `FitResult.bad_batch` is the batch. "skip": the next batch is taken. "restart": the parameters and the
+        optimizer go back to the end of the last whole block in which all was finite, and updates are half as large from
+        there on. `History.nonfinite` lists these steps.
+      nonfinite_limit: how many steps in a row "skip" leaves out, and how often "restart" goes back, before the run
+        ends as by "stop".
+      callback: a function, or several, called with a `jaxrnn.training.BlockEnd` after each block: the step, what was
+        measured, the state. What is true as an answer ends the run. Loggers are callbacks:
+        `jaxrnn.training.CSVLogger`, `JSONLLogger`, `TensorBoardLogger`, `WandbLogger`.
       mesh: a `jax.sharding.Mesh` of one axis: data-parallel training. Each device has the parameters and reads its
         share of each minibatch's rows; the gradient is that of all rows. With several processes (`jax.distributed`) the
         mesh may have the devices of all; each then makes the same call with the same data. None: one device.
-      run_dir: a directory. The run is saved there every half minute, at its end and when it is interrupted (Ctrl-C
-        lets the block under way end first). A second call with the same arguments goes on where the last save stands,
-        and ends with the parameters of an uninterrupted run; with more steps than before it continues a finished one.
-        Other arguments than before are an error, as far as they can be told: the loss is known by its name, an
-        optimizer by its first update. Three saves are kept, each with the SHA-256 of its files: one that was damaged or
-        cut off gives way to the one before, with a warning that names the file.
+      run_dir: a directory. The run is saved there every half minute and whatever ends it: its last step, Ctrl-C,
+        SIGTERM (which then ends the process with exit code 143), an error of the data's iterator or of a callback. The
+        block under way ends first; a second Ctrl-C does not wait for it. A second call with the same arguments goes on
+        where the last save stands, and ends with the parameters of an uninterrupted run; with more steps than before it
+        continues a finished one. Three saves are kept, each with the SHA-256 of its files: one that was damaged or cut
+        off gives way to the one before, with a warning that names the file. A save that fails is said, tried again
+        later, and ends nothing. One process has the directory at a time. `metrics.csv` and `metrics.jsonl` in it have a
+        row for each block.
+      resume: "same": a run with other arguments than those of the one in run_dir is an error that names the first
+        difference. "anyway": it goes on, and a warning names all. Compared are the model, the loss, the metrics and
+        `eval_params` by their code, constants and what they close over, the optimizer by its state's structure and its
+        updates by random gradients at several steps, the data and the validation by their bytes, an iterable by its
+        attribute `identity`, if it has one, as `jaxrnn.data.bucketed` has, `params` and `key`. Not compared: `steps`,
+        `block`, `patience`, `diagnose_every`, `on_nonfinite`, `callback`, `mesh` and `progress`, which may change; what
+        another iterable yields; code of libraries; what an object written in C keeps to itself.
       progress: show a progress bar.
 
     Returns:
-      A FitResult. A loss or gradient that is not finite ends the run after its block with a warning, and is in the
-      history; the best parameters are kept, or, before the first validation, those that it began with. If no validation
-      was finite, the last ones are returned, with a warning.
+      A FitResult. If no validation was finite, its parameters are the last ones, with a warning.
 
     Raises:
       ValueError, TypeError: an argument does not fit, and which, before anything is compiled.
@@ -173,7 +194,10 @@ def fit(
         checks.positive_int("patience", patience)
         if validation is None:
             raise ValueError("validation: expected a dict of arrays with patience, got None")
-    layout = checked_layout(time_major, per_row)
+    checks.one_of("on_nonfinite", on_nonfinite, ("stop", "skip", "restart"))
+    checks.positive_int("nonfinite_limit", nonfinite_limit)
+    checks.one_of("resume", resume, ("same", "anyway"))
+    callbacks, layout = checked_callbacks(callback), checked_layout(time_major, per_row)
     every = None if diagnose_every is None else checks.positive_int("diagnose_every", diagnose_every)
     length = min(block, steps, every or steps, longest_run(data) or block)
     stream, mesh, optimizer = checked_stream(stream, model), checks.mesh("mesh", mesh), checked_optimizer(optimizer)
@@ -186,7 +210,7 @@ def fit(
             same_axes(feed.arrays, held_out, layout, stream)
     task = Task(
         model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, stream, mesh,
-        monitor, mode, eval_params,
+        monitor, mode, eval_params, OnNonfinite(on_nonfinite, 0 if on_nonfinite == "stop" else nonfinite_limit),
     )  # fmt: skip
     if state is None:
         start = train_state(model, optimizer, key=key, params=params, streams=None if stream is None else feed.rows)
@@ -195,38 +219,49 @@ def fit(
             raise ValueError(f"steps: expected more in all than the {state.step} that the state has taken, got {steps}")
         start = _going_on(model, optimizer, state, key, params, None if stream is None else feed.rows)
     copied = None if eval_params is None else jax.tree.map(jnp.copy, start.params)
-    now = Progress(start, None if validation is None else no_best(start.params), evaluated=copied)
-    history = History(start=int(start.step))
+    best, guard = None if validation is None else no_best(start.params), Guard.of(start, task.on_nonfinite)
+    now, history = Progress(start, best, jnp.zeros((), jnp.int32), copied, guard), History(start=int(start.step))
 
     with contextlib.ExitStack() as stack:
         if mesh is not None:
             stack.enter_context(jax.set_mesh(mesh))
-        directory = None
+        directory, at_hand = None, jax.process_index() == 0
         if run_dir is not None:
             read = feed.arrays if isinstance(feed, InMemory) else data
             about = identity(task, start, params if state is None else start.params, read, held_out)
-            directory = stack.enter_context(contextlib.closing(RunDirectory(run_dir, about)))
+            directory = stack.enter_context(RunDirectory(run_dir, about, resume))
             now, history = directory.restore(now) or (now, history)
-        first = int(now.state.step)
-        if first > steps:
-            raise ValueError(f"steps: expected at least the {first} that the run in run_dir has taken, got {steps}")
-        feed.skip(first - history.start)
+            if at_hand:
+                files = directory.path / "metrics.csv", directory.path / "metrics.jsonl"
+                callbacks = (CSVLogger(files[0]), JSONLLogger(files[1]), *callbacks)
+        if history.steps > steps:
+            raise ValueError(f"steps: expected at least the {history.steps} that run_dir has taken, got {steps}")
+        feed.skip(history.steps - history.start)
         now, held_out = everywhere((now, held_out), mesh)
-        history.stopped = _reason_to_stop(history, task, patience)
-        bar = stack.enter_context(tqdm(total=steps, initial=first, unit="step", disable=not progress))
-        run = _Run(task, Programs.of(task, length), feed, held_out, block, every, patience, directory, bar)
-        now = run.train(now, history, steps)
+        watchers = Watchers(callbacks, history.steps)
+        stack.callback(watchers.close)
+        hidden = not progress or not at_hand
+        bar = stack.enter_context(tqdm(total=steps, initial=history.steps, unit="step", disable=hidden))
+        run = Run(
+            task, Programs.of(task, length), feed, held_out, block, every, patience, directory, watchers, bar, now,
+            history,
+        )  # fmt: skip
+        history.stopped = run.reason_to_stop()
+        run.train(steps)
+        now, bad_batch = run.now, run.last_bad_batch()
+    best_step = int(now.best.step) if now.best is not None else 0
     if history.stopped == "diverged":
+        bad = int(now.first_bad)
+        look = "jaxrnn.diagnostics.gradient_report(model, result.state.params, result.bad_batch, loss)"
         warnings.warn(
-            f"fit: the loss or gradient was not finite at step {history.first_bad_step} "
-            "(a class or symbol out of range gives NaN, too)",
+            f"fit: {history.nonfinite[bad]} was not finite at step {bad}, which was left out (a class or symbol out of "
+            f"range gives NaN, too); the run ended there{'' if bad_batch is None else f', and {look} looks at it'}",
             stacklevel=2,
         )
-    elif now.best is not None and not int(now.best.step) and len(history.validation_steps):
+    if now.best is not None and not best_step and len(history.validation_steps):
         warnings.warn(f"fit: no validation had a finite {monitor}; the last parameters are returned", stacklevel=2)
-    found, diverged = now.learnt(history.stopped == "diverged"), history.stopped == "diverged"
-    step = int(now.best.step) if now.best is not None and (diverged or int(now.best.step)) else history.steps
-    return FitResult(jax.tree.map(jnp.copy, found), now.state, history, step, feed.read_as, monitor)
+    found = jax.tree.map(jnp.copy, now.learnt)
+    return FitResult(found, now.state, history, best_step or history.steps, feed.read_as, monitor, bad_batch)
 
 
 def _going_on(
@@ -253,105 +288,3 @@ def _going_on(
     checks.same_tree("state", state, fresh)
     checks.same_dtypes("state", state, fresh)
     return jax.tree.map(lambda x: jnp.array(x, copy=True), state)
-
-
-@dataclasses.dataclass
-class _Run:
-    """What a run is made of, once its arguments are checked; see `fit`."""
-
-    task: Task
-    programs: Programs
-    feed: Feed
-    held_out: Any
-    block: int
-    every: int | None
-    patience: int | None
-    directory: RunDirectory | None
-    bar: Any
-    saved_at: float = dataclasses.field(default_factory=time.monotonic)
-    compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
-
-    def train(self, now: Progress, history: History, steps: int) -> Progress:
-        """Block by block, up to so many steps."""
-        while history.steps < steps and history.stopped == "steps":
-            read = self.feed.read(self._asked(history.steps, steps))
-            if read.steps == 0:
-                history.stopped = "data"
-                break
-            now, interrupted = self._take_block(now, history, read, steps)
-            due = interrupted or time.monotonic() - self.saved_at > SAVE_SECONDS
-            if self.directory is not None and anywhere(due, self.task.mesh):
-                self._save(now, history)
-            if interrupted:
-                raise KeyboardInterrupt
-        if self.directory is not None:
-            self._save(now, history)
-        return now
-
-    def _asked(self, taken: int, steps: int) -> int:
-        """Steps to the next end of a block, look at the gradient, or end of the run."""
-        ends = [steps - taken, self.block - taken % self.block]
-        return min(ends if self.every is None else [*ends, self.every - taken % self.every])
-
-    def _take_block(self, now: Progress, history: History, read: Read, steps: int) -> tuple[Progress, bool]:
-        """Takes the steps, and notes what they measured: (what comes after them, whether Ctrl-C was pressed)."""
-        reached, mesh = history.steps + read.steps, self.task.mesh
-        due = reached % self.block == 0 or reached == steps or read.ended
-        bounds = everywhere((jnp.asarray(reached, jnp.int32), jnp.asarray(due)), mesh)
-        program = self._program((now, read.data, self.held_out, *bounds), history)
-        start = time.perf_counter()
-        now, report = program(now, read.data, self.held_out, *bounds)
-        interrupted = anywhere(_wait(report), mesh)
-        history.run_seconds += time.perf_counter() - start
-        history.extend(report.train, report.validation if due else {}, read.steps)
-        if self.every is not None and history.steps % self.every == 0:
-            history.look(self.programs.diagnose(now.state.params, probe(self.task, read.data)))
-        history.stopped = _reason_to_stop(history, self.task, self.patience)
-        self.bar.set_postfix(_shown(report.train, read.steps, history), refresh=False)
-        self.bar.update(read.steps)
-        return now, interrupted
-
-    def _program(self, arguments: tuple[Any, ...], history: History) -> Callable[..., Any]:
-        """Compiles the block for data of this shape, unless it was."""
-        now, data, *_ = arguments
-        shapes = tuple(x.shape for x in jax.tree.leaves(data))
-        if shapes not in self.compiled:
-            if self.every is not None:
-                jax.eval_shape(self.programs.diagnose, now.state.params, probe(self.task, data))  # raises if it can't
-            self.bar.set_description("compiling")
-            start, block = time.perf_counter(), self.programs.block
-            jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
-            self.compiled[shapes] = block.lower(*arguments).compile() if jitted else block
-            history.compile_seconds += time.perf_counter() - start
-            self.bar.set_description(f"training, {self.feed.read_as}")
-        return self.compiled[shapes]
-
-    def _save(self, now: Progress, history: History) -> None:
-        assert self.directory is not None
-        self.directory.save(history.steps, now, history)
-        self.saved_at = time.monotonic()
-
-
-def _wait(report: Report) -> bool:
-    """Waits for a block to end, also if it is interrupted meanwhile; whether it was."""
-    try:
-        jax.block_until_ready(report)
-    except KeyboardInterrupt:
-        jax.block_until_ready(report)
-        return True
-    return False
-
-
-def _shown(train: dict[str, Any], count: int, history: History) -> dict[str, str]:
-    """What the progress bar shows: means over the block, then what the last validation found."""
-    shown = {f"mean {name}": float(np.mean(train[name][:count])) for name in in_order(train)[:-1]}
-    shown |= {f"validation {name}": float(history.validation[name][-1]) for name in in_order(history.validation)}
-    return {name: f"{value:.4g}" for name, value in shown.items()}
-
-
-def _reason_to_stop(history: History, task: Task, patience: int | None) -> str:
-    if history.first_bad_step is not None:
-        return "diverged"
-    if patience is not None and history.since_best(task.monitor, task.mode) >= patience:
-        return "patience"
-    return "steps"

@@ -23,11 +23,13 @@ class History:
         [looks, K+1], NaN past the steps of a shorter batch; "saturated/0/0 LSTM/f", the saturated share of a gate, mean
         over time, [looks].
       diagnostic_steps: int, after how many steps each look took place.
+      nonfinite: by step, from 1: what was not finite there, such as "loss", "gradient of 0/w_h" or "parameter 0/w_h".
       compile_seconds: what compiling took, in seconds; a resumed run's include those before.
       run_seconds: what running took, in seconds, without compiling.
       start: how many steps the state had taken that the run began with.
-      stopped: why the run ended: "steps" (all were taken), "patience", "data" (an iterator ended) or "diverged" (a loss
-        or gradient was not finite).
+      stopped: why the run ended: "steps" (all were taken), "patience", "data" (an iterator ended), "callback" or
+        "diverged" (see `fit(on_nonfinite=...)`).
+      not_saved: why the last save into a run_dir failed; empty if it did not.
     """
 
     train: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -35,10 +37,12 @@ class History:
     validation_steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     diagnostics: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     diagnostic_steps: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    nonfinite: dict[int, str] = dataclasses.field(default_factory=dict)
     compile_seconds: float = 0.0
     run_seconds: float = 0.0
     start: int = 0
     stopped: str = "steps"
+    not_saved: str = ""
 
     def __repr__(self) -> str:
         last = {name: values[-1] for name in in_order(self.train) if len(values := self.train[name])}
@@ -58,36 +62,52 @@ class History:
 
     @property
     def first_bad_step(self) -> int | None:
-        """The first step, from 1, whose loss or gradient was not finite; None if there is none."""
-        if not len(self.train.get("loss", ())):
-            return None
-        bad = ~(np.isfinite(self.train["loss"]) & np.isfinite(self.train["gradient_norm"]))
-        return self.start + int(np.argmax(bad)) + 1 if bad.any() else None
+        """The first step, from 1, whose loss, gradient or parameters were not finite; None if there is none."""
+        return min(self.nonfinite, default=None)
 
-    def since_best(self, monitor: str = "loss", mode: str = "min") -> int:
-        """How many validations there were since the best one; all of them if none was finite."""
-        scores = np.asarray(self.validation.get(monitor, np.zeros(0)))
-        if not np.isfinite(scores).any():
-            return len(scores)
-        return len(scores) - 1 - int((np.nanargmin if mode == "min" else np.nanargmax)(scores))
+    def since_best(self, monitor: str, best_step: int) -> int:
+        """How many validations there were since the best one; one that is not finite does not count."""
+        later = np.searchsorted(self.validation_steps, best_step, side="right")
+        return int(np.isfinite(self.validation.get(monitor, np.zeros(0))[later:]).sum())
 
-    def extend(self, train: dict[str, Any], validation: dict[str, Any], count: int) -> None:
-        """Adds the first `count` values of each array in `train`, and one validation if there is any."""
+    def extend(self, train: dict[str, Any], validation: dict[str, Any]) -> None:
+        """Adds the values of some steps, and one validation if there is any."""
         for name, values in train.items():
-            self.train[name] = np.concatenate([self.train.get(name, np.zeros(0)), np.asarray(values[:count])])
+            self.train[name] = appended(self.train.get(name), np.asarray(values))
         for name, value in validation.items():
-            self.validation[name] = np.append(self.validation.get(name, np.zeros(0)), np.asarray(value))
+            self.validation[name] = appended(self.validation.get(name), np.asarray(value)[None])
         if validation:
-            self.validation_steps = np.append(self.validation_steps, self.steps)
+            self.validation_steps = appended(self.validation_steps, np.asarray([self.steps]))
 
     def look(self, diagnostics: dict[str, Any]) -> None:
         """Adds one look at the gradient, after the steps taken so far."""
         for name, value in jax.tree.map(np.asarray, diagnostics).items():
-            past = self.diagnostics.get(name, np.zeros((0, *value.shape), value.dtype))
-            if value.ndim:  # lags: as many as the batch had steps
+            past = self.diagnostics.get(name)
+            if past is not None and value.ndim:  # lags: as many as the batch had steps
                 past, value = _wider(past, value.size), _wider(value, past.shape[-1])
-            self.diagnostics[name] = np.concatenate([past, value[None]])
-        self.diagnostic_steps = np.append(self.diagnostic_steps, self.steps)
+            self.diagnostics[name] = appended(past, value[None])
+        self.diagnostic_steps = appended(self.diagnostic_steps, np.asarray([self.steps]))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a save holds as arrays, by name."""
+        named = {f"{kind}/{name}": x for kind in SERIES for name, x in getattr(self, kind).items()}
+        return {f"history/{name}": x for name, x in (named | {kind: getattr(self, kind) for kind in STEPS}).items()}
+
+    def said(self) -> dict[str, Any]:
+        """What a save holds as JSON."""
+        return {name: getattr(self, name) for name in SAID}
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray], said: dict[str, Any]) -> "History":
+        """The inverse of `arrays` and `said`."""
+        series: dict[str, Any] = {kind: {} for kind in SERIES}
+        for name in arrays:
+            _, kind, rest = [*name.split("/", 2), ""][:3] if name.startswith("history/") else ("", "", "")
+            if kind in SERIES:
+                series[kind][rest] = arrays[name]
+        steps = {kind: arrays[f"history/{kind}"] for kind in STEPS}
+        said = said | {"nonfinite": {int(step): what for step, what in said["nonfinite"].items()}}
+        return cls(**series, **steps, **{name: said[name] for name in SAID})
 
     def plot(self, path: str | None = None) -> Any:
         """Draws each measurement against the step.
@@ -161,6 +181,26 @@ class History:
             if axes.lines:
                 axes.legend(frameon=False, fontsize="small")
         return saved(figure, path)
+
+
+SERIES, STEPS = ("train", "validation", "diagnostics"), ("validation_steps", "diagnostic_steps")
+SAID = ("nonfinite", "compile_seconds", "run_seconds", "start")
+
+
+def appended(past: np.ndarray | None, values: np.ndarray) -> np.ndarray:
+    """`past` and `values` together, in time that does not depend on how much there is already, on average.
+
+    What it returns is the front part of an array with room behind it, into which the next call writes.
+    """
+    past = np.empty((0, *values.shape[1:]), values.dtype) if past is None else past
+    count, dtype, room = len(past) + len(values), np.result_type(past, values), past.base
+    like = (dtype, past.ndim, past.shape[1:], past.ctypes.data)
+    is_room = isinstance(room, np.ndarray) and like == (room.dtype, room.ndim, room.shape[1:], room.ctypes.data)
+    if not isinstance(room, np.ndarray) or not (is_room and room.flags.writeable and len(room) >= count):
+        room = np.empty((max(2 * count, 64), *values.shape[1:]), dtype)
+        room[: len(past)] = past
+    room[len(past) : count] = values
+    return room[:count]
 
 
 def _wider(values: np.ndarray, size: int) -> np.ndarray:

@@ -8,45 +8,79 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrnn import checks
+from jaxrnn.fingerprints import digest, fingerprint
 from jaxrnn.training.block import Task
 from jaxrnn.training.state import TrainState
 from jaxrnn.types import Params
 
+COUNTS = (0, 10, 1_000, 100_000)
+"""Steps at which an optimizer is tried, so that schedules differ."""
+SCALES = (1e-3, 1e3, 1.0, 1e-8)
+"""Sizes of the random gradients that it gets one after the other, so that clipping, momentum and epsilon do."""
+
 
 def identity(task: Task, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
-    """What a resumed run must share with the one before, as far as it can be told.
-
-    An optimizer is a closure: it is known by its first update on a gradient of ones.
-    """
-    ones = jax.tree.map(jnp.ones_like, state.params)
-    optimize = optax.with_extra_args_support(task.optimizer)
-    one = jnp.ones((), jnp.result_type(*jax.tree.leaves(ones)))
-    reads = {"value": one, "grad": ones, "value_fn": lambda _: one}
-    update = optax.tree.norm(optimize.update(ones, state.opt_state, state.params, **reads)[0])
+    """What a resumed run must share with the one before, as far as it can be told; see `fit`."""
     return {
         "model": repr(task.model),
-        "loss": getattr(task.loss, "__qualname__", repr(type(task.loss))),
-        "gradient": repr(task.gradient),
-        "optimizer's first update": f"{float(update):.5g}",
+        "model's functions and numbers": fingerprint(task.model),
+        "loss": _named(task.loss),
+        "gradient": f"{task.gradient!r} {fingerprint(task.gradient)}",
+        "optimizer's state": hashlib.sha1(str(jax.tree.structure(state.opt_state)).encode()).hexdigest(),
+        "optimizer's updates": updates(task.optimizer, state),
         "batch_size": task.batch_size,
         "stream": task.stream,
         "monitor": f"{task.mode} {task.monitor}",
-        "metrics": sorted(task.metrics or {}),
-        "eval_params": None if task.eval_params is None else getattr(task.eval_params, "__qualname__", "a function"),
+        "metrics": {name: _named(f) for name, f in sorted((task.metrics or {}).items())},
+        "eval_params": None if task.eval_params is None else _named(task.eval_params),
         "rows on axes": task.axes,
+        "rows of the validation on axes": task.validation_axes,
         "first step": int(state.step),
-        "key": np.asarray(jax.random.key_data(state.key)).tolist(),
+        "key": [str(jax.random.key_impl(state.key)), *np.ravel(jax.random.key_data(state.key)).tolist()],
         "params": "drawn" if params is None else digest(params),
-        "data": digest(data) if isinstance(data, dict) else "batches",
+        "data": data_key(data),
         "validation": None if held_out is None else digest(held_out),
     }
 
 
-def digest(tree: Any) -> str:
-    """A number that two trees of arrays share if all their names, shapes, types and bytes are equal."""
-    found = hashlib.sha1(usedforsecurity=False)
-    for path, x in jax.tree_util.tree_leaves_with_path(tree):
-        found.update(f"{jax.tree_util.keystr(path)} {checks.short(x)}".encode())
-        found.update(np.ascontiguousarray(x).tobytes())
-    return found.hexdigest()
+def data_key(data: Any) -> str:
+    """What tells data from other ones: of a dict or list its bytes, of another iterable its attribute `identity`."""
+    if isinstance(data, (dict, list, tuple)):
+        return digest(data)
+    own = getattr(data, "identity", None)
+    return own if isinstance(own, str) else type(data).__name__
+
+
+def updates(optimizer: optax.GradientTransformation, state: TrainState) -> list[float]:
+    """How an optimizer answers to random gradients, to begin with and when it has counted many steps.
+
+    For each of COUNTS: the norm of its update by a gradient of zeros, and by random ones of SCALES, one after another.
+    """
+    optimize = optax.with_extra_args_support(optimizer)
+    leaves, structure = jax.tree.flatten(state.params)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    normal = [jax.random.normal(key, x.shape, jnp.float32).astype(x.dtype) for key, x in zip(keys, leaves, strict=True)]
+    direction = jax.tree.unflatten(structure, normal)
+
+    def update(opt_state: Any, scale: jax.Array) -> tuple[Any, jax.Array]:
+        grads = jax.tree.map(lambda x: x * scale.astype(x.dtype), direction)
+        one = jnp.ones((), jnp.result_type(*leaves))
+        reads = {"value": one, "grad": grads, "value_fn": lambda _: one}
+        found, opt_state = optimize.update(grads, opt_state, state.params, **reads)
+        return opt_state, optax.tree.norm(found).astype(jnp.float32)
+
+    def at(count: jax.Array) -> jax.Array:
+        def counted(path: Any, x: jax.Array) -> jax.Array:
+            is_count = "count" in jax.tree_util.keystr(path[-1:]) and jnp.ndim(x) == 0
+            return jnp.asarray(count, x.dtype) if is_count else x
+
+        opt_state = jax.tree_util.tree_map_with_path(counted, state.opt_state)
+        _, still = update(opt_state, jnp.zeros(()))
+        return jnp.append(jax.lax.scan(update, opt_state, jnp.asarray(SCALES))[1], still)
+
+    found = jax.jit(lambda: jax.lax.map(at, jnp.asarray(COUNTS, jnp.int32)))()
+    return [float(f"{x:.6g}") for x in np.ravel(found)]
+
+
+def _named(f: Any) -> str:
+    return f"{getattr(f, '__qualname__', type(f).__name__)} {fingerprint(f)}"

@@ -32,9 +32,14 @@ def everywhere(tree: Tree, mesh: Mesh | None) -> Tree:
     return jax.tree.map(put, tree)
 
 
+def is_shared(mesh: Mesh | None) -> bool:
+    """Whether several processes share the mesh."""
+    return mesh is not None and len({device.process_index for device in mesh.devices.flat}) > 1
+
+
 def anywhere(flag: bool, mesh: Mesh | None) -> bool:
     """Whether it is true in any of the processes that share the mesh."""
-    if mesh is None or len({device.process_index for device in mesh.devices.flat}) == 1:
+    if not is_shared(mesh):
         return flag
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 

@@ -55,12 +55,27 @@ def make_train_step(
     Raises:
       ValueError, TypeError: an argument does not fit, and which.
     """
-    optimize = optax.with_extra_args_support(checked_optimizer(optimizer))
-    evaluate = objective(model, loss, metrics, gradient)
+    take = stepping(model, loss, optimizer, metrics, gradient)
 
     def train_step(
         state: TrainState, batch: Batch, fresh: jax.Array | bool = False
     ) -> tuple[TrainState, dict[str, jax.Array]]:
+        state, values, _ = take(state, batch, fresh)
+        return state, values
+
+    return train_step
+
+
+def stepping(
+    model: Model, loss: Loss, optimizer: Optimizer, metrics: Metrics | None, gradient: Gradient | None
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array], Params]]:
+    """A function (state, batch, fresh, scale) -> (state, metrics, gradient); `scale` is a factor of the update."""
+    optimize = optax.with_extra_args_support(checked_optimizer(optimizer))
+    evaluate = objective(model, loss, metrics, gradient)
+
+    def take_step(
+        state: TrainState, batch: Batch, fresh: jax.Array | bool = False, scale: jax.Array | None = None
+    ) -> tuple[TrainState, dict[str, jax.Array], Params]:
         checks.instance("state", state, TrainState, "make one with jaxrnn.training.train_state")
         key = jax.random.fold_in(state.key, state.step)
 
@@ -78,12 +93,14 @@ def make_train_step(
         (value, (values, carry)), grads = jax.value_and_grad(objective_of, has_aux=True)(state.params)
         reads = {"value": value, "grad": grads, "value_fn": lambda params: objective_of(params)[0]}
         updates, opt_state = optimize.update(grads, state.opt_state, state.params, **reads)
+        if scale is not None:
+            updates = jax.tree.map(lambda u: u * scale.astype(u.dtype), updates)
         params = optax.apply_updates(state.params, updates)
         values["gradient_norm"] = optax.tree.norm(grads)
         carry = None if state.carry is None else carry
-        return TrainState(state.step + 1, params, opt_state, state.key, carry), values
+        return TrainState(state.step + 1, params, opt_state, state.key, carry), values, grads
 
-    return train_step
+    return take_step
 
 
 def objective(

@@ -90,7 +90,7 @@ def test_a_sweep_cut_at_the_end_of_a_rung_knows_who_diverged(tmp_path, monkeypat
     same(sweep(space, run_dir=tmp_path), whole)
 
 
-@pytest.mark.parametrize("name", ["arrays.npz", "manifest.json"])
+@pytest.mark.parametrize("name", ["arrays.safetensors", "manifest.json"])
 def test_a_damaged_save_gives_way_to_the_one_before(tmp_path, monkeypatch, name):
     whole = sweep(SPACE, **OPTIONS)
     interrupted(monkeypatch, tmp_path, 7)

@@ -24,8 +24,10 @@ def statistics(params):
     return {name: params[name]["statistics"] for name in ("1", "3")}
 
 
-def without_statistics(params):
-    return {name: {k: x for k, x in part.items() if k != "statistics"} for name, part in params.items()}
+def weights(params):
+    """All that is trained, but for the bias in front of a batch normalisation, whose gradient is rounding alone."""
+    found = {name: {k: x for k, x in part.items() if k != "statistics"} for name, part in params.items()}
+    return found | {"0": {"w": found["0"]["w"]}}
 
 
 def test_weights_follow_a_plain_loop_and_statistics_are_those_of_the_data():
@@ -35,8 +37,8 @@ def test_weights_follow_a_plain_loop_and_statistics_are_those_of_the_data():
     batches = [batch_of(data_set(), r) | {"lengths": LENGTHS[r]} for r in rows]
     states, losses = plain_loop(batches, model=NORMALISED)
     assert_close(result.history.train["loss"], losses, 1e-5)
-    assert_close(without_statistics(result.params), without_statistics(states[-1].params), 1e-5)
-    want = jaxrnn.training.calibrate(NORMALISED, states[-1].params, data)
+    assert_close(weights(result.params), weights(states[-1].params), 1e-5)
+    want = jaxrnn.training.calibrate(NORMALISED, result.params, data)
     assert_close(statistics(result.params), statistics(want), 1e-5)
     first = jax.tree.leaves(statistics(NORMALISED.init(KEY)))
     assert all(np.abs(a - b).max() > 0.01 for a, b in zip(jax.tree.leaves(statistics(want)), first, strict=True))
@@ -102,7 +104,7 @@ def test_members_of_a_sweep_are_calibrated_and_one_that_diverges_stays_finite():
         alone = jaxrnn.fit(
             model, loss, optimizer, data, key=results.key(member), batch_size=4, validation=other, **options
         )
-        assert_close(results.params(member), alone.params, 1e-4)
+        assert_close(weights(results.params(member)), weights(alone.params), 1e-4)
         assert_close(results.validation["loss"][member], alone.history.validation["loss"], 1e-4)
         found = results.params(member)
         assert_close(statistics(found), statistics(jaxrnn.training.calibrate(NORMALISED, found, data)), 1e-4)

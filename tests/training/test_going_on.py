@@ -119,7 +119,7 @@ def test_if_no_validation_is_finite_the_last_parameters_come_with_a_warning():
     assert_same(result.params, result.state.params)
     with pytest.warns(UserWarning, match="no validation had a finite loss"):
         stopped = fit(steps=12, block=2, validation=data_set(1, rows=3), loss=loss, patience=3)
-    assert (stopped.history.stopped, stopped.history.steps) == ("patience", 6)
+    assert (stopped.history.stopped, stopped.history.steps) == ("steps", 12)
 
 
 @pytest.mark.parametrize("x64", [False, True])

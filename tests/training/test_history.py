@@ -2,18 +2,15 @@
 
 import matplotlib.image
 import numpy as np
-import pytest
 
 from jaxrnn.training.history import History
 
 
-def history(steps=60, bad=()):
+def history(steps=60):
     rng = np.random.default_rng(0)
     train = {
         name: np.exp(-np.arange(steps) / 20) + 0.1 * rng.random(steps) for name in ("gradient_norm", "loss", "mae")
     }
-    for step in bad:
-        train["loss"][step - 1] = np.nan
     return History(train, {"loss": np.array([0.9, 0.5, 0.3])}, np.array([20, 40, 60]))
 
 
@@ -45,15 +42,25 @@ def test_the_smooth_curve_is_a_running_mean_over_a_fiftieth():
     np.testing.assert_allclose(smooth, want, rtol=1e-10)
 
 
-@pytest.mark.parametrize(("bad", "first"), [((), None), ((3, 9), 3), ((1,), 1), ((60,), 60)])
-def test_the_first_bad_step_counts_from_1(bad, first):
-    assert history(bad=bad).first_bad_step == first
+def test_arrays_grow_in_place_and_stay_what_they_were():
+    record, rng = History(), np.random.default_rng(0)
+    blocks, seen = [rng.random((7, 3)).astype("f") for _ in range(40)], []
+    for block in blocks:
+        record.extend({"loss": block[:, 0], "mae": block[:, 1]}, {"loss": block[0, 2]})
+        seen.append((record.train["loss"], record.validation["loss"]))
+    whole = np.concatenate(blocks)
+    assert record.train["loss"].dtype == np.float32
+    assert len({x.base.ctypes.data for x, _ in seen}) < 6
+    for i, (losses, validated) in enumerate(seen):
+        np.testing.assert_array_equal(losses, whole[: 7 * (i + 1), 0])
+        np.testing.assert_array_equal(validated, [block[0, 2] for block in blocks[: i + 1]])
+    np.testing.assert_array_equal(record.validation_steps, 7 * np.arange(1, 41))
 
 
-def test_an_infinite_gradient_is_bad_too():
-    record = history()
-    record.train["gradient_norm"][6] = np.inf
-    assert record.first_bad_step == 7
+def test_a_validation_that_is_not_finite_does_not_count():
+    record = History({"loss": np.zeros(50)}, {"loss": np.array([3.0, np.nan, 1.0, np.inf, 2.0])}, 10 * np.arange(1, 6))
+    assert record.since_best("loss", 30) == 1
+    assert record.since_best("loss", 0) == 3
 
 
 def test_nothing_is_nothing():

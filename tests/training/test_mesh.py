@@ -63,7 +63,7 @@ plain = jaxrnn.stack([jaxrnn.gru(D, H, reset_after=False)])
 gated = jaxrnn.stack([jaxrnn.lstm(D, H), jaxrnn.gru(H, H)])
 for model in (MODEL, jaxrnn.chain(gated, jaxrnn.dense(H, O)), jaxrnn.chain(plain, jaxrnn.dense(H, O))):
     task = Task(model, jaxrnn.losses.mean_squared_error, OPTIMIZER, None, None, axes, None, 40, None, mesh)
-    state = everywhere(Progress(jaxrnn.training.train_state(model, OPTIMIZER, key=KEY), None), mesh)
+    state = everywhere(Progress(jaxrnn.training.train_state(model, OPTIMIZER, key=KEY), None, jnp.int32(0)), mesh)
     with jax.set_mesh(mesh):
         text = jax.jit(make_block(task, 2)).lower(state, data, None, *bounds).compile().as_text()
     assert "all-reduce" in text

@@ -1,0 +1,195 @@
+"""The run of `fit`, once its arguments are checked: block by block, whatever comes between."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from jaxrnn.data.rows import Batch
+from jaxrnn.training.batches import Read
+from jaxrnn.training.block import Progress, Task, batch_of_step, cause_in_words
+from jaxrnn.training.checkpoint import RunDirectory
+from jaxrnn.training.diagnose import probe
+from jaxrnn.training.feed import Feed
+from jaxrnn.training.history import History, in_order
+from jaxrnn.training.interrupts import Interrupts
+from jaxrnn.training.placement import anywhere, everywhere, is_shared
+from jaxrnn.training.programs import Programs
+from jaxrnn.training.watching import BlockEnd, Watchers
+
+SAVE_SECONDS = 30.0
+"""A run with a directory is saved this often, and at its end."""
+
+
+@dataclasses.dataclass
+class Run:
+    """A run: where it stands, what it needs to go on, and who watches."""
+
+    task: Task
+    programs: Programs
+    feed: Feed
+    held_out: Any
+    block: int
+    every: int | None
+    patience: int | None
+    directory: RunDirectory | None
+    watchers: Watchers
+    bar: Any
+    now: Progress
+    history: History
+    bad_batch: Batch | None = None
+    saved_at: float = dataclasses.field(default_factory=time.monotonic)
+    shown_at: float = 0.0
+    compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+
+    def train(self, steps: int) -> None:
+        """Up to so many steps. Whatever ends it, what came out of the last whole block is saved."""
+        history, mesh = self.history, self.task.mesh
+        with Interrupts(waits=is_shared(mesh)) as interrupts:
+            try:
+                while history.steps < steps and history.stopped == "steps":
+                    read = self.feed.read(self._asked(history.steps, steps))
+                    if read.steps == 0:
+                        if not history.steps:
+                            raise ValueError("data: expected at least one batch, got an iterable without any")
+                        history.stopped = "data"
+                        break
+                    program = self._program(read.data)
+                    with interrupts.held():
+                        self._take_block(program, read, steps)
+                    self._look(read)
+                    if anywhere(interrupts.caught is not None, mesh):
+                        self._save("")
+                        interrupts.leave()
+                        raise KeyboardInterrupt  # of another process
+                    if self.directory is not None and anywhere(self._is_due(), mesh):
+                        self._save("and is tried again later")
+                self._save("; the result is returned, and is nowhere on disk")
+            except BaseException as error:
+                interrupts.waits = True
+                self._leave(error)
+                raise
+
+    def _asked(self, taken: int, steps: int) -> int:
+        """Steps to the next end of a block, look at the gradient, or end of the run."""
+        left = min(steps - taken, self.block - taken % self.block)
+        return left if self.every is None else min(left, self.every - taken % self.every)
+
+    def _take_block(self, program: Callable[..., Any], read: Read, steps: int) -> None:
+        """Takes the steps, and notes what they measured."""
+        history, before = self.history, self.history.steps
+        reached = before + read.steps
+        due = reached % self.block == 0 or reached == steps or read.ended
+        bounds = everywhere((np.int32(reached), np.bool_(due)), self.task.mesh)
+        start = time.perf_counter()
+        now, report = program(self.now, read.data, self.held_out, *bounds)
+        report = jax.device_get(report)
+        history.run_seconds += time.perf_counter() - start
+        first_bad = int(report.first_bad)
+        taken = first_bad - before if first_bad else read.steps
+        history.extend(
+            {name: x[:taken] for name, x in report.train.items()}, report.validation if due and not first_bad else {}
+        )
+        causes = report.causes[:taken]
+        for i in np.flatnonzero(causes):
+            history.nonfinite[before + int(i) + 1] = cause_in_words(int(causes[i]), now.state.params)
+        if now.guard is not None and now.guard.good is not None and reached % self.block == 0 and not causes.any():
+            good = jax.tree.map(jnp.copy, (now.state.params, now.state.opt_state))
+            now = now._replace(guard=now.guard._replace(good=good))
+        self.now = now
+        history.stopped = self.reason_to_stop()
+        if first_bad and self.task.axes is None:
+            self.bad_batch = jax.tree.map(lambda x: x[taken - 1], read.data)
+        self.bar.update(taken)
+
+    def _look(self, read: Read) -> None:
+        """Everything that only looks at the state after a block."""
+        history = self.history
+        if self.every is not None and history.steps % self.every == 0 and history.stopped != "diverged":
+            history.look(self.programs.diagnose(self.now.state.params, probe(self.task, read.data)))
+        if self.watchers and self.watchers.see(BlockEnd.of(history, self.now.state, read.steps)):
+            history.stopped = "callback"
+        last = history.stopped != "steps" or history.steps == self.bar.total
+        if not self.bar.disable and (last or time.monotonic() - self.shown_at > self.bar.mininterval):
+            self.bar.set_postfix(_shown(history, read.steps), refresh=False)
+            self.shown_at = time.monotonic()
+
+    def _program(self, data: Batch) -> Callable[..., Any]:
+        """Compiles the block for data of this shape, unless it was."""
+        shapes = tuple(x.shape for x in jax.tree.leaves(data))
+        if shapes not in self.compiled:
+            if self.every is not None:
+                jax.eval_shape(self.programs.diagnose, self.now.state.params, probe(self.task, data))  # may raise
+            self.bar.set_description("compiling")
+            start, block = time.perf_counter(), self.programs.block
+            bounds = everywhere((np.int32(0), np.bool_(False)), self.task.mesh)
+            jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+            arguments = self.now, data, self.held_out, *bounds
+            self.compiled[shapes] = block.lower(*arguments).compile() if jitted else block
+            self.history.compile_seconds += time.perf_counter() - start
+            self.bar.set_description(f"training, {self.feed.read_as}")
+        return self.compiled[shapes]
+
+    def reason_to_stop(self) -> str:
+        """Why the run ends where it stands; "steps" if it does not."""
+        history, best = self.history, self.now.best
+        if int(self.now.first_bad):
+            return "diverged"
+        if self.patience is not None and best is not None and len(history.validation_steps):
+            since = history.since_best(self.task.monitor, int(best.step))
+            return "patience" if since >= self.patience else "steps"
+        return "steps"
+
+    def last_bad_batch(self) -> Batch | None:
+        """The batch of the step at which the run ended because it was not finite."""
+        if self.history.stopped != "diverged" or self.task.axes is None:
+            return self.bad_batch
+        data = self.feed.read(1).data
+        return batch_of_step(self.task, data, self.now.state.key, int(self.now.first_bad))
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self.saved_at > SAVE_SECONDS
+
+    def _save(self, then: str) -> None:
+        """Saves the run; if that can't be done, it is said, and the run goes on."""
+        if self.directory is None:
+            return
+        self.saved_at = time.monotonic()
+        try:
+            self.directory.save(self.now, self.history)
+        except OSError as error:
+            self.history.not_saved = f"after step {self.history.steps}: {error}"
+            text = f"run_dir: saving into {self.directory.path} failed {self.history.not_saved} {then}"
+            warnings.warn(text.replace(" ;", ";"), stacklevel=4)
+        else:
+            self.history.not_saved = ""
+        anywhere(False, self.task.mesh)  # nobody goes on before it is there
+
+    def _leave(self, error: BaseException) -> None:
+        """Saves what there is before an exception goes on its way, and says where."""
+        if self.directory is None:
+            return
+        if is_shared(self.task.mesh):  # the others are elsewhere
+            pass
+        elif any(x.is_deleted() for x in jax.tree.leaves(self.now)):
+            error.add_note("run_dir: the block under way is lost")
+        else:
+            self._save("")
+        if self.directory.saved is not None:
+            told = f"run_dir: saved after step {self.directory.saved} in {self.directory.path}"
+            error.add_note(told)
+            if isinstance(error, SystemExit):
+                tqdm.write(told)
+
+
+def _shown(history: History, count: int) -> dict[str, str]:
+    """What the progress bar shows: means over the block, then what the last validation found."""
+    shown = {f"mean {name}": float(np.mean(history.train[name][-count:])) for name in in_order(history.train)[:-1]}
+    shown |= {f"validation {name}": float(history.validation[name][-1]) for name in in_order(history.validation)}
+    return {name: f"{value:.4g}" for name, value in shown.items()}

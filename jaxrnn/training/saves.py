@@ -1,0 +1,200 @@
+"""Saves of runs and sweeps: written whole or not at all, checked before anything is loaded.
+
+A save is a folder of two files: `arrays.safetensors`, and `manifest.json` with the SHA-256 and size of the first, what
+identifies the run, and a SHA-256 of its own. A save is written as `.partial`, put on disk, and then renamed.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.numpy
+
+MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
+KEPT = 3
+"""Saves of a run that are kept."""
+
+
+class Save(NamedTuple):
+    """An intact save.
+
+    Attributes:
+      folder: where it is.
+      number: its number: of a run, after how many steps it was made.
+      about: what identifies the run.
+      said: what else was noted, as JSON.
+    """
+
+    folder: pathlib.Path
+    number: int
+    about: dict[str, Any]
+    said: dict[str, Any]
+
+    def differences(self, kind: str, ours: dict[str, Any]) -> list[str]:
+        """How the run or sweep that made this save differs from ours, a sentence each."""
+        names = dict.fromkeys([*ours, *self.about])
+        return [
+            f"run_dir: expected a {kind} with {name} = {ours.get(name)}, got one with {self.about.get(name)} in "
+            f"{self.folder.parent.parent}"
+            for name in names
+            if self.about.get(name) != ours.get(name)
+        ]
+
+    def arrays(self, expected: Mapping[str, Any], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+        """Reads the arrays, whose names, shapes and dtypes are compared before any of them is.
+
+        Args:
+          expected: what has a shape and a dtype, by name.
+          more: what the names of others begin with, whose sizes are not known.
+
+        Raises:
+          ValueError: an array is missing, unknown, or of another shape or dtype, and which.
+        """
+        with safetensors.safe_open(self.folder / ARRAYS, "numpy") as file:
+            names = file.keys()
+            slices = {name: file.get_slice(name) for name in names}
+            found = {name: f"{x.get_dtype().lower()}{list(x.get_shape())}" for name, x in slices.items()}
+            wanted = {name: _sizes(x) for name, x in expected.items()}
+            for name in dict.fromkeys([*wanted, *found]):
+                want, got = wanted.get(name, "nothing"), found.get(name, "nothing")
+                if want != got and not (name.startswith(more) and name not in wanted):
+                    raise ValueError(f"run_dir: {name}: expected {want}, got {got} in {self.folder}")
+            return {name: _as_it_was(file.get_tensor(name), expected.get(name)) for name in names}
+
+
+class DamagedError(Exception):
+    """Damage of a save, by the name of the file."""
+
+
+def write_save(
+    root: pathlib.Path, number: int, arrays: Mapping[str, Any], about: dict[str, Any], said: dict[str, Any]
+) -> None:
+    """Writes a save of a folder, whole or not at all, and removes all but the newest few.
+
+    Raises:
+      OSError: it could not be written; what is left of it is removed.
+    """
+    partial, older = root / ".partial", numbers(root)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        data = safetensors.numpy.save({name: _stored(x) for name, x in arrays.items()})
+        _write(partial / ARRAYS, data)
+        files = {ARRAYS: [len(data), hashlib.sha256(data).hexdigest()]}
+        manifest = {"number": number, "about": about, "said": said, "files": files}
+        _write(partial / MANIFEST, json.dumps({"sha256": _digest(manifest)} | manifest).encode())
+        _sync(partial)
+        os.replace(partial, root / str(number))
+        _sync(root)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    for old in sorted({*older} - {number})[: -(KEPT - 1) or None]:
+        shutil.rmtree(root / str(old), ignore_errors=True)
+
+
+def numbers(root: pathlib.Path) -> list[int]:
+    """The numbers of the saves in a folder."""
+    return [int(path.name) for path in root.glob("*") if path.name.isdecimal()]
+
+
+def newest_intact(argument: str, root: pathlib.Path) -> Save | None:
+    """The newest of a folder's saves that is what its manifest says; None if there are none.
+
+    Raises:
+      ValueError: there are saves, and none is intact.
+    """
+    wrong = []
+    for number in sorted(numbers(root), reverse=True):
+        try:
+            save = _checked(root / str(number), number)
+        except DamagedError as error:
+            wrong.append(str(error))
+            continue
+        if wrong:
+            warnings.warn(f"{argument}: going on from save {number}, since {'; '.join(wrong)}", stacklevel=4)
+        return save
+    if wrong:
+        raise ValueError(f"{argument}: expected an intact save, got none: {'; '.join(wrong)}")
+    return None
+
+
+def remove_newer(save: Save) -> None:
+    """Removes what is newer than a save, and damaged: the run goes on from there, and will save again."""
+    for number in numbers(save.folder.parent):
+        if number > save.number:
+            shutil.rmtree(save.folder.parent / str(number))
+
+
+def _checked(folder: pathlib.Path, number: int) -> Save:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        digest = manifest.pop("sha256")
+        if digest != _digest(manifest) or manifest["number"] != number:
+            raise ValueError(f"it is not the one that was written for save {number}")
+        files, save = manifest["files"], Save(folder, number, manifest["about"], manifest["said"])
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged ({error})") from error
+    for name, want in files.items():
+        try:
+            with (folder / name).open("rb") as file:
+                found = [(folder / name).stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+        except FileNotFoundError:
+            raise DamagedError(f"{folder / name} is missing") from None
+        except OSError as error:
+            raise DamagedError(f"{folder / name} can't be read ({error})") from error
+        if found != want:
+            raise DamagedError(f"{folder / name} is damaged")
+    return save
+
+
+def _write(path: pathlib.Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: pathlib.Path) -> None:
+    """Puts the names in a folder on disk."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _stored(x: Any) -> np.ndarray:
+    """An array as safetensors takes it: complex numbers [...] as pairs [..., 2]."""
+    x = np.asarray(x, order="C")
+    return x[..., None].view(x.real.dtype) if np.iscomplexobj(x) else x
+
+
+def _as_it_was(x: np.ndarray, like: Any) -> np.ndarray:
+    return x.view(like.dtype)[..., 0] if like is not None and np.issubdtype(like.dtype, np.complexfloating) else x
+
+
+SHORT = {"bfloat16": "bf16", "bool": "bool"}
+
+
+def _sizes(x: Any) -> str:
+    """A dtype and shape as safetensors has them: f32[3, 8]."""
+    dtype, shape = np.dtype(x.dtype), list(x.shape)
+    if dtype.kind == "c":
+        dtype, shape = np.real(np.zeros((), dtype)).dtype, [*shape, 2]
+    short = SHORT.get(dtype.name) or f"{dtype.name[0]}{8 * dtype.itemsize}"
+    return f"{short}{shape}"

@@ -1,0 +1,296 @@
+"""What looks on while a model is trained: functions of the user's, and loggers."""
+
+import abc
+import contextlib
+import csv
+import json
+import pathlib
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import optax
+
+from jaxrnn import checks
+from jaxrnn.training.history import History
+from jaxrnn.training.state import TrainState
+
+
+class BlockEnd(NamedTuple):
+    """What a callback of `fit` gets after each block.
+
+    Attributes:
+      step: how many steps were taken.
+      train: by name ("loss", "gradient_norm" and the metrics) a value for each step of the block.
+      validation: by name what the validation at the block's end found; empty if there was none.
+      state: the TrainState. The next block overwrites its arrays: copy what is to be kept.
+      seconds: what running took so far, without compiling.
+    """
+
+    step: int
+    train: dict[str, np.ndarray]
+    validation: dict[str, float]
+    state: TrainState
+    seconds: float
+
+    @classmethod
+    def of(cls, history: History, state: TrainState, count: int) -> "BlockEnd":
+        """What a history says of its last `count` steps."""
+        validated = len(history.validation_steps) and history.validation_steps[-1] == history.steps
+        validation = {name: float(x[-1]) for name, x in history.validation.items()} if validated else {}
+        train = {name: x[-count:] for name, x in history.train.items()}
+        return cls(history.steps, train, validation, state, history.run_seconds)
+
+
+Callback = Callable[[BlockEnd], Any]
+"""Called after each block; what is true as an answer ends the run."""
+
+
+class Logger(abc.ABC):
+    """A callback that writes a row of numbers after each block: means over its steps, and the validation.
+
+    One that fails is left out from then on, with a warning; the run goes on.
+
+    Args:
+      learning_rate: a schedule, step -> learning rate, to be written, too. None: what `optax.inject_hyperparams` calls
+        "learning_rate", if the optimizer has it.
+    """
+
+    def __init__(self, learning_rate: Callable[[int], Any] | None = None) -> None:
+        self.learning_rate = None if learning_rate is None else checks.callable_("learning_rate", learning_rate)
+
+    def __call__(self, end: BlockEnd) -> None:
+        values = {name: float(np.mean(x)) for name, x in end.train.items()}
+        values |= {f"validation_{name}": x for name, x in end.validation.items()}
+        rate = learning_rate(end.state) if self.learning_rate is None else self.learning_rate(end.step)
+        if rate is not None:
+            values["learning_rate"] = float(rate)
+        self.write(end.step, values | {"seconds": end.seconds})
+
+    def begin(self, step: int) -> None:  # noqa: B027
+        """Called when a run begins, or goes on, after so many steps; what is known of later ones is to be forgotten."""
+
+    @abc.abstractmethod
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Writes what was measured in the block that ended with this step."""
+
+    def close(self) -> None:  # noqa: B027
+        """Called when the run ends, however it does."""
+
+
+def learning_rate(state: TrainState) -> Any:
+    """The learning rate that `optax.inject_hyperparams` put into the optimizer's state; None if there is none."""
+    found = optax.tree.get_all_with_path(state.opt_state, "learning_rate")
+    return found[0][1] if found and np.ndim(found[0][1]) == 0 else None
+
+
+class _FileLogger(Logger):
+    """A row a line; a run that goes on removes the rows of steps after the one where it does."""
+
+    def __init__(self, path: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
+        super().__init__(learning_rate)
+        self.path, self._rows, self._file = pathlib.Path(path), [], None
+        self._columns: list[str] = []
+
+    def begin(self, step: int) -> None:
+        rows = self._read() if step and self.path.exists() else []
+        self._rewrite([row for row in rows if int(row["step"]) <= step])
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        row = {"step": step} | values
+        if self._file is None:
+            self.begin(step - 1)
+        if set(row) - set(self._columns) and self._columns:
+            self._rewrite([*self._read(), row])
+            return
+        self._put(row)
+        assert self._file is not None
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        self.close()
+        self._columns, partial = [*dict.fromkeys(name for row in rows for name in row)], f".{self.path.name}.partial"
+        self._file = self.path.with_name(partial).open("w", newline="")
+        self._head()
+        for row in rows:
+            self._put(row)
+        self._file.flush()
+        self.path.with_name(partial).replace(self.path)
+
+    def _head(self) -> None:
+        pass
+
+    @abc.abstractmethod
+    def _put(self, row: dict[str, Any]) -> None: ...
+
+    @abc.abstractmethod
+    def _read(self) -> list[dict[str, Any]]: ...
+
+
+class CSVLogger(_FileLogger):
+    """Writes a table: a column for each measurement.
+
+    Args:
+      path: of the file, such as "metrics.csv".
+      learning_rate: see `Logger`.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1))
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 8, 1))
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "metrics.csv"
+      >>> result = jaxrnn.fit(
+      ...     model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), {"xs": xs, "targets": xs}, steps=20, block=10,
+      ...     batch_size=4, key=jax.random.key(1), callback=jaxrnn.training.CSVLogger(path), progress=False,
+      ... )
+      >>> [row.split(",")[0] for row in path.read_text().splitlines()]
+      ['step', '10', '20']
+    """
+
+    def _head(self) -> None:
+        if self._columns:
+            csv.writer(self._file).writerow(self._columns)  # pyright: ignore[reportArgumentType]
+
+    def _put(self, row: dict[str, Any]) -> None:
+        if not self._columns:
+            self._columns = [*row]
+            self._head()
+        csv.DictWriter(self._file, self._columns).writerow(row)  # pyright: ignore[reportArgumentType]
+
+    def _read(self) -> list[dict[str, Any]]:
+        whole = self.path.read_text().rpartition("\n")[0]  # a killed process may leave a part of a line
+        return [row for row in csv.DictReader(whole.splitlines()) if (row.get("step") or "").isdecimal()]
+
+
+class JSONLLogger(_FileLogger):
+    """Writes a JSON object a line; what is not finite is null.
+
+    Args:
+      path: of the file, such as "metrics.jsonl".
+      learning_rate: see `Logger`.
+    """
+
+    def _put(self, row: dict[str, Any]) -> None:
+        assert self._file is not None
+        finite = {name: x if np.isfinite(x) else None for name, x in row.items()}
+        self._file.write(json.dumps(finite) + "\n")
+
+    def _read(self) -> list[dict[str, Any]]:
+        found = []
+        for line in self.path.read_text().splitlines():
+            with contextlib.suppress(ValueError):  # the last line of a process that was killed
+                row = json.loads(line)
+                found.append({name: np.nan if x is None else x for name, x in row.items()})
+        return found
+
+
+class TensorBoardLogger(Logger):
+    """Writes scalars for TensorBoard, by tensorboardX.
+
+    Args:
+      folder: of the event files.
+      learning_rate: see `Logger`.
+
+    Raises:
+      ImportError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
+        super().__init__(learning_rate)
+        try:
+            import tensorboardX
+        except ImportError as error:
+            raise ImportError('TensorBoardLogger needs tensorboardX: pip install "jaxrnn[tensorboard]"') from error
+        self._make, self._writer = tensorboardX.SummaryWriter, None
+        self.folder = pathlib.Path(folder)
+
+    def begin(self, step: int) -> None:
+        self._writer = self._make(str(self.folder), purge_step=step + 1 if step else None)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        if self._writer is None:
+            self.begin(0)
+        assert self._writer is not None
+        for name, x in values.items():
+            self._writer.add_scalar(name.replace("validation_", "validation/"), x, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+
+class WandbLogger(Logger):
+    """Logs to a run of Weights & Biases.
+
+    Args:
+      run: what `wandb.init(...)` returns.
+      learning_rate: see `Logger`.
+    """
+
+    def __init__(self, run: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
+        super().__init__(learning_rate)
+        if not callable(getattr(run, "log", None)):
+            raise TypeError(f"run: expected what wandb.init(...) returns, got {checks.short(run)}")
+        self.run = run
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        self.run.log(values, step=step)
+
+
+class Watchers:
+    """The callbacks of a run."""
+
+    def __init__(self, callbacks: Sequence[Callback], step: int) -> None:
+        self._callbacks, self.seconds = [*callbacks], 0.0
+        for callback in callbacks:
+            if isinstance(callback, Logger):
+                self._tried(callback, lambda callback=callback: callback.begin(step))
+
+    def __bool__(self) -> bool:
+        return bool(self._callbacks)
+
+    def see(self, end: BlockEnd) -> bool:
+        """Shows them the end of a block; whether one of them ends the run."""
+        start, answers = time.perf_counter(), []
+        for callback in [*self._callbacks]:
+            if isinstance(callback, Logger):
+                self._tried(callback, lambda callback=callback: callback(end))
+            else:
+                answers.append(bool(callback(end)))
+        self.seconds += time.perf_counter() - start
+        return any(answers)
+
+    def close(self) -> None:
+        """Closes the loggers."""
+        for callback in [*self._callbacks]:
+            if isinstance(callback, Logger):
+                self._tried(callback, callback.close)
+
+    def _tried(self, logger: Logger, f: Callable[[], None]) -> None:
+        try:
+            f()
+        except Exception as error:
+            self._callbacks.remove(logger)
+            what = f"{type(error).__name__}: {error}"
+            warnings.warn(f"callback: {type(logger).__name__} failed and is left out: {what}", stacklevel=4)
+
+
+def checked_callbacks(callback: Any) -> tuple[Callback, ...]:
+    """The argument of this name: a function, several, or None."""
+    if callback is None:
+        return ()
+    several = callback if isinstance(callback, (list, tuple)) else (callback,)
+    for f in several:
+        checks.callable_("callback", f)
+    return tuple(several)
