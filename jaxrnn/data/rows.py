@@ -57,7 +57,17 @@ def checked_data(name: str, data: Any, layout: Layout = TIME_FIRST) -> tuple[dic
       ValueError, TypeError: there are no "xs", no row, an array without rows, or lengths or resets that do not fit.
     """
     arrays = checked_batch(name, data, layout)
+    check_counts(name, [arrays])
     return arrays, row_axes(name, arrays, layout)
+
+
+def check_counts(name: str, batches: list[dict[str, jax.Array]]) -> None:
+    """Raises where no step counts: lengths that are all zero, or masks that are all False, in all batches."""
+    for entry in ("lengths", "targets_lengths", "xs_mask", "mask"):
+        if entry in batches[0] and not any(np.asarray(batch[entry]).any() for batch in batches):
+            raise ValueError(
+                f"{name}[{entry!r}]: expected a step that counts, got {checks.short(batches[0][entry])} without any"
+            )
 
 
 def row_axes(name: str, arrays: Batch, layout: Layout = TIME_FIRST) -> dict[str, int]:
@@ -205,7 +215,7 @@ def shuffled_rows(key: jax.Array, step: jax.Array, steps: int, N: int, batch_siz
     """
     per_epoch = N // batch_size
     first = step // per_epoch
-    epochs = first + jnp.arange((steps - 1) // per_epoch + 2)
+    epochs = first + jnp.arange((steps - 2) // per_epoch + 2)  # as many as so many steps can touch
     orders = jax.vmap(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), N))(epochs)
     batches = orders[:, : per_epoch * batch_size].reshape(-1, batch_size)
     return jax.lax.dynamic_slice_in_dim(batches, step - first * per_epoch, steps)

@@ -28,7 +28,8 @@ class Program:
 
     Attributes:
       start: (hyper, key) -> state.
-      block: (hyper, state, data, stop, due) -> (state, Report): the next `length` steps, but not past `stop`.
+      block: (hyper, state, data, steps, due) -> (state, Report): the next `length` steps, or of a model's training only
+        `steps` of them.
       data: what all members read.
       length: steps of a block.
       axes: of a state, for `jax.vmap`: 0 for the members' own parts.
@@ -78,8 +79,8 @@ def program(task: ModelTask | Task, static: Member, length: int) -> Program:
         evaluated = None if task.eval_params is None else state.params
         return Progress(state, best, jnp.zeros((), jnp.int32), evaluated)
 
-    def block(hyper: Hyper, state: Progress, data: Any, stop: jax.Array, due: jax.Array) -> tuple[Progress, Report]:
-        return make_block(build(hyper), length)(state, data[0], data[1], stop, due)
+    def block(hyper: Hyper, state: Progress, data: Any, steps: jax.Array, due: jax.Array) -> tuple[Progress, Report]:
+        return make_block(build(hyper), length)(state, data[0], data[1], steps, due)
 
     if task.stream is None:
         if batch_size is None:
@@ -94,8 +95,8 @@ def _of_loop(task: Task, length: int) -> Program:
     def start(hyper: Hyper, key: jax.Array) -> Tree:
         return {"state": task.init(hyper, key), "first_bad": jnp.zeros((), jnp.int32), "step": jnp.zeros((), jnp.int32)}
 
-    def block(hyper: Hyper, state: Tree, data: Any, stop: jax.Array, due: jax.Array) -> tuple[Tree, Report]:
-        del data, stop, due
+    def block(hyper: Hyper, state: Tree, data: Any, steps: jax.Array, due: jax.Array) -> tuple[Tree, Report]:
+        del data, steps, due
         after, values = task.advance(hyper, state["state"], length)
         checks.entry("advance: values", values, "loss")
         for name, value in values.items():
@@ -119,8 +120,8 @@ def of_function(train: Callable[..., dict[str, Any]], data: Any) -> Program:
         del hyper
         return {"state": key, "first_bad": jnp.zeros((), jnp.int32), "step": jnp.zeros((), jnp.int32)}
 
-    def block(hyper: Hyper, state: Tree, data: Any, stop: jax.Array, due: jax.Array) -> tuple[Tree, Report]:
-        del stop, due
+    def block(hyper: Hyper, state: Tree, data: Any, steps: jax.Array, due: jax.Array) -> tuple[Tree, Report]:
+        del steps, due
         metrics = train(hyper, state["state"], data)
         checks.entry("train: metrics", metrics, "loss")
         values = {name: checks.scalar(f"train: metrics[{name!r}]", value)[None] for name, value in metrics.items()}
@@ -148,13 +149,13 @@ def params(state: Tree) -> Tree:
 
 
 def chunk(program: Program, static: Member) -> Callable[..., tuple[Tree, Report]]:
-    """(traced, keys, states, fresh, data, stop, due) -> (states, reports) of many members at once."""
+    """(traced, keys, states, fresh, data, steps, due) -> (states, reports) of many members at once."""
 
-    def run(traced: Any, keys: Any, states: Any, fresh: Any, data: Any, stop: Any, due: Any) -> tuple[Tree, Report]:
+    def run(traced: Any, keys: Any, states: Any, fresh: Any, data: Any, steps: Any, due: Any) -> tuple[Tree, Report]:
         def member(traced: Any, key: Any, state: Any) -> tuple[Tree, Report]:
             hyper = Hyper(static | traced)
             state = jax.lax.cond(fresh, lambda: program.start(hyper, key), lambda: state)
-            return program.block(hyper, state, data, stop, due)
+            return program.block(hyper, state, data, steps, due)
 
         in_axes = (0, 0, program.axes)
         return jax.vmap(member, in_axes, (program.axes, 0))(traced, keys, states)

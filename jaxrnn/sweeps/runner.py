@@ -140,9 +140,10 @@ class Runner:
         return self._split(({name: x[places] for name, x in self.group.traced.items()}, self.keys[places]))
 
     def _bounds(self, at: int, end: int, due: bool) -> tuple[Any, ...]:
-        """What is the same for all: whether they begin, the data, where they end, whether validation follows."""
-        fresh, end_, due_ = self._same((jnp.asarray(at == 0), jnp.asarray(end, jnp.int32), jnp.asarray(due)))
-        return fresh, self._data, end_, due_
+        shared = (jnp.asarray(at == 0), jnp.asarray(end - at, jnp.int32), jnp.asarray(due))
+        fresh, steps, due_ = self._same(shared)
+        fresh, steps, due_ = self._same((jnp.asarray(at == 0), jnp.asarray(end - at, jnp.int32), jnp.asarray(due)))
+        return fresh, self._data, steps, due_
 
     def _load(self, places: np.ndarray, step: int) -> Tree:
         def one(x: np.ndarray, like: Any) -> jax.Array:

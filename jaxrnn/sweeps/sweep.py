@@ -91,10 +91,8 @@ def sweep(
     hidden = not progress or jax.process_index() > 0
     with contextlib.ExitStack() as stack:
         record = stack.enter_context(Record(steps, members, key, runners, run_dir, block, rungs, task, resume))
-        if run_dir is not None and jax.process_count() == 1:
-            interrupts = stack.enter_context(Interrupts(waits=True))
-        else:
-            interrupts = None
+        alone = run_dir is not None and jax.process_count() == 1
+        interrupts = stack.enter_context(Interrupts(active=alone, waits=True))
         bar = stack.enter_context(
             tqdm(total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=hidden)
         )
@@ -117,7 +115,7 @@ def sweep(
                 for start, places in itertools.groupby(sorted(mine, key=lambda p: taken[p]), key=lambda p: taken[p]):
                     for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
                         record.extend(index, part)
-                        if interrupts is not None and interrupts.caught is not None:
+                        if interrupts.caught is not None:
                             part.store()
                             record.save()
                             interrupts.leave()

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_symbols, checked_batch, read_as
+from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_counts, check_symbols, checked_batch, read_as
 from jaxrnn.training.placement import everywhere
 
 MOST_SHAPES = 32
@@ -67,11 +67,11 @@ class Batches:
         if batch_size is not None:
             raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
         self.rows, self._layout, self._model = 0, layout, model
-        self._batches, self._length, self._mesh = iter(data), length, mesh
+        self._batches, self.length, self._mesh = iter(data), length, mesh
         self._next: Batch | None = None  # read, but of no block yet
         self._first: dict[str, jax.Array] | None = None
         self._shapes: set[tuple[tuple[int, ...], ...]] = set()
-        self._streams = stream is not None
+        self._streams, self._counts = stream is not None, False
         if stream is not None:
             self._next = next(self._batches, None)
             if self._next is not None:
@@ -94,14 +94,17 @@ class Batches:
             if batch is None:
                 break
             arrays = self._checked(batch)
-            if taken and (len(taken) == self._length or _shapes(arrays) != _shapes(taken[0])):
+            if taken and (len(taken) == self.length or _shapes(arrays) != _shapes(taken[0])):
                 self._next = batch
                 break
             taken.append(arrays)
         ended = len(taken) < steps and self._next is None
         if not taken:
             return Read({}, 0, ended)
-        filled = taken + [taken[-1]] * (self._length - len(taken))
+        if not self._counts:
+            check_counts("data: batches", taken)
+            self._counts = True
+        filled = taken + [taken[-1]] * (self.length - len(taken))
         data = {entry: jnp.stack([batch[entry] for batch in filled]) for entry in taken[0]}
         return Read(everywhere(data, self._mesh), len(taken), ended)
 

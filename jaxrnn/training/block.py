@@ -41,35 +41,33 @@ class OnNonfinite(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """What a run knows of its steps that were not finite.
+    """What a run knows of its steps that were not finite; None where it does not matter.
 
     Attributes:
-      in_row: int32, how many of the last ones there were.
-      restarts: int32, how often the run went back.
-      scale: the factor of the updates.
-      good: the parameters and state of the optimizer to go back to; None unless that is what is done.
+      failures: int32, how many of the last steps they were ("skip"), or how often the run went back ("restart").
+      scale: the factor of the updates ("restart").
+      good: the parameters and state of the optimizer to go back to ("restart").
     """
 
-    in_row: jax.Array
-    restarts: jax.Array
-    scale: jax.Array
+    failures: jax.Array | None = None
+    scale: jax.Array | None = None
     good: Any = None
 
     @classmethod
     def of(cls, state: TrainState, what: OnNonfinite) -> "Guard":
         """That of a run that begins."""
-        zero, one = jnp.zeros((), jnp.int32), jnp.ones(())
-        good = (state.params, state.opt_state) if what.kind == "restart" else None
-        return cls(zero, jnp.copy(zero), one, jax.tree.map(jnp.copy, good))
+        if what.kind == "stop":
+            return cls()
+        good = jax.tree.map(jnp.copy, (state.params, state.opt_state))
+        return cls(jnp.zeros((), jnp.int32), *((jnp.ones(()), good) if what.kind == "restart" else ()))
 
     def after(self, finite: jax.Array, what: OnNonfinite) -> tuple["Guard", jax.Array]:
         """(the guard after one more step, whether the run ends there)."""
-        in_row = jnp.where(finite, 0, self.in_row + 1)
-        if what.kind != "restart":
-            return self._replace(in_row=in_row), in_row > what.limit
-        restarts = self.restarts + ~finite
-        scale = jnp.where(finite, self.scale, 0.5 * self.scale)
-        return self._replace(in_row=in_row, restarts=restarts, scale=scale), ~finite & (restarts > what.limit)
+        if self.failures is None:
+            return self, ~finite
+        failures = jnp.where(finite, 0 if what.kind == "skip" else self.failures, self.failures + 1)
+        scale = None if self.scale is None else jnp.where(finite, self.scale, 0.5 * self.scale)
+        return self._replace(failures=failures, scale=scale), ~finite & (failures > what.limit)
 
 
 class Progress(NamedTuple):
@@ -166,8 +164,7 @@ def batch_of_step(task: Task, data: Any, key: jax.Array, step: int) -> Batch:
     if task.stream is not None:
         i = (step - 1) % (len(data["xs"]) // task.stream)
         return window(data, task.axes, jnp.asarray(i * task.stream), task.stream)
-    order, before = jax.random.fold_in(key, ORDER), jnp.asarray(step - 1, jnp.int32)
-    return take(data, task.axes, shuffled_rows(order, before, 1, rows_of(data), task.batch_size)[0])
+    return take(data, task.axes, order_of(task, data, key, jnp.asarray(step - 1, jnp.int32), 1).rows[0])
 
 
 def all_finite(tree: Any) -> jax.Array:
@@ -194,27 +191,45 @@ def cause_in_words(cause: int, params: Params) -> str:
     return "loss" if alone else f"loss and {told[first]}" if loss else told[first]
 
 
-Block = Callable[[Progress, Any, Any, jax.Array, jax.Array], tuple[Progress, Report]]
+Block = Callable[..., tuple[Progress, Report]]
+
+
+class Order(NamedTuple):
+    """The rows that the minibatches of some steps have.
+
+    Attributes:
+      rows: int [steps, batch_size].
+      step: int32, how many steps were taken before the first of these.
+    """
+
+    rows: jax.Array
+    step: jax.Array
 
 
 ORDER = 2**32 - 1
 """Folded into a run's key for the order of its data; the steps fold in 0, 1, ..."""
 
 
-def make_block(task: Task, length: int) -> Block:
-    """A pure function (progress, data, validation, stop, due) -> (progress, report) of `length` steps.
+def order_of(task: Task, data: Any, key: jax.Array, step: jax.Array, steps: int) -> Order:
+    """The rows of so many steps' minibatches, of a dict of arrays that are no streams."""
+    key = jax.random.fold_in(key, ORDER)
+    return Order(shuffled_rows(key, step, steps, rows_of(data), task.batch_size), jnp.copy(step))
 
-    `stop` is the step at which the block ends at the latest; `due` is whether validation follows. At the end of each
-    block the evaluation statistics of batch normalisation are computed.
+
+def make_block(task: Task, length: int) -> Block:
+    """A pure function (progress, data, validation, steps, due, order) -> (progress, report) of at most `length` steps.
+
+    `steps` is how many it takes; `due` is whether validation follows; `order` has the rows that it reads, if they are
+    known already. At the end of each block the evaluation statistics of batch normalisation are computed.
     """
     train_step = stepping(task.model, task.loss, task.optimizer, task.metrics, task.gradient)
     names = ("loss", *checks.metrics(task.metrics), "gradient_norm")
 
     def block(
-        progress: Progress, data: Any, validation: Any, stop: jax.Array, due: jax.Array
+        progress: Progress, data: Any, validation: Any, steps: jax.Array, due: jax.Array, order: Order | None = None
     ) -> tuple[Progress, Report]:
         state, best, first_bad, _, guard = progress
-        number = jnp.result_type(float)
+        number, stop = jnp.result_type(float), state.step + steps
 
         def take_step(state: TrainState, guard: Any, rows_or_batch: Any) -> Any:
             fresh = state.step == 0
@@ -225,8 +240,7 @@ def make_block(task: Task, length: int) -> Block:
             else:
                 i = state.step % (len(data["xs"]) // task.stream)
                 batch, fresh = window(data, task.axes, i * task.stream, task.stream), i == 0
-            scale = guard.scale if guard is not None and task.on_nonfinite.kind == "restart" else None
-            return train_step(state, spread(batch, task.axes, task.mesh), fresh, scale)
+            return train_step(state, spread(batch, task.axes, task.mesh), fresh, guard and guard.scale)
 
         def guarded(state: TrainState, first_bad: jax.Array, guard: Guard | None, rows_or_batch: Any) -> Any:
             after, values, grads = take_step(state, guard, rows_or_batch)
@@ -264,9 +278,13 @@ def make_block(task: Task, length: int) -> Block:
         elif task.stream is not None:
             batches = jnp.arange(length)
         else:
-            key = jax.random.fold_in(state.key, ORDER)
-            batches = shuffled_rows(key, state.step, length, rows_of(data), task.batch_size)
-        (state, first_bad, guard), (train, causes) = jax.lax.scan(body, (state, first_bad, guard), batches)
+            order = order_of(task, data, state.key, state.step, length) if order is None else order
+            batches = jax.lax.dynamic_slice_in_dim(order.rows, state.step - order.step, length)
+        if length == 1:  # without a loop, which a short step would feel
+            *carried, found = guarded(state, first_bad, guard, jax.tree.map(lambda x: x[0], batches))
+            (state, first_bad, guard), (train, causes) = carried, jax.tree.map(lambda x: x[None], found)
+        else:
+            (state, first_bad, guard), (train, causes) = jax.lax.scan(body, (state, first_bad, guard), batches)
         params = task.evaluated(state)
         if any(True for _ in batch_norms(task.model)):
             found = statistics(task.model, params, some_rows(task, data, EVALUATION_BATCH, -1))

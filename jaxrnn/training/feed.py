@@ -20,6 +20,11 @@ class Feed(Protocol):
         ...
 
     @property
+    def length(self) -> int:
+        """How many steps a block has at most."""
+        ...
+
+    @property
     def rows(self) -> int:
         """How many rows the streams have; 0 if the data are none."""
         ...

@@ -42,7 +42,7 @@ class FitResult:
       read: how the data were read, such as "320 rows of 101 steps".
       monitor: the measure by which `params` are the best.
       bad_batch: the batch of the step at which the run ended because something was not finite; None if it did not.
-        `jaxrnn.diagnostics.gradient_report(model, result.state.params, result.bad_batch, loss)` looks at that step.
+        `jaxrnn.gradient_report(model, result.state.params, result.bad_batch, loss)` looks at that step.
     """
 
     params: Params
@@ -252,7 +252,7 @@ def fit(
     best_step = int(now.best.step) if now.best is not None else 0
     if history.stopped == "diverged":
         bad = int(now.first_bad)
-        look = "jaxrnn.diagnostics.gradient_report(model, result.state.params, result.bad_batch, loss)"
+        look = "jaxrnn.gradient_report(model, result.state.params, result.bad_batch, loss)"
         warnings.warn(
             f"fit: {history.nonfinite[bad]} was not finite at step {bad}, which was left out (a class or symbol out of "
             f"range gives NaN, too); the run ended there{'' if bad_batch is None else f', and {look} looks at it'}",

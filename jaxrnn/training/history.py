@@ -43,6 +43,8 @@ class History:
     start: int = 0
     stopped: str = "steps"
     not_saved: str = ""
+    _rooms: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, init=False, compare=False)
+    """Arrays of which those above are the front parts, with room to grow."""
 
     def __repr__(self) -> str:
         last = {name: values[-1] for name in in_order(self.train) if len(values := self.train[name])}
@@ -73,11 +75,13 @@ class History:
     def extend(self, train: dict[str, Any], validation: dict[str, Any]) -> None:
         """Adds the values of some steps, and one validation if there is any."""
         for name, values in train.items():
-            self.train[name] = appended(self.train.get(name), np.asarray(values))
+            self.train[name] = self._appended(self.train.get(name), np.asarray(values), f"train/{name}")
         for name, value in validation.items():
-            self.validation[name] = appended(self.validation.get(name), np.asarray(value)[None])
+            found = self.validation.get(name)
+            self.validation[name] = self._appended(found, np.asarray(value)[None], f"validation/{name}")
         if validation:
-            self.validation_steps = appended(self.validation_steps, np.asarray([self.steps]))
+            steps = np.asarray([self.steps])
+            self.validation_steps = self._appended(self.validation_steps, steps, "validation_steps")
 
     def look(self, diagnostics: dict[str, Any]) -> None:
         """Adds one look at the gradient, after the steps taken so far."""
@@ -85,8 +89,19 @@ class History:
             past = self.diagnostics.get(name)
             if past is not None and value.ndim:  # lags: as many as the batch had steps
                 past, value = _wider(past, value.size), _wider(value, past.shape[-1])
-            self.diagnostics[name] = appended(past, value[None])
-        self.diagnostic_steps = appended(self.diagnostic_steps, np.asarray([self.steps]))
+            self.diagnostics[name] = self._appended(past, value[None], f"diagnostics/{name}")
+        self.diagnostic_steps = self._appended(self.diagnostic_steps, np.asarray([self.steps]), "diagnostic_steps")
+
+    def _appended(self, past: np.ndarray | None, values: np.ndarray, name: str) -> np.ndarray:
+        """`past` and `values` together, in time that does not depend on how much there is already, on average."""
+        past = values[:0] if past is None else past
+        count, room = len(past) + len(values), self._rooms.get(name)
+        if room is None or past.base is not room or len(room) < count or room.dtype != values.dtype:
+            room = np.empty((max(2 * count, 64), *values.shape[1:]), np.result_type(past, values))
+            room[: len(past)] = past
+            self._rooms[name] = room
+        room[len(past) : count] = values
+        return room[:count]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a save holds as arrays, by name."""
@@ -185,22 +200,6 @@ class History:
 
 SERIES, STEPS = ("train", "validation", "diagnostics"), ("validation_steps", "diagnostic_steps")
 SAID = ("nonfinite", "compile_seconds", "run_seconds", "start")
-
-
-def appended(past: np.ndarray | None, values: np.ndarray) -> np.ndarray:
-    """`past` and `values` together, in time that does not depend on how much there is already, on average.
-
-    What it returns is the front part of an array with room behind it, into which the next call writes.
-    """
-    past = np.empty((0, *values.shape[1:]), values.dtype) if past is None else past
-    count, dtype, room = len(past) + len(values), np.result_type(past, values), past.base
-    like = (dtype, past.ndim, past.shape[1:], past.ctypes.data)
-    is_room = isinstance(room, np.ndarray) and like == (room.dtype, room.ndim, room.shape[1:], room.ctypes.data)
-    if not isinstance(room, np.ndarray) or not (is_room and room.flags.writeable and len(room) >= count):
-        room = np.empty((max(2 * count, 64), *values.shape[1:]), dtype)
-        room[: len(past)] = past
-    room[len(past) : count] = values
-    return room[:count]
 
 
 def _wider(values: np.ndarray, size: int) -> np.ndarray:

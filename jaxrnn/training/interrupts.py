@@ -17,18 +17,21 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
     SIGINT becomes KeyboardInterrupt, SIGTERM `SystemExit(143)`. A signal that somebody else handles is left to them, as
     are all signals outside of the main thread. The second signal in a block does not wait for the block's end.
 
+    Args:
+      active: False: signals are left as they are.
+      waits: whether a signal waits until `leave` is called, whatever is under way.
+
     Attributes:
       caught: the signal that waits, or None.
-      waits: whether a signal waits until `leave` is called, whatever is under way.
     """
 
-    def __init__(self, waits: bool = False) -> None:
+    def __init__(self, *, active: bool = True, waits: bool = False) -> None:
         self.caught: int | None = None
-        self.waits = waits
+        self.waits, self._active = waits, active
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
-        if threading.current_thread() is threading.main_thread():
+        if self._active and threading.current_thread() is threading.main_thread():
             for number, default in DEFAULTS.items():
                 if signal.getsignal(number) is default:
                     self._before[number] = signal.signal(number, self._catch)

@@ -8,11 +8,13 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrnn.functions import wrapped
-from jaxrnn.training.block import Task, make_block
+from jaxrnn.training.block import Order, Task, make_block, order_of
 from jaxrnn.training.diagnose import make_diagnose
 
 KEPT = 16
 """Tasks whose programs are kept."""
+AHEAD, MOST_ROWS = 1000, 2**20
+"""The order of the data is drawn for so many steps at once, as long as they have no more rows than these."""
 
 
 class Programs(NamedTuple):
@@ -21,10 +23,14 @@ class Programs(NamedTuple):
     Attributes:
       block: see `make_block`.
       diagnose: see `make_diagnose`.
+      order: (data, key, step) -> the order of the data for the next `ahead` steps; see `Order`.
+      ahead: how many they are.
     """
 
     block: Any
     diagnose: Callable[..., Any]
+    order: Callable[..., Order]
+    ahead: int
 
     @classmethod
     def of(cls, task: Task, length: int) -> "Programs":
@@ -55,4 +61,6 @@ class Entries(dict[str, Any]):
 def _programs(task: Task, length: int) -> Programs:
     same = None if task.mesh is None else NamedSharding(task.mesh, PartitionSpec())
     block = jax.jit(make_block(task, length), donate_argnums=0, out_shardings=same)
-    return Programs(block, make_diagnose(task))
+    ahead = max(length, min(AHEAD, MOST_ROWS // (task.batch_size or 1)))
+    order = jax.jit(lambda data, key, step: order_of(task, data, key, step, ahead), out_shardings=same)
+    return Programs(block, make_diagnose(task), order, ahead)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from jaxrnn.data.rows import Batch
 from jaxrnn.training.batches import Read
-from jaxrnn.training.block import Progress, Task, batch_of_step, cause_in_words
+from jaxrnn.training.block import Order, Progress, Task, batch_of_step, cause_in_words
 from jaxrnn.training.checkpoint import RunDirectory
 from jaxrnn.training.diagnose import probe
 from jaxrnn.training.feed import Feed
@@ -44,14 +44,17 @@ class Run:
     now: Progress
     history: History
     bad_batch: Batch | None = None
+    order: Order | None = None
+    ordered: int = 0
     saved_at: float = dataclasses.field(default_factory=time.monotonic)
     shown_at: float = 0.0
     compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    bounds: dict[tuple[int, bool], tuple[jax.Array, jax.Array]] = dataclasses.field(default_factory=dict)
 
     def train(self, steps: int) -> None:
         """Up to so many steps. Whatever ends it, what came out of the last whole block is saved."""
         history, mesh = self.history, self.task.mesh
-        with Interrupts(waits=is_shared(mesh)) as interrupts:
+        with Interrupts(active=self.directory is not None, waits=is_shared(mesh)) as interrupts:
             try:
                 while history.steps < steps and history.stopped == "steps":
                     read = self.feed.read(self._asked(history.steps, steps))
@@ -68,7 +71,8 @@ class Run:
                         self._save("")
                         interrupts.leave()
                         raise KeyboardInterrupt  # of another process
-                    if self.directory is not None and anywhere(self._is_due(), mesh):
+                    goes_on = history.steps < steps and history.stopped == "steps"
+                    if self.directory is not None and anywhere(goes_on and self._is_due(), mesh):
                         self._save("and is tried again later")
                 self._save("; the result is returned, and is nowhere on disk")
             except BaseException as error:
@@ -86,10 +90,10 @@ class Run:
         history, before = self.history, self.history.steps
         reached = before + read.steps
         due = reached % self.block == 0 or reached == steps or read.ended
-        bounds = everywhere((np.int32(reached), np.bool_(due)), self.task.mesh)
+        bounds, order = self._bounds(read.steps, due), self._order(read.data)
         start = time.perf_counter()
-        now, report = program(self.now, read.data, self.held_out, *bounds)
-        report = jax.device_get(report)
+        now, report = program(self.now, read.data, self.held_out, *bounds, order)
+        report = jax.tree.map(np.asarray, report)
         history.run_seconds += time.perf_counter() - start
         first_bad = int(report.first_bad)
         taken = first_bad - before if first_bad else read.steps
@@ -97,13 +101,13 @@ class Run:
             {name: x[:taken] for name, x in report.train.items()}, report.validation if due and not first_bad else {}
         )
         causes = report.causes[:taken]
-        for i in np.flatnonzero(causes):
-            history.nonfinite[before + int(i) + 1] = cause_in_words(int(causes[i]), now.state.params)
+        for i in np.flatnonzero(causes).tolist() if causes.any() else ():
+            history.nonfinite[before + i + 1] = cause_in_words(int(causes[i]), now.state.params)
         if now.guard is not None and now.guard.good is not None and reached % self.block == 0 and not causes.any():
             good = jax.tree.map(jnp.copy, (now.state.params, now.state.opt_state))
             now = now._replace(guard=now.guard._replace(good=good))
         self.now = now
-        history.stopped = self.reason_to_stop()
+        history.stopped = "diverged" if first_bad else self.out_of_patience()
         if first_bad and self.task.axes is None:
             self.bad_batch = jax.tree.map(lambda x: x[taken - 1], read.data)
         self.bar.update(taken)
@@ -128,23 +132,39 @@ class Run:
                 jax.eval_shape(self.programs.diagnose, self.now.state.params, probe(self.task, data))  # may raise
             self.bar.set_description("compiling")
             start, block = time.perf_counter(), self.programs.block
-            bounds = everywhere((np.int32(0), np.bool_(False)), self.task.mesh)
+            bounds = self._bounds(0, False)
             jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
-            arguments = self.now, data, self.held_out, *bounds
+            arguments = self.now, data, self.held_out, *bounds, self._order(data)
             self.compiled[shapes] = block.lower(*arguments).compile() if jitted else block
             self.history.compile_seconds += time.perf_counter() - start
             self.bar.set_description(f"training, {self.feed.read_as}")
         return self.compiled[shapes]
 
+    def _order(self, data: Batch) -> Order | None:
+        """The order of the data for at least a block; None where the data are batches or streams."""
+        if self.task.axes is None or self.task.stream is not None:
+            return None
+        if self.history.steps + self.feed.length > self.ordered:
+            self.order = self.programs.order(data, self.now.state.key, self.now.state.step)
+            self.ordered = self.history.steps + self.programs.ahead
+        return self.order
+
+    def _bounds(self, steps: int, due: bool) -> tuple[jax.Array, jax.Array]:
+        """How many steps a block takes, and whether validation follows, on the device; the same few each time."""
+        if (steps, due) not in self.bounds:
+            self.bounds[steps, due] = everywhere((jnp.asarray(steps, jnp.int32), jnp.asarray(due)), self.task.mesh)
+        return self.bounds[steps, due]
+
     def reason_to_stop(self) -> str:
         """Why the run ends where it stands; "steps" if it does not."""
-        history, best = self.history, self.now.best
-        if int(self.now.first_bad):
-            return "diverged"
-        if self.patience is not None and best is not None and len(history.validation_steps):
-            since = history.since_best(self.task.monitor, int(best.step))
-            return "patience" if since >= self.patience else "steps"
-        return "steps"
+        return "diverged" if int(self.now.first_bad) else self.out_of_patience()
+
+    def out_of_patience(self) -> str:
+        """As `reason_to_stop`, of a run in which all is finite."""
+        best = self.now.best
+        if self.patience is None or best is None:
+            return "steps"
+        return "patience" if self.history.since_best(self.task.monitor, int(best.step)) >= self.patience else "steps"
 
     def last_bad_batch(self) -> Batch | None:
         """The batch of the step at which the run ended because it was not finite."""

@@ -1,5 +1,7 @@
 """What training carries from step to step."""
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +10,7 @@ import optax
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
-from jaxrnn.types import Model, Params, Tree
+from jaxrnn.types import Cell, Model, Params, Tree
 
 Optimizer = Any
 """An `optax.GradientTransformation`, or an object that has one, such as `optax.MultiSteps`."""
@@ -20,6 +22,32 @@ def checked_optimizer(optimizer: Optimizer) -> optax.GradientTransformation:
     if made is not None and not isinstance(optimizer, type):
         optimizer = made()  # of `optax.MultiSteps`
     return checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
+
+
+def check_precision(model: Model, params: Params) -> None:
+    """Raises for float16, in which gradients underflow unless the loss is scaled, as is not done here."""
+    found = [f"parameters {x.dtype}{list(x.shape)}" for x in jax.tree.leaves(params) if x.dtype == jnp.float16]
+    found += [f"{type(part).__name__} with dtype float16" for part in _parts(model) if _is_half(part)]
+    if found:
+        raise TypeError(
+            "model: expected float32 or bfloat16, whose range is that of float32, for training, got float16, whose "
+            f"gradients underflow without loss scaling: {found[0]}; dtype=jnp.bfloat16 needs none"
+        )
+
+
+def _is_half(part: Any) -> bool:
+    dtype = getattr(part, "dtype", None)
+    return dtype is not None and jnp.dtype(dtype) == jnp.float16
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """A model, the models and cells that it is made of, and theirs."""
+    yield model
+    for field in dataclasses.fields(model) if dataclasses.is_dataclass(model) else ():
+        value = getattr(model, field.name)
+        for part in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(part, (Model, Cell)):
+                yield from _parts(part)
 
 
 class TrainState(NamedTuple):
@@ -70,6 +98,7 @@ def train_state(
         params = model.init(init_key)
     else:
         checked_params(model, params)
+    check_precision(model, params)
     carry = None
     if streams is not None:
         carry = model.initial_carry(params, (checks.positive_int("streams", streams),))

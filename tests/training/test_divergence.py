@@ -7,12 +7,7 @@ import optax
 import pytest
 
 import jaxrnn
-from tests.training.setup import (
-    assert_same,
-    batch_of,
-    data_set,
-    fit,
-)
+from tests.training.setup import KEY, MODEL, OPTIMIZER, assert_same, batch_of, data_set, fit, rows_of_run
 
 
 def test_a_nan_in_the_data_ends_the_run_and_says_where():
@@ -51,3 +46,85 @@ def test_a_huge_learning_rate_diverges_and_leaves_finite_best_parameters():
     assert result.history.steps < 60
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(result.state.params))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(result.params))
+
+
+def poisoned():
+    """A target of row 5 is NaN."""
+    data = data_set()
+    data["targets"][2, 5] = np.nan
+    return data
+
+
+def test_the_step_that_was_left_out_is_one_call_away():
+    with pytest.warns(UserWarning, match=r"fit: loss and gradient of 0/0/b was not finite at step \d+, .*bad_batch"):
+        result = fit(poisoned(), steps=30, block=4)
+    step = result.history.first_bad_step
+    rows = rows_of_run(step, 4)[-1]
+    assert 5 in rows
+    assert_same(result.bad_batch, batch_of(poisoned(), rows))
+    assert_same(result.state.params, fit(steps=step - 1).state.params if step > 1 else None)
+    report = jaxrnn.gradient_report(MODEL, result.state.params, result.bad_batch, jaxrnn.losses.mean_squared_error)
+    assert "not finite" in str(report)
+
+
+def test_skip_leaves_such_steps_out_and_takes_the_others():
+    result = fit(poisoned(), steps=30, block=4, on_nonfinite="skip")
+    rows = rows_of_run(30, 4)
+    bad = [i + 1 for i, r in enumerate(rows) if 5 in r]
+    assert [*result.history.nonfinite] == bad
+    assert result.history.stopped == "steps"
+    batches = [batch_of(data_set(), r) for i, r in enumerate(rows) if i + 1 not in bad]
+    assert_same(result.state.params, fit(batches, steps=len(batches), block=4).state.params)
+
+
+def test_skip_ends_after_its_limit_in_a_row():
+    batches = [batch_of(poisoned() if 3 <= i < 8 else data_set(), np.arange(4, 7)) for i in range(20)]
+    with pytest.warns(UserWarning, match="at step 7"):
+        ended = fit(batches, steps=20, block=5, on_nonfinite="skip", nonfinite_limit=3)
+    assert [*ended.history.nonfinite] == [4, 5, 6, 7]
+    assert fit(batches, steps=20, block=5, on_nonfinite="skip", nonfinite_limit=5).history.stopped == "steps"
+
+
+def test_restart_goes_back_to_the_last_whole_block_with_half_the_update(tmp_path):
+    """Steps 5 to 8 are a block; the sixth is bad: the seventh starts from step 4, with half the learning rate."""
+    batches = [batch_of(data_set(), np.arange(i % 7, i % 7 + 3)) for i in range(8)]
+    bad = [poisoned() if i == 5 else batch for i, batch in enumerate(batches)]
+    bad[5] = batch_of(bad[5], np.arange(4, 7))
+    options = {"block": 4, "optimizer": optax.sgd(0.1)}
+    result = fit(bad, steps=8, on_nonfinite="restart", **options)
+    four = fit(batches, steps=4, **options).params
+    rest = fit(batches[6:], steps=2, params=four, block=4, optimizer=optax.sgd(0.05))
+    assert_same(result.state.params, rest.state.params)
+    fit(bad, steps=6, on_nonfinite="restart", run_dir=tmp_path, **options)
+    resumed = fit(bad, steps=8, on_nonfinite="restart", run_dir=tmp_path, **options)
+    assert_same(resumed.state, result.state)
+    with pytest.warns(UserWarning, match="was not finite at step 5"):
+        ended = fit([bad[5]] * 8, steps=8, on_nonfinite="restart", nonfinite_limit=4, **options)
+    assert ended.history.steps == 5
+
+
+def test_parameters_that_overflow_are_named():
+    with pytest.warns(UserWarning, match=r"fit: parameter .* was not finite at step 1, "):
+        result = fit(steps=4, block=2, optimizer=optax.scale(jnp.float32(3e38)))
+    assert_same(result.params, jaxrnn.training.train_state(MODEL, OPTIMIZER, key=KEY).params)
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (data_set() | {"lengths": np.zeros(10, int)}, r"^data\['lengths'\]: expected a step that counts"),
+        (data_set() | {"mask": np.zeros((4, 10), bool)}, r"^data\['mask'\]: expected a step that counts"),
+        ([data_set() | {"xs_mask": np.zeros((4, 10), bool)}], r"^data: batches\['xs_mask'\]: expected a step that"),
+        (iter([]), "^data: expected at least one batch"),
+    ],
+)
+def test_runs_in_which_nothing_counts_are_errors(data, match):
+    with pytest.raises(ValueError, match=match):
+        fit(data, steps=4)
+
+
+@pytest.mark.parametrize("options", [{"dtype": jnp.float16}, {"param_dtype": jnp.float16}])
+def test_float16_is_refused_with_what_to_take_instead(options):
+    model = jaxrnn.chain(jaxrnn.lstm(2, 3, **options), jaxrnn.dense(3, 2))
+    with pytest.raises(TypeError, match=r"^model: expected float32 or bfloat16.*got float16.*dtype=jnp\.bfloat16"):
+        fit(model=model, steps=2)

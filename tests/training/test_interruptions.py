@@ -1,0 +1,163 @@
+"""Whatever ends a run, or goes wrong with its saves, what came out of the last whole block is kept."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn.training import checkpoint
+from jaxrnn.training import run as running
+from jaxrnn.training.lock import NAME
+from tests.compiling import environment
+from tests.training.setup import assert_same_run, batch_of, data_set, fit, saved_steps
+
+OPTIONS = {"steps": 30, "block": 3, "validation": data_set(1)}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return fit(**OPTIONS)
+
+
+def send(number, at=12):
+    """A callback that sends this process a signal after a step."""
+    return lambda end: os.kill(os.getpid(), number) if end.step == at else None
+
+
+def fail(error, at=12):
+    def callback(end):
+        if end.step == at:
+            raise error
+
+    return callback
+
+
+def batches(error=None, slow=False):
+    rng = np.random.default_rng(5)
+    for i in range(30):
+        if i == 14 and error is not None:
+            raise error
+        if i == 14 and slow:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        yield batch_of(data_set(), rng.permutation(10)[:4])
+
+
+ENDS = {
+    "Ctrl-C": (KeyboardInterrupt, {"callback": send(signal.SIGINT)}),
+    "SIGTERM": (SystemExit, {"callback": send(signal.SIGTERM)}),
+    "callback": (RuntimeError, {"callback": fail(RuntimeError("mine"))}),
+    "iterator": (OSError, {"data": batches(OSError("lost")), "block": 3}),
+    "Ctrl-C in the iterator": (KeyboardInterrupt, {"data": batches(slow=True)}),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_whatever_ends_a_run_it_is_saved_and_goes_on_bitwise(end, whole, tmp_path):
+    error, options = ENDS[end]
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    start = time.monotonic()
+    with pytest.raises(error) as raised:
+        fit(run_dir=tmp_path, **OPTIONS | options)
+    assert time.monotonic() - start < 8
+    assert max(saved_steps(tmp_path)) == 12
+    assert raised.value.__notes__ == [f"run_dir: saved after step 12 in {tmp_path}"]
+    assert not isinstance(raised.value, SystemExit) or raised.value.code == 143
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    if "data" in options:
+        assert_same_run(fit(batches(), run_dir=tmp_path, **OPTIONS), fit(batches(), **OPTIONS))
+    else:
+        assert_same_run(fit(run_dir=tmp_path, **OPTIONS), whole)
+
+
+def test_without_a_folder_signals_are_left_alone():
+    ours = []
+    fit(steps=2, callback=lambda end: ours.append(signal.getsignal(signal.SIGTERM)))
+    assert ours == [signal.SIG_DFL]
+
+
+def test_a_second_process_is_told_who_has_the_folder(tmp_path):
+    program = (
+        "import sys, time\nfrom tests.training.setup import fit\n"
+        "fit(steps=4, block=2, run_dir=sys.argv[1], callback=lambda end: print('there', flush=True) or time.sleep(60))"
+    )
+    command, streams = [sys.executable, "-c", program, str(tmp_path)], {"stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment(), cwd=os.getcwd(), **streams)
+    try:
+        assert process.stdout.readline() == "there\n"
+        with pytest.raises(RuntimeError, match=rf"^run_dir: .*{tmp_path}, which process {process.pid} on .* has$"):
+            fit(steps=4, run_dir=tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+    assert_same_run(fit(steps=4, run_dir=tmp_path), fit(steps=4))  # the lock went with it
+    assert (tmp_path / NAME).read_text() == ""
+
+
+def test_a_folder_that_is_in_use_in_this_process_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match="run_dir: expected a folder that no other process is using"):
+        fit(steps=4, run_dir=tmp_path, callback=lambda end: fit(steps=2, run_dir=tmp_path))
+
+
+def full(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_nothing(whole, tmp_path, monkeypatch):
+    """In the middle of the run, and at its end: it is said, and the result is there."""
+    monkeypatch.setattr(running, "SAVE_SECONDS", -1.0)
+    write = checkpoint.write_save
+    for when, said in ((range(12, 19), "tried again later"), (range(30, 31), "nowhere on disk")):
+        path = tmp_path / str(when[0])
+        monkeypatch.setattr(checkpoint, "write_save", lambda *a, w=when: (full if a[1] in w else write)(*a))
+        with pytest.warns(UserWarning, match=f"run_dir: saving into .* failed after step .*No space.*{said}"):
+            result = fit(run_dir=path, **OPTIONS)
+        assert_same_run(result, whole)
+        assert bool(result.history.not_saved) == (30 in when)
+        assert max(saved_steps(path)) == (27 if 30 in when else 30)
+
+
+def test_a_write_that_fails_leaves_the_save_before_it(tmp_path, monkeypatch):
+    fit(steps=6, run_dir=tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        fit(steps=12, run_dir=tmp_path)
+    assert [*(tmp_path / "checkpoints").iterdir()] == [tmp_path / "checkpoints" / "6"]
+
+
+def test_a_folder_that_is_deleted_is_made_again(whole, tmp_path):
+    path = tmp_path / "run"
+    result = fit(run_dir=path, callback=lambda end: shutil.rmtree(path) if end.step == 12 else None, **OPTIONS)
+    assert_same_run(result, whole)
+    assert saved_steps(path) == [30]
+
+
+def test_what_can_not_be_written_is_an_error_before_anything_is_compiled(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=r"^run_dir: expected a directory that can be written, got "):
+            fit(steps=2, run_dir=path)
+
+
+def test_another_models_save_names_the_first_array_that_differs(tmp_path):
+    """As after a change that the comparison of identities lets pass."""
+    fit(steps=2, run_dir=tmp_path)
+    model = jaxrnn.chain(jaxrnn.stack([jaxrnn.elman(2, 4)]), jaxrnn.dense(4, 2))
+    match = r"^run_dir: state/params/0/0/b: expected f32\[4\], got f32\[3\] in .*2$"
+    with (
+        pytest.warns(UserWarning, match="run: going on although it differs: .* model = "),
+        pytest.raises(ValueError, match=match),
+    ):
+        fit(steps=4, run_dir=tmp_path, model=model, resume="anyway")
+    said = json.loads((tmp_path / "checkpoints" / "2" / "manifest.json").read_text())
+    assert said["number"] == 2
