@@ -1,0 +1,1 @@
+"""How runs and sweeps survive: `python -m benchmarks.survival`."""

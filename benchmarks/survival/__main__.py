@@ -1,0 +1,229 @@
+"""Runs that are killed, interrupted and damaged, again and again: `python -m benchmarks.survival kills`.
+
+Prints what was lost, which ought to be nothing.
+"""
+
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks.survival import runs
+
+NAMES = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
+CODES = {"SIGKILL": (-9,), "SIGTERM": (143,), "SIGINT": (-2, 130)}
+
+
+def kills(sigkill: int = 200, sigterm: int = 50, sigint: int = 50, workers: int = 2, seed: int = 0) -> None:
+    """Sends signals at random moments until each run has ended, and compares with undisturbed runs.
+
+    Args:
+      sigkill, sigterm, sigint: how many of each.
+      workers: processes at once.
+      seed: of the moments.
+    """
+    rng, start = random.Random(seed), time.monotonic()
+    kinds = [*runs.KINDS]
+    sent = [name for name, count in zip(NAMES, (sigkill, sigterm, sigint), strict=True) for _ in range(count)]
+    rng.shuffle(sent)
+    with tempfile.TemporaryDirectory() as root, concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        whole = dict(zip(kinds, pool.map(lambda kind: _undisturbed(kind, pathlib.Path(root)), kinds), strict=True))
+        pieces = [sent[i :: 10 * len(kinds)] for i in range(min(10 * len(kinds), len(sent)))]
+        jobs = [(kinds[i % len(kinds)], piece, pathlib.Path(root) / str(i), i) for i, piece in enumerate(pieces)]
+        found = [*pool.map(lambda job: _disturbed(*job), jobs)]
+    count = collections.Counter(name for name, _ in _signals(found))
+    lost = [text for name, text in _signals(found) if text]
+    differ = [job[0] for job, (_, arrays) in zip(jobs, found, strict=True) if not _same(arrays, whole[job[0]])]
+    shown = ", ".join(f"{n} {name}" for name, n in sorted(count.items()))
+    print(f"{shown}; {len(jobs)} runs ({', '.join(kinds)}), {time.monotonic() - start:.0f} s")
+    print(f"runs that end otherwise than undisturbed ones: {len(differ)} {sorted(set(differ))}")
+    print(f"signals that lost more than the block under way, or ended with another code: {len(lost)}")
+    for text in lost[:20]:
+        print(f"  {text}")
+    sys.exit(bool(lost or differ))
+
+
+def _signals(found: list[Any]) -> list[tuple[str, str]]:
+    """What became of all signals."""
+    return [each for signals, _ in found for each in signals]
+
+
+def _start(kind: str, folder: pathlib.Path) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    env = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),  # of processes that begin again and again
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.survival.runs", kind, str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def _undisturbed(kind: str, root: pathlib.Path) -> list[np.ndarray]:
+    folder = root / f"whole-{kind}"
+    process = _start(kind, folder)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return _arrays(folder)
+
+
+def _arrays(folder: pathlib.Path) -> list[np.ndarray]:
+    with np.load(folder / runs.DONE) as saved:
+        return [saved[name] for name in saved.files]
+
+
+def _same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return len(a) == len(b) and all(
+        x.tobytes() == y.tobytes() and x.shape == y.shape for x, y in zip(a, b, strict=True)
+    )
+
+
+def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> tuple[Any, list[np.ndarray]]:
+    """([(signal, what it lost)], what came out in the end)."""
+    rng, found = random.Random(seed), []
+    for name in names:
+        shutil.rmtree(folder, ignore_errors=True) if (folder / runs.DONE).exists() else None
+        process = _start(kind, folder)
+        saves = folder / "run" / ("saves" if kind == "sweep" else "checkpoints")
+        before = _newest(saves)
+        # Kill at any moment; what Python does with a signal before a run begins is Python's.
+        deadline = time.monotonic() + (rng.uniform(0.5, 6.0) if name == "SIGKILL" else 60.0)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+            if name != "SIGKILL" and _newest(saves) > before:
+                deadline = min(deadline, time.monotonic() + rng.uniform(0.0, 0.6))
+        process.send_signal(NAMES[name])
+        _, errors = process.communicate()
+        last, code = _logged(folder, process.pid), process.returncode
+        if code == 0:
+            found.append((f"{name} too late", ""))
+        elif code not in CODES[name]:
+            found.append((name, f"{kind}: code {code} after {name}: {errors[-300:]}"))
+        elif name != "SIGKILL" and kind != "sweep" and _newest(saves) < last:
+            found.append((name, f"{kind}: saved {_newest(saves)}, was at {last}"))
+        else:
+            found.append((name, ""))
+    process = _start(kind, folder)
+    _, errors = process.communicate()
+    if process.returncode:
+        found.append(("end", f"{kind}: {errors[-500:]}"))
+        return found, []
+    return found, _arrays(folder)
+
+
+def _newest(saves: pathlib.Path) -> int:
+    return max((int(path.name) for path in saves.glob("*") if path.name.isdecimal()), default=0)
+
+
+def _logged(folder: pathlib.Path, pid: int) -> int:
+    log = folder / runs.LOG
+    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    return max((int(line[1]) for line in lines if len(line) == 2 and line[0] == str(pid)), default=0)
+
+
+def damages(count: int = 500, of_sweeps: int = 100, seed: int = 0) -> None:
+    """Damages files of saves, goes on, and compares with undisturbed runs.
+
+    Args:
+      count: damages to runs, half of them with 8 hidden units, half with 128.
+      of_sweeps: damages to a sweep.
+      seed: of the damages.
+    """
+    rng, start, outcomes = random.Random(seed), time.monotonic(), collections.Counter()
+    plan = [("dict", 8, count - count // 2), ("dict", 128, count // 2), ("sweep", 8, of_sweeps)]
+    runs.run.SAVE_SECONDS = runs.record.SAVE_SECONDS = 0.0
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    wrong = []
+    with tempfile.TemporaryDirectory() as root:
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(root) / "compiled"))
+        for kind, hidden, each in plan:
+            if not each:
+                continue
+            folder, steps = pathlib.Path(root) / f"{kind}{hidden}", 30
+            folder.mkdir()
+            whole = jax.tree.leaves(runs.result(kind, None, hidden, steps=steps))
+            runs.result(kind, folder, hidden, steps=steps if kind == "sweep" else 20)
+            saves = "saves" if kind == "sweep" else "checkpoints"
+            for _ in range(each):
+                copy = pathlib.Path(root) / "copy"
+                shutil.copytree(folder, copy)
+                what = _damage(copy / "run" / saves, rng)
+                outcome = _outcome(kind, copy, hidden, steps, whole)
+                outcomes[outcome.partition(":")[0]] += 1
+                if outcome.startswith(("silent", "bare")):
+                    wrong.append(f"{kind} {hidden}: {what}: {outcome}")
+                shutil.rmtree(copy)
+    print(f"{sum(outcomes.values())} damages, {time.monotonic() - start:.0f} s: {dict(outcomes)}")
+    for text in wrong[:20]:
+        print(f"  {text}")
+    sys.exit(bool(wrong))
+
+
+def _damage(saves: pathlib.Path, rng: random.Random) -> str:
+    folders = sorted((path for path in saves.iterdir() if path.is_dir()), key=lambda path: int(path.name))
+    hurt = folders[-1:] if rng.random() < 0.7 else rng.sample(folders, rng.randint(1, len(folders)))
+    kind = rng.choice(("bits", "bits", "truncated", "missing", "empty", "swapped", "older", "garbage"))
+    for folder in hurt:
+        path = rng.choice(sorted(folder.iterdir()))
+        data, other = bytearray(path.read_bytes()), rng.choice(folders) / path.name
+        if kind == "bits":
+            for _ in range(rng.choice((1, 1, 3, 100))):
+                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            path.write_bytes(data)
+        elif kind == "truncated":
+            path.write_bytes(data[: rng.randrange(len(data))])
+        elif kind == "missing":
+            path.unlink()
+        elif kind == "empty":
+            path.write_bytes(b"")
+        elif kind == "swapped":
+            a, b = sorted(folder.iterdir())[:2]
+            first = a.read_bytes()
+            a.write_bytes(b.read_bytes())
+            b.write_bytes(first)
+        elif kind == "older":
+            path.write_bytes(other.read_bytes())
+        else:
+            path.write_bytes(rng.randbytes(len(data)))
+    return f"{kind} in {[folder.name for folder in hurt]}"
+
+
+def _outcome(kind: str, folder: pathlib.Path, hidden: int, steps: int, whole: list[Any]) -> str:
+    saves = folder / "run" / ("saves" if kind == "sweep" else "checkpoints")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            found = jax.tree.leaves(runs.result(kind, folder, hidden, steps=steps))
+        except ValueError as error:
+            named = str(error).startswith("run_dir: expected an intact save, got none: ") and str(saves) in str(error)
+            return "refused, the file named" if named else f"bare: {error!r}"
+        except Exception as error:
+            return f"bare: {error!r}"
+    if not _same([*map(np.asarray, found)], [*map(np.asarray, whole)]):
+        return "silent: another result"
+    told = [str(each.message) for each in said if "run_dir: going on from save" in str(each.message)]
+    return "fallen back, the file named" if told and str(saves) in told[0] else "harmless"
+
+
+def main() -> None:
+    """Which of them, and how many."""
+    print(json.dumps({"jax": jax.__version__, "python": sys.version.split()[0]}))
+    tyro.extras.subcommand_cli_from_dict({"kills": kills, "damages": damages})
+
+
+if __name__ == "__main__":
+    main()

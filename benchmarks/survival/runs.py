@@ -1,0 +1,92 @@
+"""Runs that are disturbed, one of each kind of data, and a sweep: `python -m benchmarks.survival.runs KIND FOLDER`."""
+
+import itertools
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import jaxrnn
+from jaxrnn.sweeps import record
+from jaxrnn.training import run
+
+KINDS = ("dict", "slow", "stream", "bucketed", "prefetch", "sweep")
+STEPS, BLOCK = 120, 5
+DONE, LOG = "done.npz", "steps.log"
+
+
+def main(kind: str, folder: pathlib.Path, hidden: int = 8, pause: float = 0.01) -> None:
+    """Trains, going on where the folder stands, and writes all that came out into it."""
+    run.SAVE_SECONDS = record.SAVE_SECONDS = 0.0
+    found = result(kind, folder, hidden, pause)
+    partial = folder / f".{DONE}"
+    with partial.open("wb") as file:
+        np.savez(file, *map(np.asarray, jax.tree.leaves(found)))  # pyright: ignore[reportArgumentType]
+    partial.replace(folder / DONE)
+
+
+def result(kind: str, folder: pathlib.Path | None, hidden: int = 8, pause: float = 0.0, steps: int = STEPS) -> Any:
+    """Parameters, optimizer state and history of a run, or all of a sweep, as a tree of arrays."""
+    key, rng = jax.random.key(0), np.random.default_rng(0)
+    xs = rng.standard_normal((12, 20, 3)).astype(np.float32)
+    data = {"xs": xs, "targets": np.cumsum(xs, 0)}
+    run_dir = None if folder is None else folder / "run"
+
+    def watch(end: Any) -> None:
+        time.sleep(pause)
+        if folder is not None:
+            with (folder / LOG).open("a") as file:
+                file.write(f"{os.getpid()} {end.step}\n")
+
+    def model(size: int) -> Any:
+        return jaxrnn.chain(jaxrnn.lstm(3, size), jaxrnn.dropout(0.1), jaxrnn.dense(size, 3))
+
+    if kind == "sweep":
+        task = jaxrnn.task(
+            lambda hyper: (model(hyper.hidden), jaxrnn.losses.mean_squared_error, optax.adam(hyper.lr)),
+            data, batch_size=4, validation=data,
+        )  # fmt: skip
+        space = jaxrnn.grid(lr=[0.01, 0.1], hidden=[hidden, hidden + 1])
+        found = jaxrnn.sweep(
+            task, space, key=key, steps=4 * steps, block=BLOCK, strategy="vmap", run_dir=run_dir, progress=False
+        )
+        return [found.columns, found.train, found.validation, [found.params(i) for i in range(len(found))]]
+    options: dict[str, Any] = {"batch_size": 4}
+    if kind == "stream":
+        options = {"stream": 3}
+    elif kind != "dict":
+        options, rows = {}, {"xs": [x[: 5 + i % 8] for i, x in enumerate(xs.swapaxes(0, 1))]}
+        batches = jaxrnn.data.bucketed(
+            rows | {"targets": [np.cumsum(x, 0) for x in rows["xs"]]}, batch_size=4, buckets=2, key=key
+        )
+        data = {"bucketed": batches, "prefetch": jaxrnn.data.prefetch(batches, 8), "slow": Slow(batches, pause)}[kind]
+    found = jaxrnn.fit(
+        model(hidden), jaxrnn.losses.mean_squared_error, optax.adam(0.01), data, key=key, steps=steps, block=BLOCK,
+        run_dir=run_dir, callback=watch, progress=False, **options,
+    )  # fmt: skip
+    history = found.history
+    state = found.state._replace(key=jax.random.key_data(found.state.key))
+    return [found.params, state, history.train, history.validation, history.validation_steps]
+
+
+class Slow:
+    """Batches that take their time."""
+
+    def __init__(self, batches: Any, pause: float) -> None:
+        self.batches, self.pause = batches, pause
+        self.identity = batches.identity
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, batch in zip(itertools.count(), self.batches, strict=False):
+            time.sleep(self.pause if number % 3 == 0 else 0.0)
+            yield batch
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], pathlib.Path(sys.argv[2]))
