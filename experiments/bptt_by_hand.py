@@ -24,10 +24,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import jaxrnn
-from experiments import run_folder
+from experiments import command, run_folder
 
 Params = dict[str, Any]
 
@@ -52,11 +51,8 @@ class Config:
     """Folder for the numbers and the configuration."""
 
     def __post_init__(self) -> None:
-        for name in ("T", "hidden", "inputs", "outputs", "k"):
-            if getattr(self, name) < 1:
-                raise SystemExit(f"--{name}: expected a positive integer, got {getattr(self, name)}")
-        if self.T < 2:
-            raise SystemExit(f"--T: expected at least 2 steps, got {self.T}: with one, no gradient goes back in time")
+        command.positive(self, "T", "hidden", "inputs", "outputs", "k")
+        command.expect("T", "at least 2 steps: with one, no gradient goes back in time", self.T >= 2, self.T)
 
 
 def example(config: Config) -> tuple[Params, np.ndarray, np.ndarray]:
@@ -223,4 +219,4 @@ def _row(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.start(main, Config)

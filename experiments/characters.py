@@ -85,6 +85,8 @@ class Config:
     """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/characters")
     """Folder for curves, metrics and configuration; of several seeds each gets a folder of its own in it."""
 
@@ -282,6 +284,7 @@ def train(config: Config) -> dict[str, Any]:
         key=jax.random.key(config.seed),
         steps=steps,
         stream=config.k,
+        run_dir=command.run_dir(config, command.folder(config)),
         progress=config.progress,
     )
     start = time.perf_counter()

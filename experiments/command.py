@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import tyro
 
 import jaxrnn
+from experiments import run_folder
 
 Config = TypeVar("Config", bound=Any)
 
@@ -18,24 +21,53 @@ Config = TypeVar("Config", bound=Any)
 def run(main: Callable[[Config], Any], smoke: Config) -> None:
     """Runs an experiment with options from the command line; `--smoke` changes their defaults to those of `smoke`.
 
-    What is small goes to a folder of its own, runs/smoke/..., beside the real results.
+    What is small goes to a folder of its own, runs/smoke/..., beside the real results. `--config FILE` takes the
+    defaults from the config.json of an earlier run. Values and the output folder are checked before anything is read.
     """
     given = sys.argv[1:]
     kind, smoke = type(smoke), dataclasses.replace(smoke, out=pathlib.Path("runs/smoke") / smoke.out.name)
-    main(
-        tyro.cli(
-            kind,
-            args=[option for option in given if option != "--smoke"],
-            default=smoke if "--smoke" in given else kind(),
-            description=f"{kind.__doc__} With --smoke: everything small, to see in seconds that it runs.",
-        )
-    )
+    default = smoke if "--smoke" in given else kind()
+    more = "With --smoke: everything small, to see in seconds that it runs. With --config FILE: as an earlier run."
+    start(main, kind, [option for option in given if option != "--smoke"], default, f"{kind.__doc__} {more}")
+
+
+def start(
+    main: Callable[[Config], Any],
+    kind: type[Config],
+    args: Sequence[str] | None = None,
+    default: Config | None = None,
+    description: str | None = None,
+) -> None:
+    """Runs an experiment with the options of these arguments, or the command line's, which are checked first."""
+    args = sys.argv[1:] if args is None else [*args]
+    if "--config" in args:
+        at = args.index("--config")
+        expect("config", "the config.json of an earlier run", len(args) > at + 1, "no file")
+        default, args = read_config(kind, default, pathlib.Path(args[at + 1])), args[:at] + args[at + 2 :]
+    defaults = {} if default is None else {"default": default}
+    config = tyro.cli(kind, args=args, description=description, **defaults)
+    check(config)
+    run_folder.write_config(config.out, config)
+    main(config)
+
+
+class RefusedError(SystemExit):
+    """An option that is none: ends the program with exit code 2."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(2)
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def expect(name: str, what: str, met: bool, got: Any) -> None:
     """Ends the program if what an option should be is not met."""
     if not met:
-        raise SystemExit(f"--{name.replace('_', '-')}: expected {what}, got {got}")
+        error = RefusedError(f"--{name.replace('_', '-')}: expected {what}, got {got}")
+        print(error, file=sys.stderr)
+        raise error
 
 
 def positive(config: Any, *names: str) -> None:
@@ -43,6 +75,69 @@ def positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         expect(name, "a positive integer", value is None or value >= 1, value)
+
+
+LIMITS = {
+    "learning_rate": (0.0, 1e3), "learning_rates": (0.0, 1e3), "clip_norm": (0.0, np.inf), "dropout": (-1e-300, 1.0),
+    "seed": (-1, 2**32), "key": (-1, 2**32), "seeds": (0, 10_001), "hidden": (-1, 65_537), "embed": (0, 65_537),
+    "batch_size": (0, 65_537), "streams": (0, 65_537), "layers": (0, 65), "steps": (-1, 10**9), "epochs": (0, 10**6),
+    "block": (0, 10**6), "k": (0, 10**6), "rows": (0, 10**8), "T": (0, 10**6), "beam": (0, 10**4),
+}  # fmt: skip
+"""Options of these names lie between these two numbers, both excluded."""
+
+
+def check(config: Any) -> None:
+    """Ends the program if a number is none that it can be, or if the output folder can't be written."""
+    for field in dataclasses.fields(config):
+        value, limits = getattr(config, field.name), LIMITS.get(field.name)
+        for x in value if isinstance(value, tuple) else (value,):
+            if isinstance(x, bool) or not isinstance(x, (int, float)):
+                continue
+            expect(field.name, "a number that is finite", bool(np.isfinite(x)), x)
+            if limits is not None:
+                low, high = limits
+                first = f"{low + 1:,}" if isinstance(x, int) and isinstance(low, int) else f"above {max(low, 0):g}"
+                last = f"{high - 1:,}" if isinstance(high, int) and isinstance(x, int) else f"below {high:g}"
+                expect(field.name, f"a number from {first} to {last}".replace("from above", "above").replace(
+                    "to below", "and below"), low < x < high, x)  # fmt: skip
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+        tried = config.out / f".tried-{os.getpid()}"
+        tried.write_bytes(b"")
+        tried.unlink()
+    except OSError as error:
+        expect("out", "a folder that can be written", False, f"{config.out}: {error.strerror}")
+
+
+def read_config(kind: type[Config], default: Config | None, file: pathlib.Path) -> Config:
+    """A configuration with the values of a config.json, as a run writes it."""
+    try:
+        values = json.loads(file.read_text())["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        values = None
+    known = {field.name: field.type for field in dataclasses.fields(kind)}
+    fits = isinstance(values, dict) and set(values) <= set(known)
+    expect("config", f"the config.json of a run of this command, with some of {[*known]}", fits, file)
+    assert isinstance(values, dict)
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+        elif isinstance(value, str) and "Path" in str(known[name]):
+            values[name] = pathlib.Path(value)
+    return kind(**values) if default is None else dataclasses.replace(default, **values)
+
+
+def run_dir(config: Any, folder: pathlib.Path) -> pathlib.Path:
+    """Where `jaxrnn.fit` saves a run: folder/run. Without --resume it begins anew; what was there is put aside."""
+    path = folder / "run"
+    if path.exists() and not config.resume:
+        aside = folder / "run-before"
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        if not (folder / "metrics.json").exists():
+            print(f"{path} had an unfinished run, now in {aside}; --resume goes on with one", file=sys.stderr)
+        (folder / "metrics.json").unlink(missing_ok=True)
+    return path
 
 
 def check_gradient(model: jaxrnn.Model, params: Any, xs: Any, **options: Any) -> None:

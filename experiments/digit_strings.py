@@ -83,6 +83,8 @@ class Config:
     """Check the gradient of this model in float64 before training."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/digit_strings")
     """Folder for pictures, curves, metrics and configuration; each seed gets a folder of its own in it."""
 
@@ -244,6 +246,7 @@ def train(config: Config) -> dict[str, Any]:
         steps=config.steps,
         metrics={"digit error rate": digit_error_rate},
         validation=held_out["validation"],
+        run_dir=command.run_dir(config, config.out / f"seed-{config.seed}"),
         progress=config.progress,
     )
 

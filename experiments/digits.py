@@ -60,6 +60,8 @@ class Config:
     """How many runs, with the seeds seed, seed + 1, ...; the last table has their mean and spread."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/digits")
     """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
 
@@ -122,6 +124,7 @@ def train(config: Config) -> dict[str, Any]:
         batch_size=config.batch_size,
         metrics=metrics,
         validation=data["validation"],
+        run_dir=command.run_dir(config, config.out / f"seed-{config.seed}"),
         progress=config.progress,
     )
     scores = {name: jaxrnn.evaluate(model, result.params, loss, part, metrics=metrics) for name, part in data.items()}

@@ -65,6 +65,8 @@ class Config:
     """Check the gradient of the very networks before training."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/forecasting")
     """Folder for the pictures, curves, metrics and configuration."""
 
@@ -311,9 +313,13 @@ def train(config: Config) -> dict[str, Any]:
             key=jax.random.key(config.seed),
             steps=steps,
             batch_size=config.batch_size,
+            run_dir=command.run_dir(config, folder / name),
             progress=config.progress,
         )
-        for model, loss in ((jaxrnn.decoding.scheduled_sampling(point, rate), point_loss), (interval, interval_loss))
+        for name, model, loss in (
+            ("point", jaxrnn.decoding.scheduled_sampling(point, rate), point_loss),
+            ("interval", interval, interval_loss),
+        )
     ]
     naive, sarimax = classical(config.series, config.part)
     gru = forecast(config, record, *(result.params for result in results))

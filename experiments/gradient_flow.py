@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import optax
-import tyro
 
 import jaxrnn
 from experiments import command, run_folder
@@ -43,6 +42,8 @@ class Config:
     """Seed of the parameters and the sequences."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/gradient_flow")
     """Folder for the pictures, the pages and the configuration."""
 
@@ -117,6 +118,7 @@ def main(config: Config) -> dict[str, Any]:
         steps=config.steps,
         batch_size=config.batch_size,
         diagnose_every=max(1, config.steps // 10),
+        run_dir=command.run_dir(config, config.out),
         progress=config.progress,
     )
     result.history.plot_diagnostics(str(config.out / "looks.png"))
@@ -135,4 +137,4 @@ def main(config: Config) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.start(main, Config)

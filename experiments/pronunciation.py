@@ -76,6 +76,8 @@ class Config:
     """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/pronunciation")
     """Folder for curves, metrics, configuration and the picture; of several seeds each gets one of its own in it."""
 
@@ -284,8 +286,9 @@ def train(config: Config) -> dict[str, Any]:
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
     result = jaxrnn.fit(
-        model, jaxrnn.losses.cross_entropy, optimizer, batches, key=key, steps=steps, progress=config.progress
-    )
+        model, jaxrnn.losses.cross_entropy, optimizer, batches, key=key, steps=steps,
+        run_dir=command.run_dir(config, command.folder(config)), progress=config.progress,
+    )  # fmt: skip
     start = time.perf_counter()
     scored, most = words["validation" if config.tune else "test"], longest(words["train"]) + 5
     found: dict[str, Any] = error_rates(config, model, result.params, scored, letters, phonemes, most)

@@ -19,6 +19,9 @@ IF_IMPORTED = {"sklearn": "scikit-learn"} | {
 """What data and baselines come from, by the name of the module: recorded where the process has imported it."""
 
 
+MAY_DIFFER = ("resume", "progress", "check", "seeds", "out")
+
+
 def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | None = None) -> None:
     """Writes config.json and metrics.json into a folder, which is made if need be; of a history also its two files.
 
@@ -28,6 +31,19 @@ def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | No
       metrics: what it found, of what JSON knows.
       history: of one run: history.json and curves.png.
     """
+    contents = {"metrics": metrics}
+    write_config(folder, config)
+    if history is not None:
+        measured = ("train", "validation")
+        curves = {name: {k: v.tolist() for k, v in getattr(history, name).items()} for name in measured}
+        contents["history"] = curves | {"validation_steps": history.validation_steps.tolist()}
+        history.plot(str(folder / "curves.png"))
+    for name, content in contents.items():
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def write_config(folder: pathlib.Path, config: Any) -> None:
+    """Writes config.json, with the versions of packages and the device, into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     packages = (*PACKAGES, *(name for module, name in IF_IMPORTED.items() if module in sys.modules))
     about = {
@@ -37,14 +53,18 @@ def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | No
         "device": jax.devices()[0].device_kind,
         "platform": platform.platform(),
     }
-    contents = {"config": about, "metrics": metrics}
-    if history is not None:
-        measured = ("train", "validation")
-        curves = {name: {k: v.tolist() for k, v in getattr(history, name).items()} for name in measured}
-        contents["history"] = curves | {"validation_steps": history.validation_steps.tolist()}
-        history.plot(str(folder / "curves.png"))
-    for name, content in contents.items():
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=2, default=str) + "\n")
+    (folder / "config.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
+
+
+def earlier(folder: pathlib.Path, config: Any) -> Any:
+    """The metrics of an earlier run with this configuration; None if there is none, or config.resume is False."""
+    ours = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    try:
+        theirs, metrics = (json.loads((folder / f"{name}.json").read_text()) for name in ("config", "metrics"))
+    except (OSError, ValueError):
+        return None
+    same = all(theirs["config"].get(name) == value for name, value in ours.items() if name not in MAY_DIFFER)
+    return metrics if config.resume and same else None
 
 
 def table(rows: dict[str, Any]) -> str:

@@ -55,6 +55,8 @@ class Config:
     """First check the gradient of this model, in float64."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/sequence_classification")
     """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
 
@@ -232,6 +234,10 @@ def main(config: Config) -> dict[str, Any]:
 
 def train(config: Config) -> dict[str, Any]:
     """One run, or one of each library; writes its folder."""
+    folder = config.out / f"seed-{config.seed}"
+    earlier = run_folder.earlier(folder, config)
+    if earlier is not None:
+        return earlier
     data, model = load(config), build(config)
     params = model.init(jax.random.key(config.seed))
     runner, history = of_jaxrnn(config, params, data["train"])
@@ -249,7 +255,6 @@ def train(config: Config) -> dict[str, Any]:
     found |= {"seconds": sum(first["jaxrnn"].seconds), "of these the first epoch": first["jaxrnn"].seconds[0]}
     if config.keras:
         found["test accuracy of keras"] = unseen["keras"]["accuracy"]
-    folder = config.out / f"seed-{config.seed}"
     print(f"\n{run_folder.table({'seed': config.seed} | found)}")
     compared = compare(first, runners, config.rounds) if config.keras else {}
     run_folder.write(folder, config, found | {"losses": losses} | compared, history)

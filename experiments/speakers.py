@@ -68,6 +68,8 @@ class Config:
     """Check the gradient of the model before it is trained."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/speakers")
     """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
 
@@ -118,7 +120,7 @@ def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
     return jaxrnn.losses.accuracy(ys, batch, at="last")
 
 
-def learn(config: Config, data: Data) -> jaxrnn.training.FitResult:
+def learn(config: Config, data: Data, folder: pathlib.Path) -> jaxrnn.training.FitResult:
     """Trains on all rows that are given."""
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     return jaxrnn.fit(
@@ -130,6 +132,7 @@ def learn(config: Config, data: Data) -> jaxrnn.training.FitResult:
         steps=config.steps,
         batch_size=config.batch_size,
         metrics={"accuracy": accuracy},
+        run_dir=command.run_dir(config, folder),
         progress=config.progress,
     )
 
@@ -160,7 +163,8 @@ def main(config: Config) -> dict[str, Any]:
 def train(config: Config) -> dict[str, Any]:
     """One run: trains on the official training split and writes its folder."""
     data, model = load(), build(config)
-    result = learn(config, data["train"])
+    folder = config.out / f"seed-{config.seed}"
+    result = learn(config, data["train"], folder)
     ys = outputs(model, result.params, data["test"]["xs"], data["test"]["lengths"])
     confusion = confusion_matrix(data["test"]["targets"], np.argmax(ys, -1), labels=range(SPEAKERS))
     found = {f"{name} accuracy": score(config, result, part) for name, part in data.items()} | {
@@ -169,7 +173,6 @@ def train(config: Config) -> dict[str, Any]:
         "compile seconds": result.history.compile_seconds,
         "training seconds": result.history.run_seconds,
     }
-    folder = config.out / f"seed-{config.seed}"
     run_folder.write(folder, config, found | {"confusion": confusion.tolist()}, result.history)
     print(f"\n{run_folder.table({'seed': config.seed} | found)}\n\nspeakers (rows) and answers (columns):\n{confusion}")
     print(f"\ncurves, metrics and configuration: {folder}", flush=True)
@@ -182,10 +185,12 @@ def cross_validate(config: Config) -> dict[str, Any]:
     folds = StratifiedKFold(config.folds, shuffle=True, random_state=config.seed).split(
         data["targets"], data["targets"]
     )
-    for kept, left_out in folds:
-        scores.append(score(config, learn(config, some(data, kept)), some(data, left_out)))
+    folder = config.out / "folds" / f"seed-{config.seed}"
+    for number, (kept, left_out) in enumerate(folds):
+        result = learn(config, some(data, kept), folder / str(number))
+        scores.append(score(config, result, some(data, left_out)))
     found = {"validation accuracy": float(np.mean(scores)), "folds": [round(x, 4) for x in scores]}
-    run_folder.write(config.out / "folds" / f"seed-{config.seed}", config, found)
+    run_folder.write(folder, config, found)
     print(f"\n{run_folder.table(found)}", flush=True)
     return found
 

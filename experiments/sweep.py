@@ -74,6 +74,8 @@ class Config:
     """Only say what would be run: members, programs, memory and time, from one compile and a few steps of each."""
     resume: bool = False
     """Go on with what is in the folder."""
+    overwrite: bool = False
+    """Delete the sweep that is in the folder."""
     progress: bool = True
     """Show a progress bar."""
     key: int = 0
@@ -84,27 +86,35 @@ class Config:
     def __post_init__(self) -> None:
         command.positive(self, "seeds", "steps", "batch_size", "processes")
         command.expect("length", "at least 2 numbers", self.length >= 2, self.length)
+        kinds = {"lr": (float, 0.0, 1e3), "clip": (float, 0.0, np.inf), "dropout": (float, -1e-9, 1.0)}
+        for name, (kind, low, high) in ({"hidden": (int, 0, 65_537)} | kinds).items():
+            values, what = numbers(name, getattr(self, name), kind), f"numbers above {max(low, 0)} and below {high}"
+            command.expect(name, what, all(low < x < high for x in values), getattr(self, name))
 
 
 def numbers(name: str, text: str, kind: Callable[[str], Any] = float) -> list[Any]:
     """A list of numbers from "a,b,c" or "first:last:count" or "first:last:count:log"."""
     try:
-        if ":" not in text:
-            return [kind(part) for part in text.split(",")]
-        first, last, count, *log = text.split(":")
-        if log not in ([], ["log"]):
-            raise ValueError
-        return [kind(x) for x in (np.geomspace if log else np.linspace)(float(first), float(last), int(count)).tolist()]
+        first, *more = text.split(":")
+        if not more:
+            found = [kind(part) for part in text.split(",")]
+        else:
+            last, count, *log = more
+            if log not in ([], ["log"]):
+                raise ValueError
+            spaced = np.geomspace if log else np.linspace
+            found = [kind(x) for x in spaced(float(first), float(last), int(count)).tolist()]
     except ValueError:
-        raise SystemExit(f"--{name}: expected a,b,c or first:last:count or first:last:count:log, got {text}") from None
+        found = []
+    command.expect(name, "a,b,c or first:last:count or first:last:count:log", bool(found), text)
+    return found
 
 
 def space(config: Config) -> Any:
     """All combinations."""
     cells = config.cell.split(",")
     for cell in cells:
-        if cell not in CELLS:
-            raise SystemExit(f"--cell: expected some of {','.join(CELLS)}, got {cell}")
+        command.expect("cell", f"some of {','.join(CELLS)}", cell in CELLS, cell)
     return jaxrnn.grid(
         cell=cells,
         hidden=numbers("hidden", config.hidden, int),
@@ -142,8 +152,9 @@ def start_processes(config: Config) -> None:
         )
     elif config.cluster:
         jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT)
-    elif config.processes != 1 or config.process:
-        raise SystemExit("--coordinator: expected host:port with --processes and --process, got none")
+    else:
+        alone = config.processes == 1 and not config.process
+        command.expect("coordinator", "host:port with --processes and --process", alone, "none")
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -161,8 +172,10 @@ def main(config: Config) -> dict[str, Any]:
     folder = config.out / config.task
     folder.mkdir(parents=True, exist_ok=True)
     first = jax.process_index() == 0
-    if not config.resume and first:
-        shutil.rmtree(folder / "saves", ignore_errors=True)
+    there = (folder / "saves").exists() and not config.resume
+    command.expect("out", "a folder without a sweep, or --resume or --overwrite", config.overwrite or not there, folder)
+    if there and first:
+        shutil.rmtree(folder / "saves")
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the folder is ready")
     results = jaxrnn.sweep(what, members, run_dir=folder, progress=config.progress, **options)
@@ -185,4 +198,4 @@ def main(config: Config) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.start(main, Config)

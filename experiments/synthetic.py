@@ -139,6 +139,8 @@ class Config:
     """First check the gradient of each model, in float64."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/synthetic")
     """Folder for the picture, results and configuration."""
 
@@ -178,7 +180,8 @@ def optimizer(config: Config, lr: Any) -> optax.GradientTransformation:
 
 def train(config: Config, name: str, T: int) -> list[dict[str, Any]]:
     """All runs of one task and length, in one sweep: a program for each network; a dict for each run."""
-    task = TASKS[name]
+    task, run_dir = TASKS[name], command.run_dir(config, config.out / f"{name}-{T}")
+    progress, config = config.progress, dataclasses.replace(config, resume=False, progress=True)
 
     def init(hyper: Any, key: jax.Array) -> jaxrnn.training.TrainState:
         return jaxrnn.training.train_state(build(config, name, hyper.network, T), optimizer(config, hyper.lr), key=key)
@@ -212,7 +215,8 @@ def train(config: Config, name: str, T: int) -> list[dict[str, Any]]:
         block=config.block,
         strategy="loop",
         mesh=mesh,
-        progress=config.progress,
+        run_dir=run_dir,
+        progress=progress,
     )
     chance = task.chance(T)
     unseen = task.generate(jax.random.key(2**31 - 1), T, 1000)

@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -83,6 +82,8 @@ class Config:
     """How many runs of each kind, with the seeds seed, seed + 1, ..."""
     progress: bool = True
     """Show a progress bar."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
     out: pathlib.Path = pathlib.Path("runs/vanishing")
     """Folder for the picture, results and configuration."""
 
@@ -196,9 +197,13 @@ def by_lag(model: jaxrnn.Model, params: Any, batch: dict[str, Any]) -> list[floa
 def main(config: Config) -> dict[str, Any]:
     """Trains all that the configuration asks for, and reports; returns the figures of each network, training and T."""
     kinds = list(itertools.product(config.lengths, config.networks, config.trainings))
-    runs = []
+    runs = run_folder.earlier(config.out, config) or []
+    known = {(run["T"], run["network"], run["training"], run["seed"]) for run in runs}
     with tqdm(total=len(kinds) * config.seeds, unit="run", disable=not config.progress) as bar:
         for (T, network, training), i in itertools.product(kinds, range(config.seeds)):
+            if (T, network, training, config.seed + i) in known:
+                bar.update()
+                continue
             bar.set_description(f"T = {T}, {network}, {training}")
             runs.append(train(config, network, training, T, config.seed + i))
             tqdm.write(f"T = {T}, {network}, {training}: {_result(runs[-1:], network, training, T)}")
@@ -265,4 +270,4 @@ def plot(config: Config, runs: list[dict[str, Any]], path: pathlib.Path) -> None
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    command.start(main, Config)

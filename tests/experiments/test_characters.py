@@ -119,7 +119,13 @@ def test_a_small_run(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "all gradients agree" in printed
     assert "The " in printed
-    assert {path.name for path in config.out.iterdir()} == {"config.json", "metrics.json", "history.json", "curves.png"}
+    assert {path.name for path in config.out.iterdir()} == {
+        "config.json",
+        "metrics.json",
+        "history.json",
+        "curves.png",
+        "run",
+    }
 
 
 def test_steps_are_passes_through_the_streams(tmp_path, monkeypatch):

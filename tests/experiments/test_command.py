@@ -1,11 +1,14 @@
 """What the commands have in common: their options, what `--smoke` changes, several seeds, what a folder records."""
 
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -45,11 +48,13 @@ APART = pathlib.Path("runs/smoke/nothing")
         (["--steps", "7", "--smoke"], Config(steps=7, check=True, out=APART)),
     ],
 )
-def test_smoke_changes_the_defaults_of_the_other_options(options, want, monkeypatch):
+def test_smoke_changes_the_defaults_of_the_other_options(options, want, monkeypatch, tmp_path):
     given = []
     monkeypatch.setattr(sys, "argv", ["experiment", *options])
+    monkeypatch.chdir(tmp_path)
     command.run(given.append, SMOKE)
     assert given == [want]
+    assert json.loads((want.out / "config.json").read_text())["config"]["steps"] == want.steps
 
 
 def test_a_command_with_smoke(tmp_path):
@@ -109,3 +114,53 @@ def test_wrong_integers_are_named():
         Config(steps=0)
     with pytest.raises(SystemExit, match="--seeds: expected a positive integer, got 0"):
         Config(seeds=0)
+
+
+def test_a_configuration_is_that_of_an_earlier_run_but_for_what_is_given(monkeypatch, tmp_path):
+    given, earlier = [], dataclasses.replace(SMOKE, seed=7, out=tmp_path / "a")
+    run_folder.write_config(earlier.out, earlier)
+    monkeypatch.setattr(sys, "argv", ["experiment", "--config", str(tmp_path / "a" / "config.json"), "--steps", "9"])
+    command.run(given.append, SMOKE)
+    assert given == [dataclasses.replace(earlier, steps=9)]
+    monkeypatch.setattr(sys, "argv", ["experiment", "--config", str(tmp_path / "nothing")])
+    with pytest.raises(SystemExit, match=r"--config: expected the config\.json of a run of this command, with some of"):
+        command.run(given.append, SMOKE)
+
+
+WRONG = [
+    ("digits", "--learning-rate", "nan"), ("digits", "--learning-rate", "-1"), ("digits", "--dropout", "2"),
+    ("digits", "--batch-size", "999999"), ("digits", "--seed", "-1"), ("digits", "--hidden", "99999999"),
+    ("characters", "--layers", "1000"), ("characters", "--clip-norm", "inf"), ("speakers", "--steps", "0"),
+    ("vanishing", "--learning-rate", "inf"), ("gradient_flow", "--T", "1"), ("bptt_by_hand", "--hidden", "0"),
+    ("sequence_classification", "--epochs", "-3"), ("digits", "--out", "/dev/null/x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option", "value"), WRONG)
+def test_a_wrong_value_is_one_line_and_exit_code_2(name, option, value, monkeypatch, capsys, tmp_path):
+    experiment = importlib.import_module(f"experiments.{name}")
+    monkeypatch.setattr(sys, "argv", ["experiment", option, value])
+    monkeypatch.chdir(tmp_path)
+    given = experiment.SMOKE if hasattr(experiment, "SMOKE") else experiment.Config
+    with pytest.raises(SystemExit) as error:
+        (command.start if isinstance(given, type) else command.run)(experiment.main, given)
+    assert error.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(rf"{option}: expected .*, got {value}(: .*|\.0)?", line), line
+
+
+def test_a_run_begins_anew_and_puts_an_unfinished_one_aside(tmp_path, capsys):
+    config = types.SimpleNamespace(resume=False)
+    for number in range(2):
+        path = command.run_dir(config, tmp_path)
+        assert not path.exists()
+        path.mkdir()
+        (path / str(number)).write_text("")
+    assert "an unfinished run" in capsys.readouterr().err
+    assert (tmp_path / "run-before" / "0").exists()
+    (tmp_path / "metrics.json").write_text("{}")
+    assert command.run_dir(types.SimpleNamespace(resume=True), tmp_path) == path
+    assert (path / "1").exists()
+    command.run_dir(config, tmp_path)
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "run-before" / "1").exists()

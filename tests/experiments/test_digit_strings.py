@@ -103,7 +103,7 @@ def test_a_small_run(front, tmp_path, capsys):
             assert f"{part} {name}digit error rate" in printed
             assert 0.0 <= found[f"{part} {name}sequence error rate"] <= 1.0
     files = {path.name for path in (tmp_path / "seed-0").iterdir()}
-    assert files == {"config.json", "metrics.json", "history.json", "curves.png", "strings.png"}
+    assert files == {"config.json", "metrics.json", "history.json", "curves.png", "strings.png", "run"}
 
 
 def test_what_is_read_of_a_model_that_is_sure():

@@ -30,7 +30,7 @@ def test_a_small_run(tmp_path, capsys):
     assert 0.0 <= found["test accuracy"] <= 1.0
     assert "all gradients agree" in capsys.readouterr().out
     files = {path.name for path in (tmp_path / "seed-0").iterdir()}
-    assert files == {"config.json", "metrics.json", "history.json", "curves.png"}
+    assert files == {"config.json", "metrics.json", "history.json", "curves.png", "run"}
 
 
 @pytest.mark.parametrize("name", ["seeds", "steps", "layers"])

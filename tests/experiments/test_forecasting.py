@@ -178,7 +178,7 @@ def test_a_small_run(tmp_path, capsys):
     assert (folder / "forecast.png").exists()
     for kind in ("point", "interval"):
         files = {path.name for path in (folder / kind).iterdir()}
-        assert files == {"config.json", "metrics.json", "history.json", "curves.png"}
+        assert files == {"config.json", "metrics.json", "history.json", "curves.png", "run"}
     assert capsys.readouterr().out.count("all gradients agree") == 2
 
 

@@ -103,7 +103,7 @@ def test_a_small_run(tmp_path, capsys):
         found = pronunciation.main(config)
     assert found["phoneme error rate, greedy"] > 0.0
     assert 0.0 < found["word error rate, beam"] <= 1.0
-    names = {"config.json", "metrics.json", "history.json", "curves.png", "attention.png"}
+    names = {"config.json", "metrics.json", "history.json", "curves.png", "attention.png", "run"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert "all gradients agree" in capsys.readouterr().out
 

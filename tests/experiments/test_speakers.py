@@ -42,7 +42,13 @@ def test_a_small_run(config, capsys):
     assert "all gradients agree" in printed.out
     assert "4/4" in printed.err
     folder = config.out / "seed-0"
-    assert {path.name for path in folder.iterdir()} == {"config.json", "metrics.json", "history.json", "curves.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "metrics.json",
+        "history.json",
+        "curves.png",
+        "run",
+    }
     confusion = np.array(json.loads((folder / "metrics.json").read_text())["confusion"])
     assert confusion.sum() == 370
     versions = json.loads((folder / "config.json").read_text())["versions"]
@@ -60,7 +66,7 @@ def test_training_sees_the_training_split_alone(config, monkeypatch):
 def test_cross_validation_scores_rows_that_were_left_out(config, monkeypatch):
     """Each fold has a third of each speaker's rows, and together they are the training split."""
     seen = []
-    monkeypatch.setattr(speakers, "learn", lambda config, data: seen.append(data))
+    monkeypatch.setattr(speakers, "learn", lambda config, data, folder: seen.append(data))
     monkeypatch.setattr(speakers, "score", lambda config, result, data: seen.append(data) or 0.5)
     found = speakers.cross_validate(dataclasses.replace(config, folds=3))
     assert found == {"validation accuracy": 0.5, "folds": [0.5] * 3}

@@ -20,7 +20,7 @@ def test_a_small_sweep_leaves_a_table_and_pictures(tmp_path):
     done = run("digits", *options, "--halving", "2", "--out", str(tmp_path))
     assert "3 members, 1 programs compiled" in done.stdout, done.stderr
     names = {"table.csv", "results.json", "config.json", "metrics.json", "lr.png", "curves.png", "rungs.png"}
-    assert {path.name for path in (tmp_path / "digits").iterdir()} == names | {"saves"}
+    assert {path.name for path in (tmp_path / "digits").iterdir()} == names | {"saves", "lock"}
     found = json.loads((tmp_path / "digits" / "metrics.json").read_text())
     assert (found["members"], found["best steps"]) == (3, 4)
     rows = list(csv.DictReader((tmp_path / "digits" / "table.csv").read_text().splitlines()))
@@ -35,3 +35,12 @@ def test_wrong_values_are_named(name, value, monkeypatch):
 
     with pytest.raises(SystemExit, match=f"--{name}: expected"):
         sweep.space(sweep.Config("digits", **{name: value}))
+
+
+def test_an_earlier_sweep_is_only_deleted_if_that_is_said(tmp_path):
+    (tmp_path / "digits" / "saves" / "1").mkdir(parents=True)
+    done = run("digits", "--out", str(tmp_path))
+    assert done.returncode == 2
+    where = tmp_path / "digits"
+    assert done.stderr == f"--out: expected a folder without a sweep, or --resume or --overwrite, got {where}\n"
+    assert (tmp_path / "digits" / "saves" / "1").exists()

@@ -132,7 +132,7 @@ def test_a_small_run(tmp_path, capsys):
     assert "all gradients agree" in printed
     assert "adding, T = 6: the loss without memory is 0.1667" in printed
     assert "| gru | 0.01 | 0 of 2 |" in printed
-    names = {"config.json", "metrics.json", "summary.json", "synthetic.png"}
+    names = {"config.json", "metrics.json", "summary.json", "synthetic.png", "adding-6"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert len(json.loads((tmp_path / "metrics.json").read_text())) == 2
 
