@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from jaxrnn import decoding, diagnostics, interop, sweeps
     from jaxrnn.diagnostics.gradient_check import check_gradients
     from jaxrnn.diagnostics.report import gradient_report
+    from jaxrnn.diagnostics.sizes import summary
     from jaxrnn.sweeps.hyper import Hyper
     from jaxrnn.sweeps.space import grid
     from jaxrnn.sweeps.sweep import sweep
@@ -60,6 +61,7 @@ _LATE = {
     "check_gradients": "jaxrnn.diagnostics.gradient_check",
     "gradient_report": "jaxrnn.diagnostics.report",
     "grid": "jaxrnn.sweeps.space",
+    "summary": "jaxrnn.diagnostics.sizes",
     "sweep": "jaxrnn.sweeps.sweep",
     "task": "jaxrnn.sweeps.task",
 }
@@ -117,6 +119,7 @@ __all__ = [
     "rtrl",
     "save",
     "stack",
+    "summary",
     "sweep",
     "sweeps",
     "task",

@@ -161,7 +161,7 @@ def damages(count: int = 500, of_sweeps: int = 100, seed: int = 0) -> None:
             for _ in range(each):
                 copy = pathlib.Path(root) / "copy"
                 shutil.copytree(folder, copy)
-                what = _damage(copy / "run" / saves, rng)
+                what = damage(copy / "run" / saves, rng)
                 outcome = _outcome(kind, copy, hidden, steps, whole)
                 outcomes[outcome.partition(":")[0]] += 1
                 if outcome.startswith(("silent", "bare")):
@@ -173,9 +173,11 @@ def damages(count: int = 500, of_sweeps: int = 100, seed: int = 0) -> None:
     sys.exit(bool(wrong))
 
 
-def _damage(saves: pathlib.Path, rng: random.Random) -> str:
+def damage(saves: pathlib.Path, rng: random.Random, only: pathlib.Path | None = None) -> str:
+    """Damages some of a run's saves, or only this one; says what it did."""
     folders = sorted((path for path in saves.iterdir() if path.is_dir()), key=lambda path: int(path.name))
     hurt = folders[-1:] if rng.random() < 0.7 else rng.sample(folders, rng.randint(1, len(folders)))
+    hurt = hurt if only is None else [only]
     kind = rng.choice(("bits", "bits", "truncated", "missing", "empty", "swapped", "older", "garbage"))
     for folder in hurt:
         path = rng.choice(sorted(folder.iterdir()))

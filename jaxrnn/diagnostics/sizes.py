@@ -1,0 +1,170 @@
+"""What a model is made of, and what running it costs."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import checks
+from jaxrnn.diagnostics.table import table
+from jaxrnn.driver import unroll
+from jaxrnn.models.chain import Chain
+from jaxrnn.models.stack import Stack
+from jaxrnn.types import Cell, Model, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A model, or one of its parts.
+
+    Attributes:
+      name: where its parameters are within those of the model; empty for the model itself.
+      what: its options.
+      outputs: the shape of what comes out of it; empty where it is not known, as within models of one's own.
+      parameters: how many numbers are learnt in it.
+    """
+
+    name: str
+    what: str
+    outputs: str
+    parameters: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What XLA says of a compiled program.
+
+    Attributes:
+      step_flops: floating-point operations of one time step of all rows: those of the program for a sequence of one
+        step. XLA counts what is in a loop once, so that it can't say them of a whole sequence.
+      temporary_bytes: memory beside arguments and results, of the whole sequence.
+      compile_seconds: tracing and compiling, of the whole sequence.
+    """
+
+    step_flops: float
+    temporary_bytes: int
+    compile_seconds: float
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Summary:
+    """See `summary`; `print` it.
+
+    Attributes:
+      parts: the parts, in the order in which data pass through them, and at last the whole.
+      forward: what the outputs cost.
+      gradient: what the outputs and the gradient of a scalar of them with respect to the parameters cost.
+    """
+
+    parts: tuple[Part, ...]
+    forward: Cost
+    gradient: Cost
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        return self.parts[-1].parameters
+
+    def __repr__(self) -> str:
+        rows = [("parameters", "part", "outputs", "numbers")]
+        for part in self.parts[:-1]:
+            what = part.what if len(part.what) <= 60 else part.what[:57] + "..."
+            rows.append((part.name, what, part.outputs, f"{part.parameters:,}"))
+        rows.append(("", "all", self.parts[-1].outputs, f"{self.parameters:,}"))
+        costs = [("", "FLOPs a step", "temporary memory", "compiling")]
+        for name, cost in (("outputs", self.forward), ("outputs and gradient", self.gradient)):
+            memory = f"{cost.temporary_bytes / 2**20:,.2f} MiB"
+            costs.append((name, f"{cost.step_flops:,.0f}", memory, f"{cost.compile_seconds:.2f} s"))
+        return "\n".join([*table(rows), "", *table(costs)])
+
+
+def summary(model: Model | Cell, xs: Any, *, params: Params = None, **options: Any) -> Summary:
+    """Lists a model's parts, output shapes and parameters, and compiles it to see what it costs. Nothing is run.
+
+    Args:
+      model: a Model, or a Cell.
+      xs: [T, *batch_shape, D], as for `Model.apply`; values do not matter, a `jax.ShapeDtypeStruct` will do.
+      params: its parameters, or their shapes; None: as `init` draws them.
+      **options: of `Model.apply`, such as `lengths` or `gradient`.
+
+    Returns:
+      A Summary.
+
+    Raises:
+      ValueError, TypeError: an argument does not fit, and which.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(3, 8), jaxrnn.gru(8, 8)]), jaxrnn.last(), jaxrnn.dense(8, 2))
+      >>> found = jaxrnn.summary(model, jnp.zeros((20, 4, 3)))
+      >>> found.parameters
+      786
+      >>> [(part.name, part.outputs) for part in found.parts]
+      [('0/0', '[20, 4, 8]'), ('0/1', '[20, 4, 8]'), ('1', '[4, 8]'), ('2', '[4, 2]'), ('', '[4, 2]')]
+    """
+    checks.instance("model", model, (Model, Cell), "such as jaxrnn.lstm(3, 8)")
+    params = jax.eval_shape(model.init, jax.random.key(0)) if params is None else params
+    params, xs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), (params, xs))
+
+    def outputs(params: Params, xs: Any) -> Any:
+        return _outputs(model, params, xs, **options)
+
+    def gradient(params: Params, xs: Any) -> Any:
+        def scalar(params: Params) -> tuple[jax.Array, Any]:
+            ys = outputs(params, xs)
+            floats = [y for y in jax.tree.leaves(ys) if jnp.issubdtype(y.dtype, jnp.floating)]
+            return sum((jnp.sum(jnp.square(y)) for y in floats), jnp.zeros(())), ys
+
+        return jax.grad(scalar, has_aux=True, allow_int=True)(params)
+
+    parts = [*_parts(model, params, xs, "")]
+    if not parts or parts[-1].name:
+        whole = jax.eval_shape(outputs, params, xs)
+        parts.append(Part("", repr(model), _shapes(whole), _count(params)))
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype), xs)
+    return Summary(tuple(parts), _cost(outputs, params, xs, one, options), _cost(gradient, params, xs, one, options))
+
+
+def _cost(f: Any, params: Any, xs: Any, one: Any, options: dict[str, Any]) -> Cost:
+    start = time.perf_counter()
+    compiled = jax.jit(f).lower(params, xs).compile()
+    seconds = time.perf_counter() - start
+    memory = compiled.memory_analysis()
+    temporary = -1 if memory is None else memory.temp_size_in_bytes  # some backends do not say
+    of_sequence = {"lengths", "resets", "mask", "burn_in"} & {
+        name for name, value in options.items() if value is not None
+    }
+    step = compiled if of_sequence else jax.jit(f).lower(params, one).compile()
+    flops = (step.cost_analysis() or {}).get("flops", float("nan"))
+    return Cost(float(flops), temporary, seconds)
+
+
+def _parts(model: Model | Cell, params: Any, xs: Any, path: str) -> Iterator[Part]:
+    """The parts of a model that reads xs, as far as it is known what each of them reads."""
+    if isinstance(model, (Chain, Stack)):
+        for name, part in zip(model.names, model.parts, strict=True):
+            own, where = params[name], f"{path}/{name}".strip("/")
+            yield from _parts(part, own, xs, where)
+            xs = jax.eval_shape(functools.partial(_outputs, part), own, xs)
+        return
+    ys = jax.eval_shape(functools.partial(_outputs, model), params, xs)
+    yield Part(path, repr(model), _shapes(ys), _count(params))
+
+
+def _outputs(model: Model | Cell, params: Any, xs: Any, **options: Any) -> Any:
+    if isinstance(model, Cell):
+        return unroll(model, params, xs, **options)[1]
+    return model.apply(params, xs, **options)[1]
+
+
+def _shapes(ys: Any) -> str:
+    return ", ".join(str([*y.shape]) for y in jax.tree.leaves(ys))
+
+
+def _count(params: Any) -> int:
+    return sum(x.size for x in jax.tree.leaves(params))
