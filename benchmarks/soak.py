@@ -51,7 +51,12 @@ LOG, STOP = "blocks.jsonl", "stop"
 def train(config: Config, folder: pathlib.Path) -> None:
     """Trains until somebody says stop; each block is noted with the memory, programs compiled and a digest."""
     compiled = collections.Counter()
-    jax.monitoring.register_event_duration_secs_listener(lambda event, _, **__: compiled.update([event]))
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del duration_secs, kwargs
+        compiled.update([event])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
     xs = np.random.default_rng(0).standard_normal((50, 256, 16)).astype(np.float32)
     model = jaxrnn.chain(jaxrnn.lstm(16, config.hidden), jaxrnn.dropout(0.1), jaxrnn.dense(config.hidden, 16))
 

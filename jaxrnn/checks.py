@@ -246,6 +246,14 @@ def steps(name: str, xs: Any, time_major: bool = True, least: int = 2) -> int:
     return next((x.shape[not time_major] for x in arrays if x.ndim), 0)
 
 
+def steps_of(name: str, xs: Any, time_major: bool = True) -> int:
+    """The number of steps T of an array [T, ...], or [B, T, ...], or of the first one of a tree."""
+    first: Any = xs if isinstance(xs, list) else next(iter(jax.tree.leaves(xs)), None)
+    if np.ndim(first) < 2 - time_major:
+        raise ValueError(f"{name}: expected an array {'[T, ...]' if time_major else '[B, T, ...]'}, got {short(xs)}")
+    return np.shape(first)[not time_major]
+
+
 def burn_in(value: Any, T: int) -> int:
     """A number of steps to read without a gradient, smaller than T."""
     if not is_integer(value) or value < 0 or (value and value >= T):

@@ -23,6 +23,7 @@ import numpy as np
 import tyro
 
 from benchmarks.survival import runs
+from benchmarks.survival.calls import calls
 
 NAMES = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 CODES = {"SIGKILL": (-9,), "SIGTERM": (143,), "SIGINT": (-2, 130)}
@@ -224,7 +225,7 @@ def _outcome(kind: str, folder: pathlib.Path, hidden: int, steps: int, whole: li
 def main() -> None:
     """Which of them, and how many."""
     print(json.dumps({"jax": jax.__version__, "python": sys.version.split()[0]}))
-    tyro.extras.subcommand_cli_from_dict({"kills": kills, "damages": damages})
+    tyro.extras.subcommand_cli_from_dict({"kills": kills, "damages": damages, "calls": calls})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params
 from jaxrnn.diagnostics.table import table
 from jaxrnn.driver import unroll
 from jaxrnn.models.chain import Chain
@@ -109,6 +110,8 @@ def summary(model: Model | Cell, xs: Any, *, params: Params = None, **options: A
     """
     checks.instance("model", model, (Model, Cell), "such as jaxrnn.lstm(3, 8)")
     params = jax.eval_shape(model.init, jax.random.key(0)) if params is None else params
+    checked_params(model, params)
+    xs = jax.tree.map(lambda x: x if hasattr(x, "aval") or hasattr(x, "sharding") else checks.array("xs", x), xs)
     params, xs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), (params, xs))
 
     def outputs(params: Params, xs: Any) -> Any:

@@ -69,10 +69,10 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0, time_major: bool = 
     L, targets_lengths = targets.shape[0], batch["targets_lengths"]
     is_label = valid_steps(targets_lengths, L, batch_shape, name='batch["targets_lengths"]', size="L")
     xs, lengths = batch.get("xs"), batch.get("lengths")
-    if xs is not None and np.shape(xs)[not time_major] != T:
+    expected = T if xs is None else checks.steps_of('batch["xs"]', xs, time_major)
+    if expected != T:
         raise ValueError(
-            f'ys: expected an output for each of the T = {np.shape(xs)[not time_major]} steps of batch["xs"], '
-            f"got {checks.short(ys)}"
+            f'ys: expected an output for each of the T = {expected} steps of batch["xs"], got {checks.short(ys)}'
         )
     lengths = np.full(batch_shape, T, np.int32) if lengths is None else lengths
     is_step = valid_steps(lengths, T, batch_shape)

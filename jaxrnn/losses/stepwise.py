@@ -324,9 +324,10 @@ def _checked(
     if not time_major and at == "steps":
         targets, mask = rows_and_steps(targets), None if mask is None else rows_and_steps(jnp.asarray(mask))
     xs, own_steps = batch.get("xs"), name == "targets_lengths" or "previous" in batch
-    if at == "steps" and xs is not None and not own_steps and ys.shape[0] != np.shape(xs)[not time_major]:
+    T = ys.shape[0] if xs is None else checks.steps_of('batch["xs"]', xs, time_major)
+    if at == "steps" and not own_steps and ys.shape[0] != T:
         raise ValueError(
-            f'ys: expected an output for each of the T = {np.shape(xs)[not time_major]} steps of batch["xs"] '
+            f'ys: expected an output for each of the T = {T} steps of batch["xs"] '
             '(at="last" is for a model that ends in last, and targets with steps of their own come with '
             f'"targets_lengths"), got {checks.short(ys)}'
         )

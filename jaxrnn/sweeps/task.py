@@ -72,6 +72,8 @@ def task(
         raise TypeError(f"data: expected a dict of arrays that hold all rows, got {checks.short(data)}")
     checks.one_of("mode", mode, ("min", "max"))
     checks.one_of("monitor", monitor, ("loss", *checks.metrics(metrics)))
+    if batch_size is not None:
+        checks.positive_int("batch_size", batch_size)
     if eval_params is not None:
         checks.function("eval_params", eval_params, "opt_state", "params")
     layout = checked_layout(time_major, per_row)
