@@ -63,7 +63,7 @@ def checked_data(name: str, data: Any, layout: Layout = TIME_FIRST) -> tuple[dic
 
 def check_counts(name: str, batches: list[dict[str, jax.Array]]) -> None:
     """Raises where no step counts: lengths that are all zero, or masks that are all False, in all batches."""
-    for entry in ("lengths", "targets_lengths", "xs_mask", "mask"):
+    for entry in ("lengths", "xs_mask", "mask"):
         if entry in batches[0] and not any(np.asarray(batch[entry]).any() for batch in batches):
             raise ValueError(
                 f"{name}[{entry!r}]: expected a step that counts, got {checks.short(batches[0][entry])} without any"

@@ -177,7 +177,7 @@ def cause_of(loss: jax.Array, grads: Params, params: Params) -> jax.Array:
     """A number for what is not finite, int32: `cause_in_words` reads it."""
     leaves = [~jnp.isfinite(x).all() for x in jax.tree.leaves((grads, params))]
     first = jnp.argmax(jnp.stack([*leaves, jnp.asarray(True)])).astype(jnp.int32)
-    return 1 + 2 * first + ~jnp.isfinite(loss)
+    return 1 + 2 * first + (~jnp.isfinite(loss)).astype(jnp.int32)
 
 
 def cause_in_words(cause: int, params: Params) -> str:

@@ -1,5 +1,9 @@
 """An interrupted sweep goes on where it stands."""
 
+import json
+import os
+import signal
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +11,7 @@ import pytest
 import jaxrnn
 from jaxrnn.sweeps import record
 from jaxrnn.sweeps.runner import Runner
-from tests.sweeps.setup import KEY, sweep
+from tests.sweeps.setup import DATA, HELD_OUT, KEY, build, sweep, task
 
 SPACE = jaxrnn.grid(lr=np.geomspace(1e-3, 0.1, 5), hidden=[2, 3])
 OPTIONS = {"steps": 9, "block": 3, "strategy": "loop"}
@@ -105,3 +109,73 @@ def test_a_damaged_save_gives_way_to_the_one_before(tmp_path, monkeypatch, name)
         (save / name).write_bytes(b"")
     with pytest.raises(ValueError, match="run_dir: expected an intact save, got none"):
         sweep(SPACE, run_dir=tmp_path, **OPTIONS)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_saves_the_sweep_and_ends_it(number, error, tmp_path, monkeypatch):
+    space, extend, count = jaxrnn.grid(lr=[0.01, 0.1]), record.Record.extend, iter(range(10**6))
+
+    def signalled(self, group, part):
+        extend(self, group, part)
+        if next(count) == 1:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record.Record, "extend", signalled)
+        with pytest.raises(error) as raised:
+            sweep(space, run_dir=tmp_path, steps=12)
+    assert error is KeyboardInterrupt or raised.value.code == 143
+    (save,) = (tmp_path / "saves").iterdir()
+    said = json.loads((save / "manifest.json").read_text())
+    assert said["about"]["steps"] == 12
+    same(sweep(space, run_dir=tmp_path, steps=12), sweep(space, steps=12))
+
+
+def other_build(hyper):
+    model, loss, optimizer = build(hyper)
+    return model, lambda ys, batch: 2.0 * loss(ys, batch), optimizer
+
+
+CHANGES = {
+    "build": {"of": jaxrnn.task(other_build, DATA, batch_size=4, validation=HELD_OUT)},
+    "data": {"of": jaxrnn.task(build, HELD_OUT, batch_size=4, validation=HELD_OUT)},
+    "validation": {"of": jaxrnn.task(build, DATA, batch_size=4, validation=DATA)},
+    "batch_size": {"of": task(batch_size=5)},
+    "mode": {"of": task(mode="max")},
+    "metrics": {"of": task(metrics={"mse": jaxrnn.losses.mean_squared_error})},
+    "gradient": {"of": task(gradient=jaxrnn.truncated(2))},
+    "eval_params": {"of": task(eval_params=lambda opt_state, params: params)},
+    "steps": {"steps": 8},
+    "block": {"block": 2},
+    "key": {"key": jax.random.key(6)},
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep")
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        sweep(jaxrnn.grid(lr=[0.1]), run_dir=path)
+    return path
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_sweep_is_refused_and_what_differs_is_named(change, saved):
+    with pytest.raises(ValueError, match=r"^run_dir: expected a sweep with .* = .*goes on with the sweep"):
+        sweep(jaxrnn.grid(lr=[0.1]), run_dir=saved, **CHANGES[change])
+
+
+def test_anyway_goes_on_with_a_sweep_that_differs(tmp_path):
+    sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path)
+    with pytest.warns(UserWarning, match=r"^sweep: going on although it differs: .*build = other_build"):
+        sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path, of=CHANGES["build"]["of"], resume="anyway")
+
+
+def test_a_full_disk_costs_a_sweep_nothing(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(record, "write_save", full)
+    with pytest.warns(UserWarning, match=r"^run_dir: saving into .* failed: .*No space left on device"):
+        found = sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path)
+    same(found, sweep(jaxrnn.grid(lr=[0.1])))
