@@ -98,7 +98,7 @@ def start(config: Config, folder: pathlib.Path) -> subprocess.Popen[bytes]:
 
 def main(config: Config) -> None:
     """Trains for so long, prints what was found, and writes it."""
-    rng, killed, damaged = random.Random(config.seed), 0, collections.Counter()
+    rng, killed, damaged, codes = random.Random(config.seed), 0, collections.Counter(), collections.Counter()
     with tempfile.TemporaryDirectory() as root:
         folder, half = pathlib.Path(root), 30.0 * config.minutes
         process = start(config, folder)
@@ -106,8 +106,9 @@ def main(config: Config) -> None:
         undisturbed = rows(folder)
         end = time.monotonic() + half
         while time.monotonic() < end:
-            process.send_signal(rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
-            process.wait()
+            number = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
+            process.send_signal(number)
+            codes[process.wait()] += 1
             killed += 1
             if rng.random() < 0.5 and len([*(folder / "run" / "checkpoints").glob("[0-9]*")]) == 3:
                 newest = max((folder / "run" / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
@@ -124,6 +125,7 @@ def main(config: Config) -> None:
     figures = {
         "minutes": config.minutes, "steps": max(digests), "blocks": len(found), "kills": killed,
         "damages": sum(damaged.values()), "last exit code": code,
+        "exit codes of others": {str(key): n for key, n in codes.items()},
         "blocks that came out otherwise when taken again": sum(len(each) > 1 for each in digests.values()),
         "blocks taken again": len(found) - len(digests),
         "steps without a block": max(digests) // 20 - len(digests),
@@ -134,6 +136,8 @@ def main(config: Config) -> None:
     print(json.dumps(figures, indent=2))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     config.out.write_text(json.dumps(figures, indent=2) + "\n")
+    bad = code or set(codes) - {-9, 143} or any(len(each) > 1 for each in digests.values()) or growth > 0.01
+    sys.exit(bool(bad or max(digests) // 20 > len(digests)))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """What the commands have in common: their options, the check of their model's gradient, runs over several seeds."""
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +16,7 @@ import tyro
 
 import jaxrnn
 from experiments import run_folder
+from jaxrnn.training.lock import locked
 
 Config = TypeVar("Config", bound=Any)
 
@@ -39,7 +42,8 @@ def start(
     description: str | None = None,
 ) -> None:
     """Runs an experiment with the options of these arguments, or the command line's, which are checked first."""
-    args = sys.argv[1:] if args is None else [*args]
+    given = sys.argv[1:] if args is None else args
+    args = [part for x in given for part in (x.split("=", 1) if x.startswith("--config=") else [x])]
     if "--config" in args:
         at = args.index("--config")
         expect("config", "the config.json of an earlier run", len(args) > at + 1, "no file")
@@ -47,7 +51,7 @@ def start(
     defaults = {} if default is None else {"default": default}
     config = tyro.cli(kind, args=args, description=description, **defaults)
     check(config)
-    run_folder.write_config(config.out, config)
+    run_folder.write_config(config.out, config, "started")
     main(config)
 
 
@@ -124,20 +128,37 @@ def read_config(kind: type[Config], default: Config | None, file: pathlib.Path) 
             values[name] = tuple(value)
         elif isinstance(value, str) and "Path" in str(known[name]):
             values[name] = pathlib.Path(value)
+        shown = getattr(default, name, None)
+        numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (values[name], shown))
+        same = None in (value, shown) or numbers or isinstance(values[name], type(shown))
+        expect("config", f"{name} as {type(shown).__name__}", same, f"{value!r} in {file}")
     return kind(**values) if default is None else dataclasses.replace(default, **values)
 
 
 def run_dir(config: Any, folder: pathlib.Path) -> pathlib.Path:
-    """Where `jaxrnn.fit` saves a run: folder/run. Without --resume it begins anew; what was there is put aside."""
+    """Where `jaxrnn.fit` saves a run: folder/run. Without --resume it begins anew; an unfinished one is put aside."""
     path = folder / "run"
     if path.exists() and not config.resume:
-        aside = folder / "run-before"
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        if not (folder / "metrics.json").exists():
-            print(f"{path} had an unfinished run, now in {aside}; --resume goes on with one", file=sys.stderr)
-        (folder / "metrics.json").unlink(missing_ok=True)
+        with alone(path):
+            if (folder / "metrics.json").exists():
+                shutil.rmtree(path)
+                (folder / "metrics.json").unlink()
+            else:
+                aside = next(x for i in itertools.count(1) if not (x := folder / f"run-before-{i}").exists())
+                path.rename(aside)
+                print(f"{path} had an unfinished run, now in {aside}; --resume goes on with one", file=sys.stderr)
     return path
+
+
+@contextlib.contextmanager
+def alone(path: pathlib.Path) -> Iterator[None]:
+    """Ends the program if another process is using a folder of saves; nobody else can while this lasts."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path))
+        except RuntimeError as error:
+            expect("out", "a folder that no other process is using", False, error)
+        yield
 
 
 def check_gradient(model: jaxrnn.Model, params: Any, xs: Any, **options: Any) -> None:

@@ -42,8 +42,8 @@ def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | No
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2, default=str) + "\n")
 
 
-def write_config(folder: pathlib.Path, config: Any) -> None:
-    """Writes config.json, with the versions of packages and the device, into a folder, which is made if need be."""
+def write_config(folder: pathlib.Path, config: Any, name: str = "config") -> None:
+    """Writes config.json, or one of another name, with versions and the device, into a folder, made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     packages = (*PACKAGES, *(name for module, name in IF_IMPORTED.items() if module in sys.modules))
     about = {
@@ -53,7 +53,7 @@ def write_config(folder: pathlib.Path, config: Any) -> None:
         "device": jax.devices()[0].device_kind,
         "platform": platform.platform(),
     }
-    (folder / "config.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
 
 
 def earlier(folder: pathlib.Path, config: Any) -> Any:

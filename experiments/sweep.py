@@ -175,7 +175,8 @@ def main(config: Config) -> dict[str, Any]:
     there = (folder / "saves").exists() and not config.resume
     command.expect("out", "a folder without a sweep, or --resume or --overwrite", config.overwrite or not there, folder)
     if there and first:
-        shutil.rmtree(folder / "saves")
+        with command.alone(folder):
+            shutil.rmtree(folder / "saves")
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the folder is ready")
     results = jaxrnn.sweep(what, members, run_dir=folder, progress=config.progress, **options)

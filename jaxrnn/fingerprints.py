@@ -1,8 +1,10 @@
 """Numbers that tell values apart: data by their bytes, functions by what they compute."""
 
 import dataclasses
+import dis
 import functools
 import hashlib
+import sys
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.functions import reads_module, unwrapped
+from jaxrnn.functions import unwrapped
 
 
 def digest(tree: Any) -> str:
@@ -22,6 +24,11 @@ def digest(tree: Any) -> str:
         found.update(f"{jax.tree_util.keystr(path)} {checks.short(x)}".encode())
         found.update(np.ascontiguousarray(x).tobytes())
     return found.hexdigest()
+
+
+def named(f: Any) -> str:
+    """What a function is called, and its fingerprint."""
+    return f"{getattr(f, '__qualname__', type(f).__name__)} {fingerprint(f)}"
 
 
 def fingerprint(value: Any) -> str:
@@ -47,9 +54,12 @@ class _Fingerprints:
             return self._known[id(value)][1]
         kind, found = type(value), hashlib.sha1(usedforsecurity=False)
         self._known[id(value)] = value, b"above"  # what holds itself
-        for piece in (f"{kind.__module__}.{kind.__qualname__}", *self._pieces(value)):
-            found.update(piece if isinstance(piece, bytes) else piece.encode())
-            found.update(b"|")
+        try:
+            for piece in (f"{kind.__module__}.{kind.__qualname__}", *self._pieces(value)):
+                found.update(piece if isinstance(piece, bytes) else piece.encode())
+                found.update(b"|")
+        except RecursionError:  # too deep to tell
+            found.update(b"deep")
         self._known[id(value)] = value, found.digest()
         return found.digest()
 
@@ -83,6 +93,8 @@ class _Fingerprints:
             yield from map(self.of, value)
         elif isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
             yield getattr(value, "__qualname__", value.__name__)
+            if isinstance(value, type):
+                yield from self._of_class(value)
         elif isinstance(inside, types.FunctionType):
             yield self.of(inside)
         else:
@@ -90,26 +102,51 @@ class _Fingerprints:
 
     def _of_function(self, f: types.FunctionType) -> Iterator[Piece]:
         yield from map(self.of, (f.__defaults__, f.__kwdefaults__, list(_closed_over(f))))
-        if not reads_module(f) or f.__module__.partition(".")[0] in ("optax", "flax", "numpy"):
+        if _is_library(f.__module__):
             yield f"{f.__module__}.{f.__qualname__}"
             return
         yield self.of(f.__code__)
-        for name in sorted(_names(f.__code__) & set(f.__globals__)):
+        loaded, attributes = _names(f.__code__)
+        for name in sorted(loaded & set(f.__globals__)):
+            value = f.__globals__[name]
             yield name
-            yield self.of(f.__globals__[name])
+            yield self.of(value)
+            if isinstance(value, types.ModuleType) and not _is_library(value.__name__):
+                for attribute in sorted(attributes & set(vars(value))):
+                    yield self.of(getattr(value, attribute))
 
     def _of_object(self, value: Any) -> Iterator[Piece]:
-        """An object by its fields, and by the code of its class, if that is a user's."""
-        names = sorted(getattr(value, "__dict__", {}))
+        """An object by its fields, unless it is one of Python's own, and by the code of its class."""
         if dataclasses.is_dataclass(value):
             names = [f.name for f in dataclasses.fields(value)]
+        else:
+            of_python = type(value).__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
+            names = [] if of_python else sorted(getattr(value, "__dict__", {}))
         for name in names:
             yield name
             yield self.of(getattr(value, name, None))
-        for cls in type(value).__mro__:
-            for name, method in sorted(vars(cls).items()):
-                if reads_module(method) and not name.startswith("__"):
-                    yield self.of(method)
+        yield from self._of_class(type(value))
+
+    def _of_class(self, cls: type) -> Iterator[Piece]:
+        """The code of a user's class."""
+        for kind in cls.__mro__:
+            for name, method in sorted(vars(kind).items()) if not _is_library(kind.__module__) else ():
+                inner = getattr(method, "__func__", getattr(method, "fget", getattr(method, "func", method)))
+                if isinstance(inner, types.FunctionType) and not _is_library(inner.__module__):
+                    yield name
+                    yield self.of(inner)
+
+
+LIBRARIES = {"jax", "jaxlib", "jaxrnn", "optax", "flax", "numpy"}
+
+
+def _is_library(module: str | None) -> bool:
+    """Whether a module is known by its name: one that was installed, or Python's own."""
+    top = str(module).partition(".")[0]
+    if top in LIBRARIES or (top in sys.stdlib_module_names and top != "__main__"):
+        return True
+    file = getattr(sys.modules.get(top), "__file__", None) or ""
+    return "site-packages" in file or "dist-packages" in file
 
 
 def _closed_over(f: types.FunctionType) -> Iterable[Any]:
@@ -120,6 +157,12 @@ def _closed_over(f: types.FunctionType) -> Iterable[Any]:
             yield None
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """The names that a function, or one inside it, reads."""
-    return set(code.co_names).union(*(_names(x) for x in code.co_consts if isinstance(x, types.CodeType)))
+def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """(the globals, the attributes) that a function, or one inside it, reads."""
+    loaded = {x.argval for x in dis.get_instructions(code) if x.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    attributes = set(code.co_names)
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            more, others = _names(inner)
+            loaded, attributes = loaded | more, attributes | others
+    return loaded, attributes

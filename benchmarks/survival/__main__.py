@@ -20,10 +20,12 @@ from typing import Any
 
 import jax
 import numpy as np
+import safetensors
 import tyro
 
 from benchmarks.survival import runs
 from benchmarks.survival.calls import calls
+from jaxrnn.training.saves import ARRAYS
 
 NAMES = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 CODES = {"SIGKILL": (-9,), "SIGTERM": (143,), "SIGINT": (-2, 130)}
@@ -63,13 +65,13 @@ def _signals(found: list[Any]) -> list[tuple[str, str]]:
     return [each for signals, _ in found for each in signals]
 
 
-def _start(kind: str, folder: pathlib.Path) -> subprocess.Popen[str]:
+def _start(kind: str, folder: pathlib.Path, often: bool = True) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     env = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),  # of processes that begin again and again
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
     }  # fmt: skip
-    command = [sys.executable, "-m", "benchmarks.survival.runs", kind, str(folder)]
+    command = [sys.executable, "-m", "benchmarks.survival.runs", kind, str(folder), "often" if often else "seldom"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
 
 
@@ -97,14 +99,13 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
     rng, found = random.Random(seed), []
     for name in names:
         shutil.rmtree(folder, ignore_errors=True) if (folder / runs.DONE).exists() else None
-        process = _start(kind, folder)
+        process = _start(kind, folder, often=name == "SIGKILL")
         saves = folder / "run" / ("saves" if kind == "sweep" else "checkpoints")
-        before = _newest(saves)
         # Kill at any moment; what Python does with a signal before a run begins is Python's.
         deadline = time.monotonic() + (rng.uniform(0.5, 6.0) if name == "SIGKILL" else 60.0)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
-            if name != "SIGKILL" and _newest(saves) > before:
+            if name != "SIGKILL" and _logged(folder, process.pid):
                 deadline = min(deadline, time.monotonic() + rng.uniform(0.0, 0.6))
         process.send_signal(NAMES[name])
         _, errors = process.communicate()
@@ -113,8 +114,8 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
             found.append((f"{name} too late", ""))
         elif code not in CODES[name]:
             found.append((name, f"{kind}: code {code} after {name}: {errors[-300:]}"))
-        elif name != "SIGKILL" and kind != "sweep" and _newest(saves) < last:
-            found.append((name, f"{kind}: saved {_newest(saves)}, was at {last}"))
+        elif name != "SIGKILL" and _reached(kind, saves) < last:  # nothing but the signal has made it save
+            found.append((name, f"{kind}: saved {_reached(kind, saves)}, was at {last}"))
         else:
             found.append((name, ""))
     process = _start(kind, folder)
@@ -127,6 +128,15 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
 
 def _newest(saves: pathlib.Path) -> int:
     return max((int(path.name) for path in saves.glob("*") if path.name.isdecimal()), default=0)
+
+
+def _reached(kind: str, saves: pathlib.Path) -> int:
+    """The steps of a run's newest save; of a sweep's the steps of all members together."""
+    newest = _newest(saves)
+    if kind != "sweep" or not newest:
+        return newest
+    with safetensors.safe_open(saves / str(newest) / ARRAYS, "numpy") as file:
+        return int(file.get_tensor("taken").sum())
 
 
 def _logged(folder: pathlib.Path, pid: int) -> int:

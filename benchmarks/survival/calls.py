@@ -4,6 +4,7 @@ import collections
 import pathlib
 import random
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -169,3 +170,4 @@ def calls(count: int = 1000, seed: int = 0) -> None:
         print("  raw:", text.replace("\n", " "))
     for text, n in sorted(accepted.items()):
         print("  accepted:", text, n if n > 1 else "")
+    sys.exit(bool(bad))

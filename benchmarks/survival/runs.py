@@ -3,6 +3,7 @@
 import itertools
 import os
 import pathlib
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -21,9 +22,9 @@ STEPS, BLOCK = 120, 5
 DONE, LOG = "done.npz", "steps.log"
 
 
-def main(kind: str, folder: pathlib.Path, hidden: int = 8, pause: float = 0.01) -> None:
-    """Trains, going on where the folder stands, and writes all that came out into it."""
-    run.SAVE_SECONDS = record.SAVE_SECONDS = 0.0
+def main(kind: str, folder: pathlib.Path, often: bool, hidden: int = 8, pause: float = 0.01) -> None:
+    """Trains, going on where the folder stands, and writes all that came out into it; saves often, or at the end."""
+    run.SAVE_SECONDS = record.SAVE_SECONDS = 0.0 if often else 1e9
     found = result(kind, folder, hidden, pause)
     partial = folder / f".{DONE}"
     with partial.open("wb") as file:
@@ -52,6 +53,16 @@ def result(kind: str, folder: pathlib.Path | None, hidden: int = 8, pause: float
             lambda hyper: (model(hyper.hidden), jaxrnn.losses.mean_squared_error, optax.adam(hyper.lr)),
             data, batch_size=4, validation=data,
         )  # fmt: skip
+        extend = record.Record.extend
+
+        def noted(self: Any, group: int, part: Any) -> None:
+            extend(self, group, part)
+            time.sleep(pause)
+            if folder is not None:
+                with (folder / LOG).open("a") as file:
+                    file.write(f"{os.getpid()} {int(self.taken.sum())}\n")
+
+        record.Record.extend = noted  # pyright: ignore[reportAttributeAccessIssue]
         space = jaxrnn.grid(lr=[0.01, 0.1], hidden=[hidden, hidden + 1])
         found = jaxrnn.sweep(
             task, space, key=key, steps=4 * steps, block=BLOCK, strategy="vmap", run_dir=run_dir, progress=False
@@ -89,4 +100,5 @@ class Slow:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], pathlib.Path(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started this in the background
+    main(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3] == "often")

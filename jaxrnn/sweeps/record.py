@@ -6,18 +6,20 @@ import json
 import pathlib
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrnn.fingerprints import digest, fingerprint
+from jaxrnn.fingerprints import digest, fingerprint, named
 from jaxrnn.sweeps.processes import check_same, gathered
 from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.runner import Part, Runner
 from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.trained import Trained
 from jaxrnn.training.checkpoint import Resume, folder, refuse
+from jaxrnn.training.interrupts import Interrupts
 from jaxrnn.training.lock import locked
 from jaxrnn.training.run import SAVE_SECONDS
 from jaxrnn.training.saves import newest_intact, numbers, remove_newer, write_save
@@ -50,17 +52,19 @@ class Record(contextlib.AbstractContextManager["Record"]):
         self.validation: dict[str, np.ndarray] = {}
         self.validation_steps: list[int] = []
         self.rungs: list[tuple[int, np.ndarray]] = []
-        self._path, self._about, self._hold = None, {}, contextlib.ExitStack()
-        self._saved = time.monotonic()
-        if run_dir is not None:
-            path = folder(run_dir)
-            if jax.process_index() == 0:
-                self._hold.enter_context(locked(path))
-            about = _about(members, steps, key, runners, task)
-            about |= {"block": block, "rungs": [list(rung) for rung in rungs]}
-            self._path, self._about = path / "saves", json.loads(json.dumps(about))
-            self._restore(self._path, resume)
-        check_same("run_dir", self.taken.tolist())
+        self._path, self._about, self._saved = None, {}, time.monotonic()
+        self._last: Part | None = None
+        with contextlib.ExitStack() as hold:
+            if run_dir is not None:
+                path = folder(run_dir)
+                if jax.process_index() == 0:
+                    hold.enter_context(locked(path))
+                about = _about(members, steps, key, runners, task)
+                about |= {"block": block, "rungs": [list(rung) for rung in rungs]}
+                self._path, self._about = path / "saves", json.loads(json.dumps(about))
+                self._restore(self._path, resume)
+            check_same("run_dir", self.taken.tolist())
+            self._hold = hold.pop_all()
 
     def extend(self, group: int, part: Part) -> None:
         """Adds what some members of a group did in one block."""
@@ -87,10 +91,27 @@ class Record(contextlib.AbstractContextManager["Record"]):
         elif not runner.ranks:  # a loop of one's own
             self.score[numbers] = part.report.train["loss"][:, :count].mean(1)
             self.best_step[numbers] = part.end
-        self.taken[numbers] = part.end
+        self.taken[numbers], self._last = part.end, part
         if jax.process_count() == 1 and self._is_due():
             part.store()
             self.save()
+
+    @contextlib.contextmanager
+    def kept(self, interrupts: Interrupts) -> Iterator[None]:
+        """Saves the sweep if an exception comes, and says where."""
+        try:
+            yield
+        except BaseException as error:
+            interrupts.waits = True
+            if self._path is not None and jax.process_count() == 1:
+                try:
+                    if self._last is not None:
+                        self._last.store()
+                    self.save()
+                    error.add_note(f"run_dir: saved in {self._path.parent}")
+                except RuntimeError:  # the block under way has overwritten its members' states
+                    error.add_note(f"run_dir: the last save in {self._path.parent} stands")
+            raise
 
     def exchange(self, group: int, places: np.ndarray) -> None:
         """Adds what the other processes have found of their members of a group, and gives them what this one has."""
@@ -169,7 +190,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         self._saved = time.monotonic()
         try:
             write_save(self._path, max(numbers(self._path), default=0) + 1, self._arrays(), self._about, {})
-        except OSError as error:
+        except Exception as error:  # of the disk, or of an array that can't be written
             warnings.warn(f"run_dir: saving into {self._path.parent} failed: {error}", stacklevel=3)
 
     def _arrays(self) -> dict[str, Any]:
@@ -192,6 +213,10 @@ class Record(contextlib.AbstractContextManager["Record"]):
         refuse("sweep", found.differences("sweep", self._about), resume)
         states, columns = self._states(), {name: getattr(self, name) for name in COLUMNS}
         saved = found.arrays(states | columns, more=("train/", "validation", "rungs/"))
+        for name, x in saved.items():
+            if name.startswith("train/") and x.shape != (len(self._members), self._steps):
+                expected = f"[{len(self._members)}, {self._steps}], a value for each member and step"
+                raise ValueError(f"run_dir: {name}: expected {expected}, got {[*x.shape]} in {found.folder}")
         for name in COLUMNS:
             setattr(self, name, saved[name])
         for kind in ("train", "validation"):
@@ -218,4 +243,11 @@ def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runn
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "data": digest(data),
         "ranked by": f"{runners[0].program.mode} {runners[0].program.monitor}",
-    } | {name: f"{getattr(value, '__qualname__', value)!s} {fingerprint(value)}" for name, value in given.items()}
+    } | {name: _told(value) for name, value in given.items()}
+
+
+def _told(value: Any) -> Any:
+    """An argument of a task without addresses in memory, which differ from process to process."""
+    if isinstance(value, dict):
+        return {name: _told(x) for name, x in value.items()}
+    return named(value) if callable(value) else f"{value!r} {fingerprint(value)}"

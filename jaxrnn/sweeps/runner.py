@@ -13,7 +13,7 @@ from jaxrnn.sweeps.groups import Group
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.program import SEED, Program, chunk, with_step
 from jaxrnn.training.block import Progress, Report
-from jaxrnn.training.checkpoint import is_key, plain
+from jaxrnn.training.saves import is_key, plain
 from jaxrnn.types import Tree
 
 LOOK = 0.3
@@ -140,9 +140,9 @@ class Runner:
         return self._split(({name: x[places] for name, x in self.group.traced.items()}, self.keys[places]))
 
     def _bounds(self, at: int, end: int, due: bool) -> tuple[Any, ...]:
+        """What members share: whether they begin, the data, how many steps they take, whether validation follows."""
         shared = (jnp.asarray(at == 0), jnp.asarray(end - at, jnp.int32), jnp.asarray(due))
         fresh, steps, due_ = self._same(shared)
-        fresh, steps, due_ = self._same((jnp.asarray(at == 0), jnp.asarray(end - at, jnp.int32), jnp.asarray(due)))
         return fresh, self._data, steps, due_
 
     def _load(self, places: np.ndarray, step: int) -> Tree:

@@ -93,6 +93,7 @@ def sweep(
         record = stack.enter_context(Record(steps, members, key, runners, run_dir, block, rungs, task, resume))
         alone = run_dir is not None and jax.process_count() == 1
         interrupts = stack.enter_context(Interrupts(active=alone, waits=True))
+        stack.enter_context(record.kept(interrupts))
         bar = stack.enter_context(
             tqdm(total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=hidden)
         )
@@ -115,10 +116,7 @@ def sweep(
                 for start, places in itertools.groupby(sorted(mine, key=lambda p: taken[p]), key=lambda p: taken[p]):
                     for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
                         record.extend(index, part)
-                        if interrupts.caught is not None:
-                            part.store()
-                            record.save()
-                            interrupts.leave()
+                        interrupts.leave()
                         bar.update(len(part.places) * (part.end - part.start))
                         bar.set_postfix(best=f"{record.best_score():.4g}", refresh=False)
                 record.exchange(index, mine)
@@ -126,4 +124,5 @@ def sweep(
                 record.finish(index, first_bad(runner.states))
             record.close_rung(number, end, alive)
         record.save()
+        interrupts.leave()
         return record.results(tuple(notes), task)

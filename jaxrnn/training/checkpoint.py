@@ -12,12 +12,16 @@ import numpy as np
 import safetensors
 
 from jaxrnn import checks
+from jaxrnn.training.block import Guard, OnNonfinite
 from jaxrnn.training.history import History
+from jaxrnn.training.lock import NAME as LOCK
 from jaxrnn.training.lock import locked
-from jaxrnn.training.saves import ARRAYS, newest_intact, remove_newer, write_save
+from jaxrnn.training.saves import ARRAYS, is_key, newest_intact, plain, remove_newer, write_save
 from jaxrnn.types import Params, Tree
 
 SAVES = "checkpoints"
+OPTIONAL = ("best", "evaluated", "guard", "first_bad")
+"""Parts of a `Progress` beside its state."""
 Resume = Literal["same", "anyway"]
 
 
@@ -28,15 +32,17 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
       path: the directory; made if there is none.
       about: what identifies the run, a flat dict of numbers and strings.
       resume: whether a run that differs goes on all the same.
+      on_nonfinite: what the run does about steps that are not finite; if that differs, it has met none so far.
 
     Attributes:
       path: the directory.
       saved: after how many steps the newest save was made; None: there is none.
     """
 
-    def __init__(self, path: Any, about: dict[str, Any], resume: Resume) -> None:
+    def __init__(self, path: Any, about: dict[str, Any], resume: Resume, on_nonfinite: OnNonfinite) -> None:
         self._about, self._hold = about, contextlib.ExitStack()
         self._resume: Resume = resume
+        self._on_nonfinite, self._policy = on_nonfinite, [*on_nonfinite]
         self.path = folder(path)
         if jax.process_index() == 0:
             self._hold.enter_context(locked(self.path))
@@ -52,9 +58,18 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         if found is None:
             return None
         refuse("run", found.differences("run", self._about), self._resume)
-        names = _names(like)
-        arrays = found.arrays(dict(zip(names, jax.tree.leaves(plain(like)), strict=True)), more=("history/",))
-        state = _typed(jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in names]), like)
+        expected = dict(zip(_names(like), jax.tree.leaves(plain(like)), strict=True))
+        own = {name: x for name, x in expected.items() if name.startswith("state")}
+        arrays = found.arrays(own, more=("history/", *OPTIONAL))
+        for part in OPTIONAL:  # which may be missing, or others, where a run goes on that differs
+            names = [name for name in expected if name.startswith(part)]
+            if part == "guard" and found.said["on_nonfinite"] != self._policy:
+                arrays |= {name: expected[name] for name in names} | {"first_bad": expected["first_bad"]}
+            elif any(name not in arrays or arrays[name].shape != expected[name].shape for name in names):
+                arrays |= {name: expected[name] for name in names}
+        state = _typed(jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected]), like)
+        if found.said["on_nonfinite"] != self._policy:
+            state = state._replace(guard=Guard.of(state.state, self._on_nonfinite))
         history = History.of(arrays, found.said)
         if not int(state.state.step) == history.steps == found.number:
             raise ValueError(
@@ -70,7 +85,12 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         if self.saved == history.steps:
             return
         if jax.process_index() == 0:
-            said = history.said() | {"empty": [*_empty(state.state.params)]}
+            if not (self.path / LOCK).exists():
+                warnings.warn(f"run_dir: {self.path} was deleted, and is made again", stacklevel=5)
+                self._hold.close()
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._hold.enter_context(locked(self.path))
+            said = history.said() | {"empty": [*_empty(state.state.params)], "on_nonfinite": self._policy}
             arrays = dict(zip(_names(state), jax.tree.leaves(plain(state)), strict=True)) | history.arrays()
             write_save(self.path / SAVES, history.steps, arrays, self._about, said)
         self.saved = history.steps
@@ -132,16 +152,6 @@ def _empty(tree: Any, at: str = "") -> Iterator[str]:
     """The names of the empty dicts in a dict."""
     for name, value in tree.items() if isinstance(tree, dict) else ():
         yield from [f"{at}{name}"] if isinstance(value, dict) and not value else _empty(value, f"{at}{name}/")
-
-
-def is_key(x: Any) -> bool:
-    """Whether it is a typed random key, or several."""
-    return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def plain(tree: Tree) -> Tree:
-    """Random keys as the integers in them."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
 
 
 def _names(tree: Tree) -> list[str]:

@@ -155,12 +155,13 @@ def fit(
         mesh may have the devices of all; each then makes the same call with the same data. None: one device.
       run_dir: a directory. The run is saved there every half minute and whatever ends it: its last step, Ctrl-C,
         SIGTERM (which then ends the process with exit code 143), an error of the data's iterator or of a callback. The
-        block under way ends first; a second Ctrl-C does not wait for it. A second call with the same arguments goes on
-        where the last save stands, and ends with the parameters of an uninterrupted run; with more steps than before it
-        continues a finished one. Three saves are kept, each with the SHA-256 of its files: one that was damaged or cut
-        off gives way to the one before, with a warning that names the file. A save that fails is said, tried again
-        later, and ends nothing. One process has the directory at a time. `metrics.csv` and `metrics.jsonl` in it have a
-        row for each block.
+        block under way ends first; a second Ctrl-C does not wait for it. (Signals outside of the main thread, and those
+        that somebody else handles, are left alone.) A second call with the same arguments goes on where the last save
+        stands, and ends with the parameters of an uninterrupted run; with more steps than before it continues a
+        finished one. Three saves are kept, each with the SHA-256 of its files: one that was damaged or cut off gives
+        way to the one before, with a warning that names the file. A save that fails is said, tried again later, and
+        ends nothing. One process has the directory at a time. `metrics.csv` and `metrics.jsonl` in it have a row for
+        each block.
       resume: "same": a run with other arguments than those of the one in run_dir is an error that names the first
         difference. "anyway": it goes on, and a warning names all. Compared are the model, the loss, the metrics and
         `eval_params` by their code, constants and what they close over, the optimizer by its state's structure and its
@@ -229,7 +230,7 @@ def fit(
         if run_dir is not None:
             read = feed.arrays if isinstance(feed, InMemory) else data
             about = identity(task, start, params if state is None else start.params, read, held_out)
-            directory = stack.enter_context(RunDirectory(run_dir, about, resume))
+            directory = stack.enter_context(RunDirectory(run_dir, about, resume, task.on_nonfinite))
             now, history = directory.restore(now) or (now, history)
             if at_hand:
                 files = directory.path / "metrics.csv", directory.path / "metrics.jsonl"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrnn.fingerprints import digest, fingerprint
+from jaxrnn.fingerprints import digest, fingerprint, named
 from jaxrnn.training.block import Task
 from jaxrnn.training.state import TrainState
 from jaxrnn.types import Params
@@ -24,15 +24,16 @@ def identity(task: Task, state: TrainState, params: Params, data: Any, held_out:
     return {
         "model": repr(task.model),
         "model's functions and numbers": fingerprint(task.model),
-        "loss": _named(task.loss),
+        "loss": named(task.loss),
         "gradient": f"{task.gradient!r} {fingerprint(task.gradient)}",
+        "optimizer": fingerprint(task.optimizer),
         "optimizer's state": hashlib.sha1(str(jax.tree.structure(state.opt_state)).encode()).hexdigest(),
         "optimizer's updates": updates(task.optimizer, state),
         "batch_size": task.batch_size,
         "stream": task.stream,
         "monitor": f"{task.mode} {task.monitor}",
-        "metrics": {name: _named(f) for name, f in sorted((task.metrics or {}).items())},
-        "eval_params": None if task.eval_params is None else _named(task.eval_params),
+        "metrics": {name: named(f) for name, f in sorted((task.metrics or {}).items())},
+        "eval_params": None if task.eval_params is None else named(task.eval_params),
         "rows on axes": task.axes,
         "rows of the validation on axes": task.validation_axes,
         "first step": int(state.step),
@@ -80,7 +81,3 @@ def updates(optimizer: optax.GradientTransformation, state: TrainState) -> list[
 
     found = jax.jit(lambda: jax.lax.map(at, jnp.asarray(COUNTS, jnp.int32)))()
     return [float(f"{x:.6g}") for x in np.ravel(found)]
-
-
-def _named(f: Any) -> str:
-    return f"{getattr(f, '__qualname__', type(f).__name__)} {fingerprint(f)}"

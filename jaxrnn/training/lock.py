@@ -26,10 +26,11 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     with (folder / NAME).open("a+") as file:
         if fcntl is not None:
             _hold(file, folder)
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with contextlib.suppress(OSError):  # of a disk that is full: the folder is held all the same
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
         _held.add(file.fileno())
         try:
             yield

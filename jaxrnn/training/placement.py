@@ -6,7 +6,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.data.rows import Batch, row_axes, rows_of
 from jaxrnn.primitives.primitive import multihost_utils
-from jaxrnn.training.checkpoint import is_key
+from jaxrnn.training.saves import is_key
 from jaxrnn.types import Tree
 
 

@@ -65,8 +65,7 @@ class Run:
                         break
                     program = self._program(read.data)
                     with interrupts.held():
-                        self._take_block(program, read, steps)
-                    self._look(read)
+                        self._look(read, self._take_block(program, read, steps))
                     if anywhere(interrupts.caught is not None, mesh):
                         self._save("")
                         interrupts.leave()
@@ -75,9 +74,11 @@ class Run:
                     if self.directory is not None and anywhere(goes_on and self._is_due(), mesh):
                         self._save("and is tried again later")
                 self._save("; the result is returned, and is nowhere on disk")
+                interrupts.leave()
             except BaseException as error:
                 interrupts.waits = True
                 self._leave(error)
+                interrupts.leave()
                 raise
 
     def _asked(self, taken: int, steps: int) -> int:
@@ -85,8 +86,8 @@ class Run:
         left = min(steps - taken, self.block - taken % self.block)
         return left if self.every is None else min(left, self.every - taken % self.every)
 
-    def _take_block(self, program: Callable[..., Any], read: Read, steps: int) -> None:
-        """Takes the steps, and notes what they measured."""
+    def _take_block(self, program: Callable[..., Any], read: Read, steps: int) -> int:
+        """Takes the steps, and notes what they measured; how many they were."""
         history, before = self.history, self.history.steps
         reached = before + read.steps
         due = reached % self.block == 0 or reached == steps or read.ended
@@ -111,17 +112,18 @@ class Run:
         if first_bad and self.task.axes is None:
             self.bad_batch = jax.tree.map(lambda x: x[taken - 1], read.data)
         self.bar.update(taken)
+        return taken
 
-    def _look(self, read: Read) -> None:
+    def _look(self, read: Read, taken: int) -> None:
         """Everything that only looks at the state after a block."""
         history = self.history
         if self.every is not None and history.steps % self.every == 0 and history.stopped != "diverged":
             history.look(self.programs.diagnose(self.now.state.params, probe(self.task, read.data)))
-        if self.watchers and self.watchers.see(BlockEnd.of(history, self.now.state, read.steps)):
-            history.stopped = "callback"
+        if self.watchers and self.watchers.see(BlockEnd.of(history, self.now.state, taken)):
+            history.stopped = "callback" if history.stopped == "steps" else history.stopped
         last = history.stopped != "steps" or history.steps == self.bar.total
         if not self.bar.disable and (last or time.monotonic() - self.shown_at > self.bar.mininterval):
-            self.bar.set_postfix(_shown(history, read.steps), refresh=False)
+            self.bar.set_postfix(_shown(history, taken), refresh=False)
             self.shown_at = time.monotonic()
 
     def _program(self, data: Batch) -> Callable[..., Any]:
@@ -183,7 +185,7 @@ class Run:
         self.saved_at = time.monotonic()
         try:
             self.directory.save(self.now, self.history)
-        except OSError as error:
+        except Exception as error:  # of the disk, or of an array that can't be written
             self.history.not_saved = f"after step {self.history.steps}: {error}"
             text = f"run_dir: saving into {self.directory.path} failed {self.history.not_saved} {then}"
             warnings.warn(text.replace(" ;", ";"), stacklevel=4)

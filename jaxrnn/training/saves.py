@@ -4,6 +4,7 @@ A save is a folder of two files: `arrays.safetensors`, and `manifest.json` with 
 identifies the run, and a SHA-256 of its own. A save is written as `.partial`, put on disk, and then renamed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import safetensors.numpy
 
@@ -90,6 +92,7 @@ def write_save(
         manifest = {"number": number, "about": about, "said": said, "files": files}
         _write(partial / MANIFEST, json.dumps({"sha256": _digest(manifest)} | manifest).encode())
         _sync(partial)
+        shutil.rmtree(root / str(number), ignore_errors=True)  # of a write that seemed to fail
         os.replace(partial, root / str(number))
         _sync(root)
     except BaseException:
@@ -101,7 +104,8 @@ def write_save(
 
 def numbers(root: pathlib.Path) -> list[int]:
     """The numbers of the saves in a folder."""
-    return [int(path.name) for path in root.glob("*") if path.name.isdecimal()]
+    names = [path.name for path in root.glob("*") if path.name.isdecimal() and path.is_dir()]
+    return [int(name) for name in names if name == str(int(name))]
 
 
 def newest_intact(argument: str, root: pathlib.Path) -> Save | None:
@@ -126,10 +130,12 @@ def newest_intact(argument: str, root: pathlib.Path) -> Save | None:
 
 
 def remove_newer(save: Save) -> None:
-    """Removes what is newer than a save, and damaged: the run goes on from there, and will save again."""
+    """Puts aside what is newer than a save, and damaged: the run goes on from there, and will save again."""
     for number in numbers(save.folder.parent):
         if number > save.number:
-            shutil.rmtree(save.folder.parent / str(number))
+            aside = save.folder.parent / f"{number}.damaged"
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(save.folder.parent / str(number), aside)
 
 
 def _checked(folder: pathlib.Path, number: int) -> Save:
@@ -157,6 +163,16 @@ def _checked(folder: pathlib.Path, number: int) -> Save:
     return save
 
 
+def is_key(x: Any) -> bool:
+    """Whether it is a typed random key, or several."""
+    return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def plain(tree: Any) -> Any:
+    """Random keys as the integers in them."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
+
+
 def _write(path: pathlib.Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
@@ -168,10 +184,9 @@ def _sync(folder: pathlib.Path) -> None:
     """Puts the names in a folder on disk."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
-        try:
+        with contextlib.suppress(OSError):  # some file systems can't
             os.fsync(handle)
-        finally:
-            os.close(handle)
+        os.close(handle)
 
 
 def _digest(manifest: dict[str, Any]) -> str:

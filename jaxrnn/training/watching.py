@@ -100,7 +100,8 @@ class _FileLogger(Logger):
 
     def write(self, step: int, values: dict[str, float]) -> None:
         row = {"step": step} | values
-        if self._file is None:
+        if self._file is None or not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self.begin(step - 1)
         if set(row) - set(self._columns) and self._columns:
             self._rewrite([*self._read(), row])

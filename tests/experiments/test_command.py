@@ -13,6 +13,7 @@ import types
 import pytest
 
 from experiments import command, run_folder
+from jaxrnn.training.lock import locked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def test_smoke_changes_the_defaults_of_the_other_options(options, want, monkeypa
     monkeypatch.chdir(tmp_path)
     command.run(given.append, SMOKE)
     assert given == [want]
-    assert json.loads((want.out / "config.json").read_text())["config"]["steps"] == want.steps
+    assert json.loads((want.out / "started.json").read_text())["config"]["steps"] == want.steps
 
 
 def test_a_command_with_smoke(tmp_path):
@@ -151,16 +152,28 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(name, option, value, monkeypa
 
 def test_a_run_begins_anew_and_puts_an_unfinished_one_aside(tmp_path, capsys):
     config = types.SimpleNamespace(resume=False)
-    for number in range(2):
+    for number in range(3):
         path = command.run_dir(config, tmp_path)
         assert not path.exists()
         path.mkdir()
         (path / str(number)).write_text("")
     assert "an unfinished run" in capsys.readouterr().err
-    assert (tmp_path / "run-before" / "0").exists()
-    (tmp_path / "metrics.json").write_text("{}")
+    assert [(tmp_path / f"run-before-{i + 1}" / str(i)).exists() for i in range(2)] == [True, True]
     assert command.run_dir(types.SimpleNamespace(resume=True), tmp_path) == path
-    assert (path / "1").exists()
+    assert (path / "2").exists()
+    (tmp_path / "metrics.json").write_text("{}")  # it has ended
     command.run_dir(config, tmp_path)
     assert capsys.readouterr().err == ""
-    assert (tmp_path / "run-before" / "1").exists()
+    assert not path.exists()
+    path.mkdir()
+    with locked(path), pytest.raises(SystemExit, match="--out: expected a folder that no other process is using"):
+        command.run_dir(config, tmp_path)
+
+
+def test_results_of_other_options_are_not_taken_for_these(tmp_path):
+    run_folder.write(tmp_path, Config(steps=5, out=tmp_path), {"score": 1.0})
+    run_folder.write_config(tmp_path, Config(steps=6, out=tmp_path), "started")
+    resumed = dataclasses.make_dataclass("Resumed", [("resume", bool, True)], bases=(Config,), frozen=True)
+    assert run_folder.earlier(tmp_path, resumed(steps=5, out=tmp_path)) == {"score": 1.0}
+    assert run_folder.earlier(tmp_path, resumed(steps=6, out=tmp_path)) is None
+    assert run_folder.earlier(tmp_path, resumed(steps=5, out=tmp_path, resume=False)) is None

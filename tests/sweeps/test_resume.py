@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import jaxrnn
 from jaxrnn.sweeps import record
 from jaxrnn.sweeps.runner import Runner
+from tests.compiling import environment
 from tests.sweeps.setup import DATA, HELD_OUT, KEY, build, sweep, task
 
 SPACE = jaxrnn.grid(lr=np.geomspace(1e-3, 0.1, 5), hidden=[2, 3])
@@ -99,11 +102,11 @@ def test_a_damaged_save_gives_way_to_the_one_before(tmp_path, monkeypatch, name)
     whole = sweep(SPACE, **OPTIONS)
     interrupted(monkeypatch, tmp_path, 7)
     saves = sorted((tmp_path / "saves").iterdir(), key=lambda path: int(path.name))
-    assert [int(path.name) for path in saves] == [6, 7, 8]
+    assert [int(path.name) for path in saves] == [7, 8, 9]
     data = bytearray((saves[-1] / name).read_bytes())
     data[len(data) // 2] ^= 4
     (saves[-1] / name).write_bytes(data)
-    with pytest.warns(UserWarning, match=rf"run_dir: going on from save 7, since .*8/{name} is damaged"):
+    with pytest.warns(UserWarning, match=rf"run_dir: going on from save 8, since .*9/{name} is damaged"):
         same(sweep(SPACE, run_dir=tmp_path, **OPTIONS), whole)
     for save in (tmp_path / "saves").iterdir():
         (save / name).write_bytes(b"")
@@ -163,6 +166,52 @@ def saved(tmp_path_factory):
 def test_another_sweep_is_refused_and_what_differs_is_named(change, saved):
     with pytest.raises(ValueError, match=r"^run_dir: expected a sweep with .* = .*goes on with the sweep"):
         sweep(jaxrnn.grid(lr=[0.1]), run_dir=saved, **CHANGES[change])
+
+
+def test_a_sweep_goes_on_in_another_process(tmp_path):
+    """Nothing that identifies it is an address in memory."""
+    program = (
+        "import functools, sys, jaxrnn\nfrom tests.sweeps.setup import *\n"
+        "of = jaxrnn.task(functools.partial(build), DATA, batch_size=4, metrics={'mse': jaxrnn.losses.accuracy})\n"
+        "about = importlib.import_module('jaxrnn.sweeps.record')._told\n"
+        "print({name: about(getattr(of, name)) for name in ('build', 'metrics', 'gradient', 'layout', 'eval_params')})"
+    )
+    command = [sys.executable, "-c", "import importlib\n" + program]
+    first, second = (subprocess.run(command, env=environment(), capture_output=True, text=True) for _ in range(2))
+    assert first.stdout == second.stdout
+    assert "mse" in first.stdout, first.stderr
+
+
+def test_an_exception_leaves_a_save(tmp_path, monkeypatch):
+    run, groups = Runner.run, []
+
+    def failing(self, *args):
+        groups.append(self)
+        if len(groups) == 2:
+            raise RuntimeError("device lost")
+        yield from run(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "run", failing)
+        with pytest.raises(RuntimeError, match="device lost") as raised:
+            sweep(SPACE, run_dir=tmp_path, **OPTIONS)
+    assert raised.value.__notes__ == [f"run_dir: saved in {tmp_path}"]
+    same(sweep(SPACE, run_dir=tmp_path, **OPTIONS), sweep(SPACE, **OPTIONS))
+
+
+def test_a_sweep_that_is_refused_lets_go_of_its_folder(saved):
+    try:
+        sweep(jaxrnn.grid(lr=[0.1]), run_dir=saved, block=2)
+    except ValueError as error:
+        kept = error  # with its traceback, as a notebook keeps it
+    with pytest.raises(ValueError, match="goes on with the sweep"):
+        sweep(jaxrnn.grid(lr=[0.1]), run_dir=saved, steps=8)
+    with (
+        pytest.warns(UserWarning, match="although it differs"),
+        pytest.raises(ValueError, match=r"^run_dir: train/.*: expected \[1, 8\], a value for each"),
+    ):
+        sweep(jaxrnn.grid(lr=[0.1]), run_dir=saved, steps=8, resume="anyway")
+    assert kept is not None
 
 
 def test_anyway_goes_on_with_a_sweep_that_differs(tmp_path):

@@ -103,6 +103,29 @@ def test_restart_goes_back_to_the_last_whole_block_with_half_the_update(tmp_path
     assert ended.history.steps == 5
 
 
+@pytest.mark.parametrize("policy", ["skip", "restart"])
+def test_a_run_that_diverged_goes_on_under_another_policy(policy, tmp_path):
+    with pytest.warns(UserWarning, match="was not finite"):
+        ended = fit(poisoned(), steps=30, block=4, run_dir=tmp_path)
+    gone_on = fit(poisoned(), steps=30, block=4, run_dir=tmp_path, on_nonfinite=policy, nonfinite_limit=30)
+    assert gone_on.history.steps == 30 > ended.history.steps
+    assert gone_on.history.first_bad_step == ended.history.first_bad_step
+
+
+def test_a_callback_does_not_hide_that_a_run_diverged():
+    seen = []
+
+    def callback(end):
+        seen.append((end.step, end.train["loss"]))
+        return not np.isfinite(end.train["loss"]).all()
+
+    batches = [poisoned() if i == 5 else data_set() for i in range(8)]
+    with pytest.warns(UserWarning, match="was not finite at step 6"):
+        result = fit(batches, steps=8, block=4, callback=callback)
+    assert result.history.stopped == "diverged"
+    assert [(step, len(losses)) for step, losses in seen] == [(4, 4), (6, 2)]
+
+
 def test_parameters_that_overflow_are_named():
     with pytest.warns(UserWarning, match=r"fit: parameter .* was not finite at step 1, "):
         result = fit(steps=4, block=2, optimizer=optax.scale(jnp.float32(3e38)))

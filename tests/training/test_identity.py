@@ -1,6 +1,8 @@
 """Changes to a run that goes on are errors that name what changed; those that may change are listed in `fit`."""
 
 import functools
+import logging
+import types
 
 import jax
 import jax.numpy as jnp
@@ -173,6 +175,11 @@ CHANGES = {
         {"optimizer": optax.adamw(0.05, weight_decay=0.1, mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p))},
     ),
     "momentum": ({"optimizer": optax.sgd(0.1, 0.9)}, {"optimizer": optax.sgd(0.1, 0.8)}),
+    "a boundary of the schedule": (
+        {"optimizer": optax.sgd(optax.piecewise_constant_schedule(0.1, {5000: 0.1}))},
+        {"optimizer": optax.sgd(optax.piecewise_constant_schedule(0.1, {7000: 0.1}))},
+    ),
+    "many steps accumulated": ({"optimizer": optax.MultiSteps(ADAM, 16)}, {"optimizer": optax.MultiSteps(ADAM, 32)}),
     "kind of optimizer": ({"optimizer": ADAM}, {"optimizer": optax.sgd(0.05)}),
     "clipping": ({}, {"optimizer": optax.chain(optax.clip_by_global_norm(0.6), ADAM)}),
     "no clipping": ({}, {"optimizer": optax.chain(optax.identity(), ADAM)}),
@@ -250,6 +257,41 @@ def test_equal_functions_have_one_fingerprint_in_any_process():
     knot = [1.0]
     knot.append(knot)
     assert fingerprint(knot)
+
+
+def made(power):
+    """Two classes of one name, whose methods differ."""
+
+    class Loss:
+        def __call__(self, ys, batch):
+            return self.scaled(jnp.mean(jnp.abs(ys - batch["targets"]) ** power))
+
+        @staticmethod
+        def scaled(x):
+            return 2.0 * x
+
+    if power == 4:
+        Loss.scaled = staticmethod(lambda x: 3.0 * x)
+    return Loss
+
+
+def test_methods_modules_and_loggers(monkeypatch):
+    assert fingerprint(made(2)()) == fingerprint(made(2)())
+    assert len({fingerprint(made(power)()) for power in (2, 3, 4)}) == 3
+    module = types.ModuleType("mylosses")
+    exec("def mse(x):\n    return x * x", vars(module))
+    monkeypatch.setitem(globals(), "mine", module)
+    monkeypatch.setitem(globals(), "log", logging.getLogger("a"))
+
+    def loss(ys, batch):
+        log.debug("seen")  # noqa: F821
+        return mine.mse(ys - batch["targets"]).mean()
+
+    before = fingerprint(loss)
+    logging.getLogger("a.b")
+    assert fingerprint(loss) == before
+    exec("def mse(x):\n    return x * x * x", vars(module))
+    assert fingerprint(loss) != before
 
 
 def test_a_value_of_the_module_is_part_of_a_function(monkeypatch):

@@ -137,9 +137,43 @@ def test_a_write_that_fails_leaves_the_save_before_it(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_deleted_is_made_again(whole, tmp_path):
     path = tmp_path / "run"
-    result = fit(run_dir=path, callback=lambda end: shutil.rmtree(path) if end.step == 12 else None, **OPTIONS)
+    with pytest.warns(UserWarning, match=rf"^run_dir: {path} was deleted, and is made again$") as said:
+        result = fit(run_dir=path, callback=lambda end: shutil.rmtree(path) if end.step == 12 else None, **OPTIONS)
+    assert len(said) == 1
     assert_same_run(result, whole)
     assert saved_steps(path) == [30]
+    steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [*range(15, 31, 3)]
+
+
+def test_what_is_looked_at_in_the_block_of_a_signal_is_not_lost(tmp_path):
+    """The signal comes while the block runs: its look at the gradient and its row are there, and history is bitwise."""
+    options = OPTIONS | {"diagnose_every": 3}
+    with pytest.raises(KeyboardInterrupt):
+        fit(run_dir=tmp_path, callback=send(signal.SIGINT, 6), **options)
+    resumed, whole = fit(run_dir=tmp_path, **options), fit(**options)
+    assert_same_run(resumed, whole)
+    np.testing.assert_array_equal(resumed.history.diagnostic_steps, whole.history.diagnostic_steps)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [*range(3, 31, 3)]
+
+
+def test_a_save_that_could_not_be_read_is_put_aside_and_no_file_is_a_save(tmp_path):
+    for steps in (6, 12):
+        fit(steps=steps, run_dir=tmp_path)
+    saves = tmp_path / "checkpoints"
+    (saves / "12" / "arrays.safetensors").write_bytes(b"")
+    (saves / "99").write_text("")
+    with pytest.warns(UserWarning, match="going on from save 6"):
+        fit(steps=18, run_dir=tmp_path)
+    assert {path.name for path in saves.iterdir()} == {"6", "12.damaged", "18", "99"}
+
+
+def test_anyway_goes_on_with_a_validation_that_was_not_there(tmp_path):
+    fit(steps=6, run_dir=tmp_path)
+    with pytest.warns(UserWarning, match="going on although it differs"):
+        result = fit(steps=12, block=3, run_dir=tmp_path, validation=data_set(1), resume="anyway")
+    np.testing.assert_array_equal(result.history.validation_steps, [9, 12])
 
 
 def test_what_can_not_be_written_is_an_error_before_anything_is_compiled(tmp_path):
