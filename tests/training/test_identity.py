@@ -285,7 +285,7 @@ def test_methods_modules_and_loggers(monkeypatch):
 
     def loss(ys, batch):
         log.debug("seen")  # noqa: F821
-        return mine.mse(ys - batch["targets"]).mean()
+        return mine.mse(ys - batch["targets"]).mean()  # noqa: F821
 
     before = fingerprint(loss)
     logging.getLogger("a.b")
