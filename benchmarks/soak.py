@@ -34,7 +34,7 @@ class Config:
     """Trains for a long time, and looks whether anything is lost or grows."""
 
     minutes: float = 60.0
-    """How long, in minutes."""
+    """Duration, in minutes."""
     hidden: int = 128
     """Hidden units of the LSTM that is trained."""
     seed: int = 0
@@ -80,7 +80,7 @@ def resident() -> int:
 
 
 def rows(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """What the processes have noted; a line that a kill cut off is none."""
+    """The rows that the processes have noted; a line that a kill cut off is left out."""
     found = []
     for line in (folder / LOG).read_text().splitlines() if (folder / LOG).exists() else ():
         try:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import os
 import pathlib
 import shutil
 import sys
@@ -16,6 +15,7 @@ import tyro
 
 import jaxrnn
 from experiments import run_folder
+from jaxrnn.training.checkpoint import make_writable
 from jaxrnn.training.lock import locked
 
 Config = TypeVar("Config", bound=Any)
@@ -93,24 +93,24 @@ LIMITS = {
 def check(config: Any) -> None:
     """Ends the program if a number is none that it can be, or if the output folder can't be written."""
     for field in dataclasses.fields(config):
-        value, limits = getattr(config, field.name), LIMITS.get(field.name)
+        value = getattr(config, field.name)
         for x in value if isinstance(value, tuple) else (value,):
-            if isinstance(x, bool) or not isinstance(x, (int, float)):
-                continue
-            expect(field.name, "a number that is finite", bool(np.isfinite(x)), x)
-            if limits is not None:
-                low, high = limits
-                first = f"{low + 1:,}" if isinstance(x, int) and isinstance(low, int) else f"above {max(low, 0):g}"
-                last = f"{high - 1:,}" if isinstance(high, int) and isinstance(x, int) else f"below {high:g}"
-                expect(field.name, f"a number from {first} to {last}".replace("from above", "above").replace(
-                    "to below", "and below"), low < x < high, x)  # fmt: skip
+            if isinstance(x, (int, float)) and not isinstance(x, bool):
+                expect(field.name, "a number that is finite", bool(np.isfinite(x)), x)
+                if field.name in LIMITS:
+                    within(field.name, x, LIMITS[field.name])
     try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        tried = config.out / f".tried-{os.getpid()}"
-        tried.write_bytes(b"")
-        tried.unlink()
+        make_writable(config.out)
     except OSError as error:
         expect("out", "a folder that can be written", False, f"{config.out}: {error.strerror}")
+
+
+def within(name: str, x: Any, limits: tuple[float, float]) -> None:
+    """Ends the program if a number does not lie between these two."""
+    low, high = limits
+    whole = all(isinstance(number, int) for number in (x, low, high))
+    expected = f"from {low + 1:,} to {high - 1:,}" if whole else f"above {max(low, 0):g} and below {high:g}"
+    expect(name, f"a number {expected}", low < x < high, x)
 
 
 def read_config(kind: type[Config], default: Config | None, file: pathlib.Path) -> Config:
@@ -136,7 +136,7 @@ def read_config(kind: type[Config], default: Config | None, file: pathlib.Path) 
 
 
 def run_dir(config: Any, folder: pathlib.Path) -> pathlib.Path:
-    """Where `jaxrnn.fit` saves a run: folder/run. Without --resume it begins anew; an unfinished one is put aside."""
+    """The folder in which `jaxrnn.fit` saves: folder/run. Without --resume an unfinished run in it is put aside."""
     path = folder / "run"
     if path.exists() and not config.resume:
         with alone(path):

@@ -86,10 +86,11 @@ class Config:
     def __post_init__(self) -> None:
         command.positive(self, "seeds", "steps", "batch_size", "processes")
         command.expect("length", "at least 2 numbers", self.length >= 2, self.length)
-        kinds = {"lr": (float, 0.0, 1e3), "clip": (float, 0.0, np.inf), "dropout": (float, -1e-9, 1.0)}
-        for name, (kind, low, high) in ({"hidden": (int, 0, 65_537)} | kinds).items():
-            values, what = numbers(name, getattr(self, name), kind), f"numbers above {max(low, 0)} and below {high}"
-            command.expect(name, what, all(low < x < high for x in values), getattr(self, name))
+        limits = {"lr": "learning_rate", "clip": "clip_norm", "dropout": "dropout"}
+        limits = {name: command.LIMITS[other] for name, other in limits.items()} | {"hidden": (0, 65_537)}
+        for name, between in limits.items():
+            for x in numbers(name, getattr(self, name), int if name == "hidden" else float):
+                command.within(name, x, between)
 
 
 def numbers(name: str, text: str, kind: Callable[[str], Any] = float) -> list[Any]:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.functions import unwrapped
+from jaxrnn.functions import closure, unwrapped
 
 
 def digest(tree: Any) -> str:
@@ -27,7 +27,7 @@ def digest(tree: Any) -> str:
 
 
 def named(f: Any) -> str:
-    """What a function is called, and its fingerprint."""
+    """The name of a function, and its fingerprint."""
     return f"{getattr(f, '__qualname__', type(f).__name__)} {fingerprint(f)}"
 
 
@@ -101,7 +101,7 @@ class _Fingerprints:
             yield from self._of_object(value)
 
     def _of_function(self, f: types.FunctionType) -> Iterator[Piece]:
-        yield from map(self.of, (f.__defaults__, f.__kwdefaults__, list(_closed_over(f))))
+        yield from map(self.of, (f.__defaults__, f.__kwdefaults__, closure(f)))
         if _is_library(f.__module__):
             yield f"{f.__module__}.{f.__qualname__}"
             return
@@ -137,24 +137,16 @@ class _Fingerprints:
                     yield self.of(inner)
 
 
-LIBRARIES = {"jax", "jaxlib", "jaxrnn", "optax", "flax", "numpy"}
+KNOWN_BY_NAME = {"jax", "jaxlib", "jaxrnn", "optax", "flax", "numpy"}
 
 
 def _is_library(module: str | None) -> bool:
-    """Whether a module is known by its name: one that was installed, or Python's own."""
+    """Tells whether a module is known by its name: one that was installed, or Python's own."""
     top = str(module).partition(".")[0]
-    if top in LIBRARIES or (top in sys.stdlib_module_names and top != "__main__"):
+    if top in KNOWN_BY_NAME or (top in sys.stdlib_module_names and top != "__main__"):
         return True
     file = getattr(sys.modules.get(top), "__file__", None) or ""
     return "site-packages" in file or "dist-packages" in file
-
-
-def _closed_over(f: types.FunctionType) -> Iterable[Any]:
-    for cell in f.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # none yet
-            yield None
 
 
 def _names(code: types.CodeType) -> tuple[set[str], set[str]]:

@@ -111,11 +111,11 @@ def _read(f: Any, seen: tuple[Any, ...] = ()) -> tuple[Any, ...]:
     if not reads_module(f) or f in seen:
         return ()
     values = [f.__globals__[name] for name in _names(f.__code__) if name in f.__globals__]
-    values += _closure(f)
+    values += closure(f)
     return (*map(_noted, values), *(_read(value, (*seen, f)) for value in values if callable(value)))
 
 
-def _closure(f: types.FunctionType) -> list[Any]:
+def closure(f: types.FunctionType) -> list[Any]:
     """The values that a function closes over; None where there is none yet."""
     found: list[Any] = []
     for cell in f.__closure__ or ():
@@ -178,7 +178,7 @@ def _same_bytes(a: Any, b: Any) -> bool:
 
 def _held(f: types.FunctionType) -> list[Any]:
     """What a function has beside its code: defaults, and what it closes over."""
-    return [f.__defaults__, f.__kwdefaults__, *_closure(f)]
+    return [f.__defaults__, f.__kwdefaults__, *closure(f)]
 
 
 def _reduced(f: Any) -> tuple[Any, ...]:

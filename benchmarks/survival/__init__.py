@@ -1,1 +1,1 @@
-"""How runs and sweeps survive: `python -m benchmarks.survival`."""
+"""The survival of runs and sweeps: `python -m benchmarks.survival`."""

@@ -25,7 +25,7 @@ import tyro
 
 from benchmarks.survival import runs
 from benchmarks.survival.calls import calls
-from jaxrnn.training.saves import ARRAYS
+from jaxrnn.training.saves import ARRAYS, numbers
 
 NAMES = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 CODES = {"SIGKILL": (-9,), "SIGTERM": (143,), "SIGINT": (-2, 130)}
@@ -61,7 +61,7 @@ def kills(sigkill: int = 200, sigterm: int = 50, sigint: int = 50, workers: int 
 
 
 def _signals(found: list[Any]) -> list[tuple[str, str]]:
-    """What became of all signals."""
+    """The outcomes of all signals."""
     return [each for signals, _ in found for each in signals]
 
 
@@ -126,13 +126,9 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
     return found, _arrays(folder)
 
 
-def _newest(saves: pathlib.Path) -> int:
-    return max((int(path.name) for path in saves.glob("*") if path.name.isdecimal()), default=0)
-
-
 def _reached(kind: str, saves: pathlib.Path) -> int:
     """The steps of a run's newest save; of a sweep's the steps of all members together."""
-    newest = _newest(saves)
+    newest = max(numbers(saves), default=0)
     if kind != "sweep" or not newest:
         return newest
     with safetensors.safe_open(saves / str(newest) / ARRAYS, "numpy") as file:
@@ -233,7 +229,7 @@ def _outcome(kind: str, folder: pathlib.Path, hidden: int, steps: int, whole: li
 
 
 def main() -> None:
-    """Which of them, and how many."""
+    """Runs one of the three."""
     print(json.dumps({"jax": jax.__version__, "python": sys.version.split()[0]}))
     tyro.extras.subcommand_cli_from_dict({"kills": kills, "damages": damages, "calls": calls})
 

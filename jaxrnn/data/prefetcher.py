@@ -24,8 +24,12 @@ class Prefetched:
 
     def __init__(self, batches: Iterable[Batch], size: int, device: Any):
         self.run, self.endless = getattr(batches, "run", None), getattr(batches, "endless", False)
-        self.identity = getattr(batches, "identity", None)
         self._batches, self._size, self._device = batches, size, device
+
+    @property
+    def identity(self) -> Any:
+        """That of the batches, if they have one."""
+        return getattr(self._batches, "identity", None)
 
     def __iter__(self) -> "Ahead":
         return Ahead(iter(self._batches), self._size, self._device)

@@ -1,4 +1,4 @@
-"""What a model is made of, and what running it costs."""
+"""The parts of a model, and the cost of running it."""
 
 import dataclasses
 import functools
@@ -37,7 +37,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What XLA says of a compiled program.
+    """The cost of a compiled program, by XLA's analysis.
 
     Attributes:
       step_flops: floating-point operations of one time step of all rows: those of the program for a sequence of one
@@ -67,7 +67,7 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are learnt."""
+        """The number of numbers that are learnt."""
         return self.parts[-1].parameters
 
     def __repr__(self) -> str:

@@ -22,7 +22,7 @@ from jaxrnn.training.checkpoint import Resume, folder, refuse
 from jaxrnn.training.interrupts import Interrupts
 from jaxrnn.training.lock import locked
 from jaxrnn.training.run import SAVE_SECONDS
-from jaxrnn.training.saves import newest_intact, numbers, remove_newer, write_save
+from jaxrnn.training.saves import newest_intact, numbers, put_newer_aside, write_save
 
 COLUMNS = ("taken", "rung", "first_bad", "best_step", "score")
 """What is known of each member, arrays [M]."""
@@ -227,7 +227,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         leaves = iter(states)
         for runner in self._runners:
             runner.states = jax.tree.map(lambda _: saved[next(leaves)], runner.states)
-        remove_newer(found)
+        put_newer_aside(found)
 
     def __exit__(self, *_: object) -> None:
         self._hold.close()

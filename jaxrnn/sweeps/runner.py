@@ -140,7 +140,7 @@ class Runner:
         return self._split(({name: x[places] for name, x in self.group.traced.items()}, self.keys[places]))
 
     def _bounds(self, at: int, end: int, due: bool) -> tuple[Any, ...]:
-        """What members share: whether they begin, the data, how many steps they take, whether validation follows."""
+        """Arguments that members share: whether they begin, the data, how many steps, whether validation follows."""
         shared = (jnp.asarray(at == 0), jnp.asarray(end - at, jnp.int32), jnp.asarray(due))
         fresh, steps, due_ = self._same(shared)
         return fresh, self._data, steps, due_

@@ -10,6 +10,7 @@ import optax
 
 from jaxrnn import checks
 from jaxrnn.data.rows import Batch, rows_of, shuffled_rows, take, window
+from jaxrnn.float_leaves import paths
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.training.calibration import statistics, with_statistics
 from jaxrnn.training.evaluate import EVALUATION_BATCH, over_rows
@@ -34,14 +35,14 @@ def no_best(params: Params) -> Best:
 
 
 class OnNonfinite(NamedTuple):
-    """What is done about steps that are not finite: "stop", "skip" at most `limit` in a row, "restart" as often."""
+    """The policy for steps that are not finite: "stop", "skip" at most `limit` in a row, "restart" as often."""
 
     kind: str = "stop"
     limit: int = 0
 
 
 class Guard(NamedTuple):
-    """What a run knows of its steps that were not finite; None where it does not matter.
+    """State of a run that counts steps that were not finite; None where it does not matter.
 
     Attributes:
       failures: int32, how many of the last steps they were ("skip"), or how often the run went back ("restart").
@@ -55,7 +56,7 @@ class Guard(NamedTuple):
 
     @classmethod
     def of(cls, state: TrainState, what: OnNonfinite) -> "Guard":
-        """That of a run that begins."""
+        """The guard of a run that begins."""
         if what.kind == "stop":
             return cls()
         good = jax.tree.map(jnp.copy, (state.params, state.opt_state))
@@ -97,7 +98,7 @@ class Progress(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a block measured.
+    """Measurements of a block.
 
     Attributes:
       train: a value for each step, NaN for those not taken.
@@ -181,10 +182,8 @@ def cause_of(loss: jax.Array, grads: Params, params: Params) -> jax.Array:
 
 
 def cause_in_words(cause: int, params: Params) -> str:
-    """What was not finite: the loss, and the first gradient or parameter."""
-    names = [
-        jax.tree_util.keystr(at, simple=True, separator="/") for at, _ in jax.tree_util.tree_leaves_with_path(params)
-    ]
+    """Says what was not finite: the loss, and the first gradient or parameter."""
+    names = paths(params)
     told = [*(f"gradient of {name}" for name in names), *(f"parameter {name}" for name in names), "gradient's norm"]
     first, loss = divmod(cause - 1, 2)
     alone = loss and first == len(told) - 1

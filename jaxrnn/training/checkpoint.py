@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import urllib.parse
 import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from jaxrnn.training.block import Guard, OnNonfinite
 from jaxrnn.training.history import History
 from jaxrnn.training.lock import NAME as LOCK
 from jaxrnn.training.lock import locked
-from jaxrnn.training.saves import ARRAYS, is_key, newest_intact, plain, remove_newer, write_save
+from jaxrnn.training.saves import ARRAYS, is_key, newest_intact, plain, put_newer_aside, write_save
 from jaxrnn.types import Params, Tree
 
 SAVES = "checkpoints"
@@ -42,8 +43,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
     def __init__(self, path: Any, about: dict[str, Any], resume: Resume, on_nonfinite: OnNonfinite) -> None:
         self._about, self._hold = about, contextlib.ExitStack()
         self._resume: Resume = resume
-        self._on_nonfinite, self._policy = on_nonfinite, [*on_nonfinite]
-        self.path = folder(path)
+        self._on_nonfinite, self.path = on_nonfinite, folder(path)
         if jax.process_index() == 0:
             self._hold.enter_context(locked(self.path))
         self.saved: int | None = None
@@ -61,14 +61,14 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         expected = dict(zip(_names(like), jax.tree.leaves(plain(like)), strict=True))
         own = {name: x for name, x in expected.items() if name.startswith("state")}
         arrays = found.arrays(own, more=("history/", *OPTIONAL))
+        other = found.said["on_nonfinite"] != [*self._on_nonfinite]
         for part in OPTIONAL:  # which may be missing, or others, where a run goes on that differs
             names = [name for name in expected if name.startswith(part)]
-            if part == "guard" and found.said["on_nonfinite"] != self._policy:
-                arrays |= {name: expected[name] for name in names} | {"first_bad": expected["first_bad"]}
-            elif any(name not in arrays or arrays[name].shape != expected[name].shape for name in names):
+            fits = all(name in arrays and arrays[name].shape == expected[name].shape for name in names)
+            if not fits or (other and part in ("guard", "first_bad")):
                 arrays |= {name: expected[name] for name in names}
         state = _typed(jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected]), like)
-        if found.said["on_nonfinite"] != self._policy:
+        if other:
             state = state._replace(guard=Guard.of(state.state, self._on_nonfinite))
         history = History.of(arrays, found.said)
         if not int(state.state.step) == history.steps == found.number:
@@ -76,7 +76,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
                 f"run_dir: expected a state and a history of {found.number} steps, got one of {int(state.state.step)} "
                 f"and one of {history.steps} in {found.folder}"
             )
-        remove_newer(found)
+        put_newer_aside(found)
         self.saved = found.number
         return state, history
 
@@ -90,7 +90,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
                 self._hold.close()
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._hold.enter_context(locked(self.path))
-            said = history.said() | {"empty": [*_empty(state.state.params)], "on_nonfinite": self._policy}
+            said = history.said() | {"empty": [*_empty(state.state.params)], "on_nonfinite": [*self._on_nonfinite]}
             arrays = dict(zip(_names(state), jax.tree.leaves(plain(state)), strict=True)) | history.arrays()
             write_save(self.path / SAVES, history.steps, arrays, self._about, said)
         self.saved = history.steps
@@ -105,14 +105,18 @@ def folder(run_dir: Any) -> pathlib.Path:
         raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(run_dir)}")
     path = pathlib.Path(run_dir).absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        tried = path / f".tried-{os.getpid()}"
-        with tried.open("wb"):
-            pass
-        tried.unlink()
+        make_writable(path)
     except OSError as error:
         raise ValueError(f"run_dir: expected a directory that can be written, got {path}: {error.strerror}") from error
     return path
+
+
+def make_writable(path: pathlib.Path) -> None:
+    """Makes a directory if there is none; raises OSError if it can't be written."""
+    path.mkdir(parents=True, exist_ok=True)
+    tried = path / f".tried-{os.getpid()}"
+    tried.write_bytes(b"")
+    tried.unlink()
 
 
 def refuse(kind: str, differences: list[str], resume: Resume) -> None:
@@ -140,7 +144,7 @@ def saved_params(path: pathlib.Path) -> Params:
         arrays = {name.removeprefix(prefix): file.get_tensor(name) for name in names if name.startswith(prefix)}
     params: dict[str, Any] = {}
     for name in (*arrays, *found.said["empty"]):
-        *outer, last = name.split("/")
+        *outer, last = map(urllib.parse.unquote, name.split("/"))
         place = params
         for key in outer:
             place = place.setdefault(key, {})
@@ -151,14 +155,18 @@ def saved_params(path: pathlib.Path) -> Params:
 def _empty(tree: Any, at: str = "") -> Iterator[str]:
     """The names of the empty dicts in a dict."""
     for name, value in tree.items() if isinstance(tree, dict) else ():
-        yield from [f"{at}{name}"] if isinstance(value, dict) and not value else _empty(value, f"{at}{name}/")
+        here = f"{at}{_quoted(str(name))}"
+        yield from [here] if isinstance(value, dict) and not value else _empty(value, f"{here}/")
 
 
 def _names(tree: Tree) -> list[str]:
-    """Names of a tree's leaves, such as state/params/0/w_h."""
+    """Names of a tree's leaves, such as state/params/0/w_h, quoted as in a URL."""
     paths = [at for at, _ in jax.tree_util.tree_leaves_with_path(tree)]
-    names = [jax.tree_util.keystr(at, simple=True, separator="/") for at in paths]
-    return names if len(set(names)) == len(names) else [*map(jax.tree_util.keystr, paths)]
+    return ["/".join(_quoted(jax.tree_util.keystr((key,), simple=True)) for key in at) for at in paths]
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="")
 
 
 def _typed(tree: Tree, like: Tree) -> Tree:

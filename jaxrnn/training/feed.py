@@ -21,7 +21,7 @@ class Feed(Protocol):
 
     @property
     def length(self) -> int:
-        """How many steps a block has at most."""
+        """The most steps that a block has."""
         ...
 
     @property

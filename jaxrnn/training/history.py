@@ -68,7 +68,7 @@ class History:
         return min(self.nonfinite, default=None)
 
     def since_best(self, monitor: str, best_step: int) -> int:
-        """How many validations there were since the best one; one that is not finite does not count."""
+        """The number of validations since the best one; one that is not finite does not count."""
         later = np.searchsorted(self.validation_steps, best_step, side="right")
         return int(np.isfinite(self.validation.get(monitor, np.zeros(0))[later:]).sum())
 
@@ -104,12 +104,12 @@ class History:
         return room[:count]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a save holds as arrays, by name."""
+        """The arrays that a save holds, by name."""
         named = {f"{kind}/{name}": x for kind in SERIES for name, x in getattr(self, kind).items()}
         return {f"history/{name}": x for name, x in (named | {kind: getattr(self, kind) for kind in STEPS}).items()}
 
     def said(self) -> dict[str, Any]:
-        """What a save holds as JSON."""
+        """The rest that a save holds, as JSON."""
         return {name: getattr(self, name) for name in SAID}
 
     @classmethod

@@ -20,7 +20,7 @@ SCALES = (1e-3, 1e3, 1.0, 1e-8)
 
 
 def identity(task: Task, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
-    """What a resumed run must share with the one before, as far as it can be told; see `fit`."""
+    """All that a resumed run must share with the one before, as far as it can be told; see `fit`."""
     return {
         "model": repr(task.model),
         "model's functions and numbers": fingerprint(task.model),
@@ -45,7 +45,7 @@ def identity(task: Task, state: TrainState, params: Params, data: Any, held_out:
 
 
 def data_key(data: Any) -> str:
-    """What tells data from other ones: of a dict or list its bytes, of another iterable its attribute `identity`."""
+    """A key that tells data apart: of a dict or list by its bytes, of another iterable its attribute `identity`."""
     if isinstance(data, (dict, list, tuple)):
         return digest(data)
     own = getattr(data, "identity", None)
@@ -53,7 +53,7 @@ def data_key(data: Any) -> str:
 
 
 def updates(optimizer: optax.GradientTransformation, state: TrainState) -> list[float]:
-    """How an optimizer answers to random gradients, to begin with and when it has counted many steps.
+    """The answers of an optimizer to random gradients, to begin with and when it has counted many steps.
 
     For each of COUNTS: the norm of its update by a gradient of zeros, and by random ones of SCALES, one after another.
     """

@@ -33,7 +33,7 @@ def everywhere(tree: Tree, mesh: Mesh | None) -> Tree:
 
 
 def is_shared(mesh: Mesh | None) -> bool:
-    """Whether several processes share the mesh."""
+    """Tells whether several processes share the mesh."""
     return mesh is not None and len({device.process_index for device in mesh.devices.flat}) > 1
 
 

@@ -52,7 +52,7 @@ class Run:
     bounds: dict[tuple[int, bool], tuple[jax.Array, jax.Array]] = dataclasses.field(default_factory=dict)
 
     def train(self, steps: int) -> None:
-        """Up to so many steps. Whatever ends it, what came out of the last whole block is saved."""
+        """Trains up to so many steps. Whatever ends it, the state after the last whole block is saved."""
         history, mesh = self.history, self.task.mesh
         with Interrupts(active=self.directory is not None, waits=is_shared(mesh)) as interrupts:
             try:
@@ -72,7 +72,7 @@ class Run:
                         raise KeyboardInterrupt  # of another process
                     goes_on = history.steps < steps and history.stopped == "steps"
                     if self.directory is not None and anywhere(goes_on and self._is_due(), mesh):
-                        self._save("and is tried again later")
+                        self._save(" and is tried again later")
                 self._save("; the result is returned, and is nowhere on disk")
                 interrupts.leave()
             except BaseException as error:
@@ -87,7 +87,7 @@ class Run:
         return left if self.every is None else min(left, self.every - taken % self.every)
 
     def _take_block(self, program: Callable[..., Any], read: Read, steps: int) -> int:
-        """Takes the steps, and notes what they measured; how many they were."""
+        """Takes the steps, notes what they measured, and returns how many they were."""
         history, before = self.history, self.history.steps
         reached = before + read.steps
         due = reached % self.block == 0 or reached == steps or read.ended
@@ -115,7 +115,7 @@ class Run:
         return taken
 
     def _look(self, read: Read, taken: int) -> None:
-        """Everything that only looks at the state after a block."""
+        """Shows the state after a block to all that only look at it."""
         history = self.history
         if self.every is not None and history.steps % self.every == 0 and history.stopped != "diverged":
             history.look(self.programs.diagnose(self.now.state.params, probe(self.task, read.data)))
@@ -152,7 +152,7 @@ class Run:
         return self.order
 
     def _bounds(self, steps: int, due: bool) -> tuple[jax.Array, jax.Array]:
-        """How many steps a block takes, and whether validation follows, on the device; the same few each time."""
+        """The number of steps of a block and whether validation follows, on the device; the same few each time."""
         if (steps, due) not in self.bounds:
             self.bounds[steps, due] = everywhere((jnp.asarray(steps, jnp.int32), jnp.asarray(due)), self.task.mesh)
         return self.bounds[steps, due]
@@ -162,7 +162,7 @@ class Run:
         return "diverged" if int(self.now.first_bad) else self.out_of_patience()
 
     def out_of_patience(self) -> str:
-        """As `reason_to_stop`, of a run in which all is finite."""
+        """The same as `reason_to_stop`, of a run in which all is finite."""
         best = self.now.best
         if self.patience is None or best is None:
             return "steps"
@@ -179,7 +179,7 @@ class Run:
         return time.monotonic() - self.saved_at > SAVE_SECONDS
 
     def _save(self, then: str) -> None:
-        """Saves the run; if that can't be done, it is said, and the run goes on."""
+        """Saves the run; if that can't be done, a warning says so and ends with `then`, and the run goes on."""
         if self.directory is None:
             return
         self.saved_at = time.monotonic()
@@ -187,8 +187,8 @@ class Run:
             self.directory.save(self.now, self.history)
         except Exception as error:  # of the disk, or of an array that can't be written
             self.history.not_saved = f"after step {self.history.steps}: {error}"
-            text = f"run_dir: saving into {self.directory.path} failed {self.history.not_saved} {then}"
-            warnings.warn(text.replace(" ;", ";"), stacklevel=4)
+            text = f"run_dir: saving into {self.directory.path} failed {self.history.not_saved}{then}"
+            warnings.warn(text, stacklevel=4)
         else:
             self.history.not_saved = ""
         anywhere(False, self.task.mesh)  # nobody goes on before it is there
@@ -211,7 +211,7 @@ class Run:
 
 
 def _shown(history: History, count: int) -> dict[str, str]:
-    """What the progress bar shows: means over the block, then what the last validation found."""
+    """Numbers for the progress bar: means over the block, then those of the last validation."""
     shown = {f"mean {name}": float(np.mean(history.train[name][-count:])) for name in in_order(history.train)[:-1]}
     shown |= {f"validation {name}": float(history.validation[name][-1]) for name in in_order(history.validation)}
     return {name: f"{value:.4g}" for name, value in shown.items()}

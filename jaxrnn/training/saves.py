@@ -39,7 +39,7 @@ class Save(NamedTuple):
     said: dict[str, Any]
 
     def differences(self, kind: str, ours: dict[str, Any]) -> list[str]:
-        """How the run or sweep that made this save differs from ours, a sentence each."""
+        """Differences of the run or sweep that made this save from ours, a sentence each."""
         names = dict.fromkeys([*ours, *self.about])
         return [
             f"run_dir: expected a {kind} with {name} = {ours.get(name)}, got one with {self.about.get(name)} in "
@@ -129,7 +129,7 @@ def newest_intact(argument: str, root: pathlib.Path) -> Save | None:
     return None
 
 
-def remove_newer(save: Save) -> None:
+def put_newer_aside(save: Save) -> None:
     """Puts aside what is newer than a save, and damaged: the run goes on from there, and will save again."""
     for number in numbers(save.folder.parent):
         if number > save.number:
@@ -164,7 +164,7 @@ def _checked(folder: pathlib.Path, number: int) -> Save:
 
 
 def is_key(x: Any) -> bool:
-    """Whether it is a typed random key, or several."""
+    """Tells whether it is a typed random key, or several."""
     return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 

@@ -1,11 +1,10 @@
-"""What looks on while a model is trained: functions of the user's, and loggers."""
+"""Callbacks and loggers, which look on while a model is trained."""
 
 import abc
 import contextlib
 import csv
 import json
 import pathlib
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from jaxrnn.training.state import TrainState
 
 
 class BlockEnd(NamedTuple):
-    """What a callback of `fit` gets after each block.
+    """The argument of a callback of `fit`, after each block.
 
     Attributes:
       step: how many steps were taken.
@@ -37,7 +36,7 @@ class BlockEnd(NamedTuple):
 
     @classmethod
     def of(cls, history: History, state: TrainState, count: int) -> "BlockEnd":
-        """What a history says of its last `count` steps."""
+        """Takes the last `count` steps of a history."""
         validated = len(history.validation_steps) and history.validation_steps[-1] == history.steps
         validation = {name: float(x[-1]) for name, x in history.validation.items()} if validated else {}
         train = {name: x[-count:] for name, x in history.train.items()}
@@ -91,7 +90,7 @@ class _FileLogger(Logger):
 
     def __init__(self, path: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
         super().__init__(learning_rate)
-        self.path, self._rows, self._file = pathlib.Path(path), [], None
+        self.path, self._file = pathlib.Path(path), None
         self._columns: list[str] = []
 
     def begin(self, step: int) -> None:
@@ -253,7 +252,7 @@ class Watchers:
     """The callbacks of a run."""
 
     def __init__(self, callbacks: Sequence[Callback], step: int) -> None:
-        self._callbacks, self.seconds = [*callbacks], 0.0
+        self._callbacks = [*callbacks]
         for callback in callbacks:
             if isinstance(callback, Logger):
                 self._tried(callback, lambda callback=callback: callback.begin(step))
@@ -263,13 +262,12 @@ class Watchers:
 
     def see(self, end: BlockEnd) -> bool:
         """Shows them the end of a block; whether one of them ends the run."""
-        start, answers = time.perf_counter(), []
+        answers = []
         for callback in [*self._callbacks]:
             if isinstance(callback, Logger):
                 self._tried(callback, lambda callback=callback: callback(end))
             else:
                 answers.append(bool(callback(end)))
-        self.seconds += time.perf_counter() - start
         return any(answers)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a model is made of, and what it costs."""
+"""The parts of a model, and its cost."""
 
 import jax
 import jax.numpy as jnp

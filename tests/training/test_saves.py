@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from jaxrnn.training import checkpoint
 from tests.training.setup import assert_same_run, data_set, fit, saved_steps
 
 SAVED = (6, 12, 18, 24)
@@ -106,3 +107,7 @@ def test_parameters_are_read_from_the_newest_intact_save(saves, tmp_path):
         params = jaxrnn.load(path)
     want = fit(steps=18, **OPTIONS).params
     jax.tree.map(np.testing.assert_array_equal, params, want)
+
+
+def test_a_name_with_a_slash_is_no_other_array():
+    assert checkpoint._names({"a/b": np.zeros(1), "a": {"b": np.ones(1)}}) == ["a/b", "a%2Fb"]
