@@ -26,7 +26,7 @@ import optax
 import tyro
 
 import jaxrnn
-from benchmarks.survival.__main__ import damage
+from benchmarks.survival.damages import damage
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,6 +86,13 @@ def result(kind: str, folder: pathlib.Path | None, hidden: int = 8, pause: float
     return [found.params, state, history.train, history.validation, history.validation_steps]
 
 
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    """Compares arrays bit by bit."""
+    return len(a) == len(b) and all(
+        x.tobytes() == y.tobytes() and x.shape == y.shape for x, y in zip(a, b, strict=True)
+    )
+
+
 class Slow:
     """Batches that take their time."""
 

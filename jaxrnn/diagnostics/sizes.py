@@ -104,7 +104,7 @@ def summary(model: Model | Cell, xs: Any, *, params: Params = None, **options: A
       >>> model = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(3, 8), jaxrnn.gru(8, 8)]), jaxrnn.last(), jaxrnn.dense(8, 2))
       >>> found = jaxrnn.summary(model, jnp.zeros((20, 4, 3)))
       >>> found.parameters
-      786
+      762
       >>> [(part.name, part.outputs) for part in found.parts]
       [('0/0', '[20, 4, 8]'), ('0/1', '[20, 4, 8]'), ('1', '[4, 8]'), ('2', '[4, 2]'), ('', '[4, 2]')]
     """
