@@ -65,7 +65,7 @@ _LATE = {
     "sweep": "jaxrnn.sweeps.sweep",
     "task": "jaxrnn.sweeps.task",
 }
-"""Names that are imported when they are first used, as are the modules that they are in: importing stays quick."""
+"""Names that are imported at their first use, together with their modules: `import jaxrnn` stays quick."""
 
 __all__ = [
     "Cell",

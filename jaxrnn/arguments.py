@@ -1,4 +1,4 @@
-"""Checks of what sequences are read with: by `unroll`, by models and by losses."""
+"""Checks of the arguments of `unroll`, models and losses."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from jaxrnn.types import Cell, Gradient, Model, Params, Step, Tree
 
 
 def checked_inputs(cell: Cell, xs: Any) -> jax.Array:
-    """An array [T, *batch_shape, D] that fits the cell; of a cell that says no D also a tree of arrays."""
+    """The inputs as an array [T, *batch_shape, D] that fits the cell; a cell that leaves D open also reads a tree."""
     D, _ = cell.features
     if D is None and not hasattr(xs, "shape"):
         return _checked_trees(xs)
@@ -76,7 +76,7 @@ def checked_options(
     cell: Cell | Model, xs: Any, carry: Tree, lengths: Any, resets: Any, reverse: Any, key: Any, mask: Any = None,
     time_major: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
-    """Checks the values that are known outside of `jax.jit` only; returns the options of `unroll` by name."""
+    """Checks values that are known only outside of `jax.jit`; returns the options of `unroll` by name."""
     checks.flag("reverse", reverse)
     if isinstance(cell, (Cell, Model)) and cell.features[0] is None and isinstance(xs, (tuple, dict)):
         xs = jax.tree_util.tree_map_with_path(lambda path, x: checks.array(f"xs{jax.tree_util.keystr(path)}", x), xs)
@@ -94,7 +94,7 @@ def checked_options(
 
 
 def checked_outputs(ys: Any, axes: int) -> jax.Array:
-    """Floating-point numbers [..., O] on at least so many axes, none of them empty."""
+    """Floating-point numbers [..., O] with at least `axes` axes, none of them empty."""
     if isinstance(ys, dict):
         raise TypeError(
             f"ys: expected an array, the outputs, got {checks.short(ys)}; a loss is called as loss(ys, batch)"
@@ -116,13 +116,13 @@ def checked_logits(ys: Any, blank: Any) -> jax.Array:
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
-    """Half precision becomes float32, where sums of logarithms need more digits; the rest stays what it is."""
+    """Casts half precision to float32, in which sums of logarithms keep enough digits; other dtypes stay."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
 def checked_params(owner: Any, params: Params) -> None:
     """Raises unless `params` have the structure and shapes that `owner.init` makes."""
-    known = not jax.tree_util.all_leaves([owner])  # a user's model may be no pytree
+    known = not jax.tree_util.all_leaves([owner])  # a user's model may not be a pytree
     expected = _expected_params(owner) if known else jax.eval_shape(lambda: owner.init(jax.random.key(0)))
     checks.same_tree("params", params, expected)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(expected), strict=True):
@@ -156,7 +156,7 @@ def checked_noise(noise: Tree, T: int) -> Tree:
 
 
 def checked_output(cell: Cell, params: Params, carry: Tree, steps: Step, gradient: Gradient) -> Tree:
-    """The shapes of what one step puts out; raises if the step is none, or closes over what it can't."""
+    """The shapes of one step's output; raises if the step's results do not fit, or if it closes over traced values."""
     x, noise = jax.tree.map(lambda x: x[0], (steps.x, steps.noise))
     if isinstance(cell, GatedCell):
         _check_hidden(cell, carry, x.shape[:-1])
@@ -169,7 +169,7 @@ def checked_output(cell: Cell, params: Params, carry: Tree, steps: Step, gradien
 
     jaxpr, (after, y) = jax.make_jaxpr(step, return_shape=True)(cell, params, carry, x, noise)
     checks.array_tree("step: carry", after, jax.eval_shape(lambda x: x, carry))
-    # jit's own tracers may be closed over, those of grad and vmap may not: a custom rule does not see them.
+    # A step may close over tracers of jit, but not of grad and vmap, which a custom rule does not see.
     closed = [x for x in jaxpr.consts if isinstance(x, Tracer) and "Dynamic" not in type(x).__name__]
     if closed and not isinstance(gradient, Autodiff):
         raise ValueError(

@@ -12,12 +12,12 @@ import numpy as np
 from jaxrnn.primitives.primitive import Tracer
 
 FOREIGN = ("torch", "tensorflow")
-"""Libraries whose arrays people bring along, and JAX does not know."""
+"""Libraries whose arrays users bring along and JAX does not know."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
 def is_integer(value: Any) -> bool:
-    """Whether it is an integer of Python or NumPy, and not a truth value."""
+    """Tells whether a value is an integer of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -83,17 +83,17 @@ def finite(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    """Of a sequence or an array; that of anything else is a scalar's."""
+    """The shape of a sequence or an array; () for anything else."""
     return np.shape(value) if isinstance(value, (list, tuple, np.ndarray, jax.Array)) else ()
 
 
 def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable[[np.ndarray], Any]) -> Any:
-    """The values of traced numbers pass unchecked. Python integers become floats: a number can be differentiated."""
+    """Checks numbers, except the values of traced ones. Python integers become floats, which have a derivative."""
     known = not isinstance(value, Tracer)
     try:
         array: Any = np.asarray(value) if known else value
         number = any(jnp.issubdtype(array.dtype, kind) for kind in (np.floating, np.integer))
-    except (TypeError, ValueError):  # ragged, or no numbers at all
+    except (TypeError, ValueError):  # ragged, or not numbers
         array, number = np.zeros(0), False
     if not number or array.shape not in shapes or (known and not np.all(inside(array.astype(np.float64)))):
         kind = "a number" if shapes == ((),) else f"a number or an array of shape {shapes[-1]},"
@@ -158,7 +158,7 @@ def function(name: str, value: Any, *arguments: str) -> Any:
     callable_(name, value)
     try:
         signature = inspect.signature(value)
-    except ValueError:  # of some built-in functions
+    except ValueError:  # some built-in functions have no signature
         return value
     try:
         signature.bind(*arguments)
@@ -178,7 +178,7 @@ def key(name: str, value: Any) -> Any:
 
 
 def array(name: str, value: Any) -> jax.Array:
-    """Anything that JAX takes as an array; shapes stand for themselves."""
+    """Anything that JAX takes as an array; a `jax.ShapeDtypeStruct` is returned as it is."""
     if isinstance(value, jax.ShapeDtypeStruct):
         return value  # pyright: ignore[reportReturnType]
     if value is None or isinstance(value, (str, dict)):
@@ -215,7 +215,7 @@ def params(name: str, tree: Any) -> None:
 
 
 def integers(name: str, value: Any) -> jax.Array:
-    """Integers of any type as int32; traced ones past its ends become its ends."""
+    """Integers of any type as int32; traced values beyond the range of int32 are clipped to it."""
     found = array(name, value)
     if not jnp.issubdtype(found.dtype, jnp.integer):
         raise TypeError(f"{name}: expected integers, got {short(found)}")
@@ -235,9 +235,9 @@ def symbols(name: str, values: Any, count: int) -> None:
 
 
 def steps(name: str, xs: Any, time_major: bool = True, least: int = 2) -> int:
-    """The number of steps T of the first array of a tree: that of [T, ...], or else of [B, T, ...].
+    """The number of steps T of the first array of a tree: [T, ...], or [B, T, ...] without `time_major`.
 
-    Batch-first arrays have at least so many axes.
+    Batch-first arrays need at least `least` axes.
     """
     arrays = jax.tree.leaves(xs)
     if not time_major and any(x.ndim < least for x in arrays[:1]):
@@ -247,7 +247,7 @@ def steps(name: str, xs: Any, time_major: bool = True, least: int = 2) -> int:
 
 
 def steps_of(name: str, xs: Any, time_major: bool = True) -> int:
-    """The number of steps T of an array [T, ...], or [B, T, ...], or of the first one of a tree."""
+    """The number of steps T of an array [T, ...] or [B, T, ...], or of the first array of a tree."""
     first: Any = xs if isinstance(xs, list) else next(iter(jax.tree.leaves(xs)), None)
     if np.ndim(first) < 2 - time_major:
         raise ValueError(f"{name}: expected an array {'[T, ...]' if time_major else '[B, T, ...]'}, got {short(xs)}")
@@ -262,7 +262,7 @@ def burn_in(value: Any, T: int) -> int:
 
 
 def in_numpy(*values: Any) -> bool:
-    """Whether all are NumPy or Python values, which are known while tracing."""
+    """Tells whether all values are of NumPy or Python, and so known while tracing."""
     return not any(isinstance(x, jax.Array) for x in jax.tree.leaves(values))
 
 
@@ -276,7 +276,7 @@ def lengths(value: Any, T: int, *, name: str = "lengths", size: str = "T") -> ja
 
 
 def scalar(name: str, value: Any) -> jax.Array:
-    """What the user's function `name` returned: a floating-point scalar."""
+    """The value that the user's function `name` returned, checked to be a floating-point scalar."""
     value = array(name, value)
     if value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(f"{name}: expected a function that returns a floating-point scalar, got {short(value)}")
@@ -373,7 +373,7 @@ def metrics(value: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def within(part: str) -> Iterator[None]:
-    """Adds to an error in which part of a model it came up."""
+    """Adds the name of a model's part to an error that comes up in it."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -394,7 +394,7 @@ def prefix(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def forward_mode(gradient: Any) -> Iterator[None]:
-    """Within, JAX's own error about a rule that has no forward mode names the gradient, and the one to use."""
+    """Lets JAX's error about a rule without forward mode name the gradient, and the gradient to use instead."""
     try:
         yield
     except TypeError as error:

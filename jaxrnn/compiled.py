@@ -1,4 +1,4 @@
-"""Functions that are compiled at their first call, and run the same program at the next."""
+"""Functions that are compiled at their first call and run the same program at the next."""
 
 import functools
 from collections.abc import Callable
@@ -13,14 +13,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(f: F) -> F:
-    """`jax.jit` by what an argument is: arrays and floating-point numbers are traced, all else has to be equal.
+    """`jax.jit` that traces arrays and floating-point numbers, and takes all other arguments as static.
 
     A second call whose arguments have equal structures (cells, models, options), equal functions, strings and integers,
     and arrays of equal shapes and dtypes traces and compiles nothing. Inside another `jax.jit` it is inlined. Arguments
-    that can't be compared, such as a model that holds a list, are run as they are.
+    that can't be compared, such as a model that holds a list, are handed to `f` without `jax.jit`.
 
     Args:
-      f: a function that returns trees of arrays, and prepares all that the caller hands in as Python values.
+      f: a function that returns trees of arrays, and takes Python values before they are converted.
     """
 
     def run(static: Any, arrays: list[Any]) -> Any:
@@ -28,7 +28,7 @@ def compiled(f: F) -> F:
         args, options = jax.tree.unflatten(structure, map(_either, arrays, others))
         return f(*args, **options)
 
-    run.__name__ = f.__name__  # that of the program, in profiles
+    run.__name__ = f.__name__  # the program's name in profiles
     run = jax.jit(run, static_argnums=0)
 
     @functools.wraps(f)
@@ -46,9 +46,9 @@ def compiled(f: F) -> F:
 
 
 def is_traced(x: Any) -> bool:
-    """Whether an argument is handed in as an array."""
+    """Tells whether an argument is traced: an array or a floating-point number."""
     if isinstance(x, np.ndarray) and x.dtype.kind in "OSUMm":
-        return False  # none that JAX takes: whoever reads it says so
+        return False  # JAX takes no such array: the function that reads it raises
     return isinstance(x, (jax.Array, np.ndarray, np.generic, float, complex))
 
 

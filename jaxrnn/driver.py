@@ -34,7 +34,7 @@ def unroll(
 ) -> tuple[Any, ...]:
     """Runs a cell over a sequence: (carry, y[t]) = step(params, carry, x[t]) for t = 0 ... T-1.
 
-    It is compiled at its first call; a second one with an equal cell, options and shapes runs the same program.
+    The first call compiles; a second call with an equal cell, equal options and shapes runs the same program.
 
     Args:
       cell: a Cell.
@@ -52,12 +52,12 @@ def unroll(
       reverse: read from each row's last step to its first; ys[t] still belongs to x[t]. Episodes then restart at their
         last step; the last one starts from `carry`.
       key: a random key for the cell's noise (dropout, zoneout, process noise). None means evaluation.
-      gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
-        for any other. The values do not depend on it.
+      gradient: the way to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()` for any
+        other. All give the same values.
       mask: bool [T, *batch_shape]; where it is False, a row has no step: its carry is held, its output is zero, its
         input reaches nothing. An episode may start there. None: no holes.
       states: return the carry after every step, too.
-      burn_in: the first so many steps are read without a gradient: neither they nor the carry before them have one.
+      burn_in: the number of steps at the start that are read without a gradient; the carry before them has none.
       time_major: False: xs, resets, mask, outputs and states have the rows on axis 0 and time on axis 1, [B, T, ...].
 
     Returns:
@@ -65,7 +65,7 @@ def unroll(
       (carry, ys, states): a tree like the carry whose arrays have a leading axis T; an LSTM's has h and c.
 
     Raises:
-      ValueError, TypeError: an argument has the wrong shape, type or value, and which, while tracing.
+      ValueError, TypeError: an argument has the wrong shape, type or value; the message names it. Raised while tracing.
 
     Example:
       >>> import jax
@@ -127,7 +127,7 @@ def _unroll(
     if valid is not None or resets is not None:
         arguments.check_rows("initial_carry", initial, batch_shape)
     if reverse:
-        if resets is not None:  # x[t+1] begins an episode: going back, x[t] does
+        if resets is not None:  # where x[t+1] begins an episode, x[t] begins one in reverse order
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
         xs, valid, resets = jax.tree.map(lambda x: jnp.flip(x, 0), (xs, valid, resets))
     inputs = Inputs(Step(xs, noise, valid, resets), None if resets is None else initial)
@@ -158,12 +158,30 @@ def run_layer(
     gradient: Gradient | None = None,
     reverse: bool = False,
 ) -> tuple[Tree, Any]:
-    """Runs a cell as a layer of a model, with the options of its call: (carry, ys), as `Model.run` returns them.
+    """Runs a cell as a layer of a model, with the options of the model's call; returns (carry, ys) like `Model.run`.
 
     Args:
       cell, params, xs, carry, reverse: as for `unroll`.
-      call: what `Model.run` was handed.
-      gradient: the layer's own, unless the call has one.
+      call: the argument of `Model.run`.
+      gradient: the layer's own; a gradient in the call comes first.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class Twice(jaxrnn.Model):  # two passes of one cell
+      ...     cell: jaxrnn.Cell = jaxrnn.extend.leaf()
+      ...
+      ...     def init(self, key):
+      ...         return self.cell.init(key)
+      ...
+      ...     def run(self, params, carry, xs, call):
+      ...         _, xs = jaxrnn.extend.run_layer(self.cell, params, xs, None, call)
+      ...         return jaxrnn.extend.run_layer(self.cell, params, xs, None, call)
+      >>> model = Twice(jaxrnn.gru(8, 8))
+      >>> carry, ys = model.apply(model.init(jax.random.key(0)), jax.numpy.ones((5, 2, 8)), lengths=[5, 3])
+      >>> ys.shape
+      (5, 2, 8)
     """
     carry, ys, *states = unroll(
         cell, params, xs, carry, call.lengths, call.resets, reverse, call.key, call.gradient or gradient,
@@ -186,7 +204,7 @@ def _run(gradient: Gradient, cell: Cell, params: Params, carry: Tree, inputs: In
 
 
 def _held(states: Tree, start: Tree, inputs: Inputs) -> Tree:
-    """The carries after all steps, from those after the steps that count: in between they are held, or initial."""
+    """The carries after all steps, from those after valid steps; elsewhere they are held, or initial after a reset."""
     valid, reset = inputs.steps.valid, inputs.steps.reset
     assert valid is not None
     at = last_true(valid)
@@ -200,7 +218,7 @@ def _held(states: Tree, start: Tree, inputs: Inputs) -> Tree:
 
 
 def _without_padding(xs: Tree, valid: jax.Array) -> Tree:
-    """Padding replaced by the row's first input, or another row's if it has none: one that the cell is meant for."""
+    """Replaces padding by an input that the cell is meant for: the row's first one, or another row's if it has none."""
     if 0 in valid.shape:
         return xs
     has, at = valid.any(0), jnp.argmax(valid, 0).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""Writing a Model, Cell or Gradient of one's own: fields that are data, and the options of a call."""
+"""Names for writing a Model, Cell or Gradient of your own: fields that are data, and the options of a call."""
 
 from jaxrnn.driver import run_layer
 from jaxrnn.types import Call, Inputs, Step, leaf, pytree

@@ -1,4 +1,4 @@
-"""Numbers that tell values apart: data by their bytes, functions by what they compute."""
+"""Numbers that tell values apart: data by their bytes, functions by their code and the values that they read."""
 
 import dataclasses
 import dis
@@ -32,9 +32,9 @@ def named(f: Any) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """A number that tells functions by their code and constants, what they close over and read of their module.
+    """The fingerprint of a function: of its code, its constants, its closure and the names that it reads of its module.
 
-    What comes from a library is known by its name and options. Not told: what an object of C keeps to itself.
+    Functions of a library count by their names and options. The inner state of C objects does not count.
     """
     return _Fingerprints().of(value).hex()[:12]
 
@@ -43,7 +43,7 @@ Piece = str | bytes
 
 
 class _Fingerprints:
-    """Fingerprints of values in values, each computed once."""
+    """Fingerprints of nested values, each computed once."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Any, bytes]] = {}
@@ -53,18 +53,18 @@ class _Fingerprints:
         if id(value) in self._known:
             return self._known[id(value)][1]
         kind, found = type(value), hashlib.sha1(usedforsecurity=False)
-        self._known[id(value)] = value, b"above"  # what holds itself
+        self._known[id(value)] = value, b"above"  # stands for a value that contains itself
         try:
             for piece in (f"{kind.__module__}.{kind.__qualname__}", *self._pieces(value)):
                 found.update(piece if isinstance(piece, bytes) else piece.encode())
                 found.update(b"|")
-        except RecursionError:  # too deep to tell
+        except RecursionError:  # nested too deeply
             found.update(b"deep")
         self._known[id(value)] = value, found.digest()
         return found.digest()
 
     def _pieces(self, value: Any) -> Iterator[Piece]:
-        inside = getattr(value, "__wrapped__", getattr(value, "fun", None))  # of jax.jit, jax.custom_vjp
+        inside = getattr(value, "__wrapped__", getattr(value, "fun", None))  # inside jax.jit, jax.custom_vjp
         if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
             yield repr(value)
         elif isinstance(value, (np.ndarray, np.generic, jax.Array)):
@@ -116,7 +116,7 @@ class _Fingerprints:
                     yield self.of(getattr(value, attribute))
 
     def _of_object(self, value: Any) -> Iterator[Piece]:
-        """An object by its fields, unless it is one of Python's own, and by the code of its class."""
+        """An object's fields, except those of Python's own classes, and the code of its class."""
         if dataclasses.is_dataclass(value):
             names = [f.name for f in dataclasses.fields(value)]
         else:
@@ -141,7 +141,7 @@ KNOWN_BY_NAME = {"jax", "jaxlib", "jaxrnn", "optax", "flax", "numpy"}
 
 
 def _is_library(module: str | None) -> bool:
-    """Tells whether a module is known by its name: one that was installed, or Python's own."""
+    """Tells whether a module counts by its name: an installed one, or one of Python's own."""
     top = str(module).partition(".")[0]
     if top in KNOWN_BY_NAME or (top in sys.stdlib_module_names and top != "__main__"):
         return True
@@ -150,7 +150,7 @@ def _is_library(module: str | None) -> bool:
 
 
 def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
-    """(the globals, the attributes) that a function, or one inside it, reads."""
+    """The names (of globals, of attributes) that a function and the functions inside it read."""
     loaded = {x.argval for x in dis.get_instructions(code) if x.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
     attributes = set(code.co_names)
     for inner in code.co_consts:

@@ -1,7 +1,7 @@
-"""Functions that are compared by what they compute, and pickled wherever they were made.
+"""Functions that are compared by their code and the values they read, and that can be pickled.
 
-Cells hold functions: initialisers, activations, equations. To Python two functions of the same code are different, and
-one that was made inside another, such as `jax.nn.initializers.normal(0.1)`, can't be pickled.
+Cells hold functions: initialisers, activations, equations. To Python, two functions of the same code are different, and
+a function made inside another one, such as `jax.nn.initializers.normal(0.1)`, can't be pickled.
 """
 
 import functools
@@ -14,18 +14,18 @@ import jax
 import numpy as np
 
 LIBRARIES = ("jax", "jaxrnn")
-"""Packages whose functions nobody defines anew while a program runs."""
+"""Packages whose functions are not redefined while a program runs."""
 LARGE = 2**20
-"""Bytes of the largest array that is copied to notice whether it was changed."""
+"""Bytes of the largest array that is copied, so that a change to it is noticed."""
 
 
 class Function:
-    """A function that equals another of the same code, in the same module, that closes over and reads equal values.
+    """A function that equals another one of the same code and module whose closure and globals have equal values.
 
-    What it closes over and reads of its module is noted when it is wrapped: somebody who defines a helper anew, as in a
-    notebook, or changes a setting, has another function, though its own code is the same. Not noticed, as under
-    `jax.jit`: changes of an array of more than a megabyte in its place, of modules, of lists of a user's class, and of
-    what lies more than three deep.
+    The values of its closure and globals are noted when it is wrapped. After a helper is redefined, as in a notebook,
+    or a setting is changed, the function is another one, though its own code is the same. Some changes go unnoticed, as
+    under `jax.jit`: changes in place of arrays above one megabyte, of modules, of lists of a user's class, and of
+    values nested more than three deep.
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -71,14 +71,14 @@ class Number:
 
 
 def unwrapped(f: Any) -> Any:
-    """What a `Function` stands for; anything else is itself, also a `jax.tree_util.Partial` that has arguments."""
+    """The function inside a `Function`; any other value as it is, a `jax.tree_util.Partial` with arguments included."""
     if isinstance(f, jax.tree_util.Partial) and not f.args and not f.keywords:
         f = f.func
     return f.__wrapped__ if isinstance(f, Function) else f
 
 
 def wrapped(value: Any) -> Any:
-    """A static option with all functions in it as `Function`, and all numbers as `Number`."""
+    """A static option with each function in it as a `Function`, and each number as a `Number`."""
     if type(value) is tuple:
         return tuple(map(wrapped, value))
     if isinstance(value, (bool, int, float, complex)):
@@ -95,15 +95,15 @@ def restored(value: Any) -> Any:
 
 
 def refreshed(value: Any) -> Any:
-    """A leaf with functions in it, which may read other values by now."""
+    """A leaf whose functions are wrapped anew, since the values they read may have changed."""
     if isinstance(value, jax.tree_util.Partial) and isinstance(value.func, Function):
         return jax.tree_util.Partial(Function(value.func.__wrapped__), *value.args, **value.keywords)
     return tuple(map(refreshed, value)) if type(value) is tuple else value
 
 
 def _read(f: Any, seen: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    """All that a function closes over and reads of its module, and what the functions among these read."""
-    for _ in range(8):  # partial, a method, `jax.jit`, `jax.custom_vjp`, in each other
+    """All values of a function's closure and globals, and those that the functions among them read."""
+    for _ in range(8):  # partial, method, `jax.jit`, `jax.custom_vjp`, nested
         if isinstance(f, types.FunctionType):
             break
         inner = (getattr(f, name, None) for name in ("func", "__func__", "__wrapped__", "fun"))
@@ -116,7 +116,7 @@ def _read(f: Any, seen: tuple[Any, ...] = ()) -> tuple[Any, ...]:
 
 
 def closure(f: types.FunctionType) -> list[Any]:
-    """The values that a function closes over; None where there is none yet."""
+    """The values that a function closes over; None for a variable that is not set yet."""
     found: list[Any] = []
     for cell in f.__closure__ or ():
         try:
@@ -127,7 +127,7 @@ def closure(f: types.FunctionType) -> list[Any]:
 
 
 def _noted(value: Any, depth: int = 3) -> Any:
-    """A copy of what may be changed in its place."""
+    """A copy of a value that can be changed in place."""
     if isinstance(value, np.ndarray):
         return value.copy() if value.nbytes <= LARGE else value
     if depth == 0 or callable(value) or isinstance(value, (types.ModuleType, jax.Array)):
@@ -140,13 +140,13 @@ def _noted(value: Any, depth: int = 3) -> Any:
 
 
 def reads_module(f: Any) -> bool:
-    """Tells whether a function is a user's, whose module may hold other values by now."""
+    """Tells whether a function is the user's: globals of its module may change."""
     return isinstance(f, types.FunctionType) and str(f.__module__).partition(".")[0] not in LIBRARIES
 
 
 @functools.cache
 def _names(code: types.CodeType) -> tuple[str, ...]:
-    """The names that a function, or one inside it, reads."""
+    """The names that a function and the functions inside it read."""
     return tuple(sorted({*code.co_names, *(name for inner in _made_by(code) for name in _names(inner))}))
 
 
@@ -177,12 +177,12 @@ def _same_bytes(a: Any, b: Any) -> bool:
 
 
 def _held(f: types.FunctionType) -> list[Any]:
-    """What a function has beside its code: defaults, and what it closes over."""
+    """The values that belong to a function beside its code: defaults and closure."""
     return [f.__defaults__, f.__kwdefaults__, *closure(f)]
 
 
 def _reduced(f: Any) -> tuple[Any, ...]:
-    """How to find a function again: (module, path), or by the code inside another one and what it closes over."""
+    """The address of a function: (module, path), or those of the function around it, the code's index and closure."""
     if type(f) is functools.partial:
         return functools.partial, Function(f.func), f.args, f.keywords
     module, path = getattr(f, "__module__", None), getattr(f, "__qualname__", "")
@@ -198,7 +198,7 @@ def _reduced(f: Any) -> tuple[Any, ...]:
         if f.__code__ in codes:
             held = [wrapped(x) if callable(x) else x for x in _held(f)]
             return module, outer, codes.index(f.__code__), f.__name__, *held
-    return (f,)  # `cloudpickle` takes any, `pickle` says which it can't find
+    return (f,)  # `cloudpickle` can pickle it; `pickle` raises
 
 
 def _function(module: Any, path: Any = "", index: Any = None, name: Any = "", *held: Any) -> Function:
@@ -224,7 +224,7 @@ def _found(module: str, path: str) -> Any:
 
 
 def _codes(module: str, path: str) -> list[types.CodeType]:
-    """The codes of all functions that a function, or one inside it, makes."""
+    """The codes of all functions that are defined inside a function."""
     outermost, *inner = path.split(".<locals>.")
     f = _found(module, outermost)
     while hasattr(f, "__wrapped__"):

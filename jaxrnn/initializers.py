@@ -1,4 +1,4 @@
-"""Initialisers of weights and biases: `jax.nn.initializers`, and two that recurrent networks need beside them.
+"""Initialisers of weights and biases: `jax.nn.initializers`, and two more for recurrent networks.
 
 They are module constants or cached, so that equal cells hold the same function and compile once.
 """
@@ -21,10 +21,18 @@ ZEROS = jax.nn.initializers.zeros
 
 
 def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """`jax.nn.initializers.orthogonal()`, one after the other under `jax.vmap`.
+    """`jax.nn.initializers.orthogonal()`; under `jax.vmap` the matrices are drawn one after the other.
 
-    On a CPU, QR decompositions of several batches that run at once wait for each other for ever: each holds one of the
-    threads that all of their parts need (jaxlib 0.10).
+    On a CPU, QR decompositions of several batches that run at once can deadlock: each holds one of the threads that all
+    of their parts need (jaxlib 0.10).
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> w = jaxrnn.initializers.orthogonal(jax.random.key(0), (8, 8), jnp.float32)
+      >>> bool(jnp.allclose(w @ w.T, jnp.eye(8), atol=1e-5))
+      True
     """
     draw = jax.nn.initializers.orthogonal()
     return jax.custom_batching.sequential_vmap(lambda key: draw(key, shape, dtype))(key)
@@ -35,10 +43,18 @@ ORTHOGONAL = orthogonal
 
 @functools.cache
 def torch_uniform(H: int) -> Initializer:
-    """U(-1/sqrt(H), 1/sqrt(H)), which PyTorch draws all weights and biases of its recurrent layers from.
+    """U(-1/sqrt(H), 1/sqrt(H)): the distribution of all weights and biases of PyTorch's recurrent layers.
 
-    PyTorch's LSTM and RNN have two biases that are only ever added; here there is one. Its LSTM has no unit forget
+    PyTorch's LSTM and RNN have two biases, used only as their sum; here there is one. Its LSTM has no unit forget
     bias: `jaxrnn.lstm(D, H, input_init=u, recurrent_init=u, bias_init=u, forget_bias=0.0)` with u = torch_uniform(H).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> u = jaxrnn.initializers.torch_uniform(16)
+      >>> cell = jaxrnn.elman(3, 16, input_init=u, recurrent_init=u, bias_init=u)
+      >>> bool(abs(cell.init(jax.random.key(0))["w_x"]).max() <= 0.25)
+      True
     """
     checks.positive_int("H", H)
 

@@ -13,7 +13,7 @@ FLOAT32 = np.dtype(np.float32)
 
 
 def state_dtype(params_dtype: Any) -> Any:
-    """The dtype of sums and states that go with parameters of a dtype: float32, or float64 for float64."""
+    """The dtype of sums and states for parameters of a dtype: float32, or float64 for float64."""
     return jnp.float64 if params_dtype == jnp.float64 else jnp.float32
 
 
@@ -38,7 +38,7 @@ def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any
 
 
 def in_dtype(tree: Any, dtype: Any) -> Any:
-    """The tree with its floating-point arrays in a dtype; Python numbers take that of what they meet anyway."""
+    """The tree with its floating-point arrays in a dtype; Python numbers stay, as they adapt to any dtype."""
 
     def cast(x: Any) -> Any:
         known = getattr(x, "dtype", None)

@@ -1,4 +1,4 @@
-"""What padding and resets do to one step."""
+"""The effect of padding and resets on one step."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxrnn.types import Cell, Params, Step, Tree
 
 
 def select(mask: jax.Array | None, on_true: Tree, on_false: Tree) -> Tree:
-    """Row by row where(mask, on_true, on_false), for trees of arrays [*batch_shape, ...]; no mask means all true."""
+    """Selects row by row: where(mask, on_true, on_false), for trees of arrays [*batch_shape, ...]; None: all true."""
     if mask is None:
         return on_true
     return jax.tree.map(lambda a, b: jnp.where(over(mask, a), a, b), on_true, on_false)
@@ -35,13 +35,15 @@ def take_step(cell: Cell, params: Params, carry: Tree, step: Step, initial: Tree
 
 
 def enter_and_select_transposed(step: Step, d_before: Tree, d_after: Tree, d_initial: Tree) -> tuple[Tree, Tree]:
-    """From the derivative of the carry that a step read to that of the carry before it.
+    """The derivative of the carry before a step, from that of the carry that the step read.
+
+    The two differ where the mask holds the carry or a reset replaces it.
 
     Args:
       step: the step's masks.
-      d_before: what the step itself gives back, zero on padding.
+      d_before: the derivative that the step returns, zero on padding.
       d_after: the derivative of the carry after the step.
-      d_initial: the derivative of the initial carry so far; any value without resets.
+      d_initial: the sum so far of the initial carry's derivative; without resets it is returned as it is.
 
     Returns:
       (d_carry, d_initial).
@@ -54,7 +56,7 @@ def enter_and_select_transposed(step: Step, d_before: Tree, d_after: Tree, d_ini
 
 
 def restricted(steps: Step, inside: jax.Array) -> Step:
-    """Steps of which only those `inside`, bool [T], are any: on the others the carry is held, in all rows."""
+    """The steps as they are where `inside`, bool [T], holds; on all others every row's carry is held."""
 
     def both(mask: jax.Array) -> jax.Array:
         return mask & inside.reshape(inside.shape + (1,) * (mask.ndim - 1))

@@ -18,7 +18,7 @@ __all__ = ["rtrl_start", "rtrl_step"]
 def rtrl_start(
     cell: Cell, params: Params, batch_shape: tuple[int, ...] = (), *, sparsity: Literal["snap1"] | None = None
 ) -> tuple[Tree, Influence]:
-    """What `rtrl_step` needs before the first step of a stream.
+    """The carry and the influence before the first step of a stream, for `rtrl_step`.
 
     Args:
       cell: a Cell.
@@ -27,10 +27,19 @@ def rtrl_start(
       sparsity: as in `rtrl`.
 
     Returns:
-      (carry, influence): the initial carry, and how it depends on the parameters (not at all unless it is learned).
+      (carry, influence): the initial carry, and its derivative by the parameters (zero unless it is learned).
 
     Raises:
       ValueError, TypeError: an argument does not fit, or the cell does not allow this sparsity.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(2, 3)
+      >>> params = cell.init(jax.random.key(0))
+      >>> carry, influence = jaxrnn.online.rtrl_start(cell, params, (4,))
+      >>> carry.shape
+      (4, 3)
     """
     _check(cell, params, sparsity)
     checks.instance("batch_shape", batch_shape, tuple, "such as (8,), or () for one row")
@@ -58,9 +67,9 @@ def rtrl_step(
 ) -> tuple[Tree, Influence, Any, Params]:
     """One step of real-time recurrent learning: the gradient of this step's loss through the whole past.
 
-    Memory and time do not depend on how many steps there were: O(B * H * P) and O(B * H^2 * P) for P parameters, or
-    O(B * P) with "snap1". Parameters may change between steps; the influence of the past is then that of the parameters
-    it was computed with, as in Williams and Zipser.
+    Memory and time do not depend on the number of steps: O(B * H * P) and O(B * H^2 * P) for P parameters, or O(B * P)
+    with "snap1". Parameters may change between steps; the influence of the past then stays that of the parameters it
+    was computed with, as in Williams and Zipser.
 
     Args:
       cell: a Cell.
@@ -68,8 +77,8 @@ def rtrl_step(
       carry, influence: from `rtrl_start` or the step before.
       x: the input of this step, [*batch_shape, D].
       loss: y -> scalar, this step's loss; it may close over a target, and over the parameters of a readout, whose own
-        gradient is `jax.grad`'s at the y that is returned. A new function at each step is compiled at each step, unless
-        this runs inside `jax.jit`: make it once, and hand a target in by `jax.tree_util.Partial(loss, target)`.
+        gradient is `jax.grad`'s at the y that is returned. Outside of `jax.jit`, a new function at each step compiles
+        at each step: make it once, and hand a target in by `jax.tree_util.Partial(loss, target)`.
       noise: this step's noise, as `cell.noise` draws it; None in evaluation.
       sparsity: as in `rtrl`, the same at all steps.
 
@@ -78,11 +87,25 @@ def rtrl_step(
       gradient of loss(y) with respect to the parameters, a tree like them.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which, while tracing.
+      ValueError, TypeError: an argument does not fit; the message names it. Raised while tracing.
 
     References:
       Williams and Zipser 1989, A learning algorithm for continually running fully recurrent neural networks, Neural
       Computation 1(2); Menick et al. 2021, arXiv:2006.07232 (SnAp).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(2, 3)
+      >>> params = cell.init(jax.random.key(0))
+      >>> carry, influence = jaxrnn.online.rtrl_start(cell, params)
+      >>> def loss(y):
+      ...     return (y**2).sum()
+      >>> for x in jax.numpy.ones((5, 2)):
+      ...     carry, influence, y, grads = jaxrnn.online.rtrl_step(cell, params, carry, influence, x, loss)
+      ...     params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+      >>> grads["w_h"].shape
+      (3, 3)
     """
     _check(cell, params, sparsity)
     checks.callable_("loss", loss)

@@ -1,4 +1,4 @@
-"""Figures. matplotlib is imported where one is made: it is an optional extra."""
+"""Figures. matplotlib, an optional extra, is imported when the first figure is made."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def new_figure(name: str, size: tuple[float, float], rows: int, columns: int) -> tuple[Any, list[Any]]:
-    """A Figure and its axes; `name` is what needs matplotlib."""
+    """A Figure and its axes; `name` is the function that needs matplotlib, for the error without it."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Parameters on disk, without the data, model or optimizer that they came from."""
+"""Parameters on disk, without the data, the model or the optimizer."""
 
 import hashlib
 import importlib.metadata
@@ -21,22 +21,22 @@ from jaxrnn.types import Cell, Model, Params
 SUFFIX = ".safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 HEADER, DIGEST = "jaxrnn", "jaxrnn.sha256"
-"""Entries of a file's metadata: what jaxrnn says of the file, as JSON, and the SHA-256 of that text."""
+"""Entries of a file's metadata: jaxrnn's description of the file, as JSON, and the SHA-256 of that text."""
 
 
 def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
     """Writes parameters to a safetensors file: plain arrays, which every framework reads and which hold no code.
 
-    Its header also says the version of jaxrnn, the model's options, and the SHA-256 of each array.
+    Its header holds the version of jaxrnn, the model's options, and the SHA-256 of each array.
 
     Args:
-      path: of the file, ending in ".safetensors". The file is written beside it first, and then renamed.
+      path: of the file, ending in ".safetensors". The file is written under another name, then renamed.
       params: a nested dict of arrays.
-      model: the cell or model that they are for; `load` compares it. None: the file says none.
+      model: the cell or model of the parameters; `load` compares it. None: the file names no model.
 
     Raises:
-      FileNotFoundError: its folder does not exist.
-      ValueError, TypeError: an argument does not fit, and which.
+      FileNotFoundError: the folder of `path` does not exist.
+      ValueError, TypeError: an argument does not fit; the message names it.
 
     Example:
       >>> import pathlib, tempfile
@@ -59,7 +59,7 @@ def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
             value = checks.array(f"params[{name!r}]", tree)
             if jnp.issubdtype(value.dtype, jax.dtypes.extended):
                 raise TypeError(f"params[{name!r}]: expected an array of numbers, got {checks.short(value)}")
-            # An array of NumPy keeps its 64 bits on disk.
+            # NumPy arrays keep their 64 bits on disk.
             named[name] = np.asarray(tree if isinstance(tree, np.ndarray) else value, order="C")
             return
         for key, value in tree.items():
@@ -88,22 +88,32 @@ def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
 def load(path: Any, model: Model | Cell | None = None) -> Params:
     """Reads the parameters that `save` wrote, or those of a run from its `run_dir`.
 
-    Names and sizes are looked at before anything is read, and each array of a file that `save` wrote is checked by its
+    `load` compares names and sizes before it reads an array. In a file that `save` wrote it checks each array by its
     SHA-256.
 
     Args:
-      path: of a safetensors file; or the `run_dir` of a `jaxrnn.fit`: the parameters that it returned, as of its last
-        save, or would have returned there.
+      path: of a safetensors file; or the `run_dir` of a `jaxrnn.fit`: the parameters that it returned, or would have
+        returned at its last save.
       model: the cell or model that they have to fit, with the same options (functions are compared by their names);
-        None: any.
+        None: they are not compared.
 
     Returns:
       A nested dict of arrays.
 
     Raises:
-      FileNotFoundError: there is neither.
-      ValueError: it is no such file or directory, is damaged, does not fit the model, or holds numbers of 64 bits
-        without `jax_enable_x64`.
+      FileNotFoundError: neither a file nor a directory is at `path`.
+      ValueError: the file or directory is of another kind, is damaged, does not fit the model, or holds numbers of 64
+        bits without `jax_enable_x64`.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(3, 8), jaxrnn.dense(8, 2))
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+      >>> jaxrnn.save(path, model.init(jax.random.key(0)), model)
+      >>> params = jaxrnn.load(path, model)
+      >>> carry, ys = model.apply(params, jax.numpy.ones((5, 2, 3)))
     """
     found = _path(path)
     expected = None if model is None else _expected(model)
@@ -125,12 +135,12 @@ def load(path: Any, model: Model | Cell | None = None) -> Params:
 
 
 class File(NamedTuple):
-    """A safetensors file of which nothing but the header was read.
+    """A safetensors file, of which only the header was read.
 
     Attributes:
       shapes: the arrays by name, as `jax.ShapeDtypeStruct`.
       read: name -> the array, checked by its SHA-256 if `save` wrote it.
-      model: the `repr` of the model that `save` was told; None: none.
+      model: the `repr` of the model that was given to `save`; None: there was none.
       empty: the names of dicts without entries.
     """
 
@@ -141,7 +151,7 @@ class File(NamedTuple):
 
 
 def opened(name: str, path: Any) -> File:
-    """Opens a safetensors file; raises if it is none, or if what `save` wrote of it is not what is there."""
+    """Opens a safetensors file; raises if it is not one, or if it differs from the description that `save` wrote."""
     found = _path(path)
     if found.suffix in PICKLES:
         raise ValueError(
@@ -176,7 +186,7 @@ DTYPES = {"BOOL": "bool", "BF16": "bfloat16"} | {
     for bits in (8, 16, 32, 64)
     if (short, bits) != ("F", 8)
 }
-"""The dtypes of safetensors that NumPy and JAX have, too."""
+"""The dtypes of safetensors that NumPy and JAX also have."""
 
 
 def _shape(name: str, x: Any) -> jax.ShapeDtypeStruct:
@@ -186,7 +196,7 @@ def _shape(name: str, x: Any) -> jax.ShapeDtypeStruct:
 
 
 def _said(name: str, path: pathlib.Path, metadata: dict[str, str], shapes: dict[str, Any]) -> dict[str, Any]:
-    """The header that `save` wrote; an empty dict if something else wrote the file."""
+    """The description that `save` wrote into the header; an empty dict for a file of another program."""
     if not any(entry.startswith(HEADER) for entry in metadata):
         return {}
     text = metadata.get(HEADER, "")
@@ -205,7 +215,7 @@ def _sizes(x: Any) -> list[Any]:
 
 
 def _described(model: Any) -> str:
-    """A model's options: what they are called, and a digest of arrays among them."""
+    """A model's options: their names, and a digest of each array among them."""
     arrays = [np.asarray(x) for x in jax.tree.leaves(model) if np.ndim(x)]
     return repr(model) + (f" with arrays {digest(arrays)[:16]}" if arrays else "")
 
@@ -229,7 +239,7 @@ def _nested(arrays: dict[str, Any], empty: list[str]) -> Params:
 
 
 def as_it_is(name: str, x: Any) -> jax.Array:
-    """An array of JAX's of the same numbers; raises where 64 bits would become 32."""
+    """An array of JAX with the same numbers; raises where 64 bits would become 32."""
     if jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype:
         raise ValueError(f"{name}: expected 32 bits, got {checks.short(x)}; jax_enable_x64 keeps 64")
     return jnp.array(x)

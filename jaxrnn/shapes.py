@@ -1,4 +1,4 @@
-"""What follows from structure and shapes alone, computed once for all layers that share them."""
+"""Results that depend on structure and shapes alone, computed once for all layers that share them."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ def once_by_shapes(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.lru_cache(maxsize=256)
     def by_shapes(structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...], default: Any) -> Any:
-        del default  # a part of what it depends on
+        del default  # only a part of the cache's key
         return f(*jax.tree.unflatten(structure, leaves))
 
     @functools.wraps(f)

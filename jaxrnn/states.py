@@ -1,4 +1,4 @@
-"""Cells that put out their carry, too."""
+"""Cells whose output includes their carry."""
 
 import dataclasses
 import functools

@@ -43,16 +43,38 @@ _T = TypeVar("_T")
 
 
 def leaf(**options: Any) -> Any:
-    """A dataclass field that is data, not structure: a numeric option, or a child that may hold some."""
+    """A dataclass field that is data, not structure: a numeric option, or a child that may hold one.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class Options:
+      ...     rate: float = jaxrnn.extend.leaf(default=0.1)
+      ...     name: str = "a"
+      >>> jax.tree.leaves(Options())
+      [0.1]
+    """
     return dataclasses.field(metadata={"leaf": True}, **options)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(leaf, dataclasses.field))
 def pytree(cls: type[_T]) -> type[_T]:
-    """Makes a class a frozen dataclass and a JAX pytree; its fields are static, but for those declared by `leaf`.
+    """Makes a class a frozen dataclass and a JAX pytree; its fields are static, except those declared by `leaf`.
 
-    An option that is an array has to be declared by `leaf`. Two values are equal if their fields are, and what the
-    methods of a user's class read of their module.
+    An option that is an array has to be declared by `leaf`. Two values are equal if their fields are equal, and the
+    globals that the methods of a user's class read.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class Options:
+      ...     rate: float = jaxrnn.extend.leaf(default=0.1)
+      ...     name: str = "a"
+      >>> doubled = jax.tree.map(lambda x: 2 * x, Options(name="b"))
+      >>> doubled.rate, doubled.name
+      (0.2, 'b')
     """
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
@@ -73,7 +95,7 @@ def pytree(cls: type[_T]) -> type[_T]:
         return [(jax.tree_util.GetAttrKey(name), x) for name, x in zip(data, children, strict=True)], options
 
     def unflatten(options: Any, children: Any) -> _T:
-        values = map(restored, options[: len(static)])  # behind them: the methods
+        values = map(restored, options[: len(static)])  # the methods follow
         return cls(**dict(zip(data, children, strict=True)), **dict(zip(static, values, strict=True)))
 
     # Not `register_dataclass`: in jaxlib 0.10.2 the structures of two such classes with equal fields are equal, and jit
@@ -89,7 +111,7 @@ class Options:
         if self is other or type(self) is not type(other) or jax.tree.structure(self) != jax.tree.structure(other):
             return self is other
         if jax.tree_util.all_leaves([self]):
-            return False  # a user's class that is no pytree
+            return False  # a user's class that is not a pytree
         pairs = zip(jax.tree.leaves(self), jax.tree.leaves(other), strict=True)
         return all(a is b or np.array_equal(a, b) for a, b in pairs)
 
@@ -119,7 +141,7 @@ def _made(cls: type, fields: dict[str, Any]) -> Any:
 
 
 def _equal(value: Any, default: Any) -> bool:
-    """Whether an option is its default; a number of its own, such as one of another precision, is if it is as large."""
+    """Tells whether an option equals its default; numbers are compared by value, whatever their types."""
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (value, default))
     return value is default or (numbers and value == default)
 
@@ -136,7 +158,29 @@ def _shown(value: Any) -> str:
 
 
 class Cell(Options, abc.ABC):
-    """One time step of a recurrent network: (carry, x[t]) -> (carry, y[t])."""
+    """One time step of a recurrent network: (carry, x[t]) -> (carry, y[t]).
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class Sum(jaxrnn.Cell):
+      ...     scale: float = jaxrnn.extend.leaf(default=1.0)
+      ...
+      ...     def init(self, key):
+      ...         return {}
+      ...
+      ...     def initial_carry(self, params, batch_shape=()):
+      ...         return jnp.zeros((*batch_shape, 1))
+      ...
+      ...     def step(self, params, carry, x, noise=None):
+      ...         carry = carry + self.scale * x
+      ...         return carry, carry
+      >>> carry, ys = jaxrnn.unroll(Sum(scale=2.0), {}, jnp.ones((3, 1)))
+      >>> ys[:, 0].tolist()
+      [2.0, 4.0, 6.0]
+    """
 
     @property
     def features(self) -> tuple[int | None, int | None]:
@@ -171,16 +215,39 @@ class Cell(Options, abc.ABC):
 
 
 class Model(Options, abc.ABC):
-    """A map of whole sequences: xs [T, *batch_shape, ...] -> ys."""
+    """A map of whole sequences: xs [T, *batch_shape, ...] -> ys.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class Scaled(jaxrnn.Model):
+      ...     cell: jaxrnn.Cell = jaxrnn.extend.leaf()
+      ...
+      ...     def init(self, key):
+      ...         return {"cell": self.cell.init(key), "scale": jnp.ones(())}
+      ...
+      ...     def initial_carry(self, params, batch_shape=()):
+      ...         return self.cell.initial_carry(params["cell"], batch_shape)
+      ...
+      ...     def run(self, params, carry, xs, call):
+      ...         carry, ys = jaxrnn.extend.run_layer(self.cell, params["cell"], xs, carry, call.of("cell", call.key))
+      ...         return carry, params["scale"] * ys
+      >>> model = Scaled(jaxrnn.gru(3, 8))
+      >>> carry, ys = model.apply(model.init(jax.random.key(0)), jnp.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 8)
+    """
 
     @property
     def keeps_time(self) -> bool:
-        """Whether ys still have the time axis."""
+        """True if ys have a time axis."""
         return True
 
     @property
     def needs_time(self) -> bool:
-        """Whether xs need the time axis."""
+        """True if xs need a time axis."""
         return True
 
     @property
@@ -195,7 +262,7 @@ class Model(Options, abc.ABC):
 
     @property
     def names(self) -> tuple[str | None, ...]:
-        """For each part, the entry of the parameters that holds its own; None: they are this model's, whole."""
+        """The entry of the parameters for each part; None: the part's parameters are the model's own, whole."""
         return (None,) * len(self.parts)
 
     @abc.abstractmethod
@@ -208,25 +275,25 @@ class Model(Options, abc.ABC):
         return ()
 
     def reads(self, batch: dict[str, Any]) -> Any:
-        """The `xs` for `apply`, of a batch of data; a model that reads several sequences makes a tree of them."""
+        """The `xs` for `apply`, from a batch of data; a model that reads several sequences makes a tree of them."""
         return batch["xs"]
 
     @property
     def input_symbols(self) -> int | None:
-        """How many symbols xs are drawn from; None if they are none, or that is not known."""
+        """The number of symbols, if xs are symbols and the number is known; None otherwise."""
         return None
 
     def check_symbols(self, name: str, given: Any, T: int, lengths: Any, mask: Any) -> None:
-        """Raises where xs [T, ...] are in NumPy and no symbols that the model reads: NaN would come out of them."""
+        """Raises if xs [T, ...] in NumPy hold a symbol that the model does not know: its output would be NaN."""
         most = self.input_symbols
         if most is None or not isinstance(given, np.ndarray) or not given.size or len(given) != T:
             return
-        if lengths is None and mask is None:  # what lies on padding is nobody's business
+        if lengths is None and mask is None:  # symbols on padding may be anything
             checks.symbols(name, given, most)
 
     @abc.abstractmethod
     def run(self, params: Params, carry: Tree, xs: Any, call: "Call") -> tuple[Tree, Any]:
-        """What `apply` does; a model declares this, with the options of `apply` in `call`.
+        """The work of `apply`: a model implements this method; `call` holds the options of `apply`.
 
         A model of parts runs each with `part.run(params[name], carry, xs, call.of(name, key))`.
         """
@@ -254,11 +321,11 @@ class Model(Options, abc.ABC):
           carry: the state before the first step; None for `initial_carry`.
           lengths: integers [*batch_shape]: row b ends after lengths[b] steps. None: all rows have T.
           resets: bool [T, *batch_shape]: an episode starts at this step, from `initial_carry`.
-          key: for dropout and the like; None means evaluation.
-          gradient: how to differentiate through time; None for what the layers were built with.
+          key: for dropout and other noise; None means evaluation.
+          gradient: the way to differentiate through time; None for the gradients that the layers were built with.
           mask: bool [T, *batch_shape]; where it is False, there is no step: see `unroll`.
           states: return the carry after every step, too.
-          burn_in: the first so many steps are read without a gradient.
+          burn_in: the number of steps at the start that are read without a gradient.
           time_major: False: xs, resets, mask, outputs and states have the rows on axis 0 and time on axis 1.
 
         Returns:
@@ -267,7 +334,7 @@ class Model(Options, abc.ABC):
           holes are zero.
 
         Raises:
-          ValueError, TypeError: an argument does not fit, and which, while tracing.
+          ValueError, TypeError: an argument does not fit; the message names it. Raised while tracing.
         """
         checks.params("params", params)
         checks.flag("states", states)
@@ -332,7 +399,7 @@ def rows_and_steps(x: Any) -> Any:
 
 
 class Carries(NamedTuple):
-    """The carry of a layer after the last step, and after each: what `run` returns in its place under `call.states`."""
+    """A layer's carry after the last step, and after each step; `run` returns both as its carry if `call.states`."""
 
     final: Tree
     states: Tree
@@ -343,14 +410,14 @@ def _is_carries(x: Any) -> bool:
 
 
 class Call(NamedTuple):
-    """The options of `Model.apply`, on their way to a model's parts, and what `jaxrnn.training.calibrate` asks for.
+    """The options of `Model.apply` as they are passed on to a model's parts, and those of `jaxrnn.training.calibrate`.
 
     Attributes:
       lengths, resets, key, gradient, mask, states, burn_in: as for `Model.apply`.
-      time_major: whether states have time first; all else a model sees has.
-      record: None, but while calibrating: then a `batch_norm` uses the statistics of the batch, as in training, and
-        hands them to this function (path, statistics). Noise is off, as there is no key.
-      path: where the parameters of the model that is called are within those of the outermost one.
+      time_major: True if the returned states have time first; everything else that a model sees has time first.
+      record: None, except while calibrating: then a `batch_norm` uses the statistics of the batch, as in training, and
+        hands them to this function (path, statistics). There is no key then, so noise is off.
+      path: the path of the model's parameters within those of the outermost model.
     """
 
     lengths: Any = None
@@ -365,7 +432,7 @@ class Call(NamedTuple):
     path: tuple[str, ...] = ()
 
     def valid(self, T: int, batch_shape: tuple[int, ...]) -> jax.Array | None:
-        """Which steps count, bool [T, *batch_shape], by `lengths` and `mask`; None: all. `resets` are checked, too."""
+        """The valid steps by `lengths` and `mask`, bool [T, *batch_shape]; None: all. Checks `resets`, too."""
         return combined(T, batch_shape, self.lengths, self.mask, self.resets)[0]
 
     def burnt_in(self, x: jax.Array) -> jax.Array:
@@ -383,10 +450,10 @@ class Call(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a cell reads at one step; with a leading axis T, at all steps.
+    """The inputs of a cell at one step; with a leading axis T, those of all steps.
 
     Attributes:
-      x: [*batch_shape, ...]; on padding some finite value.
+      x: [*batch_shape, ...]; a finite value on padding.
       noise: a slice of what the cell's `noise` drew, or None.
       valid: bool [*batch_shape]: False on padding, where the carry is held and y is zero; None: all rows are valid.
       reset: bool [*batch_shape]: before this step the carry becomes the initial one; None: in no row.
@@ -404,7 +471,7 @@ class Step(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a Gradient runs a cell over, as `unroll` prepared it: checked, and time always forward.
+    """The inputs of a Gradient, prepared by `unroll`: checked, with time always forward.
 
     Attributes:
       steps: a Step whose arrays have the leading axis T.
@@ -416,21 +483,34 @@ class Inputs(NamedTuple):
 
     @property
     def T(self) -> Any:
-        """How many steps; symbolic in a program that `jax.export` makes for any number of them."""
+        """The number of steps; symbolic in a program that `jax.export` makes for any number of steps."""
         return jax.tree.leaves(self.steps.x)[0].shape[0]
 
     @property
     def batch_axes(self) -> int:
-        """How many axes lie between time and features."""
+        """The number of axes between time and features."""
         return min(x.ndim for x in jax.tree.leaves(self.steps.x)) - 2
 
 
 class Gradient(Options, abc.ABC):
-    """How an unroll is differentiated through time. The values are the same for all of them."""
+    """A way to differentiate an unroll through time. The values are the same for all ways.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class WithoutCarry(jaxrnn.Gradient):  # no gradient for the carry before the first step
+      ...     def run(self, cell, params, carry, inputs):
+      ...         return jaxrnn.autodiff().run(cell, params, jax.lax.stop_gradient(carry), inputs)
+      >>> cell = jaxrnn.gru(3, 8)
+      >>> carry, ys = jaxrnn.unroll(cell, cell.init(jax.random.key(0)), jax.numpy.ones((5, 3)), gradient=WithoutCarry())
+      >>> ys.shape
+      (5, 8)
+    """
 
     @property
     def has_effects(self) -> bool:
-        """Whether `run` does more than it returns, so that it can't be compiled for another call."""
+        """True if `run` does more than it returns, so that a compiled call can't stand for the next one."""
         return False
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Which steps of each row count: lengths, masks with holes, and the steps at which episodes start."""
+"""The valid steps of each row: lengths, masks with holes, and the steps at which episodes start."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from jaxrnn import checks
 
 
 def reading(batch: dict[str, Any]) -> dict[str, Any]:
-    """The entries of a batch that say which of its steps count, as the options of `unroll` and `Model.apply`."""
+    """The entries of a batch that say which steps are valid, as options of `unroll` and `Model.apply`."""
     return {"lengths": batch.get("lengths"), "resets": batch.get("resets"), "mask": batch.get("xs_mask")}
 
 
 def valid_steps(
     lengths: Any, T: int, batch_shape: tuple[int, ...], *, name: str = "lengths", size: str = "T"
 ) -> jax.Array:
-    """Whether step t is within its row, bool [T, *batch_shape]; checks `lengths`, of this name, up to this size."""
+    """A mask of the steps within each row, bool [T, *batch_shape]; checks `lengths`, called `name`, up to T."""
     shape = checks.array(name, lengths).shape
     if shape != batch_shape:
         hint = "; time comes first here: say time_major=False for sequences [B, T, ...]" if shape == (T,) else ""
@@ -62,12 +62,12 @@ def last_true(flags: jax.Array) -> jax.Array:
 
 
 def at_steps(x: jax.Array, at: jax.Array) -> jax.Array:
-    """x [T, *batch_shape, ...] at a step for each row, int [S, *batch_shape]: [S, *batch_shape, ...]."""
+    """Entries of x [T, *batch_shape, ...] at steps [S, *batch_shape], chosen for each row: [S, *batch_shape, ...]."""
     return jnp.take_along_axis(x, at.reshape(at.shape + (1,) * (x.ndim - at.ndim)), axis=0)
 
 
 def has_before(like: jax.Array, valid: jax.Array | None, resets: jax.Array | None) -> jax.Array:
-    """Whether a step of its row and episode, one that counts, comes before step t: bool [T, *batch_shape]."""
+    """Tells whether an earlier valid step of the same row and episode exists: bool [T, *batch_shape]."""
     read = last_true(jnp.ones_like(like, bool) if valid is None else valid)
     before = jnp.concatenate([jnp.full_like(read[:1], -1), read[:-1]])
     return (before >= 0) if resets is None else (before >= 0) & (before >= last_true(resets))

@@ -8,18 +8,18 @@ import jax.numpy as jnp
 
 
 class Limits(NamedTuple):
-    """What dL/dcarry is clipped to at each step; None: not at all.
+    """Limits of dL/dcarry at each step; None: no limit.
 
     Attributes:
       norm: of each row of the batch, over all parts of the carry.
-      value: of each entry; comes first.
+      value: of each entry; applied first.
     """
 
     norm: Any = None
     value: Any = None
 
     def clip(self, d_carry: list[jax.Array], batch_axes: int) -> list[jax.Array]:
-        """Clips dL/dcarry, a list of arrays [*batch_shape, ...]; without such axes they are one row."""
+        """Clips dL/dcarry, a list of arrays [*batch_shape, ...]; without batch axes all entries are one row."""
         if self.value is not None:
             d_carry = [_clip(d, self.value) for d in d_carry]
         if self.norm is None or not d_carry:
@@ -29,7 +29,7 @@ class Limits(NamedTuple):
         def each_row(x: jax.Array, d: jax.Array) -> jax.Array:
             return x.reshape(x.shape + (1,) * (d.ndim - rows))
 
-        # Relative to the largest entry: squares of large numbers are infinite.
+        # Relative to the largest entry, since squares of large numbers are infinite.
         peaks = [jnp.max(jnp.abs(d), range(rows, d.ndim)) for d in d_carry]
         peak = jax.lax.stop_gradient(functools.reduce(jnp.maximum, peaks))
         peak = jnp.where(peak > 0, peak, jnp.ones_like(peak))
@@ -44,7 +44,7 @@ class Limits(NamedTuple):
 
 
 def _clip(d: jax.Array, value: Any) -> jax.Array:
-    """Entries of at most this absolute value; complex ones keep their angle."""
+    """Clips entries to this absolute value; complex ones keep their angle."""
     if not jnp.iscomplexobj(d):
         return jnp.clip(d, -_like(value, d), _like(value, d))
     size = jnp.abs(d)

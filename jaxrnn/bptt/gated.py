@@ -12,9 +12,9 @@
                                   path @ w_h -> zh                      dw_h <- zh <-   |
                                                                                 path    x  (none)
 
-So the weights' derivatives are one product each for all of time, also where the unroll is vmapped with shared weights.
-The gradient that `path` blocks is blocked by a rule, not by `stop_gradient`: a second derivative still sees how the
-path depends on everything. A gate that is `apart` has two derivatives, dzx and dzh, instead of one dz.
+So each weight's derivative is one product for all of time, also where the unroll is vmapped with shared weights.
+A rule, not `stop_gradient`, blocks the gradient through `path`: a second derivative still includes how the path depends
+on everything. A gate that is `apart` has two derivatives, dzx and dzh, instead of one dz.
 """
 
 import functools
@@ -34,11 +34,11 @@ from jaxrnn.types import Inputs, Params, Step, Tree
 
 
 class Path(NamedTuple):
-    """The steps that a loop over T of them passed through.
+    """The values of a loop over T steps.
 
     Attributes:
       carries: the carry that each step read, [T, ...].
-      kept: what each step keeps of its gates, arrays [T, ...]: see `gates.outputs`; zh in `h`.
+      kept: the arrays [T, ...] that each step keeps of its gates, chosen by `gates.outputs`; zh in `h`.
       final: the carry after the last step.
       ys: the outputs, [T, ..., H].
     """
@@ -52,7 +52,7 @@ class Path(NamedTuple):
 def run(
     cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, loop: Loop = SCAN
 ) -> tuple[Tree, Any]:
-    """As `Gradient.run`; dL/dcarry is kept within the limits."""
+    """Runs all steps like `Gradient.run`, with dL/dcarry within the limits."""
     products = loop.input_product(cell, params, inputs.steps.x)
     given = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
     inputs = inputs._replace(steps=inputs.steps._replace(x=None))  # pyright: ignore[reportArgumentType]
@@ -63,7 +63,7 @@ def run(
 
 
 def _forward(loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, products: Z) -> Path:
-    """The loop over all steps. It adds b: as an array of all steps, the sum would be the largest of the program."""
+    """The loop over all steps. It adds b in the loop: outside, the sum would be the largest array of the program."""
     own, product, f = own_params(params), loop.product(cell, params), tuple(cell.gates.values())
 
     def body(state: Any, products: Z, step: Step) -> tuple[Any, Z, Any]:
@@ -115,7 +115,7 @@ def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
     def body(adjoint: Any, kept: Any, at_t: Any) -> Any:
         (d_after, d_initial), totals = adjoint
         step, before, d_y = at_t
-        kept = loop.gates(cell, kept)  # at each gate its output, or z where the slope needs that: see `activated`
+        kept = loop.gates(cell, kept)  # each gate's output, or z: see `activated`
 
         def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, Any]:
             after = cell.advance(own, before, cell.activate(z, kept), noise)

@@ -1,4 +1,4 @@
-"""The loop of a gated cell as a scan: its products, and which array keeps what of each gate."""
+"""The loop of a gated cell as a scan: its products, and the arrays in which it keeps gates."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from jaxrnn.types import Params, Tree
 
 
 class Z(NamedTuple):
-    """Pre-activations, or what stands in their place, of all gates; None where there is no such gate.
+    """Pre-activations of all gates, or the arrays in their place; None if no gate is of that kind.
 
     Attributes:
-      sums: zx + zh [..., n*H] of the n gates that are made of it.
+      sums: zx + zh [..., n*H] of the n gates that read the sum.
       x, h: zx and zh of the gates that are apart.
     """
 
@@ -28,7 +28,7 @@ class Z(NamedTuple):
 
 
 class Loop:
-    """A scan; a loop of another kind overrides `scan`, the two products within it, and how gates are joined."""
+    """A scan; another kind of loop overrides `scan`, its two products, and the way gates are joined."""
 
     def scan(
         self, f: Callable[..., Any], carry: Tree, arrays: Tree, xs: Any, reverse: bool = False
@@ -38,11 +38,11 @@ class Loop:
 
     @property
     def without_derivative(self) -> "Loop":
-        """The loop for where no derivative is taken: what only a derivative reads may be left out."""
+        """The loop for a run without a derivative: it may leave out what only a derivative reads."""
         return self
 
     def join(self, gates: Sequence[jax.Array]) -> Any:
-        """n arrays [..., H] -> one [..., n*H]."""
+        """Joins n arrays [..., H] into one [..., n*H]."""
         return None if not gates else gates[0] if len(gates) == 1 else jnp.concatenate(gates, -1)
 
     def split(self, joined: Any, H: int) -> list[jax.Array]:
@@ -50,7 +50,7 @@ class Loop:
         return [] if joined is None else list(jax.lax.split(joined, [H] * (joined.shape[-1] // H), joined.ndim - 1))
 
     def columns(self, cell: GatedCell, x: jax.Array | None) -> tuple[Any, Any]:
-        """Of [..., G*H], or None: the columns of gates that are made of a sum, and those of the others."""
+        """Splits [..., G*H], or None, into the columns of gates that read a sum and those of gates that are apart."""
         apart = [is_apart(f) for f in cell.gates.values()]
         if x is None or not any(apart):
             return x, None
@@ -64,11 +64,11 @@ class Loop:
         return jax.tree.map(lambda w: affine(xs, w, dtype=cell.dtype), Z(*self.columns(cell, params["w_x"])))
 
     def with_bias(self, cell: GatedCell, params: Params, products: Z) -> Z:
-        """zx: b added."""
+        """The input part zx: the products plus b."""
         return self._plus(products, Z(*self.columns(cell, params.get("b"))))
 
     def recurrent_product(self, cell: GatedCell, params: Params, hs: jax.Array) -> Z:
-        """zh of all steps, from the states that they read."""
+        """The hidden part zh of all steps, from the states that the steps read."""
         if cell.heads > 1:
             return self.product(cell, params)(hs)
         sums, apart = self.columns(cell, params["w_h"])
@@ -82,7 +82,7 @@ class Loop:
         return jax.tree.map(lambda x, b: x + over_rows(b.astype(x.dtype), x), z, bias)
 
     def product(self, cell: GatedCell, params: Params) -> Callable[[jax.Array], Z]:
-        """h -> zh, within the loop."""
+        """The map h -> zh, within the loop."""
 
         def run(h: jax.Array) -> Z:
             sums, apart = self.columns(cell, cell.recurrent_product(params, h))
@@ -91,16 +91,16 @@ class Loop:
         return run
 
     def transposed_product(self, cell: GatedCell, params: Params) -> Callable[[Gates], jax.Array]:
-        """The derivatives of all gates -> that of h, within the loop."""
+        """The map from the derivatives of all gates to that of h, within the loop."""
         run = cell.recurrent_transposed(params)
         return lambda d: run(jnp.concatenate([z[1] if isinstance(z, tuple) else z for z in d], -1))
 
     def pre_activations(self, cell: GatedCell, zx: Z, zh: Z) -> list[Any]:
-        """For each gate zx + zh, or the pair."""
+        """The sum zx + zh of each gate, or the pair if it is apart."""
         return self.gates(cell, Z(jax.tree.map(jnp.add, zx.sums, zh.sums), zx.x, zh.h))
 
     def gates(self, cell: GatedCell, z: Z) -> list[Any]:
-        """For each gate its array [..., H], or the pair of them if it is apart."""
+        """The array [..., H] of each gate, or the pair of arrays if it is apart."""
         sums, x, h = (iter(self.split(each, cell.H)) for each in z)
         return [(next(x), next(h)) if is_apart(f) else next(sums) for f in cell.gates.values()]
 

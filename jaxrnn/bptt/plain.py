@@ -3,8 +3,8 @@
   forward:   carry[t], y[t] = step(params, carry[t-1], x[t])                           keeps the carries
   backward:  d_params, d_carry, d_x[t] = vjp(step)(params, carry[t-1], x[t])(d_carry, d_y[t])
 
-It is there to check and to clip dL/dcarry. Each step runs twice: `autodiff()`, the default for a cell of any step, is
-faster.
+Its purpose is to check gradients and to clip dL/dcarry. Each step runs twice, so `autodiff()`, the default for a cell
+of any step, is faster.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from jaxrnn.types import Cell, Inputs, Params, Step, Tree
 
 @jax.custom_vjp
 def run(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, Any]:
-    """As `Gradient.run`; dL/dcarry is kept within the limits."""
+    """Runs all steps like `Gradient.run`, with dL/dcarry within the limits."""
     return _forward(cell, params, carry, inputs, limits)[0]
 
 

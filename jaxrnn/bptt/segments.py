@@ -22,10 +22,10 @@ def take(arrays: Tree, start: Any, count: int) -> Tree:
 
 
 def put(arrays: Tree, block: Tree, start: Any) -> Tree:
-    """Arrays [T, ...] with a block written over their entries from `start` on.
+    """Writes a block over the entries of arrays [T, ...] from `start` on.
 
-    The derivative of the whole array is handed on as it is, instead of a copy with zeros where the block was, so that a
-    loop over blocks keeps one array. What was written over must therefore be constant, or have no derivative itself.
+    The derivative of the whole array is passed on as it is, without a copy that has zeros in the block's place, so a
+    loop over blocks keeps one array. The overwritten entries must therefore be constant, or have no derivative.
     """
     return _put(len(jax.tree.leaves(block)[0]), arrays, block, start)
 

@@ -1,4 +1,4 @@
-"""Cells as classes, for those who write or inspect one."""
+"""Cells as classes, for code that writes or inspects one."""
 
 from jaxrnn.cells.ctrnn import CTRNN
 from jaxrnn.cells.elman import Elman

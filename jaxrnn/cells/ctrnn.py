@@ -64,7 +64,7 @@ def ctrnn(
       D: input features.
       H: hidden units.
       dt: time step, in the unit of `tau`.
-      tau: time constant; a number, or [H] for one a unit. At least dt, or Euler's method oscillates.
+      tau: time constant; a number, or [H] for one per unit. At least dt, or Euler's method oscillates.
       sigma: standard deviation of the process noise, in units of v; drawn only where a `key` is given. None: no noise.
       activation: the rate as a function of the potential v.
       **options: as in `GatedCell`.
@@ -79,6 +79,15 @@ def ctrnn(
     References:
       Song, Yang and Wang 2016, Training excitatory-inhibitory recurrent neural networks for cognitive tasks, PLOS
       Computational Biology 12(2).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.ctrnn(3, 8, dt=1.0, tau=10.0, sigma=0.1)
+      >>> params = cell.init(jax.random.key(0))
+      >>> carry, rates = jaxrnn.unroll(cell, params, jax.numpy.ones((5, 2, 3)), key=jax.random.key(1))
+      >>> rates.shape
+      (5, 2, 8)
     """
     D, H = checks.positive_int("D", D), checks.positive_int("H", H)
     dt, tau = checks.above("dt", dt, 0.0), checks.above("tau", tau, 0.0, ((), (H,)))

@@ -15,7 +15,7 @@ from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Function = Callable[..., Any]
 UPDATE, NOISE = ("params", "carry", "gates", "noise"), ("key", "T", "batch_shape")
-"""What functions of those names are called with."""
+"""The arguments of the functions of these names."""
 
 
 @pytree
@@ -84,11 +84,26 @@ def cell(init: Function, initial_carry: Function, step: Function, *, noise: Func
         argument: this step's noise, or None in evaluation.
       noise: (key, T, batch_shape) -> a tree of arrays [T, *batch_shape, ...]; None: the cell is deterministic.
 
-    Each function may be a `jax.tree_util.Partial`, whose arguments then are numeric options of the cell: they can be
-    traced, swept and differentiated. A function must not close over traced values.
+    Each function may be a `jax.tree_util.Partial`. The Partial's arguments are numeric options of the cell: they can
+    be traced, swept and differentiated. A function must not close over traced values.
 
     Returns:
       A Cell.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> def step(params, carry, x):
+      ...     carry = params["decay"] * carry + x
+      ...     return carry, carry
+      >>> cell = jaxrnn.cell(
+      ...     init=lambda key: {"decay": jnp.asarray(0.5)},
+      ...     initial_carry=lambda params, batch_shape: jnp.zeros((*batch_shape, 1)),
+      ...     step=step,
+      ... )
+      >>> carry, ys = jaxrnn.unroll(cell, {"decay": jnp.asarray(0.5)}, jnp.ones((3, 1)))
+      >>> ys[:, 0].tolist()
+      [1.0, 1.5, 1.75]
     """
     read = ("params", "carry", "x") if noise is None else ("params", "carry", "x", "noise")
     return CustomCell(
@@ -111,7 +126,7 @@ def gated_cell(
     noise: Function | None = None,
     **options: Unpack[GatedOptions],
 ) -> CustomGatedCell:
-    """A GatedCell of its gates and equations.
+    """A GatedCell made of its gates and equations.
 
     zx = x[t] @ w_x + b;  zh = hidden(carry) @ w_h + b_h;  gate = activation(zx + zh)
     carry = update(params, carry, gates, noise)
@@ -119,27 +134,40 @@ def gated_cell(
     Args:
       D: input features.
       H: hidden features.
-      gates: {name: activation}, G of them, in the order in which w_x and w_h have their blocks of H columns. An
-        activation is an element-wise function of z = zx + zh, such as `jax.nn.sigmoid`; `jaxrnn.identity` hands over z
-        itself; `jaxrnn.apart(f)` is a gate f(zx, zh, *before) of its two parts and the gates before it, and
-        `jaxrnn.apart` alone the pair (zx, zh). Where the derivative follows from the output (sigmoid, tanh, relu, exp,
-        identity) the output is kept for the way back, and is not computed again.
+      gates: {name: activation}, G of them, in the order of their blocks of H columns in w_x and w_h. An activation is
+        an element-wise function of z = zx + zh, such as `jax.nn.sigmoid`; `jaxrnn.identity` passes z itself;
+        `jaxrnn.apart(f)` is a gate f(zx, zh, *before) of its two parts and the gates before it, and `jaxrnn.apart`
+        alone passes the pair (zx, zh). Where the derivative follows from the output (sigmoid, tanh, relu, exp,
+        identity), the output is kept for the backward pass and not computed again.
       update: (params, carry, gates, noise) -> carry, element by element; `gates` is a tuple of G arrays [..., H], the
-        activations, `params` holds what `own_params` made, `noise` this step's slice of what `noise` drew, or None.
-      hidden: carry -> h [..., H], what the recurrent product reads and what comes out; None: the carry itself.
+        activations, `params` holds the parameters of `own_params`, `noise` this step's slice of `noise`'s result, or
+        None.
+      hidden: carry -> h [..., H], the input of the recurrent product and the output; None: the carry itself.
       zero_carry: (batch_shape, dtype) -> carry; None: zeros [*batch_shape, H].
-      own_params: key -> dict of arrays beside the weights and biases; None: there are none.
-      noise: (key, T, batch_shape) -> a tree of arrays [T, *batch_shape, ...]; None: there is none.
+      own_params: key -> dict of arrays beside the weights and biases; None: no such parameters.
+      noise: (key, T, batch_shape) -> a tree of arrays [T, *batch_shape, ...]; None: the cell is deterministic.
       **options: as in `GatedCell`.
 
-    Each function, activations included, may be a `jax.tree_util.Partial`, whose arguments then are numeric options of
-    the cell: they can be traced, swept and differentiated. A function must not close over traced values.
+    Each function, activations included, may be a `jax.tree_util.Partial`. The Partial's arguments are numeric options
+    of the cell: they can be traced, swept and differentiated. A function must not close over traced values.
 
     Returns:
       A GatedCell.
 
     Raises:
       ValueError, TypeError: an option is out of range or unknown.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> def update(params, h, gates, noise):
+      ...     f, n = gates
+      ...     return (1 - f) * h + f * n
+      >>> cell = jaxrnn.gated_cell(3, 8, {"f": jax.nn.sigmoid, "n": jnp.tanh}, update)
+      >>> carry, ys = jaxrnn.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 8)
     """
     optional = {
         "hidden": (hidden, "carry"),
@@ -159,7 +187,7 @@ def gated_cell(
 
 
 def _gates(gates: Any) -> tuple[tuple[str, ...], tuple[Activation, ...]]:
-    """Names and activations; functions as Partials, which can be leaves."""
+    """Names and activations; functions become Partials, which can be leaves."""
     if not isinstance(gates, Mapping) or not gates or not all(isinstance(name, str) for name in gates):
         example = '{"f": jax.nn.sigmoid, "n": jnp.tanh}'
         raise TypeError(f"gates: expected a dict of activations by name such as {example}, got {checks.short(gates)}")

@@ -50,6 +50,15 @@ def elman(
 
     References:
       Elman 1990, Finding structure in time, Cognitive Science 14(2).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(3, 8, activation=jax.nn.relu)
+      >>> params = cell.init(jax.random.key(0))
+      >>> carry, ys = jaxrnn.unroll(cell, params, jax.numpy.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 8)
     """
     cell = Elman(
         checks.positive_int("D", D),

@@ -15,17 +15,17 @@ from jaxrnn.linear import FLOAT32, affine, in_dtype, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Gates = Sequence[Any]
-"""One entry a gate: an array [..., H], or a pair of them."""
+"""One entry for each gate: an array [..., H], or a pair of them."""
 AnyGatedCell = TypeVar("AnyGatedCell", bound="GatedCell")
 
 
 class Noise(NamedTuple):
-    """Randomness of a gated cell; each part is None unless its option is on.
+    """Randomness of a gated cell; a part is None if its option is off.
 
     Attributes:
-      dropout: bool [T, *batch_shape, H], the same for all t: which hidden units the recurrent product reads.
-      zoneout: a tree like the carry of bool [T, *batch_shape, ...]: which entries keep their old value.
-      process: what the cell's own `process_noise` drew.
+      dropout: bool [T, *batch_shape, H], the same for all t: the hidden units that the recurrent product reads.
+      zoneout: a tree like the carry of bool [T, *batch_shape, ...]: the entries that keep their old value.
+      process: the noise that the cell's own `process_noise` drew.
     """
 
     dropout: jax.Array | None = None
@@ -35,39 +35,46 @@ class Noise(NamedTuple):
 
 @pytree
 class GatedCell(Cell):
-    """A cell whose only products are x @ w_x and h @ w_h; all else is the pointwise `update`.
+    """A cell whose only products are x @ w_x and h @ w_h; everything else is the element-wise `update`.
 
     zx = x[t] @ w_x + b;  zh = read(carry) @ w_h + b_h;  gate = activation(zx + zh)
     carry = update(params, carry, gates);  h[t] = hidden(carry)
 
-    Products and activations are the engine's own: it takes the former out of the loop where it can, and knows the
-    derivatives of the latter. `step` is derived.
-
-      @jaxrnn.types.pytree
-      class MinimalGated(jaxrnn.GatedCell):
-          leak: Any = jaxrnn.types.leaf(default=1.0)
-          gates = {"f": jax.nn.sigmoid, "n": jaxrnn.apart(lambda zx, zh, f: jnp.tanh(zx + f * zh))}
-
-          def update(self, params, carry, gates, noise):
-              f, n = gates
-              return (1 - self.leak * f) * carry + self.leak * f * n
-
-    A carry of several parts needs `zero_carry` and `hidden`, too: see `jaxrnn.cells.lstm`.
+    A subclass declares `gates` and `update`; `step` is derived from them. The library computes products and
+    activations: it takes the former out of the loop where it can, and knows the derivatives of the latter. A carry of
+    several parts needs `zero_carry` and `hidden`, too: see `jaxrnn.cells.LSTM`.
 
     Attributes:
       D, H: input and hidden features.
-      bias, hidden_bias: whether there is a `b`, a `b_h`.
+      bias, hidden_bias: whether the parameters have a `b`, a `b_h`.
       input_init, recurrent_init, bias_init: initialisers (key, shape, dtype) -> array, applied to each gate by itself.
-      dtype: the factors of the products are rounded to it (None: not at all). Sums, `update` and the carry stay in
+      dtype: the factors of the products are rounded to it (None: they are not). Sums, `update` and the carry stay in
         float32.
       param_dtype: dtype of the parameters.
       recurrent_dropout: rate at which the recurrent product misses a unit of h[t-1]; one mask for all of time, none in
         evaluation (Gal and Ghahramani 2016, arXiv:1512.05287).
       zoneout: rate at which an entry of the carry keeps its old value at a step; one number, or a tree of numbers like
         the carry. In evaluation the two values are averaged by the rate (Krueger et al. 2017, arXiv:1606.01305).
-      learn_carry: the initial carry is a parameter.
+      learn_carry: whether the initial carry is a parameter.
       heads: n, a divisor of H: units are in n heads that read their own units alone, and w_h is [n, H/n, G*H/n] (as in
         xLSTM, arXiv:2405.04517).
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class MinimalGated(jaxrnn.GatedCell):
+      ...     leak: float = jaxrnn.extend.leaf(default=1.0)
+      ...     gates = {"f": jax.nn.sigmoid, "n": jaxrnn.apart(lambda zx, zh, f: jnp.tanh(zx + f * zh))}
+      ...
+      ...     def update(self, params, carry, gates, noise):
+      ...         f, n = gates
+      ...         return (1 - self.leak * f) * carry + self.leak * f * n
+      >>> cell = MinimalGated(3, 8, leak=0.5)
+      >>> carry, ys = jaxrnn.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 8)
     """
 
     D: int
@@ -85,7 +92,7 @@ class GatedCell(Cell):
     learn_carry: bool = False
     heads: int = 1
 
-    # What a cell declares.
+    # Declared by a cell.
 
     gates: ClassVar[Any]
     """The activation of each gate by name, in the order of the weights' columns: see `jaxrnn.cells.gates`."""
@@ -95,18 +102,19 @@ class GatedCell(Cell):
         """The equations: the next carry from the gates, element by element.
 
         Args:
-          params: the cell's own parameters: without w_x, w_h, b and b_h.
+          params: the cell's own parameters, without w_x, w_h, b and b_h.
           carry: the state before this step.
-          gates: one entry for each of `gates`, activated: an array [..., H]; the pair (zx, zh) of one that is `apart`.
+          gates: the gates in the order of `gates`, activated: each an array [..., H], or the pair (zx, zh) of an
+            `apart`.
           noise: this step's slice of `process_noise`, or None.
         """
 
     def hidden(self, carry: Tree) -> jax.Array:
-        """h [..., H] of a carry: what the recurrent product reads and what comes out as y."""
+        """h [..., H] of a carry: the input of the recurrent product, and the output y."""
         return carry
 
     def output(self, carry: Tree) -> Any:
-        """y of the carry after a step."""
+        """The output y, from the carry after a step."""
         return self.hidden(carry)
 
     def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> Tree:
@@ -114,9 +122,9 @@ class GatedCell(Cell):
         return jnp.zeros((*batch_shape, self.H), dtype)
 
     def gate_values(self, params: Params, carry: Tree, gates: Gates, noise: Tree) -> dict[str, tuple[Any, Any]]:
-        """(activations [..., H], their bounds or None) by name, for the diagnostics, from what `update` takes.
+        """The activations [..., H] and their bounds (or None) by name, for the diagnostics.
 
-        The gates as they are declared; a cell whose `update` makes activations of plain pairs may say them here.
+        By default the gates as they are declared. A cell whose `update` activates plain pairs may name them here.
         """
         del params, carry, noise
         named = zip(self.gates.items(), gates, strict=True)
@@ -136,7 +144,7 @@ class GatedCell(Cell):
         """The cell's own randomness, [T, *batch_shape, ...], handed to `update`."""
         del key, T, batch_shape
 
-    # What follows from it.
+    # Derived from the declarations.
 
     @property
     def G(self) -> int:
@@ -193,7 +201,7 @@ class GatedCell(Cell):
         return learned_carry(params, zeros) if self.learn_carry else zeros
 
     def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Noise | None:
-        """Masks for recurrent dropout and zoneout, and the cell's own noise; None if there is none of them."""
+        """Masks for recurrent dropout and zoneout, and the cell's own noise; None if the cell has none of these."""
         dropout_key, zoneout_key, process_key = jax.random.split(key, 3)
         noise = Noise(process=self.process_noise(process_key, T, batch_shape))
         if self.recurrent_dropout is not None:
@@ -208,7 +216,7 @@ class GatedCell(Cell):
         return noise if jax.tree.leaves(noise) else None
 
     def read(self, carry: Tree, noise: Noise | None) -> jax.Array:
-        """What the recurrent product sees of a carry: h, less the units that dropout took."""
+        """The input of the recurrent product from a carry: h without the units that dropout removes."""
         h = self.hidden(carry)
         if noise is None or noise.dropout is None:
             return h
@@ -227,7 +235,7 @@ class GatedCell(Cell):
         return zh if b is None else zh + over_rows(b.astype(zh.dtype), zh)
 
     def recurrent_transposed(self, params: Params) -> Callable[[jax.Array], jax.Array]:
-        """d_zh [..., G*H] -> d_zh @ w_h^T [..., H]: the transpose of w_h is made once, outside of the loop."""
+        """The map d_zh [..., G*H] -> d_zh @ w_h^T [..., H]; the transpose of w_h is made once, outside of the loop."""
         w = params["w_h"]
         if self.heads == 1:
             transposed = w.astype(self._factors(w)).T
@@ -249,7 +257,7 @@ class GatedCell(Cell):
         return cell.zone_out(carry, cell.update(own, carry, gates, None if noise is None else noise.process), noise)
 
     def zone_out(self, carry: Tree, new: Tree, noise: Noise | None) -> Tree:
-        """Keeps old entries of the carry, as the option says."""
+        """Keeps old entries of the carry at the rates of `zoneout`."""
         if self.zoneout is None:
             return new
         olds, (news, structure) = jax.tree.leaves(carry), jax.tree.flatten(new)
@@ -261,7 +269,7 @@ class GatedCell(Cell):
         return jax.tree.unflatten(structure, kept)
 
     def pre_activations(self, zx: jax.Array, zh: jax.Array) -> Gates:
-        """For each gate the sum [..., H] of its columns of zx and zh [..., G*H], or the pair if it is apart."""
+        """The pre-activations: for each gate the sum zx + zh [..., H] of its columns, or the pair if it is `apart`."""
         z, columns = zx + zh, [slice(g * self.H, (g + 1) * self.H) for g in range(self.G)]
         pairs = zip(self.gates.values(), columns, strict=True)
         return [(zx[..., at], zh[..., at]) if gate.is_apart(f) else z[..., at] for f, at in pairs]
@@ -288,7 +296,7 @@ class GatedCell(Cell):
 
 
 def checked_cell(cell: AnyGatedCell) -> AnyGatedCell:
-    """The cell, or an error that names the option that is wrong."""
+    """The cell; raises an error that names the option that is wrong."""
     for name in ("D", "H"):
         checks.positive_int(name, getattr(cell, name))
     if not checks.instance("gates", getattr(cell, "gates", None), Mapping, "{name: activation}"):
@@ -310,7 +318,7 @@ def checked_cell(cell: AnyGatedCell) -> AnyGatedCell:
 
 
 def own_params(params: Params) -> Params:
-    """The parameters that `update` sees: all but the engine's own."""
+    """The parameters that `update` reads: all except the products' weights and biases, and a learned initial carry."""
     return {name: value for name, value in params.items() if name not in _ENGINE}
 
 
@@ -318,13 +326,13 @@ _ENGINE = ("w_x", "w_h", "b", "b_h", "initial_carry")
 
 
 def named_leaves(carry: Tree) -> dict[str, jax.Array]:
-    """A carry as a plain dict, which is what parameters are made of: a bare array is named "h"."""
+    """A carry as a plain dict, as parameters need it: a bare array is named "h"."""
     flat = jax.tree_util.tree_leaves_with_path(carry)
     return {jax.tree_util.keystr(path, simple=True, separator=".") or "h": x for path, x in flat}
 
 
 def learned_carry(params: Params, zeros: Tree) -> Tree:
-    """The parameter "initial_carry", for every row of a carry of zeros."""
+    """The parameter "initial_carry", broadcast to every row of a carry of zeros."""
     rows = jax.tree.unflatten(
         jax.tree.structure(zeros), [params["initial_carry"][name] for name in named_leaves(zeros)]
     )

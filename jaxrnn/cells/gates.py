@@ -1,4 +1,4 @@
-"""Gates of a cell: their activations, and what is known of these.
+"""Gates of a cell: their activations, with the slopes and bounds that are known of them.
 
 A gate is declared by one of
 
@@ -23,7 +23,20 @@ Bounds = tuple[float, float]
 
 
 def identity(z: jax.Array) -> jax.Array:
-    """The activation of a gate whose sum z = zx + zh the equations read as it is."""
+    """Passes a gate's sum z = zx + zh to the cell's equations as it is.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> def update(params, h, gates, noise):
+      ...     (z,) = gates
+      ...     return 0.9 * h + 0.1 * jnp.tanh(z)
+      >>> cell = jaxrnn.gated_cell(3, 8, {"z": jaxrnn.identity}, update)
+      >>> carry, ys = jaxrnn.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((5, 3)))
+      >>> ys.shape
+      (5, 8)
+    """
     return z
 
 
@@ -38,23 +51,35 @@ class Apart(Options):
 def apart(function: Activation, bounds: Bounds | None = None) -> Apart:
     """Declares a gate made of its two parts: function(zx, zh, *before).
 
-    A GRU's candidate is `apart(lambda zx, zh, r, z: jnp.tanh(zx + r * zh))`. `apart` without an argument, in the place
-    of an activation, hands the pair (zx, zh) to `update`.
+    A GRU's candidate is `apart(lambda zx, zh, r, z: jnp.tanh(zx + r * zh))`. `apart` itself, in place of an activation,
+    passes the pair (zx, zh) to `update`.
 
     Args:
       function: (zx, zh, *before) -> [..., H], element by element. `before` are the gates declared before this one. It
         may be a `jax.tree_util.Partial`, whose arguments can be traced, swept and differentiated.
-      bounds: the lowest and highest value of the gate, for the diagnostics; None: they are not known.
+      bounds: the lowest and highest value of the gate, for the diagnostics; None: unknown.
 
     Raises:
-      TypeError: `function` is no function.
+      TypeError: `function` is not a function.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> gates = {"f": jax.nn.sigmoid, "n": jaxrnn.apart(lambda zx, zh, f: jnp.tanh(zx + f * zh), (-1.0, 1.0))}
+      >>> def update(params, h, gates, noise):
+      ...     f, n = gates
+      ...     return (1 - f) * h + f * n
+      >>> cell = jaxrnn.gated_cell(3, 8, gates, update)
+      >>> cell.init(jax.random.key(0))["w_x"].shape
+      (3, 16)
     """
     checks.callable_("function", function)
     return Apart(function, bounds)
 
 
 def is_pair(activation: Any) -> bool:
-    """Tells whether a gate is handed to `update` as its two parts."""
+    """Tells whether a gate reaches `update` as its two parts."""
     return activation is apart or (isinstance(activation, Apart) and activation.function is None)
 
 
@@ -62,8 +87,8 @@ class Known(NamedTuple):
     """The slope and the bounds of an activation, as far as they are known.
 
     Attributes:
-      slope: its derivative as a function of its output; None: it takes the input.
-      bounds: the lowest and highest output; None: there is none on either side.
+      slope: its derivative as a function of its output; None: the derivative needs the input.
+      bounds: the lowest and highest output; None: unbounded or unknown.
     """
 
     slope: Callable[[jax.Array], jax.Array] | None
@@ -91,7 +116,7 @@ KNOWN: tuple[tuple[Activation, Known], ...] = (
 
 
 def known(activation: Activation) -> Known:
-    """Looks an activation up: of most, nothing is known."""
+    """Looks an activation up; for most, nothing is known."""
     if isinstance(activation, Apart):
         return Known(None, activation.bounds)
     activation = unwrapped(activation)
@@ -116,13 +141,13 @@ def _kept_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def activated(activations: Iterable[Any], z: Iterable[Any], kept: Iterable[Any] | None = None) -> list[Any]:
-    """The gates.
+    """Computes the gates.
 
     Args:
-      activations: one a gate.
-      z: for each gate its pre-activation [..., H], or the pair (zx, zh) of one that is `apart`.
-      kept: what `outputs` found at these pre-activations. They are not read where the output is known: it stands in
-        their place, and so does the derivative that follows from it.
+      activations: one for each gate.
+      z: for each gate its pre-activation [..., H], or the pair (zx, zh) if it is `apart`.
+      kept: the arrays that `outputs` chose at these pre-activations. Where an activation's slope follows from its
+        output, the kept output and the slope are used, and z is not read.
     """
     gates: list[Any] = []
     for activation, at, a in zip(activations, z, z if kept is None else kept, strict=True):
@@ -138,5 +163,5 @@ def activated(activations: Iterable[Any], z: Iterable[Any], kept: Iterable[Any] 
 
 
 def outputs(activations: Iterable[Activation], z: Iterable[Any], gates: Iterable[Any]) -> list[Any]:
-    """What to keep of each gate for its derivative: its output if the slope is known by it, else its pre-activation."""
+    """The array kept of each gate for its derivative: the output if that gives the slope, else the pre-activation."""
     return [at if known(f).slope is None else a for f, at, a in zip(activations, z, gates, strict=True)]

@@ -39,7 +39,7 @@ class GRU(GatedCell):
 
 @pytree
 class ResetBeforeGRU(Cell):
-    """See `gru`, option `reset_after=False`: r multiplies h before the product, so n waits for two products in turn."""
+    """See `gru`, option `reset_after=False`: r multiplies h before the product, so n needs two products in sequence."""
 
     inner: GRU = leaf()
 
@@ -80,22 +80,31 @@ def gru(
     Args:
       D: input features.
       H: hidden features.
-      reset_after: the form above, with a hidden bias "b_h" [3*H] of its own, which is PyTorch's and Keras's (see
-        Returns), unless `hidden_bias=False`. False is the original form, n = tanh(zx_n + (r * h[t-1]) @ w_n), without
-        "b_h". Without `bias` there is neither "b" nor "b_h".
+      reset_after: True: the form above, PyTorch's and Keras's, with a hidden bias "b_h" [3*H] of its own, unless
+        `hidden_bias=False`. False: the original form, n = tanh(zx_n + (r * h[t-1]) @ w_n), without "b_h". Without
+        `bias` there is neither "b" nor "b_h".
       chrono: the longest dependency expected, in steps: b_z = log(u), u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
       **options: as in `GatedCell`.
 
     Returns:
-      A GatedCell with gates r, z, n and the carry h [..., H]; a plain Cell if not `reset_after`. PyTorch's weights fit
-      once its matrices [3*H, D] are transposed, Keras's once its first two blocks of columns, z and r, are swapped:
-      `jaxrnn.interop` does that.
+      A GatedCell with gates r, z, n and the carry h [..., H]; a plain Cell if not `reset_after`. To use PyTorch's
+      weights, transpose its matrices [3*H, D]; to use Keras's, swap the first two blocks of columns, z and r.
+      `jaxrnn.interop` does both.
 
     Raises:
       ValueError, TypeError: an option is out of range or unknown.
 
     References:
       Cho et al. 2014, arXiv:1406.1078; Tallec and Ollivier 2018, arXiv:1804.11188.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8)
+      >>> params = cell.init(jax.random.key(0))
+      >>> carry, ys = jaxrnn.unroll(cell, params, jax.numpy.ones((5, 2, 3)))
+      >>> ys.shape, params["b_h"].shape
+      ((5, 2, 8), (24,))
     """
     biased = checks.flag("bias", options.get("bias", True))
     if chrono is not None and not biased:

@@ -49,7 +49,7 @@ class LSTM(GatedCell):
     def initial_bias(self, key: jax.Array, bias: jax.Array) -> jax.Array:
         keep = self.forget_bias if self.chrono is None else initializers.chrono(key, self.H, self.chrono, bias.dtype)
         keep = jnp.asarray(keep, bias.dtype)
-        if self.chrono is not None or self.coupled:  # coupled: f = 1 - i, so memory is kept by a closed input gate
+        if self.chrono is not None or self.coupled:  # coupled: f = 1 - i; a closed input gate keeps memory
             bias = bias.at[0].add(-keep)
         return bias if self.coupled else bias.at[1].add(keep)
 
@@ -77,7 +77,7 @@ class LSTM(GatedCell):
         return {name: (a, (-1.0, 1.0) if name == "g" else (0.0, 1.0)) for name, a in found}
 
     def _gates_and_memory(self, params: Params, carry: LSTMCarry, gates: Gates) -> tuple[jax.Array, ...]:
-        """i, f, g, o and c[t]; o may see c[t]."""
+        """The arrays i, f, g, o and c[t]; o may read c[t]."""
         if self.layer_norm:
             gates = self._normalised(params["norm"], gates)
         i, *f, g, o = gates
@@ -93,7 +93,7 @@ class LSTM(GatedCell):
         return i, f, g, o, c
 
     def _normalised(self, norm: Params, gates: Gates) -> Gates:
-        """The pre-activations: both parts normalised, and added."""
+        """The pre-activations: the sum of both parts, each normalised."""
         zx, zh = zip(*gates, strict=True)
         pairs = zip(_normalise(zx, norm["scale_x"]), norm["shift"], _normalise(zh, norm["scale_h"]), strict=True)
         return [a + over_rows(shift, a) + b for a, shift, b in pairs]
@@ -106,7 +106,7 @@ class LSTM(GatedCell):
 
 
 def _normalise(z: Sequence[jax.Array], scale: Iterable[jax.Array], epsilon: float = 1e-5) -> tuple[jax.Array, ...]:
-    """Layer normalisation over all gates of a row together, as in the paper; a scale [H] for each of them."""
+    """Layer normalisation over all gates of a row together, as in the paper; each gate has a scale [H]."""
     mean = sum(x.mean(-1, keepdims=True) for x in z) / len(z)
     variance = sum(jnp.square(x - mean).mean(-1, keepdims=True) for x in z) / len(z)
     return tuple(
@@ -139,7 +139,7 @@ def lstm(
       layer_norm: x @ w_x and h @ w_h are normalised over all G*H entries before they are added, c[t] before its tanh;
         scales and shifts are in params["norm"], which takes the place of "b" (Ba et al. 2016).
       forget_bias: added to the freshly drawn bias of f, so that the memory is kept at first (Jozefowicz et al. 2015);
-        subtracted from that of i if coupled. Without a bias it has no effect.
+        subtracted from that of i if coupled. It needs a bias.
       chrono: the longest dependency expected, in steps: instead of `forget_bias`, b_f = log(u), b_i = -b_f with
         u ~ U(1, chrono - 1) (Tallec and Ollivier 2018).
       proj_size: h[t] = (o * tanh(c[t])) @ w_p with "w_p" [H, proj_size], and "w_h" is [proj_size, G*H] (Sak et al.
@@ -148,7 +148,7 @@ def lstm(
 
     Returns:
       A GatedCell with gates i, f, g, o and the carry LSTMCarry(h, c); with `proj_size` a plain Cell. Keras's weights
-      fit as they are, PyTorch's once its matrices [4*H, D] are transposed (`jaxrnn.interop.from_torch`).
+      fit as they are; PyTorch's matrices [4*H, D] need a transpose (`jaxrnn.interop.from_torch`).
 
     Raises:
       ValueError, TypeError: an option is out of range or unknown.
@@ -158,6 +158,15 @@ def lstm(
       12(10) (forget gate); Gers and Schmidhuber 2000, IJCNN (peepholes); Greff et al. 2017, arXiv:1503.04069; Ba et al.
       2016, arXiv:1607.06450; Sak, Senior and Beaufays 2014, arXiv:1402.1128; Jozefowicz et al. 2015, ICML;
       Tallec and Ollivier 2018, arXiv:1804.11188.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8, peephole=True)
+      >>> params = cell.init(jax.random.key(0))
+      >>> carry, ys = jaxrnn.unroll(cell, params, jax.numpy.ones((5, 2, 3)))
+      >>> ys.shape, carry.c.shape, params["w_c"].shape
+      ((5, 2, 8), (2, 8), (3, 8))
     """
     if checks.flag("layer_norm", layer_norm):
         for name in ("bias", "bias_init", "hidden_bias"):

@@ -7,7 +7,7 @@ from jaxrnn.initializers import Initializer
 
 
 class GatedOptions(TypedDict, total=False):
-    """Options of every gated cell; `jaxrnn.cells.gated.GatedCell` says what each does."""
+    """Options of every gated cell; see `jaxrnn.GatedCell`."""
 
     bias: bool
     hidden_bias: bool
@@ -23,7 +23,7 @@ class GatedOptions(TypedDict, total=False):
 
 
 def checked(options: GatedOptions) -> dict[str, Any]:
-    """The options, or an error that names the one that is wrong."""
+    """The options; raises an error that names the option that is wrong."""
     given: dict[str, Any] = dict(options)
     known = tuple(GatedOptions.__annotations__)
     for name in given:

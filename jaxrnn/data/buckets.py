@@ -13,13 +13,13 @@ from jaxrnn.fingerprints import digest
 
 
 class Bucketed:
-    """See `bucketed`; an iterable that begins anew each time.
+    """An iterable of batches, see `bucketed`; each iteration begins anew.
 
     Attributes:
       shapes: (T, batch_size) of each bucket's batches, the shortest first.
-      sizes: how many rows each bucket has.
+      sizes: the number of rows in each bucket.
       padding: the share of steps that are padding, with each row once.
-      run: how many batches of one shape come in a row (where an epoch has so many).
+      run: the number of consecutive batches of one shape (if an epoch has that many).
       endless: whether the epochs never end.
     """
 
@@ -35,7 +35,7 @@ class Bucketed:
 
     @property
     def identity(self) -> str:
-        """Tells these batches from others: a digest of the rows, their order and the options."""
+        """A digest of the rows, their order and the options, which tells these batches from others."""
         options = np.asarray([*self._seed, self._batch_size, self.run, self._epochs or 0, *self.sizes])
         return digest([self._rows.entries, options])
 
@@ -79,26 +79,37 @@ def bucketed(
 ) -> Bucketed:
     """Shuffled batches of rows of different lengths, in at most `buckets` shapes: each row is padded to its bucket.
 
-    The buckets' limits are those that leave the fewest steps of padding. In an epoch each row is drawn once, but for
-    fewer than `batch_size` rows of a bucket, which come first in the next epoch: in the long run all are drawn equally
-    often. Batches of one shape come in runs, because `fit` puts consecutive ones into one compiled call.
+    The limits of the buckets give the fewest steps of padding. An epoch draws each row once. If the rows of a bucket do
+    not fill the last batch, they come first in the next epoch, so in the long run all rows are drawn equally often.
+    Batches of one shape come in runs, because `fit` puts consecutive ones into one compiled call.
 
     Args:
       rows: by entry a list of N arrays, as for `padded`.
-      batch_size: rows in a batch; a bucket has at least so many.
-      key: the order is drawn from it. The same key gives the same batches, each time it is iterated over.
-      buckets: how many shapes at most.
-      run: batches of one shape in a row.
-      epochs: how often each row comes. None: without end.
+      batch_size: rows in a batch; a bucket has at least this many rows.
+      key: the order is drawn from it. The same key gives the same batches in every iteration.
+      buckets: the largest number of shapes.
+      run: the number of consecutive batches of one shape.
+      epochs: the number of times that each row comes. None: no end.
       own_lengths: entries that are sequences with lengths of their own; padded to the longest of the bucket.
-      per_row: entries with one array a row that is no sequence.
+      per_row: entries with one array for each row that is not a sequence.
 
     Returns:
       An iterable of batches {"xs": [T, batch_size, ...], "lengths": [batch_size], ...} in NumPy, with `shapes`,
       `sizes`, `padding`, and a `repr` that shows them.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
+
+    Example:
+      >>> import jax
+      >>> import numpy as np
+      >>> import jaxrnn
+      >>> rows = {"xs": [np.ones((T, 3), np.float32) for T in (4, 5, 5, 9, 10, 10)], "targets": [0, 1, 1, 0, 1, 0]}
+      >>> batches = jaxrnn.data.bucketed(rows, batch_size=3, key=jax.random.key(0), buckets=2, epochs=1)
+      >>> batches.shapes
+      [(5, 3), (10, 3)]
+      >>> sorted(batch["xs"].shape for batch in batches)
+      [(5, 3, 3), (10, 3, 3)]
     """
     found = checked_rows("rows", rows, own_lengths, per_row)
     N = len(found.lengths)
@@ -115,26 +126,28 @@ def bucketed(
 
 
 def limits(lengths: np.ndarray, buckets: int, smallest: int) -> list[int]:
-    """The longest length in each of at most so many buckets, so that padding is least: ascending.
+    """Finds the longest length in each of at most `buckets` buckets, so that padding is least: ascending.
 
     A dynamic programme over the different lengths l[0] < ... < l[m-1]. With n[i] rows of length l[i], the buckets that
     hold all rows up to l[j] cost
+
         cost[k, j] = min over i <= j of cost[k-1, i-1] + sum_{i <= s <= j} n[s] (l[j] - l[s]),
+
     where lengths i to j have at least `smallest` rows.
 
     Args:
       lengths: int [N].
-      buckets: how many at most.
-      smallest: how many rows each bucket has at least; at most N.
+      buckets: the largest number of buckets.
+      smallest: the least number of rows in a bucket; at most N.
 
     Returns:
-      The limits; the last one is the longest length. Of equally good ones the fewest.
+      The limits; the last one is the longest length. Of equally good solutions, the one with the fewest buckets.
     """
     values, counts = np.unique(lengths.astype(np.int64), return_counts=True)
-    rows = np.concatenate([[0], np.cumsum(counts)])  # before each length
+    rows = np.concatenate([[0], np.cumsum(counts)])  # the number of rows before each length
     steps = np.concatenate([[0], np.cumsum(counts * values)])
     m = len(values)
-    before = np.where(np.arange(m + 1) == 0, 0.0, np.inf)  # of no bucket: nothing but no row
+    before = np.where(np.arange(m + 1) == 0, 0.0, np.inf)  # without a bucket only zero rows cost nothing
     best, found = np.inf, [int(values[-1])]
     starts: list[np.ndarray] = []
     for _ in range(min(buckets, m)):
@@ -156,5 +169,5 @@ def limits(lengths: np.ndarray, buckets: int, smallest: int) -> list[int]:
 
 
 def _padding(lengths: np.ndarray, sizes: list[int], steps: list[int]) -> float:
-    """The share of steps that are padding where so many rows are padded to so many steps."""
+    """The share of steps that are padding if buckets of these sizes are padded to these steps."""
     return 1.0 - float(lengths.sum()) / float(np.dot(sizes, steps))

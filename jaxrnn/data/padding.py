@@ -13,10 +13,10 @@ class Rows(NamedTuple):
     """Rows of different lengths, checked.
 
     Attributes:
-      entries: by name, one array a row.
-      along_xs: the entries with a step for each step of xs, xs itself among them.
+      entries: by name, one array for each row.
+      along_xs: the entries with a step for each step of xs, xs itself included.
       own_lengths: the entries that are sequences with lengths of their own.
-      lengths: int32 [N], those of xs.
+      lengths: int32 [N], the lengths of xs.
     """
 
     entries: dict[str, list[np.ndarray]]
@@ -25,13 +25,13 @@ class Rows(NamedTuple):
     lengths: np.ndarray
 
     def steps(self, rows: np.ndarray) -> dict[str, int]:
-        """The steps to pad xs and the sequences of `own_lengths` to, in batches of some rows."""
+        """The number of steps to which xs and each sequence of `own_lengths` are padded, in batches of some rows."""
         longest = {"xs": int(self.lengths[rows].max())}
         longest |= {name: max(len(self.entries[name][i]) for i in rows) for name in self.own_lengths}
         return {name: max(most, 1) for name, most in longest.items()}
 
     def batch(self, rows: np.ndarray, steps: dict[str, int]) -> Batch:
-        """Some rows, padded to so many steps."""
+        """Some rows, padded to these numbers of steps."""
         found: Batch = {}
         for name, values in self.entries.items():
             taken = [values[i] for i in rows]
@@ -56,26 +56,33 @@ def padded(
 
     An entry of `rows` is one of three things:
 
-      a sequence along xs       arrays that are named nowhere: they have as many steps as those of xs, [T_i, ...], and
-                                become [T, N, ...]
-      a value a row             scalars, or arrays of one shape if named in `per_row`: becomes [N, ...]
-      a sequence of its own     named in `own_lengths`, such as the words of a translation: its rows [L_i, ...] become
-                                [L, N, ...], and an entry "<entry>_lengths" [N] says what each L_i is
+    - A sequence along xs: an entry that no argument names. Its rows have as many steps as those of xs, [T_i, ...], and
+      become [T, N, ...].
+    - A value for each row: scalars, or arrays of one shape if the entry is named in `per_row`. They become [N, ...].
+    - A sequence of its own, named in `own_lengths`, such as the words of a translation. Its rows [L_i, ...] become
+      [L, N, ...], and the new entry "<entry>_lengths" [N] holds each L_i.
 
-    T is the longest row's length, L that of the longest in that entry.
+    T is the length of the longest row, L that of the longest row of the entry.
 
     Args:
       rows: by entry a list of N arrays, "xs" among them: [T_i, ...]. All rows of an entry have one dtype.
       own_lengths: entries that are sequences with lengths of their own.
-      per_row: entries with one array a row that is no sequence, such as what is known of a speaker. If such an array is
-        as long as there are steps, `fit` has to be told, too.
+      per_row: entries with one array for each row that is not a sequence, such as features of a speaker. If such an
+        array is as long as there are steps, name the entry in `per_row` of `fit`, too.
       time_major: False: sequences become [N, T, ...].
 
     Returns:
       NumPy arrays: the entries, "lengths" [N], and "<entry>_lengths" [N] for each of `own_lengths`.
 
     Raises:
-      ValueError, TypeError: an entry is none of these, or rows do not fit together, and which.
+      ValueError, TypeError: an entry is none of these, or rows do not fit together; the message names it.
+
+    Example:
+      >>> import numpy as np
+      >>> import jaxrnn
+      >>> batch = jaxrnn.data.padded({"xs": [np.ones((2, 3)), np.ones((5, 3))], "targets": [0, 1]})
+      >>> batch["xs"].shape, batch["targets"].shape, batch["lengths"].tolist()
+      ((5, 2, 3), (2,), [2, 5])
     """
     checks.flag("time_major", time_major)
     found = checked_rows("rows", rows, own_lengths, per_row)
@@ -87,7 +94,7 @@ def padded(
 
 
 def checked_rows(name: str, rows: Any, own_lengths: Sequence[str], per_row: Sequence[str]) -> Rows:
-    """A dict of lists, one entry a row, as `padded` describes it."""
+    """Checks a dict of lists with one value for each row, as described by `padded`."""
     checks.entry(name, rows, "xs")
     own, single = _named(name, rows, "own_lengths", own_lengths), _named(name, rows, "per_row", per_row)
     for entry in set(own) & set(single):
@@ -122,7 +129,7 @@ def checked_rows(name: str, rows: Any, own_lengths: Sequence[str], per_row: Sequ
 
 
 def _named(name: str, rows: Any, argument: str, entries: Any) -> tuple[str, ...]:
-    """Entries that an argument names."""
+    """The entries that an argument names."""
     named = tuple(checks.instance(argument, entries, (tuple, list)))
     for entry in named:
         if entry not in rows or entry == "xs":
@@ -132,7 +139,7 @@ def _named(name: str, rows: Any, argument: str, entries: Any) -> tuple[str, ...]
 
 
 def _arrays(name: str, values: Any) -> list[np.ndarray]:
-    """One array a row, of one dtype."""
+    """One array for each row, all of one dtype."""
     if isinstance(values, np.ndarray) and values.ndim:
         values = list(values)
     if not isinstance(values, (list, tuple)) or not values:
@@ -152,7 +159,7 @@ def _arrays(name: str, values: Any) -> list[np.ndarray]:
 
 
 def _padded(values: list[np.ndarray], T: int) -> np.ndarray:
-    """[T, N, ...] with zeros behind each row's end."""
+    """The rows as [T, N, ...] with zeros after each row's end."""
     filled = np.zeros((T, len(values), *values[0].shape[1:]), values[0].dtype)
     for i, x in enumerate(values):
         filled[: len(x), i] = x

@@ -10,9 +10,9 @@ from jaxrnn.types import Tree
 
 
 def resets_from_dones(dones: Any, *, before: Any = None) -> jax.Array:
-    """Episode starts, for `resets`: the step after each one that is `done`.
+    """Episode starts, for `resets`: the step after each step that is done.
 
-    resets[t] = dones[t-1]: a step that is done is its episode's last, and still belongs to it.
+    resets[t] = dones[t-1]: a done step is the last one of its episode.
 
     Args:
       dones: [T, *batch_shape] booleans, or numbers of which 0 is False: whether an episode ended with step t
@@ -45,20 +45,20 @@ def resets_from_dones(dones: Any, *, before: Any = None) -> jax.Array:
 def pieces(sequences: Tree, length: int, *, every: int | None = None) -> Tree:
     """Cuts long sequences into pieces, as rows of their own: [T, B, ...] -> [length, n * B, ...].
 
-    Row p * B + b is piece p of row b, steps p * every ... p * every + length - 1. Cut resets with the rest, after they
-    were made of the whole: a piece that begins right after a `done` then begins with a reset.
+    Row p * B + b is piece p of row b: steps p * every ... p * every + length - 1. Make resets from the whole sequence,
+    and cut them like the rest: a piece that begins right after a done step then begins with a reset.
 
     Args:
       sequences: a tree of arrays [T, B, ...].
-      length: steps of a piece. For `burn_in=k`, k steps and those that are learnt from.
-      every: steps from the start of one piece to that of the next; (T - length) has to be a multiple of it. None:
+      length: steps of a piece. For `burn_in=k`, k steps plus the steps that are learned from.
+      every: steps from the start of one piece to the start of the next; (T - length) has to be a multiple of it. None:
         `length`, so that the pieces do not overlap.
 
     Returns:
       A tree of arrays [length, n * B, ...].
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
 
     Example:
       >>> import jax.numpy as jnp
@@ -77,18 +77,30 @@ def pieces(sequences: Tree, length: int, *, every: int | None = None) -> Tree:
 
 
 def carries(carry: Tree, states: Tree, length: int, *, every: int | None = None) -> Tree:
-    """The carry before each of the `pieces` of a sequence, from the states that the sequence left.
+    """The carry before each of the `pieces` of a sequence, from the states after its steps.
 
     Args:
       carry: the state before the first step, arrays [B, ...].
-      states: the carry after each step, [T, B, ...]: what `unroll(states=True)` returns, or what was stored on the way.
+      states: the carry after each step, [T, B, ...], from `unroll(states=True)` or stored during the rollout.
       length, every: as for `pieces`.
 
     Returns:
       A tree of arrays [n * B, ...].
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((12, 2, 3))
+      >>> start = cell.initial_carry(params, (2,))
+      >>> _, _, states = jaxrnn.unroll(cell, params, xs, start, states=True)
+      >>> starts = jaxrnn.data.carries(start, states, 4)
+      >>> carry, ys = jaxrnn.unroll(cell, params, jaxrnn.data.pieces(xs, 4), starts)
+      >>> starts.shape, ys.shape
+      ((6, 8), (4, 6, 8))
     """
     states = _steps("states", states)
     starts = _starts(jax.tree.leaves(states)[0].shape[0], length, every)

@@ -18,16 +18,16 @@ MISSPELT = {
     "masks": "mask", "target_mask": "mask", "targets_mask": "mask", "x_mask": "xs_mask", "xs_masks": "xs_mask",
     "input_mask": "xs_mask", "target_lengths": "targets_lengths", "targets_length": "targets_lengths",
 }  # fmt: skip
-"""Names that are meant for entries which change what is computed, and which are left out where there are none."""
+"""Misspelt names of optional entries that change the computation: such an entry would be ignored."""
 
 
 class Layout(NamedTuple):
-    """How the arrays of a data set are laid out.
+    """The layout of the arrays of a data set.
 
     Attributes:
-      time_major: sequences are [T, N, ...]; False: [N, T, ...]. None: [T, N, ...], and what looks like the other is
-        refused.
-      per_row: entries that are no sequences, whatever their shape: [N, ...].
+      time_major: sequences are [T, N, ...]; False: [N, T, ...]. None: [T, N, ...], and data that look like the other
+        layout are refused.
+      per_row: entries that are not sequences, whatever their shape: [N, ...].
     """
 
     time_major: bool | None = None
@@ -38,7 +38,7 @@ TIME_FIRST = Layout()
 
 
 def checked_layout(time_major: Any, per_row: Any) -> Layout:
-    """The arguments of these names."""
+    """The layout from the arguments of these names, checked."""
     if time_major is not None:
         checks.flag("time_major", time_major)
     for entry in checks.instance("per_row", per_row, (tuple, list)):
@@ -47,14 +47,14 @@ def checked_layout(time_major: Any, per_row: Any) -> Layout:
 
 
 def checked_data(name: str, data: Any, layout: Layout = TIME_FIRST) -> tuple[dict[str, jax.Array], dict[str, int]]:
-    """A dict of arrays that hold all rows, time first, and which of each array's axes counts the rows.
+    """A dict of arrays that hold all rows, time first, and the axis of the rows in each array.
 
-    Sequences become [T, N, ...] and have their rows on axis 1; the rest are [N, ...]. "xs" says what T and N are: an
-    array whose first two axes are these is a sequence. "previous" is one of any L, and so are "targets" where there are
-    "targets_lengths" or "previous".
+    Sequences become [T, N, ...] and have their rows on axis 1; other arrays are [N, ...]. "xs" defines T and N: an
+    array whose first two axes are these is a sequence. "previous" is a sequence of any length L, and so are "targets"
+    if there are "targets_lengths" or "previous".
 
     Raises:
-      ValueError, TypeError: there are no "xs", no row, an array without rows, or lengths or resets that do not fit.
+      ValueError, TypeError: "xs" or all rows are missing, an array has no rows, or lengths or resets do not fit.
     """
     arrays = checked_batch(name, data, layout)
     check_counts(name, [arrays])
@@ -62,7 +62,7 @@ def checked_data(name: str, data: Any, layout: Layout = TIME_FIRST) -> tuple[dic
 
 
 def check_counts(name: str, batches: list[dict[str, jax.Array]]) -> None:
-    """Raises where no step counts: lengths that are all zero, or masks that are all False, in all batches."""
+    """Raises if no step counts: lengths are all zero, or masks are all False, in all batches."""
     for entry in ("lengths", "xs_mask", "mask"):
         if entry in batches[0] and not any(np.asarray(batch[entry]).any() for batch in batches):
             raise ValueError(
@@ -71,7 +71,7 @@ def check_counts(name: str, batches: list[dict[str, jax.Array]]) -> None:
 
 
 def row_axes(name: str, arrays: Batch, layout: Layout = TIME_FIRST) -> dict[str, int]:
-    """Which of each array's axes counts the rows; the arrays are time first."""
+    """The axis of the rows in each array; the arrays are time first."""
     T, N = arrays["xs"].shape[:2]
     axes = {}
     for entry, x in arrays.items():
@@ -88,7 +88,7 @@ def row_axes(name: str, arrays: Batch, layout: Layout = TIME_FIRST) -> dict[str,
 
 
 def _is_sequence(entry: str, arrays: Batch, steps: tuple[int, ...], layout: Layout) -> bool:
-    """Whether an array has a step for each step of xs, whose first two axes are these, or steps of its own."""
+    """Tells whether an array is a sequence: its first two axes are those of xs, or it has steps of its own."""
     if entry in layout.per_row:
         return False
     own = {"previous", "targets", "mask"} if "targets_lengths" in arrays or "previous" in arrays else set()
@@ -152,7 +152,7 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
 
 
 def check_symbols(name: str, data: Any, arrays: Batch, model: Any) -> None:
-    """Raises where symbols that the model reads are none, as far as values are known: NaN would come out of them."""
+    """Raises if a symbol is not one that the model reads, as far as values are known: its output would be NaN."""
     encoder, decoder = model.parts if isinstance(model, EncoderDecoder) else (model, None)
     for entry, part, lengths in (("xs", encoder, "lengths"), ("previous", decoder, "targets_lengths")):
         symbols, given = getattr(part, "input_symbols", None), data.get(entry) if isinstance(data, dict) else None
@@ -168,9 +168,9 @@ def check_symbols(name: str, data: Any, arrays: Batch, model: Any) -> None:
 
 
 def same_axes(data: Batch, validation: Batch, layout: Layout, stream: int | None) -> None:
-    """Raises where validation data have other steps and as many rows: it is the rows that were meant to differ.
+    """Raises if validation data have other steps and as many rows, since the layout is then probably wrong.
 
-    Of streams it is the steps: what comes later is held out.
+    Streams are exempt: their validation uses later steps.
     """
     (T, N), (T_held_out, N_held_out) = data["xs"].shape[:2], validation["xs"].shape[:2]
     if layout.time_major is None and stream is None and N_held_out == N and T_held_out != T:
@@ -181,13 +181,13 @@ def same_axes(data: Batch, validation: Batch, layout: Layout, stream: int | None
 
 
 def read_as(data: Batch) -> str:
-    """How a data set was read, in words."""
+    """A description of how a data set was read."""
     T, N = data["xs"].shape[:2]
     return f"{N} row{'s' * (N != 1)} of {T} step{'s' * (T != 1)}"
 
 
 def rows_of(data: dict[str, jax.Array]) -> int:
-    """How many rows there are."""
+    """The number of rows."""
     return data["xs"].shape[1]
 
 
@@ -215,7 +215,7 @@ def shuffled_rows(key: jax.Array, step: jax.Array, steps: int, N: int, batch_siz
     """
     per_epoch = N // batch_size
     first = step // per_epoch
-    epochs = first + jnp.arange((steps - 2) // per_epoch + 2)  # as many as so many steps can touch
+    epochs = first + jnp.arange((steps - 2) // per_epoch + 2)  # the most epochs that `steps` steps can touch
     orders = jax.vmap(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), N))(epochs)
     batches = orders[:, : per_epoch * batch_size].reshape(-1, batch_size)
     return jax.lax.dynamic_slice_in_dim(batches, step - first * per_epoch, steps)

@@ -1,4 +1,4 @@
-"""The most probable sequences of symbols that a model can be found to give."""
+"""Beam search for the most probable sequences of symbols under a model."""
 
 import functools
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ from jaxrnn.types import Model, Params, Tree
 
 
 class Beams(NamedTuple):
-    """What a beam search found, the best first.
+    """The result of a beam search, the best hypothesis first.
 
     Attributes:
       symbols: integers [steps, *batch_shape, beam]; past a hypothesis's length they are `stop`.
-      lengths: int32 [*batch_shape, beam]: how many symbols each has, `stop` not counted.
+      lengths: int32 [*batch_shape, beam]: the number of symbols of each hypothesis, without `stop`.
       scores: [*batch_shape, beam]: log-probability of the symbols, `stop` included, divided by the length's penalty.
     """
 
@@ -39,25 +39,35 @@ def beam_search(
 ) -> Beams:
     """Searches for the sequences x[0] ... x[n-1] of largest log p(x) = sum over t of log softmax(y[t-1])[x[t]].
 
-    At each step the `beam` best beginnings are kept. One compiled loop.
+    At each step the `beam` best prefixes are kept. One compiled loop.
 
     Args:
       model, params, xs, carry: as for `generate`.
-      steps: how many symbols at most.
-      beam: how many hypotheses are kept for each row.
+      steps: the largest number of symbols.
+      beam: the number of hypotheses kept for each row.
       stop: the symbol that ends a sequence. None: all have `steps` symbols.
-      length_penalty: a in score = log p / n**a, by which the hypotheses found are put in order; n counts the symbols,
-        `stop` included. 0 compares log-probabilities, which favours short ones; 1 compares means.
+      length_penalty: a in score = log p / n**a, the score that orders the hypotheses; n counts the symbols, `stop`
+        included. 0 compares log-probabilities, which favours short sequences; 1 compares means.
 
     Returns:
-      Beams. Where there are fewer sequences than `beam`, the rest has the score -inf.
+      Beams. If there are fewer sequences than `beam`, the rest have the score -inf.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which; symbols of xs in NumPy or Python are out of range.
+      ValueError, TypeError: an argument does not fit (the message names it); symbols of xs in NumPy or Python are out
+        of range.
 
     References:
       Graves 2012, Sequence transduction with recurrent neural networks, arXiv:1211.3711; Sutskever et al. 2014,
       arXiv:1409.3215.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.embed(5, 4), jaxrnn.gru(4, 8), jaxrnn.dense(8, 5))
+      >>> params = model.init(jax.random.key(0))
+      >>> beams = jaxrnn.decoding.beam_search(model, params, jax.numpy.ones((1, 2), int), 6, beam=3, stop=0)
+      >>> beams.symbols.shape, bool((beams.scores[:, 0] >= beams.scores[:, 1]).all())
+      ((6, 2, 3), True)
     """
     checked_model(model)
     xs = checked_prompt(model, xs)
@@ -78,7 +88,7 @@ def _beam_search(
     beam: int,
     stop: int | None,
 ) -> Beams:
-    axis = xs.ndim - 1  # where the hypotheses of a row stand
+    axis = xs.ndim - 1  # the axis of a row's hypotheses
     carry = before_last(model, params, carry, xs)
 
     def repeat(a: jax.Array) -> jax.Array:
@@ -111,7 +121,7 @@ def _beam_search(
         return (carry, chosen, scores, ended, lengths), (parents, chosen)
 
     first = repeat(xs[-1])
-    alone = jnp.where(jnp.arange(beam) == 0, 0.0, -jnp.inf)  # at first all hypotheses are the same one
+    alone = jnp.where(jnp.arange(beam) == 0, 0.0, -jnp.inf)  # at first all hypotheses are equal
     scores = jnp.broadcast_to(alone.reshape((1,) * axis + (beam,)), first.shape)
     ended, lengths = jnp.zeros(first.shape, bool), jnp.zeros(first.shape, jnp.int32)
     start = jax.tree.map(repeat, carry), first, scores, ended, lengths

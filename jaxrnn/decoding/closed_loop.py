@@ -1,4 +1,4 @@
-"""A model that goes on with its own outputs."""
+"""A model that reads its own outputs."""
 
 from typing import Any
 
@@ -28,26 +28,35 @@ def rollout(
         y[0] is the output after the last of xs
         x = feedback(y[k], inputs[k]);  y[k+1] is the output after x,  k = 0 ... steps-2
 
-    Of a model that was trained to say the next input, y[k] is the forecast of x[T+k]. All of it is one `lax.scan` after
-    the reading: call it under `jax.jit`, differentiate it, vmap it. It goes on where it ended with the one input that
-    it did not read, x = feedback(ys[-1], inputs[-1]): `rollout(model, params, x[None], more, carry=carry, ...)`.
+    If the model was trained to predict the next input, y[k] is the forecast of x[T+k]. After the reading, everything is
+    one `lax.scan`: call it under `jax.jit`, differentiate it, vmap it. To continue, read the one input that was not
+    read, x = feedback(ys[-1], inputs[-1]): `rollout(model, params, x[None], more, carry=carry, ...)`.
 
     Args:
       model: a Model that reads forward and has an output at each step; it runs without noise.
       params: its parameters.
       xs: the sequence to begin with, [T, *batch_shape, D] (or symbols [T, *batch_shape]).
-      steps: how many outputs, of at least 1.
+      steps: the number of outputs, at least 1.
       carry: the state before xs; None for `initial_carry`.
       feedback: makes an input [*batch_shape, D] of an output y [*batch_shape, O]: a function of y, or of y and
         inputs[k]. None: y itself, whose features must be D.
-      inputs: what is known of the steps to come, [steps, *batch_shape, E]: the calendar, a control, random numbers.
-        inputs[k] is read together with y[k]; the last one is not read, see above. None: nothing.
+      inputs: known inputs of the steps to come, [steps, *batch_shape, E]: the calendar, a control, random numbers.
+        inputs[k] is read together with y[k]; the last one is not read, see above. None: there are none.
 
     Returns:
       (carry, ys): the state after the last input that was read, and the outputs [steps, *batch_shape, O].
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which, while tracing.
+      ValueError, TypeError: an argument does not fit; the message names it. Raised while tracing.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(1, 8), jaxrnn.dense(8, 1))
+      >>> params = model.init(jax.random.key(0))
+      >>> carry, forecast = jaxrnn.decoding.rollout(model, params, jax.numpy.ones((20, 2, 1)), 6)
+      >>> forecast.shape
+      (6, 2, 1)
     """
     checked_model(model)
     steps = checks.positive_int("steps", steps)

@@ -13,13 +13,13 @@ from jaxrnn.validity import valid_steps
 
 
 class CTCBeam(NamedTuple):
-    """What `ctc_beam` finds, the most probable labels first: `symbols[0]`, `lengths[0]` are the answer.
+    """The result of `ctc_beam`, the most probable labels first: `symbols[0]`, `lengths[0]` are the answer.
 
     Attributes:
       symbols: int32 [beam, L, B], the labels; `blank` past them.
-      lengths: int32 [beam, B], how many labels there are.
-      log_probs: [beam, B], log p(labels) over all alignments that the search followed; -inf (and no labels) where it
-        found less than `beam` labellings.
+      lengths: int32 [beam, B], the number of labels.
+      log_probs: [beam, B], log p(labels) over all alignments that the search followed; -inf (and no labels) if it found
+        fewer than `beam` labellings.
     """
 
     symbols: jax.Array
@@ -28,13 +28,13 @@ class CTCBeam(NamedTuple):
 
 
 class _Prefixes(NamedTuple):
-    """The beam of one row: K different strings, each with the probability that the steps so far spell it.
+    """The beam of one row: K different strings, each with the probability of the alignments so far that spell it.
 
     Attributes:
       symbols: int32 [K, L], `blank` past the labels.
       lengths: int32 [K].
-      in_blank, in_label: [K], log-probabilities of the alignments that end in a blank, and in the last label: after
-        the former the same label comes anew, after the latter it only goes on. Both -inf: nothing stands here.
+      in_blank, in_label: [K], log-probabilities of the alignments that end in a blank, and in the last label: after a
+        blank the same label starts anew, after the label it goes on. Both are -inf in an unused entry.
     """
 
     symbols: jax.Array
@@ -58,27 +58,36 @@ def ctc_beam(
         s       b' = p[blank] (b + n)            n' = p[e] n
         s + c   b' = 0                           n' = p[c] (b + n), but p[c] b for c = e
 
-    If s + c is in the beam itself, both add up. The `beam` most probable strings are kept. With a beam that holds all
-    strings the probabilities are exact and the first string is the most probable one; else they are lower bounds.
-    All in log space, one compiled loop; a step of a row compares beam^2 L symbols and sorts beam (O + 1) numbers.
+    If s + c is in the beam itself, its probabilities from both lines add up. The `beam` most probable strings are kept.
+    If the beam holds all strings, the probabilities are exact and the first string is the most probable one; else they
+    are lower bounds. All in log space, one compiled loop; a step of a row compares beam^2 L symbols and sorts
+    beam (O + 1) numbers.
 
     Args:
       ys: logits (or log-probabilities) [T, B, O]; B any axes or none.
-      lengths: integers [B], how many steps each row has; None: all have T.
-      beam: how many strings are followed.
+      lengths: integers [B], the number of steps of each row; None: all have T.
+      beam: the number of strings that are followed.
       blank: the class that stands for no label.
-      max_length: longer strings are not followed: L. None: T.
+      max_length: L, the largest number of labels; longer strings are not followed. None: T.
 
     Returns:
       A CTCBeam (symbols [beam, L, B], lengths [beam, B], log_probs [beam, B]).
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
 
     References:
       Graves and Jaitly 2014, Towards end-to-end speech recognition with recurrent neural networks, ICML.
       Hannun, Maas, Jurafsky and Ng 2014, First-pass large vocabulary continuous speech recognition using
       bi-directional recurrent DNNs, arXiv:1408.2873.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> logits = jnp.log(jnp.array([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]))  # [T, O]
+      >>> found = jaxrnn.decoding.ctc_beam(logits, beam=4)
+      >>> found.symbols[0].tolist(), int(found.lengths[0])
+      ([1, 2, 0], 2)
     """
     ys = checked_logits(ys, blank)
     K, T, batch_shape = checks.positive_int("beam", beam), ys.shape[0], ys.shape[1:-1]
@@ -114,7 +123,7 @@ def _ctc_beam(ys: jax.Array, valid: jax.Array, K: int, L: int, blank: int) -> CT
 
 
 def _step(prefixes: _Prefixes, log_p: jax.Array, blank: int) -> _Prefixes:
-    """The beam after a step that gives the classes the log-probabilities [O], the most probable string first."""
+    """The beam after a step with the log-probabilities log_p [O] of the classes, the most probable string first."""
     (K, L), O = prefixes.symbols.shape, len(log_p)
     at = jnp.arange(L, dtype=jnp.int32)[None]
     is_last = at == prefixes.lengths[:, None] - 1
@@ -123,11 +132,11 @@ def _step(prefixes: _Prefixes, log_p: jax.Array, blank: int) -> _Prefixes:
     classes = jnp.arange(O, dtype=jnp.int32)[None]
     impossible = jnp.full((), -jnp.inf, log_p.dtype)
 
-    # [K, O]: each string and one more label.
+    # [K, O]: each string with one more label.
     before = jnp.where(classes == last[:, None], prefixes.in_blank[:, None], prefixes.log_probs[:, None])
     grown = jnp.where((classes != blank) & (prefixes.lengths < L)[:, None], before + log_p[None], impossible)
 
-    # A string of the beam that is another one and a label gets what leads there, which then is no string of its own.
+    # If a string of the beam is another one plus a label, the two candidates are one: its probabilities are added.
     shorter = jnp.where(is_last, jnp.full_like(prefixes.symbols, blank), prefixes.symbols)
     is_parent = (shorter[:, None] == prefixes.symbols[None]).all(-1)  # [child, parent]
     is_parent &= prefixes.lengths[:, None] == prefixes.lengths[None] + 1

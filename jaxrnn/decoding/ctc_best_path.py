@@ -10,24 +10,33 @@ from jaxrnn.validity import valid_steps
 
 
 def ctc_greedy(ys: jax.Array, lengths: Any = None, *, blank: int = 0) -> tuple[jax.Array, jax.Array]:
-    """Reads the most probable class of each step: merges what repeats, then leaves out the blanks.
+    """Takes the most probable class of each step, merges repeats and removes blanks.
 
-    That is the most probable alignment, not the most probable labelling, which may have many alignments of less
-    probability each: `ctc_beam` looks for it.
+    The result is the most probable alignment, not the most probable labelling: a labelling may have many alignments,
+    each of a smaller probability. `ctc_beam` searches for the labelling.
 
     Args:
       ys: logits (or log-probabilities) [T, B, O]; B any axes or none.
-      lengths: integers [B], how many steps each row has; None: all have T.
+      lengths: integers [B], the number of steps of each row; None: all have T.
       blank: the class that stands for no label.
 
     Returns:
-      (symbols, lengths): int32 [T, B], `blank` past each row's labels; int32 [B], how many labels each row has.
+      (symbols, lengths): int32 [T, B], `blank` past each row's labels; int32 [B], the number of labels of each row.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
 
     References:
       Graves, Fernandez, Gomez and Schmidhuber 2006, Connectionist temporal classification, ICML: best path decoding.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> logits = jax.nn.one_hot(jnp.array([1, 1, 0, 1, 2]), 3)  # [T, O], most probable: 1 1 blank 1 2
+      >>> symbols, length = jaxrnn.decoding.ctc_greedy(logits)
+      >>> symbols.tolist(), int(length)
+      ([1, 1, 2, 0, 0], 3)
     """
     ys = checked_logits(ys, blank)
     best = jnp.argmax(ys, -1).astype(jnp.int32)

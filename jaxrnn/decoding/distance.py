@@ -1,4 +1,4 @@
-"""How far two strings of symbols are apart, for error rates."""
+"""The distance between two strings of symbols, for error rates."""
 
 from typing import Any
 
@@ -11,31 +11,39 @@ from jaxrnn.validity import valid_steps
 
 
 def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
-    """Levenshtein distance: how many symbols to insert, delete or substitute to make `b` out of `a`, row by row.
+    """The Levenshtein distance: the fewest symbols to insert, delete or substitute to turn `a` into `b`, row by row.
 
         d[i, j] = min(d[i-1, j] + 1, d[i, j-1] + 1, d[i-1, j-1] + (a[i] != b[j])),  d[i, 0] = i,  d[0, j] = j
 
-    One step reads a[i] and makes all d[i, j] of d[i-1, j]. With e[j] the least of the first and the third, what can be
-    inserted is a running minimum: d[i, j] = min over k <= j of e[k] + (j - k) = j + min over k <= j of (e[k] - k).
+    One step reads a[i] and computes all d[i, j] from d[i-1, j]. With e[j] the smaller of the first and the third term,
+    insertions are a running minimum: d[i, j] = min over k <= j of e[k] + (j - k) = j + min over k <= j of (e[k] - k).
 
-    The loop goes over `a`: the distance is symmetric, and the padded length L is best the shorter one.
+    The loop goes over `a`. The distance is symmetric, so pass the strings of the shorter padded length as `a`.
 
     The error rate of decoded strings is the sum of their distances to the targets, divided by the sum of the targets'
     lengths.
 
     Args:
-      a, b: integers [L, B] and [M, B]: strings, time first as all sequences; B any axes or none.
-      a_lengths, b_lengths: integers [B], how many symbols each string has; what lies past them counts nothing. JAX
-        arrays, whose values can't be looked at while tracing, are clipped to 0 ... L and 0 ... M.
+      a, b: integers [L, B] and [M, B]: strings, time first as in all sequences; B any axes or none.
+      a_lengths, b_lengths: integers [B], the number of symbols of each string; symbols past it do not count. JAX
+        arrays, whose values are not known while tracing, are clipped to 0 ... L and 0 ... M.
 
     Returns:
       int32 [B].
 
     Raises:
-      ValueError, TypeError: shapes or types do not fit, and which; lengths in NumPy or Python are out of range.
+      ValueError, TypeError: shapes or types do not fit (the message names it); lengths in NumPy or Python are out of
+        range.
 
     References:
       Wagner and Fischer 1974, The string-to-string correction problem, Journal of the ACM 21(1).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> a, b = jnp.array([1, 2, 3]), jnp.array([2, 3, 3, 0])  # 0: padding
+      >>> int(jaxrnn.decoding.edit_distance(a, 3, b, 3))
+      2
     """
     a, in_a = _checked("a", a, a_lengths)
     b, _ = _checked("b", b, b_lengths)
@@ -64,7 +72,7 @@ def _edit_distance(a: jax.Array, in_a: jax.Array, b: jax.Array, b_lengths: jax.A
 
 
 def _checked(name: str, strings: Any, lengths: Any) -> tuple[jax.Array, jax.Array]:
-    """Strings [L, ...], and which of their symbols count."""
+    """Strings [L, ...], and a mask of their valid symbols."""
     array = checks.integers(name, strings)
     if array.ndim < 1:
         raise ValueError(f"{name}: expected strings [L, ...], got {checks.short(array)}")

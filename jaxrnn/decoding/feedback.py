@@ -1,4 +1,4 @@
-"""What a model reads of its own outputs."""
+"""The next input of a model, made of its own output."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ import jax.numpy as jnp
 from jaxrnn import checks
 
 Feedback = Callable[..., jax.Array]
-"""A function y -> x, or (y, what else is known of the step) -> x."""
+"""A function y -> x, or (y, known values of the step) -> x."""
 
 
 def fed_back(feedback: Feedback | None, x: Any, *known: Any) -> jax.Array:
-    """The next input, made of the last output.
+    """The next input, made from the last output.
 
     Args:
       feedback: see `Feedback`; None for the output itself.
       x: an input, whose shape [*batch_shape, ...] and dtype the next one must have.
-      *known: what the function is called with: y [*batch_shape, O], and what else is known.
+      *known: the function's arguments: y [*batch_shape, O], then known values of the step.
 
     Raises:
       ValueError, TypeError: the result does not fit.

@@ -1,4 +1,4 @@
-"""Symbols from a model, each read before the next is chosen."""
+"""Symbols from a model, each chosen and then read."""
 
 from typing import Any
 
@@ -24,29 +24,40 @@ def generate(
     top_k: int | None = None,
     stop: int | None = None,
 ) -> tuple[Tree, jax.Array]:
-    """Goes on with a sequence of symbols: x[t+1] is drawn from softmax(y[t] / temperature), or is the most probable.
+    """Continues a sequence of symbols: x[t+1] is drawn from softmax(y[t] / temperature), or the most probable one.
 
-    One compiled loop; a call with other numbers of steps or symbols compiles anew.
+    One compiled loop; a call with another number of steps or symbols compiles anew.
 
     Args:
       model: maps symbols [T, *batch_shape] to logits [T, *batch_shape, O], such as
         `jaxrnn.chain(jaxrnn.embed(O, E), jaxrnn.stack([jaxrnn.gru(E, H)]), jaxrnn.dense(H, O))`.
       params: its parameters.
-      xs: what comes before, integers [T, *batch_shape] of at least one symbol.
-      steps: how many symbols to choose.
+      xs: the sequence to continue, integers [T, *batch_shape] of at least one symbol.
+      steps: the number of symbols to choose.
       carry: the state before xs; None for the model's initial carry.
-      key: draws the symbols. None: the most probable one at each step.
-      temperature: above 0; below 1 probable symbols become more probable still. It may be traced. Needs a key.
+      key: a random key to draw the symbols with. None: the most probable symbol at each step.
+      temperature: above 0; values below 1 favour probable symbols more. It may be traced. Needs a key.
       top_k: draw among the k most probable symbols only. None: among all. Needs a key.
-      stop: the symbol that ends a row, once it is chosen (it may be in xs); what follows is filled with it. None: no
-        symbol does.
+      stop: the symbol that ends a row, once it is chosen (it may be in xs); the rest of the row is filled with it.
+        None: rows do not end.
 
     Returns:
-      (carry, symbols): integers [steps, *batch_shape], and the state after all of them but the last was read, so that
-      `generate(model, params, symbols[-1:], more, carry=carry)` goes on.
+      (carry, symbols): the state after all chosen symbols except the last were read, and integers
+      [steps, *batch_shape]. `generate(model, params, symbols[-1:], more, carry=carry)` continues.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which; symbols of xs in NumPy or Python are out of range.
+      ValueError, TypeError: an argument does not fit (the message names it); symbols of xs in NumPy or Python are out
+        of range.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.embed(5, 4), jaxrnn.gru(4, 8), jaxrnn.dense(8, 5))
+      >>> params = model.init(jax.random.key(0))
+      >>> prompt = jax.numpy.ones((3, 2), int)
+      >>> carry, symbols = jaxrnn.decoding.generate(model, params, prompt, 6, key=jax.random.key(1), temperature=0.8)
+      >>> symbols.shape
+      (6, 2)
     """
     checked_model(model)
     xs = checked_prompt(model, xs)

@@ -1,4 +1,4 @@
-"""A model, step by step: what all decoding loops are made of."""
+"""One step of a model: the part that all decoding loops share."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from jaxrnn.types import Model, Params, Tree
 
 
 def checked_model(model: Any) -> Model:
-    """A model of one sequence that can go on from step to step.
+    """Returns a model of one sequence that can run step by step.
 
     Raises:
-      ValueError, TypeError: it is no model, reads backward or two sequences, or has no output at each step.
+      ValueError, TypeError: it is not a Model, reads backward or two sequences, or has no output at each step.
     """
     if isinstance(model, EncoderDecoder):
         raise TypeError(
@@ -32,7 +32,7 @@ def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[T
 
 
 def checked_prompt(model: Model, xs: Any) -> jax.Array:
-    """At least one symbol, [T, *batch_shape]; in NumPy or Python only such as the model reads."""
+    """At least one symbol to begin with, [T, *batch_shape]; in NumPy or Python, each is one that the model reads."""
     given, xs = xs, checks.array("xs", xs)
     if xs.ndim < 1 or xs.shape[0] < 1:
         raise ValueError(f"xs: expected an array [T, ...] of at least one symbol, got {checks.short(xs)}")
@@ -45,13 +45,13 @@ def checked_prompt(model: Model, xs: Any) -> jax.Array:
 
 
 def check_symbol(name: str, symbol: int | None, O: int) -> None:
-    """Raises if it is none of the O symbols that a model chooses from; None passes."""
+    """Raises unless it is None or one of the O symbols that a model chooses from."""
     if symbol is not None and symbol >= O:
         raise ValueError(f"{name}: expected a symbol from 0 to {O - 1}, got {symbol}")
 
 
 def before_last(model: Model, params: Params, carry: Tree, xs: jax.Array) -> Tree:
-    """The state before the last of the symbols xs [T, *batch_shape] is read; `carry` is that before the first."""
+    """The state before the last of the symbols xs [T, *batch_shape]; `carry` is the state before the first."""
     if xs.shape[0] > 1:
         return model.apply(params, xs[:-1], carry=carry)[0]
     return model.initial_carry(params, xs.shape[1:]) if carry is None else carry

@@ -32,7 +32,7 @@ class ScheduledSampling(Wrapper):
             return self.model.run(params, carry, xs, call)
         xs = checks.array("xs", xs)
         if jnp.issubdtype(xs.dtype, jnp.integer):
-            xs = checks.integers("xs", xs)  # what is fed back may not fit into a narrower type
+            xs = checks.integers("xs", xs)  # fed-back symbols may not fit into a narrower type
         read = jax.eval_shape(lambda params, xs: self.model.run(params, carry, xs, call), params, xs)[1]
         T, *batch_shape, _ = read.shape
         before = jnp.zeros(read.shape[1:], read.dtype)
@@ -68,40 +68,49 @@ def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = N
 
         x'[t] = feedback(y[t-1], x[t]) with probability rate, else x[t];  y[t] is the output after x'[t]
 
-    A model that is trained on the truth alone never sees the errors that it makes where it goes on by itself, as in
-    `rollout`. Each row and step has a coin of its own; the first step and the first of an episode read the truth. In
-    evaluation (key=None) it is `model`, as it is in `rollout`: use either there.
+    A model that is trained on the truth alone never sees the errors that it makes in `rollout`, where it reads its own
+    outputs. Each row and step has its own random choice; the first step of a row or episode reads the truth. In
+    evaluation (key=None) it computes the same as `model`; use either in `rollout`.
 
-    The gradient goes back through the outputs that were read, too; put `jax.lax.stop_gradient` into `feedback` for that
-    of the paper, which stops there. In training the model is called step by step, so noise is drawn anew at each step,
-    recurrent dropout's mask included, and truncation inside the layers cuts nothing.
+    The gradient also goes back through the outputs that were read. The paper's gradient stops there: for it, put
+    `jax.lax.stop_gradient` into `feedback`. In training the model is called step by step, so noise is drawn anew at
+    each step, including recurrent dropout's mask, and truncation inside the layers has no effect.
 
-    With a rate for each step, 0 at first and 1 from step C on, the model reads C values and then goes on by itself: it
-    learns what it does in `rollout` (let "mask" leave out the first C - 1 steps for a loss of the forecasts alone).
+    With a rate for each step, 0 at first and 1 from step C on, the model reads C values and then its own outputs, as in
+    `rollout` (let "mask" leave out the first C - 1 steps for a loss of the forecasts alone).
 
-    The rate may be traced. For one that rises while training, make the model inside the step that is jitted:
+    The rate may be traced. For a rate that rises during training, make the model inside the jitted step::
 
         @jax.jit
         def train_step(state, batch, rate):
-            return jaxrnn.training.make_train_step(jaxrnn.decoding.scheduled_sampling(model, rate), loss,
-            optimizer)(state, batch)
+            model_ = jaxrnn.decoding.scheduled_sampling(model, rate)
+            return jaxrnn.training.make_train_step(model_, loss, optimizer)(state, batch)
 
     Args:
-      model: a Model that reads forward and has an output at each step, without a `batch_norm` in it, as its statistics
-        in training would be those of single steps. Of a `jaxrnn.encoder_decoder` wrap the decoder.
-      rate: the probability of reading the own output, in [0, 1]; or one for each step, [T].
-      feedback: makes an input [*batch_shape, D] of (y[t-1], x[t]), an output [*batch_shape, O] and the input in whose
-        place it will stand (for what in it is known: the calendar, a control). None: y[t-1] itself, whose features must
-        be D.
+      model: a Model that reads forward and has an output at each step, without a `batch_norm` in it, since its
+        statistics in training would be those of single steps. In a `jaxrnn.encoder_decoder`, wrap the decoder.
+      rate: the probability of reading the model's own output, in [0, 1]; or one for each step, [T].
+      feedback: makes an input [*batch_shape, D] of (y[t-1], x[t]), an output [*batch_shape, O] and the input that it
+        replaces (for known parts of the input: the calendar, a control). None: y[t-1] itself, whose features must be D.
 
     Returns:
       A Model with the parameters and the carry of `model`.
 
     Raises:
-      ValueError, TypeError: it is no such model, the rate is out of range, or outputs are no inputs.
+      ValueError, TypeError: `model` is not such a Model, the rate is out of range, or outputs can't be inputs.
 
     References:
       Bengio et al. 2015, Scheduled sampling for sequence prediction with recurrent neural networks, arXiv:1506.03099.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(1, 8), jaxrnn.dense(8, 1))
+      >>> sampled = jaxrnn.decoding.scheduled_sampling(model, 0.5)
+      >>> params = sampled.init(jax.random.key(0))
+      >>> carry, ys = sampled.apply(params, jax.numpy.ones((5, 2, 1)), key=jax.random.key(1))
+      >>> ys.shape
+      (5, 2, 1)
     """
     checked_model(model)
     if any(True for _ in batch_norms(model)):

@@ -1,4 +1,4 @@
-"""Backpropagation through time, one step after the other, with all that it passes through kept.
+"""Backpropagation through time, step by step, with all intermediate derivatives kept.
 
   dL/dcarry[t-1] = (d step[t] / dcarry[t-1])^T (dL/dcarry[t], dL/dy[t])
 
@@ -24,7 +24,7 @@ Arrays = list[jax.Array]
 
 
 class At(NamedTuple):
-    """A layer at one step; with a leading axis T, at all of them."""
+    """A layer's values at one step; with a leading axis T, at all steps."""
 
     step: Step
     before: Tree
@@ -36,11 +36,11 @@ def backward(layer: Layer, weights: Params) -> tuple[Arrays, Params]:
     """Goes back through time once.
 
     Args:
-      layer: with a loss.
+      layer: a layer with a loss.
       weights: some of its parameters, by name.
 
     Returns:
-      (d_carries, d_weights): dL/dcarry[t], zero on padding, and what step t adds to dL/dweights, each [T, ...].
+      (d_carries, d_weights): dL/dcarry[t], zero on padding, and the part of dL/dweights from step t, each [T, ...].
     """
     pull, direct = _pull(layer, weights), _direct(layer)
 
@@ -54,12 +54,12 @@ def backward(layer: Layer, weights: Params) -> tuple[Arrays, Params]:
 
 
 class ByLag(NamedTuple):
-    """The gradient, by how many steps k before the output that it comes from; each [K+1, ...], k = 0 ... K.
+    """The gradient by lag, the number of steps k before the output that it comes from; each [K+1, ...], k = 0 ... K.
 
     Attributes:
-      d_weights: what reaches the weights.
+      d_weights: the gradient of the weights.
       started: the sum of |dL/dy[s]|^2 over those s, of all rows, that are at least k steps from the start.
-      arrived: the sum over the same of |v|^2, v what dL/dy[s] contributes to dL/dcarry[s-k].
+      arrived: the sum over the same s of |v|^2, v the part of dL/dcarry[s-k] that comes from dL/dy[s].
     """
 
     d_weights: Params
@@ -68,21 +68,21 @@ class ByLag(NamedTuple):
 
     @property
     def norms(self) -> jax.Array:
-        """What is left of the gradient's norm after k steps, relative to where it started."""
+        """The gradient's norm after k steps, relative to its norm at the outputs."""
         return jnp.sqrt(self.arrived / self.started.astype(self.arrived.dtype))
 
 
 def by_lag(layer: Layer, weights: Params, max_lag: int | None) -> ByLag:
-    """Goes back through time once, with the part of each lag apart: K + 1 times the work of `backward`.
+    """Goes back through time once, with each lag apart: K + 1 times the work of `backward`.
 
     Args:
-      layer: with a loss.
+      layer: a layer with a loss.
       weights: some of its parameters, by name.
-      max_lag: K, at most T - 1, which None stands for.
+      max_lag: K, at most T - 1; None: T - 1.
     """
     T = layer.inputs.T
     lags = T if max_lag is None else min(T, max_lag + 1)
-    # Relative to the largest derivative: a loss of another scale is no reason for squares of zero or infinity.
+    # Relative to the largest derivative, so that squares are neither zero nor infinite for a loss of another scale.
     peak = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(d), initial=0.0) for d in layer.d_ys])
     peak = jnp.where((peak > 0) & jnp.isfinite(peak), peak, jnp.ones_like(peak))
     layer = layer._replace(d_ys=[d / peak.astype(d.dtype) for d in layer.d_ys])
@@ -92,7 +92,7 @@ def by_lag(layer: Layer, weights: Params, max_lag: int | None) -> ByLag:
     def first(tree: Tree) -> Tree:  # lag 0 alone
         return jax.tree.map(lambda x: jnp.zeros((lags, *x.shape), x.dtype).at[0].set(x), tree)
 
-    def shifted(tree: Tree) -> Tree:  # from one step to the one before it, a lag is one longer
+    def shifted(tree: Tree) -> Tree:  # one step back, each lag is longer by one
         return jax.tree.map(lambda x: jnp.roll(x, 1, 0).at[0].set(0), tree)
 
     def body(state: Any, at: At) -> tuple[Any, None]:
@@ -136,7 +136,7 @@ def _squares(arrays: Arrays, batch_shape: tuple[int, ...]) -> jax.Array:
 
 
 def _pull(layer: Layer, weights: Params) -> Callable[[At, Arrays, Arrays], tuple[Arrays, Params]]:
-    """(at, dL/dcarry[t] by later steps, dL/dy[t]) -> (dL/dcarry[t-1], this step's dL/dweights)."""
+    """The map (at, dL/dcarry[t] by later steps, dL/dy[t]) -> (dL/dcarry[t-1], this step's dL/dweights)."""
 
     def pull(at: At, later: Arrays, d_y: Arrays) -> tuple[Arrays, Params]:
         def step(before: Arrays, weights: Params) -> tuple[Arrays, Arrays]:
@@ -150,10 +150,10 @@ def _pull(layer: Layer, weights: Params) -> Callable[[At, Arrays, Arrays], tuple
 
 
 def _direct(layer: Layer) -> Callable[[At], Arrays]:
-    """What y[t] itself gives to dL/dcarry[t], for an output that is a function of the carry after the step.
+    """The direct part of y[t] in dL/dcarry[t], for an output that is a function of the carry after the step.
 
-    That is `hidden` for a gated cell. For other cells it is known only where the output is a leaf of the carry: by the
-    step's program, or else by its values, which are the same at all steps.
+    This function is `hidden` for a gated cell. For other cells it is known only if the output is a leaf of the carry:
+    according to the step's program, or else to their values, which are equal at all steps.
     """
     if isinstance(layer.cell, GatedCell):
 
@@ -173,14 +173,14 @@ def _direct(layer: Layer) -> Callable[[At], Arrays]:
     leaves, valid = floats(layer.after), layer.inputs.steps.valid
 
     def shares(place: int | None, y: jax.Array) -> list[jax.Array | bool]:
-        """For each leaf, whether y is that leaf."""
+        """Tells for each leaf whether it is the same as y."""
         if place is not None:
             return [i == place for i in range(size)]
         found = []
         for leaf in leaves:
             fits = leaf.shape == y.shape and leaf.dtype == y.dtype
             equal = (zero_unless(valid, leaf) == y).all() if fits else False
-            found.append(equal & ~jnp.any(jnp.array(found, bool)))  # the first of several
+            found.append(equal & ~jnp.any(jnp.array(found, bool)))  # the first of several equal leaves
         return found
 
     of_leaf = [shares(place, y) for place, y in zip(places, floats(layer.ys), strict=True)]

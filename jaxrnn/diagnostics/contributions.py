@@ -1,4 +1,4 @@
-"""What each step, and each lag, adds to the gradient of the weights."""
+"""The contribution of each step, and of each lag, to the gradient of the weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,23 +27,34 @@ def weight_contributions(
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> dict[str, Any]:
-    """dL/dW[t]: the gradient of the weights as step t alone uses them.
+    """dL/dW[t]: the gradient of the weights as used by step t alone.
 
-    dL/dW = sum over t of dL/dW[t], exactly; with a loss that is a mean over steps, their mean is T times smaller.
-    Memory: T times that of the weights chosen.
+    dL/dW = sum over t of dL/dW[t], exactly. If the loss is a mean over steps, the mean of the parts is T times smaller.
+    Memory: T times that of the chosen weights.
 
     Args:
       cell, params, xs: as for `unroll`.
       loss: (ys) -> scalar.
-      names: which of the parameters, by their names in `params`; None: "w_h" if there is one, else all.
+      names: names of parameters in `params`; None: "w_h" if there is one, else all.
       carry, lengths, resets, reverse, key: as for `unroll`.
 
     Returns:
-      {name: [T, *shape]}; zero where all rows have ended. What reaches a parameter through `initial_carry`, and not
-      through a step, is not in it.
+      {name: [T, *shape]}; zero where all rows have ended. The part that reaches a parameter through `initial_carry`,
+      and not through a step, is not in it.
 
     Raises:
-      ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar; there is no such parameter.
+      ValueError, TypeError: as `unroll` does; the loss is not a function or returns no scalar; a name is unknown.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell, xs = jaxrnn.elman(3, 8), jnp.ones((6, 2, 3))
+      >>> params = cell.init(jax.random.key(0))
+      >>> steps = jaxrnn.diagnostics.weight_contributions(cell, params, xs, jnp.sum)
+      >>> whole = jax.grad(lambda params: jaxrnn.unroll(cell, params, xs)[1].sum())(params)
+      >>> steps["w_h"].shape, bool(jnp.allclose(steps["w_h"].sum(0), whole["w_h"], rtol=1e-4, atol=1e-5))
+      ((6, 8, 8), True)
     """
     checks.callable_("loss", loss)
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
@@ -72,26 +83,37 @@ def lag_contributions(
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> dict[str, Any]:
-    """The gradient of the weights by lag: what the outputs y[s] give to the weights as step s - k uses them.
+    """The gradient of the weights by lag: the part from outputs y[s] through the weights as used by step s - k.
 
     dL/dW = sum over k of G[k];  G[k] = sum over s of (dy[s] / dW[s-k])^T dL/dy[s]
 
     The norms of G[k] show how far back learning reaches. One pass back through time with the K + 1 lags as a batch.
-    Memory: K + 1 times that of the weights chosen.
+    Memory: K + 1 times that of the chosen weights.
 
     Args:
       cell, params, xs: as for `unroll`.
       loss: (ys) -> scalar. It is split by the outputs that it reads: dL/dy[s] counts for step s.
-      names: which of the parameters, by their names in `params`; None: "w_h" if there is one, else all.
-      max_lag: K, the longest lag, in steps; None or more than T - 1: T - 1, with which the sum is the whole gradient.
+      names: names of parameters in `params`; None: "w_h" if there is one, else all.
+      max_lag: K, the longest lag, in steps; None or above T - 1: T - 1, for which the sum is the whole gradient.
       carry, lengths, resets, reverse, key: as for `unroll`. Lags count in the order in which the steps are read.
 
     Returns:
-      {name: [K+1, *shape]}, lag 0 first. What reaches a parameter through `initial_carry` is not in it.
+      {name: [K+1, *shape]}, lag 0 first. The part that reaches a parameter through `initial_carry` is not in it.
 
     Raises:
-      ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar; there is no such parameter;
-        `max_lag` is no positive integer.
+      ValueError, TypeError: as `unroll` does; the loss is not a function or returns no scalar; a name is unknown;
+        `max_lag` is not a positive integer.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell, xs = jaxrnn.elman(3, 8), jnp.ones((6, 2, 3))
+      >>> params = cell.init(jax.random.key(0))
+      >>> lags = jaxrnn.diagnostics.lag_contributions(cell, params, xs, jnp.sum)
+      >>> whole = jax.grad(lambda params: jaxrnn.unroll(cell, params, xs)[1].sum())(params)
+      >>> lags["w_h"].shape, bool(jnp.allclose(lags["w_h"].sum(0), whole["w_h"], rtol=1e-4, atol=1e-5))
+      ((6, 8, 8), True)
     """
     checks.callable_("loss", loss)
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
@@ -112,22 +134,22 @@ def gradient_norm_by_lag(
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """How much of the gradient is left k steps before the output that it comes from.
+    """The norm of the gradient k steps before its output, relative to its norm at the output.
 
     r[k] = sqrt(sum over s of |v[s, k]|^2 / sum over s of |dL/dy[s]|^2);  v[s, k] = (dy[s] / dh[s-k])^T dL/dy[s]
 
-    A curve that falls is a vanishing gradient, one that rises an exploding one. Sums are over rows too, and over those
-    outputs only that have k steps of their own episode before them, so the two sums see the same outputs.
+    A falling curve is a vanishing gradient, a rising one an exploding gradient. Both sums are over rows, too, and only
+    over outputs with k steps of their own episode before them.
 
     Args:
       cell, params, xs: as for `unroll`.
       loss: (ys) -> scalar.
-      max_lag: K, the longest lag, in steps; None or more than T - 1: T - 1.
+      max_lag: K, the longest lag, in steps; None or above T - 1: T - 1.
       carry, lengths, resets, reverse, key: as for `unroll`. Lags count in the order in which the steps are read.
 
     Returns:
-      r [K+1], lag 0 first: 1 where y is h itself, 0 for a plain cell whose y is no leaf of its carry. NaN for lags that
-      no output has.
+      r [K+1], lag 0 first: 1 where y is h itself, 0 for a plain cell whose y is not a leaf of its carry. NaN for lags
+      that no output has.
 
     Raises:
       ValueError, TypeError: as `lag_contributions` does.
@@ -135,6 +157,16 @@ def gradient_norm_by_lag(
     References:
       Hochreiter, Bengio, Frasconi and Schmidhuber 2001, Gradient flow in recurrent nets: the difficulty of learning
       long-term dependencies.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(3, 8)
+      >>> xs = jax.random.normal(jax.random.key(0), (30, 4, 3))
+      >>> norms = jaxrnn.diagnostics.gradient_norm_by_lag(cell, cell.init(jax.random.key(1)), xs, jnp.sum)
+      >>> norms.shape, bool(norms[-1] < norms[0])
+      ((30,), True)
     """
     checks.callable_("loss", loss)
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)

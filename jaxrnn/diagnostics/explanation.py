@@ -1,4 +1,4 @@
-"""Explains which loop each layer runs, and why."""
+"""Explains the loop that each layer runs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from jaxrnn.kernels.target import LoopChoice
 
 PLATFORMS = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "tpu": "tpu"}
-"""Names that JAX has for platforms, and which of them a kernel is for."""
+"""JAX's names of platforms, and the kernels' names of those that have one."""
 
 
 class Explanation(tuple[tuple[str, "LoopChoice"], ...]):
-    """(cell, `LoopChoice`) of each loop, under `reverse_scan`, in the order in which they run; prints as a table."""
+    """The (cell, `LoopChoice`) of each loop, under `reverse_scan`, in the order of running; prints as a table."""
 
     def __str__(self) -> str:
         rows = [(cell, choice.loop, choice.reason) for cell, choice in self]
@@ -34,22 +34,22 @@ def explain(
     platform: str | None = None,
     **options: Any,
 ) -> Explanation:
-    """Explains which loop each cell runs, a scan or one kernel of an accelerator; nothing is computed.
+    """Explains whether each cell runs as a scan or as one kernel of an accelerator, and why; nothing is computed.
 
     Args:
       cell_or_model: a Cell or a Model.
       params: its parameters, or their shapes.
       xs: its inputs, or their shapes.
-      gradient: `reverse_scan(loop=...)`; None: what the layers were built with, or the default one.
-      platform: "cpu", "cuda" (or "gpu") or "tpu", which need not be at hand: without a GPU, "cuda" is an H100; None:
-        where JAX computes.
+      gradient: `reverse_scan(loop=...)`; None: the gradients that the layers were built with, or the default one.
+      platform: "cpu", "cuda" (or "gpu") or "tpu"; the device need not be at hand: without a GPU, "cuda" is an H100.
+        None: the platform where JAX computes.
       **options: those of `unroll` or `Model.apply`, such as `lengths`.
 
     Returns:
       An `Explanation`.
 
     Raises:
-      ValueError, TypeError: an argument does not fit; with `loop="persistent"`, what keeps a cell from it.
+      ValueError, TypeError: an argument does not fit; with `loop="persistent"`: a kernel can't run a cell, and why.
 
     Example:
       >>> import jax, jaxrnn
@@ -73,7 +73,7 @@ def explain(
             return cell_or_model.apply(params, xs, gradient=gradient, **options)
         return unroll(cell_or_model, params, xs, gradient=gradient, **options)
 
-    from jaxrnn.kernels.target import target_of  # late: all else can do without kernels
+    from jaxrnn.kernels.target import target_of  # imported late: few programs need kernels
 
     device = target_of(platform)
     with target(device):

@@ -1,4 +1,4 @@
-"""What the gates of a cell do over time."""
+"""The activations of a cell's gates over time."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.types import Cell, Params, Step, Tree
 
 MARGIN = 0.05
-"""A gate is saturated within this share of its range from either end."""
+"""The share of its range, from either end, within which a gate counts as saturated."""
 
 
 class GateStatistics(NamedTuple):
@@ -33,7 +33,7 @@ class GateStatistics(NamedTuple):
 
     @property
     def saturated(self) -> jax.Array:
-        """Share at either end, where the gate passes hardly any gradient."""
+        """The share at either end, where the gate passes hardly any gradient."""
         return self.low + self.high
 
 
@@ -51,8 +51,8 @@ def gate_statistics(
 ) -> dict[str, GateStatistics]:
     """Mean and saturated share of each gate at each step.
 
-    A sigmoid gate is saturated below 0.05 or above 0.95, tanh below -0.9 or above 0.9. Of an activation without an
-    upper bound, such as relu, it is the share at or below the lower one: units that are silent.
+    A sigmoid gate is saturated below 0.05 or above 0.95, tanh below -0.9 or above 0.9. For an activation without an
+    upper bound, such as relu, it is the share at or below the lower bound: silent units.
 
     Args:
       cell: a gated cell that names its gates: `lstm` (i, f, g, o), `gru` (r, z, n), `elman` (h) and `ctrnn` (the rate
@@ -69,6 +69,14 @@ def gate_statistics(
 
     References:
       Karpathy, Johnson and Fei-Fei 2016, Visualizing and understanding recurrent networks, arXiv:1506.02078.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> gates = jaxrnn.diagnostics.gate_statistics(cell, cell.init(jax.random.key(0)), jax.numpy.ones((5, 2, 3)))
+      >>> sorted(gates), gates["f"].saturated.shape
+      (['f', 'g', 'i', 'o'], (5,))
     """
     checks.above("margin", margin, 0.0)
     if not isinstance(margin, Tracer) and margin > 0.5:
@@ -85,7 +93,7 @@ def _gate_statistics(cell: Cell, params: Params, margin: Any, options: dict[str,
 
 
 def gates(layer: Layer, margin: Any = MARGIN) -> dict[str, GateStatistics]:
-    """As `gate_statistics`, in the order in which the loop ran; empty for a cell that names no gates."""
+    """Statistics like `gate_statistics`, in the order in which the loop ran; empty for a cell that names no gates."""
     cell, params = layer.cell, layer.params
     if not isinstance(cell, GatedCell):
         return {}

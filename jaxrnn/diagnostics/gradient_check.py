@@ -1,4 +1,4 @@
-"""Every gradient of a cell or model, against autodiff and against finite differences."""
+"""Comparison of every gradient of a cell or model with autodiff and with finite differences."""
 
 import dataclasses
 from typing import Any
@@ -27,22 +27,22 @@ EXACT = 1e-9
 FINITE_DIFFERENCES = 1e-5
 """Tolerance on the relative error of a directional derivative by central differences, in float64."""
 LARGEST_INFLUENCE = 10**7
-"""`rtrl()` is compared unless d carry / d parameters has more entries than this."""
+"""The most entries of d carry / d parameters for which `rtrl()` is compared."""
 STEP = 1e-5
-"""Length of the finite differences' steps."""
+"""The step length of finite differences."""
 SHIFT = 1e-2
-"""Standard deviation of what is added to all parameters, inputs and carries before they are compared."""
+"""Standard deviation of the noise that is added to parameters, inputs and carries before the comparison."""
 RESOLVED = 1e-5
-"""A gradient below this share of the largest one is measured against that share: a sum in which larger terms cancel,
-such as the gradient of a bias that a `batch_norm` takes away, can't be known better."""
+"""A gradient below this share of the largest one is measured against that share. Rounding limits such a gradient: it is
+a sum in which larger terms cancel, such as the gradient of a bias that a `batch_norm` removes."""
 SMALL = 1e-4
-"""A directional derivative below this share of the loss is measured against that share: differences of the loss can't
+"""A directional derivative below this share of the loss is measured against that share: finite differences can't
 resolve smaller ones."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One comparison: `error` is the relative one between `gradient` and autodiff for one `parameter`."""
+    """One comparison: `error` is the relative error of `gradient` against autodiff for one `parameter`."""
 
     gradient: str
     parameter: str
@@ -56,13 +56,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found; prints as a table."""
+    """The result of `check_gradients`; prints as a table."""
 
     rows: tuple[Row, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether every row is within its tolerance."""
+        """True if every row is within its tolerance."""
         return all(row.ok for row in self.rows)
 
     @property
@@ -94,28 +94,38 @@ def check_gradients(
     """Compares ways of differentiating a cell or model through time, on the user's own data.
 
     The loss is the inner product of the outputs and of the final carry with fixed random numbers. Its derivatives with
-    respect to each parameter, the inputs and the initial carry are taken near the values given (moved by normal numbers
-    of standard deviation 0.01, away from kinks such as relu's at zero), in float64, whatever the session's default and
-    the cell's dtypes, in three ways: by `autodiff()`, by each of `gradients`, and by central finite differences of the
-    loss along random directions. The last see only values: they also catch a wrong rule inside the user's own step, on
-    which all the others agree. The statistics of a `batch_norm`, which are not trained, are held as they are.
+    respect to each parameter, the inputs and the initial carry are taken near the values given: normal numbers of
+    standard deviation 0.01 move these away from kinks such as relu's at zero. All is computed in float64, whatever the
+    session's default and the cell's dtypes, in three ways: by `autodiff()`, by each of `gradients`, and by central
+    finite differences of the loss along random directions. Finite differences read only values, so they also find a
+    wrong rule inside the user's own step, which all other ways share. The statistics of a `batch_norm`, which are not
+    trained, stay as they are.
 
     Args:
       cell_or_model: a Cell or a Model.
       params: its parameters.
-      xs: [T, ..., D], as for `unroll`, or what else the model reads. A few steps and rows are enough.
+      xs: [T, ..., D], as for `unroll`, or other inputs of the model. A few steps and rows are enough.
       carry, lengths, resets, mask: as for `unroll`.
       key: if given, noise is drawn from it, the same for all.
-      gradients: what to compare with autodiff; None: all that should equal it: `reverse_scan()`, `checkpointed()` and,
-        on a cell of moderate size whose step has a forward mode, `rtrl()`, which has no gradient for `xs`.
-      directions: how many random directions for each parameter.
+      gradients: the gradients to compare with autodiff; None: all that should equal it: `reverse_scan()`,
+        `checkpointed()` and, for a cell of moderate size whose step has a forward mode, `rtrl()`, which has no
+        gradient for `xs`.
+      directions: the number of random directions for each parameter.
 
     Returns:
-      A GradientReport: `print` it; `report.ok`, `report.max_error`. Relative error is max|a - b| / max|b|, for each
-      parameter; b is autodiff's, and max|b| at least 1e-5 of the largest one's.
+      A GradientReport: `print` it; `report.ok`, `report.max_error`. The relative error is max|a - b| / max|b|, for each
+      parameter; b is autodiff's gradient, and max|b| counts as at least 1e-5 of the largest one.
 
     Raises:
       ValueError, TypeError: as `unroll` does.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(2, 3)
+      >>> report = jaxrnn.check_gradients(cell, cell.init(jax.random.key(0)), jax.numpy.ones((4, 2)))
+      >>> report.ok, report.max_error < 1e-5
+      (True, True)
     """
     checks.instance("cell_or_model", cell_or_model, (Cell, Model))
     checks.positive_int("directions", directions)
@@ -188,7 +198,7 @@ def _gradients(
 def _along(
     thing: Cell | Model, arguments: dict[str, Any], options: dict[str, Any], gradient: list[Any], direction: list[Any]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Along a direction: the slope by finite differences, that of the gradient, and the size of the loss."""
+    """Along a direction: the slope by finite differences, the slope by the gradient, and the size of the loss."""
 
     def moved(by: float) -> jax.Array:
         values = [v + by * d for v, d in zip(floats(arguments), direction, strict=True)]
@@ -215,13 +225,13 @@ def _equal_to_autodiff(thing: Any, params: Params, xs: Any, batch_shape: tuple[i
 
 @compiled
 def _has_forward_mode(*arguments: Any) -> jax.Array:
-    """As an array, for the sake of `compiled`: found once for equal cells and shapes."""
+    """Returns an array for the sake of `compiled`: the answer is found once for equal cells and shapes."""
     return jnp.asarray(has_forward_mode(*arguments, None))
 
 
 def _nearby(values: list[jax.Array]) -> list[jax.Array]:
-    """The values and a little: a carry or bias of exactly zero may stand on a kink, where no difference is a slope."""
-    rng = np.random.default_rng(1)  # JAX's would compile a program for each shape
+    """The values plus noise: a carry or bias of exactly zero may lie on a kink, where differences give no slope."""
+    rng = np.random.default_rng(1)  # JAX's generator would compile a program for each shape
     return [jnp.asarray(np.asarray(x) + SHIFT * rng.standard_normal(x.shape), x.dtype) for x in values]
 
 
@@ -234,9 +244,9 @@ def _relative_error(a: Any, b: Any, least: float) -> float:
 def _finite_differences(
     along: Any, shapes: list[tuple[int, ...]], varied: list[int], directions: int, least: float
 ) -> dict[int, float]:
-    """For each array that is varied: the error of its gradient along random directions of unit length.
+    """The error of the gradient along random directions of unit length, for each array that is varied.
 
-    Relative to the derivative along them, to a share of the loss, or to `least`, whichever is the largest.
+    The error is relative to the derivative along them, to a share of the loss, or to `least`, whichever is the largest.
     """
     errors, rng = {}, np.random.default_rng(0)
     for i in varied:
@@ -264,11 +274,11 @@ def _float64(x: Any) -> Any:
 
 
 def _without_dtypes(thing: Any) -> Any:
-    """A cell or model, and all within it, with products and carries in the parameters' own dtype."""
+    """A cell or model, and all parts of it, with products and carries in the parameters' own dtype."""
     if isinstance(thing, CustomCell):
         in_float64 = jax.tree_util.Partial(_in_float64, thing.initial_carry_fn)
         return dataclasses.replace(thing, initial_carry_fn=in_float64)
-    if type(thing) is tuple:  # of parts; a named one is an option like the carry
+    if type(thing) is tuple:  # parts; a named tuple is an option like the carry
         return tuple(_without_dtypes(x) for x in thing)
     if not isinstance(thing, (Cell, Model)):
         return thing
@@ -280,7 +290,7 @@ def _batch_shape(thing: Cell | Model, params: Params, xs: Any) -> tuple[int, ...
     if isinstance(thing, Cell):
         return steps_and_rows(xs)[1]
     x = jax.tree.leaves(xs)[0]
-    if x.ndim > 3:  # several axes of rows, or of features, as images have them: the carry says how many
+    if x.ndim > 3:  # the carry tells axes of rows from axes of features
         final = jax.tree.leaves(jax.eval_shape(lambda params, xs: thing.apply(params, xs)[0], params, xs))
         one = jax.tree.leaves(jax.eval_shape(thing.initial_carry, params))
         if final:

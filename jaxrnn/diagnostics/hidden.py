@@ -25,12 +25,12 @@ def hidden_gradients(
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> Tree:
-    """dL/dh[t] for all t: what the loss's gradient is when backpropagation through time has come to step t.
+    """dL/dh[t] for all t: the loss's gradient when backpropagation through time reaches step t.
 
     dL/dcarry[t-1] = (d step[t] / dcarry[t-1])^T (dL/dcarry[t], dL/dy[t])
 
-    Where it shrinks by a factor from each step to the one before, the gradient vanishes; where it grows, it explodes.
-    It adds up what comes from all outputs from y[t] on: `gradient_norm_by_lag` tells them apart. Memory: O(T).
+    The gradient vanishes where it shrinks by a factor from each step to the one before, and explodes where it grows. It
+    is the sum over all outputs from y[t] on; `gradient_norm_by_lag` separates them. Memory: O(T).
 
     Args:
       cell, params, xs: as for `unroll`.
@@ -39,15 +39,26 @@ def hidden_gradients(
 
     Returns:
       A tree like the carry, [T, *batch_shape, ...]: entry t is the derivative with respect to the carry after x[t] was
-      read. Zero on padding; None for what has no derivative, such as integers. It counts y[t] itself where y[t] is a
-      function of that carry: for every gated cell; for a plain cell where y[t] is a leaf of the carry.
+      read. Zero on padding; None for leaves without a derivative, such as integers. It includes y[t] itself if y[t] is
+      a function of that carry: for every gated cell; for a plain cell if y[t] is a leaf of the carry.
 
     Raises:
-      ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar.
+      ValueError, TypeError: as `unroll` does; the loss is not a function or returns no scalar.
 
     References:
       Bengio, Simard and Frasconi 1994, Learning long-term dependencies with gradient descent is difficult, IEEE
       Transactions on Neural Networks 5(2); Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> xs = jax.numpy.ones((20, 2, 3))
+      >>> def loss(ys):
+      ...     return ys[-1].sum()
+      >>> gradients = jaxrnn.diagnostics.hidden_gradients(cell, cell.init(jax.random.key(0)), xs, loss)
+      >>> gradients.h.shape, gradients.c.shape
+      ((20, 2, 8), (20, 2, 8))
     """
     checks.callable_("loss", loss)
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)

@@ -1,4 +1,4 @@
-"""What the Jacobians of a recurrence do to a gradient: at one step, and over many."""
+"""The effect of a recurrence's Jacobians on a gradient: at one step, and over many."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from jaxrnn.validity import checked_resets, valid_steps
 
 
 def singular_values(matrices: Any) -> jax.Array:
-    """Singular values, the largest first: by how much a matrix stretches a gradient, in its N directions.
+    """Singular values, the largest first: the factors by which a matrix stretches a gradient, in its N directions.
 
     Args:
       matrices: [..., N, N], such as `state_jacobians` returns, or params["w_h"] of a cell with one gate.
@@ -20,13 +20,19 @@ def singular_values(matrices: Any) -> jax.Array:
       [..., N].
 
     Raises:
-      ValueError, TypeError: these are no square matrices.
+      ValueError, TypeError: `matrices` are not square matrices.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> jaxrnn.diagnostics.singular_values(jnp.diag(jnp.array([1.0, 3.0, 2.0]))).tolist()
+      [3.0, 2.0, 1.0]
     """
     return jnp.linalg.svd(_square(matrices), compute_uv=False)
 
 
 def spectral_radius(matrices: Any) -> jax.Array:
-    """The largest magnitude of an eigenvalue: the growth per step, in the long run, of what is multiplied again.
+    """The largest magnitude of an eigenvalue: the growth per step, in the long run, under repeated multiplication.
 
     Args:
       matrices: [..., N, N], such as `state_jacobians` returns, or params["w_h"] of a cell with one gate.
@@ -35,7 +41,13 @@ def spectral_radius(matrices: Any) -> jax.Array:
       [...].
 
     Raises:
-      ValueError, TypeError: these are no square matrices.
+      ValueError, TypeError: `matrices` are not square matrices.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> float(jaxrnn.diagnostics.spectral_radius(jnp.array([[0.5, 10.0], [0.0, 0.25]])))
+      0.5
     """
     return jnp.abs(jnp.linalg.eigvals(_square(matrices))).max(-1)
 
@@ -53,17 +65,25 @@ def product_norms(
     Args:
       jacobians: [T, *batch_shape, N, N], as `state_jacobians` returns.
       max_lag: K, the longest lag, in steps; None or more than T: T.
-      lengths, resets, reverse: as handed to `state_jacobians`. Products over padding or an episode's start are left
-        out.
+      lengths, resets, reverse: as for `state_jacobians`. Products over padding or an episode's start are left out.
 
     Returns:
-      [K+1, *batch_shape], lag 0 (which is 1) first; NaN where a row has no k steps.
+      [K+1, *batch_shape], lag 0 (which is 1) first; NaN for lags longer than a row.
 
     Raises:
       ValueError, TypeError: an argument has the wrong shape, type or value.
 
     References:
       Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((10, 3))
+      >>> norms = jaxrnn.diagnostics.product_norms(jaxrnn.diagnostics.state_jacobians(cell, params, xs))
+      >>> norms.shape, round(float(norms[0]), 3)
+      ((11,), 1.0)
     """
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
     return _product_norms(running(jacobians, lengths, resets, reverse), max_lag)
@@ -75,7 +95,7 @@ def _product_norms(path: "Running", max_lag: int | None) -> jax.Array:
     T = len(J)
 
     def body(state: tuple[jax.Array, jax.Array], _: None) -> Any:
-        products, whole = state  # over the k steps up to t, for all t; whether all of them count
+        products, whole = state  # products of the k steps up to t; whether all count
         norms = jnp.linalg.svd(products, compute_uv=False)[..., 0]
         mean = jnp.where(whole, norms, jnp.zeros_like(norms)).sum(0) / whole.sum(0).astype(norms.dtype)
         before = jnp.roll(products, 1, 0), jnp.roll(whole, 1, 0).at[0].set(False)
@@ -89,7 +109,7 @@ class Running(NamedTuple):
     """Jacobians in the order in which the loop ran.
 
     Attributes:
-      jacobians: [T, *batch_shape, N, N], the identity where they do not count.
+      jacobians: [T, *batch_shape, N, N], the identity at steps that do not count.
       counted: bool [T, *batch_shape]: neither padding nor an episode's start.
     """
 
@@ -98,7 +118,7 @@ class Running(NamedTuple):
 
 
 def running(jacobians: Any, lengths: Any, resets: Any, reverse: bool) -> Running:
-    """Checks what the functions of Jacobians over time are called with, and puts it in order."""
+    """Checks the arguments of functions of Jacobians over time, and puts the Jacobians in order."""
     J = _square(jacobians, "jacobians")
     if J.ndim < 3 or J.shape[0] < 1:
         raise ValueError(f"jacobians: expected at least one step, [T, ..., N, N], got {checks.short(J)}")
@@ -106,7 +126,7 @@ def running(jacobians: Any, lengths: Any, resets: Any, reverse: bool) -> Running
     T, rows = J.shape[0], J.shape[1:-2]
     counted = jnp.ones((T, *rows), bool) if lengths is None else valid_steps(lengths, T, rows)
     if resets is not None:
-        starts = checked_resets(resets, T, rows) & counted  # on padding nothing starts
+        starts = checked_resets(resets, T, rows) & counted  # padding starts no episode
         if reverse:
             starts = jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
         counted = counted & ~starts
@@ -116,7 +136,7 @@ def running(jacobians: Any, lengths: Any, resets: Any, reverse: bool) -> Running
 
 
 def masked(J: jax.Array, counted: jax.Array) -> Running:
-    """Puts the identity where a step does not count."""
+    """Puts the identity at steps that do not count."""
     eye = jnp.broadcast_to(jnp.eye(J.shape[-1], dtype=J.dtype), J.shape)
     return Running(jnp.where(counted[..., None, None], J, eye), counted)
 

@@ -30,9 +30,9 @@ def state_jacobians(
 
     J[t][i, j] = d carry[t]_i / d carry[t-1]_j
 
-    `singular_values`, `spectral_radius`, `product_norms` and `lyapunov_spectrum` say what they do to a gradient. Rows
-    are taken to be independent of each other, as those of all cells of this library are. Memory: T times rows times
-    N^2, so choose a few rows.
+    `singular_values`, `spectral_radius`, `product_norms` and `lyapunov_spectrum` measure the effect of the Jacobians on
+    a gradient. Rows are assumed to be independent of each other, as in all cells of this library. Memory: T times rows
+    times N^2, so choose a few rows.
 
     Args:
       cell, params, xs: as for `unroll`.
@@ -41,10 +41,18 @@ def state_jacobians(
     Returns:
       [T, *batch_shape, N, N]: N floating-point numbers in the carry of one row, its leaves one after the other.
       J[t] is the identity on padding and zero where an episode starts anew. Under `reverse` the state before x[t] is
-      that of x[t+1]: J[t] = dh[t]/dh[t+1].
+      the state of x[t+1]: J[t] = dh[t]/dh[t+1].
 
     Raises:
       ValueError, TypeError: as `unroll` does.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((10, 2, 3))
+      >>> jaxrnn.diagnostics.state_jacobians(cell, params, xs).shape  # N = 16: h and c
+      (10, 2, 16, 16)
     """
     return _state_jacobians(cell, params, checked_options(cell, xs, carry, lengths, resets, reverse, key))
 
@@ -55,7 +63,7 @@ def _state_jacobians(cell: Cell, params: Params, options: dict[str, Any]) -> jax
 
 
 def jacobians(layer: Layer) -> jax.Array:
-    """As `state_jacobians`, in the order in which the loop ran."""
+    """Jacobians like `state_jacobians`, in the order in which the loop ran."""
     rows, like = layer.batch_shape, floats(jax.tree.map(lambda x: x[0], layer.before))
     check_rows("carry", like, rows)
     dtype = max((x.dtype for x in like), key=lambda dtype: dtype.itemsize)
@@ -77,7 +85,7 @@ def jacobians(layer: Layer) -> jax.Array:
             carry = with_floats(before, values)
             return floats(take_step(layer.cell, layer.params, carry, step, layer.inputs.initial)[0])
 
-        _, pull = jax.vjp(after, floats(before))  # reverse mode, as a user's own derivatives may have no other
+        _, pull = jax.vjp(after, floats(before))  # in reverse mode: a user's own rule may have no other
         return jax.vmap(lambda e: flat(pull(for_all_rows(e))[0]), out_axes=-2)(jnp.eye(sum(sizes), dtype=dtype))
 
     return jax.lax.map(jacobian, (layer.inputs.steps, layer.before))

@@ -1,4 +1,4 @@
-"""What the diagnostics look at: one cell's loop over a sequence, as `unroll` prepared it."""
+"""One cell's loop over a sequence, as `unroll` prepared it, for the diagnostics."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ class Layer(NamedTuple):
     """One loop, with time in the order in which it ran: under `reverse`, backward.
 
     Attributes:
-      cell, params: what ran.
-      inputs: what it ran over.
+      cell, params: the cell and its parameters.
+      inputs: its inputs.
       before, after: the carries before and after each step, [T, ...].
       ys: the outputs [T, ...].
       d_ys: the loss's derivative with respect to the floating-point leaves of ys; empty without a loss.
@@ -58,11 +58,11 @@ class Layer(NamedTuple):
 
 @pytree
 class Recorder(Autodiff):
-    """Runs as `autodiff` does, and notes every loop that it ran.
+    """Runs like `autodiff`, and records every loop.
 
     Attributes:
-      shifts: for each loop, what is added to the floating-point leaves of its outputs; None: nothing.
-      cells: the cell of each loop so far. Apart from the layers, as a cell is no result of what is differentiated.
+      shifts: for each loop, arrays that are added to the floating-point leaves of its outputs; None: nothing.
+      cells: the cell of each loop so far, kept apart from the layers, since a cell can't be a result of `jax.grad`.
       layers: each loop so far, without its cell.
     """
 
@@ -89,7 +89,7 @@ class Recorder(Autodiff):
 
 
 class Record(NamedTuple):
-    """What a call passed through.
+    """The loss of a call, its gradient, and its loops.
 
     Attributes:
       loss: its value.
@@ -107,7 +107,7 @@ Run = Callable[[Params, Gradient], Any]
 
 
 def record(run: Run, params: Params, loss: Loss) -> Record:
-    """Runs, and differentiates the loss of what came out."""
+    """Runs, and differentiates the loss of the outputs."""
     checks.callable_("loss", loss)
 
     def checked(gradient: Gradient, params: Params) -> jax.Array:
@@ -133,18 +133,18 @@ def record(run: Run, params: Params, loss: Loss) -> Record:
 
 
 def record_cell(cell: Cell, params: Params, loss: Loss, options: dict[str, Any]) -> Layer:
-    """The loop of one `unroll` with a loss (ys) -> scalar; `options` are those of `unroll`, `xs` included."""
+    """The loop of one `unroll` with a loss (ys) -> scalar; `options` are the arguments of `unroll`, `xs` included."""
     run: Run = lambda params, gradient: unroll(cell, params, gradient=gradient, **options)[1]  # noqa: E731
     return record(run, params, loss).layers[0]
 
 
 def run_cell(cell: Cell, params: Params, options: dict[str, Any]) -> Layer:
-    """The loop of one `unroll`; `options` are those of `unroll`, `xs` included."""
+    """The loop of one `unroll`; `options` are the arguments of `unroll`, `xs` included."""
     recorder = Recorder()
     unroll(cell, params, gradient=recorder, **options)
     return recorder.layers[0]._replace(cell=cell)
 
 
 def in_time(tree: Tree, reverse: bool) -> Tree:
-    """Arrays [T, ...] in the order in which a loop ran, from or to that of x[t]."""
+    """Reverses arrays [T, ...] between the order in which a loop ran and that of x[t]."""
     return jax.tree.map(lambda x: jnp.flip(x, 0), tree) if reverse else tree

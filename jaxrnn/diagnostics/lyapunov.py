@@ -23,8 +23,8 @@ def lyapunov_spectrum(
 
     Args:
       jacobians: [T, *batch_shape, N, N], as `state_jacobians` returns.
-      transient: so many first steps only turn Q into the right directions and do not count: fewer than T.
-      lengths, resets, reverse: as handed to `state_jacobians`. Padding and episodes' starts do not count.
+      transient: the number of first steps that only turn Q into the right directions and do not count; below T.
+      lengths, resets, reverse: as for `state_jacobians`. Padding and episodes' starts do not count.
 
     Returns:
       [*batch_shape, N] in nats per step, the largest first; NaN for a row in which no step counts.
@@ -35,6 +35,16 @@ def lyapunov_spectrum(
     References:
       Benettin et al. 1980, Meccanica 15; Vogt et al. 2022, arXiv:2006.14123; Engelken, Wolf and Abbott 2023, Lyapunov
       spectra of chaotic recurrent neural networks, Physical Review Research 5(4).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((50, 3))
+      >>> jacobians = jaxrnn.diagnostics.state_jacobians(cell, params, xs)
+      >>> exponents = jaxrnn.diagnostics.lyapunov_spectrum(jacobians, transient=10)
+      >>> exponents.shape, bool(exponents[0] < 0)
+      ((8,), True)
     """
     J, counted = running(jacobians, lengths, resets, reverse)
     T = len(J)
@@ -45,7 +55,7 @@ def lyapunov_spectrum(
 
 @compiled
 def exponents(path: Running) -> jax.Array:
-    """As `lyapunov_spectrum`, of the steps that count."""
+    """Exponents like `lyapunov_spectrum`, of the steps that count."""
     J, counted = path
 
     def body(q: jax.Array, at_t: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -61,5 +71,5 @@ def exponents(path: Running) -> jax.Array:
 
 
 def mean_over_rows(spectra: jax.Array) -> jax.Array:
-    """[*batch_shape, N] -> [N]; rows in which no step counts are left out."""
+    """The mean over rows, [*batch_shape, N] -> [N], without rows in which no step counts."""
     return jnp.nanmean(spectra.reshape(-1, spectra.shape[-1]), axis=0)

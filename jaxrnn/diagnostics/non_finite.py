@@ -1,4 +1,4 @@
-"""Where NaN or infinity first comes up."""
+"""The first step with NaN or infinity."""
 
 from typing import Any, NamedTuple
 
@@ -15,11 +15,11 @@ from jaxrnn.types import Cell, Params, Tree
 
 
 class FirstNonFinite(NamedTuple):
-    """Steps t, int32; -1 if there is none.
+    """Steps t, int32; -1: none.
 
     Attributes:
-      forward: the first at which the carry or the output of some row is not finite.
-      backward: the first on the way back at which dL/dcarry[t] of some row is not finite.
+      forward: the first step at which the carry or the output of some row is not finite.
+      backward: the first step of the backward pass at which dL/dcarry[t] of some row is not finite.
     """
 
     forward: jax.Array
@@ -38,21 +38,31 @@ def first_non_finite(
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> FirstNonFinite:
-    """The first step that is NaN or infinite, on the way forward and on the way back.
+    """Finds the first step that is NaN or infinite, in the forward pass and in the backward pass.
 
-    A loss that is not finite itself makes the last step of the way forward the first of the way back.
+    If the loss itself is not finite, the backward pass is so from its first step, the last one of the forward pass.
 
     Args:
       cell, params, xs: as for `unroll`.
       loss: (ys) -> scalar.
-      carry, lengths, resets, reverse, key: as for `unroll`. Under `reverse` the way forward goes from the last step to
+      carry, lengths, resets, reverse, key: as for `unroll`. Under `reverse` the forward pass goes from the last step to
         the first.
 
     Returns:
       FirstNonFinite(forward, backward): indices t into xs.
 
     Raises:
-      ValueError, TypeError: as `unroll` does; the loss is no function or returns no scalar.
+      ValueError, TypeError: as `unroll` does; the loss is not a function or returns no scalar.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8)
+      >>> xs = jnp.ones((10, 2, 3)).at[4, 1].set(jnp.nan)
+      >>> found = jaxrnn.diagnostics.first_non_finite(cell, cell.init(jax.random.key(0)), xs, jnp.sum)
+      >>> int(found.forward), int(found.backward)
+      (4, 8)
     """
     checks.callable_("loss", loss)
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
@@ -68,7 +78,7 @@ def _first_non_finite(cell: Cell, params: Params, loss: Loss, options: dict[str,
 
 
 def non_finite(layer: Layer, d_carries: list[jax.Array]) -> FirstNonFinite:
-    """As `first_non_finite`, in the order in which the loop ran, from dL/dcarry[t] at all t."""
+    """The steps like `first_non_finite`, in the order in which the loop ran, from dL/dcarry[t] at all t."""
     forward, back = _bad(floats((layer.after, layer.ys))), _bad(d_carries)
     T = forward.shape[0]
     return FirstNonFinite(
@@ -78,5 +88,5 @@ def non_finite(layer: Layer, d_carries: list[jax.Array]) -> FirstNonFinite:
 
 
 def _bad(arrays: list[jax.Array]) -> jax.Array:
-    """Whether any entry is not finite, [T]."""
+    """Tells whether any entry is not finite, [T]."""
     return jnp.stack([~jnp.isfinite(x).reshape(len(x), -1).all(-1) for x in arrays]).any(0)

@@ -25,7 +25,15 @@ def plot_hidden_gradients(gradients: Tree, path: str | None = None) -> Any:
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError, TypeError: these are no arrays over time.
+      ValueError, TypeError: the arguments are not arrays over time.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((20, 2, 3))
+      >>> gradients = jaxrnn.diagnostics.hidden_gradients(cell, params, xs, lambda ys: ys[-1].sum())
+      >>> figure = jaxrnn.diagnostics.plot_hidden_gradients(gradients)
     """
     title = "gradient that reaches each step, |dL/dh[t]|"
     return _plot_norms("plot_hidden_gradients", _norms("gradients", gradients), "step t", title, path)
@@ -43,7 +51,15 @@ def plot_lag_contributions(contributions: dict[str, Any], path: str | None = Non
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError, TypeError: these are no arrays over lags.
+      ValueError, TypeError: the arguments are not arrays over lags.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((6, 2, 3))
+      >>> lags = jaxrnn.diagnostics.lag_contributions(cell, params, xs, jax.numpy.sum)
+      >>> figure = jaxrnn.diagnostics.plot_lag_contributions(lags)
     """
     norms = _norms("contributions", checks.instance("contributions", contributions, dict))
     title = "part of the weights' gradient by lag"
@@ -62,7 +78,15 @@ def plot_weight_contributions(contributions: dict[str, Any], path: str | None = 
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError, TypeError: these are no arrays over time.
+      ValueError, TypeError: the arguments are not arrays over time.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((6, 2, 3))
+      >>> steps = jaxrnn.diagnostics.weight_contributions(cell, params, xs, jax.numpy.sum)
+      >>> figure = jaxrnn.diagnostics.plot_weight_contributions(steps)
     """
     norms = _norms("contributions", checks.instance("contributions", contributions, dict))
     title = "part of the weights' gradient by step"
@@ -70,7 +94,7 @@ def plot_weight_contributions(contributions: dict[str, Any], path: str | None = 
 
 
 def plot_gradient_norm_by_lag(norms: Any, path: str | None = None) -> Any:
-    """Draws the gradient's norm by lag, relative to the outputs that it comes from.
+    """Draws the gradient's norm by lag, relative to its norm at the outputs.
 
     Args:
       norms: [K+1], as `gradient_norm_by_lag` returns, or a dict of such arrays by name.
@@ -81,7 +105,15 @@ def plot_gradient_norm_by_lag(norms: Any, path: str | None = None) -> Any:
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError, TypeError: these are no arrays over lags.
+      ValueError, TypeError: the arguments are not arrays over lags.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((6, 2, 3))
+      >>> norms = jaxrnn.diagnostics.gradient_norm_by_lag(cell, params, xs, jax.numpy.sum)
+      >>> figure = jaxrnn.diagnostics.plot_gradient_norm_by_lag({"elman": norms})
     """
     named = norms if isinstance(norms, dict) else {"": norms}
     for name, values in named.items():
@@ -101,7 +133,7 @@ def plot_state_jacobians(
     Args:
       jacobians: [T, *batch_shape, N, N], as `state_jacobians` returns.
       path: a file to write the picture to, such as "jacobians.png"; None: only return it.
-      lengths, resets, reverse: as handed to `state_jacobians`. Padding and episodes' starts are left out.
+      lengths, resets, reverse: as for `state_jacobians`. Padding and episodes' starts are left out.
 
     Returns:
       The matplotlib Figure.
@@ -109,6 +141,13 @@ def plot_state_jacobians(
     Raises:
       ImportError: matplotlib is not installed.
       ValueError, TypeError: an argument has the wrong shape, type or value.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((6, 2, 3))
+      >>> figure = jaxrnn.diagnostics.plot_state_jacobians(jaxrnn.diagnostics.state_jacobians(cell, params, xs))
     """
     found = running(jacobians, lengths, resets, reverse)
     figure, (over_time, spectrum) = new_figure("plot_state_jacobians", (10.0, 3.8), 1, 2)
@@ -137,7 +176,14 @@ def plot_gate_statistics(gates: dict[str, GateStatistics], path: str | None = No
 
     Raises:
       ImportError: matplotlib is not installed.
-      TypeError: these are no statistics of gates.
+      TypeError: the arguments are not statistics of gates.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((6, 2, 3))
+      >>> figure = jaxrnn.diagnostics.plot_gate_statistics(jaxrnn.diagnostics.gate_statistics(cell, params, xs))
     """
     for name, gate in checks.instance("gates", gates, dict).items():
         checks.instance(f"gates[{name!r}]", gate, GateStatistics)
@@ -154,11 +200,11 @@ def plot_gate_statistics(gates: dict[str, GateStatistics], path: str | None = No
     return saved(figure, path)
 
 
-# Panels, drawn on axes that exist.
+# Panels, drawn on existing axes.
 
 
 def draw_norm_by_lag(axes: Any, layers: dict[str, Any], vanishing: float, exploding: float) -> None:
-    """The gradient's norm by lag, relative to the outputs that it comes from, for each layer; the limits are shaded."""
+    """Draws the gradient's norm by lag, relative to its norm at the outputs, for each layer; the limits are shaded."""
     for name, norms in layers.items():
         axes.plot(norms, label=name or None)
     _log_scale(axes, list(layers.values()))
@@ -175,7 +221,7 @@ def draw_norm_by_lag(axes: Any, layers: dict[str, Any], vanishing: float, explod
 
 
 def draw_spectra(axes: Any, layers: dict[str, tuple[Any, Any]]) -> None:
-    """Singular values [steps, ..., N] (median and all but the outer tenths) and exp(Lyapunov exponents) [N]."""
+    """Draws singular values [steps, ..., N] (median and the inner 80 %) and exp(Lyapunov exponents) [N]."""
     shown = []
     for i, (name, (values, growth)) in enumerate(layers.items()):
         if values is None:
@@ -201,7 +247,7 @@ def draw_spectra(axes: Any, layers: dict[str, tuple[Any, Any]]) -> None:
 
 
 def draw_saturation(axes: Any, layers: dict[str, dict[str, GateStatistics]]) -> None:
-    """The share of time and units at which each gate is at the lower and the upper end of its range."""
+    """Draws the share of time and units at which each gate is at the lower and the upper end of its range."""
     bars = [(f"{layer}: {name}", gate) for layer, gates in layers.items() for name, gate in gates.items()]
     axes.set(xlim=(0.0, 1.0), xlabel="share, mean over time", title="saturated gates")
     if not bars:
@@ -219,7 +265,7 @@ def draw_saturation(axes: Any, layers: dict[str, dict[str, GateStatistics]]) -> 
 
 
 def draw_parameter_norms(axes: Any, gradients: dict[str, float], parameters: dict[str, float]) -> None:
-    """Each parameter's gradient norm and its own norm."""
+    """Draws each parameter's gradient norm and its own norm."""
     at = np.arange(len(gradients))
     axes.plot(list(gradients.values()), at, "o", color="C3", label="gradient")
     axes.plot([parameters[name] for name in gradients], at, "s", color="0.6", label="parameter")
@@ -258,14 +304,14 @@ def _norms(argument: str, tree: Tree) -> dict[str, np.ndarray]:
 
 
 def _mean(x: np.ndarray) -> np.ndarray:
-    """The mean over the last axis of what is finite; NaN if nothing is."""
+    """The mean of finite values over the last axis; NaN if there are none."""
     finite = np.isfinite(x)
     count = finite.sum(-1)
     return np.where(count, np.where(finite, x, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
 
 
 def _log_scale(axes: Any, shown: list[Any], decades: int = 16) -> None:
-    """A log scale, if there is anything that it can show; no more than so many decades of it."""
+    """Sets a log scale, if there are positive values, over at most `decades` decades."""
     values = np.concatenate([np.ravel(x) for x in shown])
     values = values[np.isfinite(values) & (values > 0)]
     axes.grid(alpha=0.3)

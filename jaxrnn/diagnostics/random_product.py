@@ -1,4 +1,4 @@
-"""A loss that misses no output."""
+"""A loss that depends on every output."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxrnn.types import Tree
 
 
 def random_product(outputs: Tree) -> jax.Array:
-    """The inner product of all outputs, in floating point, with fixed normal numbers."""
+    """The inner product of all floating-point outputs with fixed normal numbers."""
     leaves = floats(outputs)
     keys = jax.random.split(jax.random.key(0), len(leaves))
     products = [jnp.vdot(jax.random.normal(k, x.shape, x.dtype), x) for k, x in zip(keys, leaves, strict=True)]

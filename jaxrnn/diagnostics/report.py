@@ -1,4 +1,4 @@
-"""One page on what the gradient of a model does on its way back through time."""
+"""One page on the gradient of a model on its way back through time."""
 
 import dataclasses
 from typing import Any
@@ -30,18 +30,18 @@ from jaxrnn.pictures import new_figure, saved
 from jaxrnn.types import Cell, Model, Params
 
 VANISHING = 1e-3
-"""Less of the gradient than this at the longest lag: vanishing."""
+"""The share of the gradient left at the longest lag below which it is vanishing."""
 EXPLODING = 1e3
-"""More than this: exploding."""
+"""The share above which it is exploding."""
 JACOBIAN_ROWS = 2
-"""Rows of a batch whose Jacobians are looked at."""
+"""The number of rows of a batch whose Jacobians are computed."""
 JACOBIAN_STEPS = 32
-"""Steps whose singular values are looked at, evenly over time."""
+"""The number of steps whose singular values are computed, evenly over time."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class LayerReport:
-    """One recurrent layer; steps count in the order in which it reads.
+    """The report on one recurrent layer; steps count in the order in which it reads.
 
     Attributes:
       name: its path in the model and its cell, such as "0/1 LSTM".
@@ -58,13 +58,13 @@ class LayerReport:
 
     @property
     def lag(self) -> int:
-        """The longest lag, in steps, that some output has; 0 if no gradient goes back in time."""
+        """The longest lag, in steps, of any output; 0 if no gradient goes back in time."""
         known = np.flatnonzero(np.isfinite(self.statistics.norm_by_lag))
         return int(known[-1]) if len(known) else 0
 
     @property
     def left(self) -> float:
-        """The gradient's norm after `lag` steps, relative to where it came from: what the verdict rests on."""
+        """The gradient's norm after `lag` steps, relative to its norm at the outputs; it decides the verdict."""
         return float(self.statistics.norm_by_lag[self.lag])
 
     @property
@@ -95,7 +95,7 @@ class LayerReport:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class GradientFlow:
-    """What `gradient_report` found; prints as a page.
+    """The result of `gradient_report`; prints as a page.
 
     Attributes:
       loss: its value; None without a loss: gradients are then those of a random projection of the outputs.
@@ -110,7 +110,7 @@ class GradientFlow:
 
     @property
     def worst(self) -> LayerReport:
-        """The layer that the verdict is about; of several with the same, the one with the most extreme factor."""
+        """The layer with the worst verdict; of several with the same, the one with the most extreme factor."""
         order = ("not finite", "exploding", "vanishing", "no gradient", "healthy")
 
         def rank(layer: LayerReport) -> tuple[int, float]:
@@ -120,7 +120,7 @@ class GradientFlow:
 
     @property
     def verdict(self) -> str:
-        """That of the worst layer."""
+        """The verdict on the worst layer."""
         return self.worst.verdict
 
     def __repr__(self) -> str:
@@ -181,32 +181,43 @@ def gradient_report(
     max_lag: int = MAX_LAG,
     jacobians: bool = True,
 ) -> GradientFlow:
-    """One page on the gradient of each recurrent layer: does it vanish or explode, and where do the numbers come from.
+    """Reports on the gradient of each recurrent layer: whether it vanishes or explodes, and why.
 
-    The verdict rests on one number: the norm that the gradient has after the longest lag, relative to the outputs that
-    it comes from (`gradient_norm_by_lag`). Below 1/1000 it is "vanishing", above 1000 "exploding", else "healthy"; so
-    it depends on how long the sequences are, as does whether the layer can learn from them. It looks at the whole
-    gradient through time, whatever gradient the model was built with.
+    The verdict rests on one number: the gradient's norm after the longest lag, relative to its norm at the outputs
+    (`jaxrnn.diagnostics.gradient_norm_by_lag`). Below 1/1000 it is "vanishing", above 1000 "exploding", else "healthy".
+    So it depends on the length of the sequences, and so does whether the layer can learn from them. The report is about
+    the whole gradient through time, whatever gradient the model was built with.
 
     Args:
       model: a Model with recurrent layers, or a Cell.
       params: its parameters.
-      batch: "xs" and what the loss needs; "lengths", "resets" and "xs_mask" as `fit` hands them on.
+      batch: "xs" and the entries that the loss reads; "lengths", "resets" and "xs_mask" as for `fit`.
       loss: (ys, batch) -> scalar; None: an inner product of the outputs with fixed random numbers.
       key: for noise; None means evaluation.
-      rows: how many rows of the batch are looked at by lag.
+      rows: the number of rows of the batch that are analysed by lag.
       max_lag: the longest lag, in steps.
-      jacobians: whether to look at Jacobians: of two rows, and all steps. Memory: 2 T N^2 numbers for a carry of N.
+      jacobians: whether to analyse Jacobians: of two rows, and all steps. Memory: 2 T N^2 numbers for a carry of N.
 
     Returns:
       A GradientFlow: `print` it; `report.verdict`, `report.layers`, `report.plot()`.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which; the model has no recurrent layer.
+      ValueError, TypeError: an argument does not fit (the message names it); the model has no recurrent layer.
 
     References:
       Bengio, Simard and Frasconi 1994, IEEE Transactions on Neural Networks 5(2); Pascanu, Mikolov and Bengio 2013,
       arXiv:1211.5063.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.elman(3, 8), jaxrnn.dense(8, 1))
+      >>> batch = {"xs": jax.random.normal(jax.random.key(0), (100, 8, 3)), "targets": jax.numpy.zeros((8, 1))}
+      >>> def loss(ys, batch):
+      ...     return jaxrnn.losses.mean_squared_error(ys, batch, at="last")
+      >>> report = jaxrnn.gradient_report(model, model.init(jax.random.key(1)), batch, loss)
+      >>> report.verdict, report.layers[0].lag
+      ('vanishing', 99)
     """
     max_lag, rows = checks.positive_int("max_lag", max_lag), checks.positive_int("rows", rows)
     jacobians, batch = checks.flag("jacobians", jacobians), checked_values(model, batch)

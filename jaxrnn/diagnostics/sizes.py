@@ -23,10 +23,10 @@ class Part:
     """A model, or one of its parts.
 
     Attributes:
-      name: where its parameters are within those of the model; empty for the model itself.
+      name: the path of its parameters within those of the model; empty for the model itself.
       what: its options.
-      outputs: the shape of what comes out of it; empty where it is not known, as within models of one's own.
-      parameters: how many numbers are learnt in it.
+      outputs: the shape of its outputs; empty if it is not known, as within models of your own.
+      parameters: the number of its trained numbers.
     """
 
     name: str
@@ -41,9 +41,9 @@ class Cost:
 
     Attributes:
       step_flops: floating-point operations of one time step of all rows: those of the program for a sequence of one
-        step. XLA counts what is in a loop once, so that it can't say them of a whole sequence.
-      temporary_bytes: memory beside arguments and results, of the whole sequence.
-      compile_seconds: tracing and compiling, of the whole sequence.
+        step. XLA counts operations inside a loop once, so there is no number for a whole sequence.
+      temporary_bytes: memory besides arguments and results, for the whole sequence.
+      compile_seconds: tracing and compiling, for the whole sequence.
     """
 
     step_flops: float
@@ -53,12 +53,12 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Summary:
-    """See `summary`; `print` it.
+    """The parts and costs of a model, see `summary`; `print` it.
 
     Attributes:
       parts: the parts, in the order in which data pass through them, and at last the whole.
-      forward: what the outputs cost.
-      gradient: what the outputs and the gradient of a scalar of them with respect to the parameters cost.
+      forward: the cost of the outputs.
+      gradient: the cost of the outputs and of the gradient of a scalar of them with respect to the parameters.
     """
 
     parts: tuple[Part, ...]
@@ -67,7 +67,7 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """The number of numbers that are learnt."""
+        """The number of trained numbers."""
         return self.parts[-1].parameters
 
     def __repr__(self) -> str:
@@ -84,19 +84,19 @@ class Summary:
 
 
 def summary(model: Model | Cell, xs: Any, *, params: Params = None, **options: Any) -> Summary:
-    """Lists a model's parts, output shapes and parameters, and compiles it to see what it costs. Nothing is run.
+    """Lists a model's parts, output shapes and parameters, and compiles it to find its cost. Nothing is run.
 
     Args:
       model: a Model, or a Cell.
       xs: [T, *batch_shape, D], as for `Model.apply`; values do not matter, a `jax.ShapeDtypeStruct` will do.
-      params: its parameters, or their shapes; None: as `init` draws them.
+      params: its parameters, or their shapes; None: those that `init` draws.
       **options: of `Model.apply`, such as `lengths` or `gradient`.
 
     Returns:
       A Summary.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
 
     Example:
       >>> import jax.numpy as jnp
@@ -148,7 +148,7 @@ def _cost(f: Any, params: Any, xs: Any, one: Any, options: dict[str, Any]) -> Co
 
 
 def _parts(model: Model | Cell, params: Any, xs: Any, path: str) -> Iterator[Part]:
-    """The parts of a model that reads xs, as far as it is known what each of them reads."""
+    """The parts of a model that reads xs, as far as the inputs of each part are known."""
     if isinstance(model, (Chain, Stack)):
         for name, part in zip(model.names, model.parts, strict=True):
             own, where = params[name], f"{path}/{name}".strip("/")

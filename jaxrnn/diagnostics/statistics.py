@@ -1,4 +1,4 @@
-"""What the gradient of a whole model does in each of its recurrent layers, in numbers."""
+"""The gradient in each recurrent layer of a whole model, in numbers."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -21,15 +21,15 @@ from jaxrnn.types import Cell, Gradient, Model, Params
 from jaxrnn.validity import reading
 
 ROWS = 8
-"""Rows of a batch that are looked at by lag."""
+"""The number of rows of a batch that are analysed by lag."""
 MAX_LAG = 128
-"""The longest lag that is looked at."""
+"""The longest lag that is analysed."""
 
 BatchLoss = Callable[[Any, dict[str, Any]], jax.Array]
 
 
 class LayerStatistics(NamedTuple):
-    """One recurrent layer; steps count in the order in which it reads.
+    """The statistics of one recurrent layer; steps count in the order in which it reads.
 
     Attributes:
       norm_by_lag: as `gradient_norm_by_lag`, [K+1].
@@ -43,7 +43,7 @@ class LayerStatistics(NamedTuple):
 
 
 class GradientStatistics(NamedTuple):
-    """All of a model.
+    """The statistics of a whole model.
 
     Attributes:
       loss: its value.
@@ -67,25 +67,35 @@ def gradient_statistics(
     rows: int = ROWS,
     max_lag: int = MAX_LAG,
 ) -> GradientStatistics:
-    """The numbers of `gradient_report` that are cheap: pure, to be jitted and called now and then while training.
+    """The numbers of `gradient_report` that are cheap: a pure function, to be jitted and called during training.
 
-    It looks at the whole gradient through time, whatever gradient the model was built with. Costs two gradients of the
-    batch and, for each layer, `max_lag` backward passes over `rows` rows, run as one batch.
+    They are about the whole gradient through time, whatever gradient the model was built with. Cost: two gradients of
+    the batch and, for each layer, `max_lag` backward passes over `rows` rows, run as one batch.
 
     Args:
       model: a Model with recurrent layers, or a Cell.
       params: its parameters.
-      batch: "xs" and what the loss needs; "lengths", "resets" and "xs_mask" as `fit` hands them on.
+      batch: "xs" and the entries that the loss reads; "lengths", "resets" and "xs_mask" as for `fit`.
       loss: (ys, batch) -> scalar; None: an inner product of the outputs with fixed random numbers.
       key: for noise; None means evaluation.
-      rows: how many rows of the batch are looked at by lag.
+      rows: the number of rows of the batch that are analysed by lag.
       max_lag: the longest lag, in steps.
 
     Returns:
       GradientStatistics.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which; the model has no recurrent layer.
+      ValueError, TypeError: an argument does not fit (the message names it); the model has no recurrent layer.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.lstm(3, 8), jaxrnn.dense(8, 1))
+      >>> batch = {"xs": jax.numpy.ones((20, 8, 3)), "targets": jax.numpy.zeros((20, 8, 1))}
+      >>> params = model.init(jax.random.key(0))
+      >>> found = jaxrnn.diagnostics.gradient_statistics(model, params, batch, jaxrnn.losses.mean_squared_error)
+      >>> list(found.layers), found.layers["0/0 LSTM"].norm_by_lag.shape
+      (['0/0 LSTM'], (20,))
     """
     max_lag, rows = checks.positive_int("max_lag", max_lag), checks.positive_int("rows", rows)
     batch = checked_values(model, batch)
@@ -101,7 +111,7 @@ def _gradient_statistics(
 
 
 def checked_values(model: Model | Cell, batch: dict[str, Any]) -> dict[str, Any]:
-    """A batch whose lengths are checked: inside of `jax.jit` their values are not known."""
+    """A batch with checked lengths: inside of `jax.jit` their values are not known."""
     checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")
     if batch.get("lengths") is None:
@@ -112,7 +122,7 @@ def checked_values(model: Model | Cell, batch: dict[str, Any]) -> dict[str, Any]
 
 @contextlib.contextmanager
 def cells_outside_of_transformations() -> Iterator[None]:
-    """Says what is wrong where a model's loops can't be noted."""
+    """A context that explains the error if a model's loops can't be recorded."""
     try:
         yield
     except jax.errors.UnexpectedTracerError as error:
@@ -134,7 +144,7 @@ class Recorded(NamedTuple):
 def recorded(
     model: Model | Cell, params: Params, batch: dict[str, Any], loss: BatchLoss | None, key: jax.Array | None
 ) -> Recorded:
-    """Runs a model and differentiates its loss; takes what `gradient_statistics` does."""
+    """Runs a model and differentiates its loss, with the arguments of `gradient_statistics`."""
     of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
     checked_params(model, params)
     options: dict[str, Any] = reading(batch) | {"key": key}
@@ -155,7 +165,7 @@ def recorded(
 
 
 def statistics(found: Recorded, rows: int, max_lag: int) -> GradientStatistics:
-    """The numbers of what `recorded` returns."""
+    """The statistics from the result of `recorded`."""
 
     def of_layer(layer: Layer) -> LayerStatistics:
         norms = by_lag(layer.first_rows(rows), {}, max_lag).norms

@@ -1,4 +1,4 @@
-"""The reference: jax.grad through lax.scan."""
+"""The reference gradient: jax.grad through lax.scan."""
 
 from typing import Any
 
@@ -22,7 +22,18 @@ class Autodiff(Gradient):
 def autodiff() -> Autodiff:
     """Differentiates the `lax.scan` of the cell's step by JAX itself.
 
-    The reference that the others are checked against, and the only one that forward mode (`jax.jvp`, `jax.jacfwd`)
-    passes through. Memory: O(T).
+    All other gradients are checked against this one. It alone supports forward mode (`jax.jvp`, `jax.jacfwd`).
+    Memory: O(T).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((5, 3))
+      >>> def last(xs):
+      ...     return jaxrnn.unroll(cell, params, xs, gradient=jaxrnn.autodiff())[1][-1]
+      >>> y, dy = jax.jvp(last, (xs,), (xs,))
+      >>> dy.shape
+      (8,)
     """
     return Autodiff()

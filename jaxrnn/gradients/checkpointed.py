@@ -22,11 +22,11 @@ class Checkpointed(Gradient):
 
     def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
         T = inputs.T
-        if not isinstance(T, int):  # symbolic: nobody knows how long segments have to be
+        if not isinstance(T, int):  # symbolic: the length of segments is unknown
             return default(cell).run(cell, params, carry, inputs)
 
         def run(lengths: list[int], carry: Tree, ys: Tree, steps: Step, first: Any) -> tuple[Tree, Tree]:
-            """Steps in segments of the first length, each in segments of the second, and so on; ys from `first` on."""
+            """Runs steps in segments of the first length, each in segments of the second, ...; ys start at `first`."""
             T = inputs._replace(steps=steps).T
             lengths = [length for length in lengths if length < T]
             if not lengths:
@@ -38,7 +38,7 @@ class Checkpointed(Gradient):
             @jax.checkpoint
             def segment(carry: Tree, ys: Tree, steps: Step, start: Any) -> tuple[Tree, Tree]:
                 steps = take(steps, start, length)
-                if shorter:  # the first segment is: the rest of its steps are none, and written over by the next one
+                if shorter:  # the first segment: the next one overwrites the steps past its end
                     steps = restricted(steps, (start > 0) | (jnp.arange(length) < shorter))
                 return run(rest, carry, ys, steps, first + start)
 
@@ -49,7 +49,7 @@ class Checkpointed(Gradient):
         return run(self.lengths(T), carry, room(y, T, carry), inputs.steps, 0)
 
     def lengths(self, T: int) -> list[int]:
-        """Steps in a segment, level by level."""
+        """The steps in a segment, level by level."""
         if self.segments is not None:
             return [math.ceil(T / self.segments)]
         if self.checkpoints is not None:
@@ -59,29 +59,41 @@ class Checkpointed(Gradient):
 
 
 def checkpointed(*, segments: int | None = None, checkpoints: int | None = None) -> Checkpointed:
-    """Backpropagation through time that keeps some carries, and runs the steps between them again on the way back.
+    """Backpropagation through time that keeps some carries and recomputes the steps between them in the backward pass.
 
-    The same gradient as `autodiff()`, with the default gradient of the cell inside each segment; second derivatives
-    too, in reverse mode over reverse mode (`jax.hessian` and a `jax.jvp` of a gradient need `reverse_scan()` or
-    `autodiff()`). Where the number of steps is symbolic (`jax.export`) all carries are kept.
+    The same gradient as `autodiff()`, with the cell's default gradient inside each segment. Second derivatives are
+    exact, too, in reverse mode over reverse mode; `jax.hessian` and a `jax.jvp` of a gradient need `reverse_scan()` or
+    `autodiff()`. Where the number of steps is symbolic (`jax.export`), all carries are kept.
 
     Args:
-      segments: two levels: the T steps are split into at most so many segments of equal length (the first may be
-        shorter); the carries between them are kept. Memory: O(segments + T / segments); time: each step runs forward
-        twice. None: about sqrt(T) segments, of a length near sqrt(T) that divides T as evenly as possible.
-      checkpoints: nested levels: at most so many carries are kept at any time, those of the innermost segment's steps
-        included. Each segment is split again, as often as it takes: with L levels, about L * T^(1/L) carries are kept
-        and each step runs forward L times. The least that T steps can do with is about e * ln(T).
+      segments: two levels. The T steps are split into at most this many segments of equal length (the first may be
+        shorter), and the carries between them are kept. Memory: O(segments + T / segments); time: each step runs
+        forward twice. None: about sqrt(T) segments, of a length near sqrt(T) that divides T as evenly as possible.
+      checkpoints: nested levels. At most this many carries are kept at any time, those of the innermost segment's steps
+        included. Each segment is split again, as often as needed: with L levels, about L * T^(1/L) carries are kept
+        and each step runs forward L times. T steps need at least about e * ln(T) checkpoints.
 
     Returns:
       A Gradient.
 
     Raises:
-      ValueError: an argument is no positive integer, or both are given; while tracing, `checkpoints` is too few for T.
+      ValueError: an argument is not a positive integer, or both are given; while tracing: `checkpoints` is too small
+        for T.
 
     References:
-      Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26(1), whose binomial schedule is the optimum that
-      equal splits come near to; Chen et al. 2016, arXiv:1604.06174; Gruslys et al. 2016, arXiv:1606.03401.
+      Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26(1): the optimal, binomial schedule, which equal
+      splits come near to; Chen et al. 2016, arXiv:1604.06174; Gruslys et al. 2016, arXiv:1606.03401.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((16, 3))
+      >>> def loss(params, gradient):
+      ...     return jaxrnn.unroll(cell, params, xs, gradient=gradient)[1].sum()
+      >>> a, b = (jax.grad(loss)(params, g) for g in (jaxrnn.autodiff(), jaxrnn.checkpointed(segments=4)))
+      >>> bool(jax.numpy.allclose(a["w_h"], b["w_h"], rtol=1e-4, atol=1e-5))
+      True
     """
     if segments is not None and checkpoints is not None:
         raise ValueError(f"checkpoints: expected None beside segments={segments!r}, got {checkpoints!r}")
@@ -92,7 +104,7 @@ def checkpointed(*, segments: int | None = None, checkpoints: int | None = None)
 
 
 def _nested_lengths(T: int, checkpoints: int) -> list[int]:
-    """The fewest levels that keep at most so many carries."""
+    """Finds the fewest levels that keep at most this many carries."""
     fewest = T
     for levels in range(1, max(T, 2).bit_length() + 1):
         lengths, length = [], T

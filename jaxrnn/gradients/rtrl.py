@@ -17,7 +17,7 @@ from jaxrnn.primitives.primitive import CustomVJPPrimal, SymbolicZero
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 
 RULES = {None: exact, "snap1": snap1}
-"""What is kept of the influences, by `sparsity`: modules of the same functions."""
+"""The kinds of influence by `sparsity`: modules with the same functions."""
 
 
 @pytree
@@ -33,18 +33,18 @@ class RTRL(Gradient):
 
 
 def rtrl(*, sparsity: Literal["snap1"] | None = None) -> RTRL:
-    """Real-time recurrent learning (RTRL): carries d carry / d params along instead of going back.
+    """Real-time recurrent learning (RTRL): carries d carry / d params forward instead of going back.
 
-    The same gradient as `autodiff()` for parameters, options of the cell and the initial carry. There is none for the
-    inputs: where it is asked for, as in the lower layers of a stack, this raises. The backward pass of an unroll runs
-    the steps once more from the first to the last. `rtrl_step` does the same online, one step at a time.
+    The same gradient as `autodiff()` for parameters, options of the cell and the initial carry. The inputs have no
+    gradient: RTRL raises where it is asked for, as in the lower layers of a stack. The backward pass of an unroll runs
+    the steps once more from the first to the last. `jaxrnn.online.rtrl_step` does the same online, one step at a time.
 
-    Memory: O(B * H * P) for P parameters, whatever T; time: O(B * H^2 * P) a step. That is for small networks.
+    Memory: O(B * H * P) for P parameters, whatever T; time: O(B * H^2 * P) per step. So RTRL is for small networks.
 
     Args:
-      sparsity: None: exact. "snap1": SnAp-1, for gated cells of element-wise equations: of each parameter's influence
-        only that on the unit on which it acts at once is kept: memory and time O(B * P). An approximation, exact where
-        the recurrence is element-wise too (w_h diagonal in each gate); there is none for options of the cell.
+      sparsity: None: exact. "snap1": SnAp-1, for gated cells of element-wise equations: keeps each parameter's
+        influence only on the unit that it acts on directly. Memory and time: O(B * P). An approximation, exact where
+        the recurrence is element-wise too (w_h diagonal in each gate). Options of the cell have no gradient then.
 
     Returns:
       A Gradient.
@@ -56,12 +56,23 @@ def rtrl(*, sparsity: Literal["snap1"] | None = None) -> RTRL:
     References:
       Williams and Zipser 1989, A learning algorithm for continually running fully recurrent neural networks, Neural
       Computation 1(2); Menick et al. 2021, arXiv:2006.07232 (SnAp).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(2, 3)
+      >>> params, xs = cell.init(jax.random.key(0)), jax.numpy.ones((5, 2))
+      >>> def loss(params, gradient):
+      ...     return jaxrnn.unroll(cell, params, xs, gradient=gradient)[1].sum()
+      >>> a, b = (jax.grad(loss)(params, g) for g in (jaxrnn.autodiff(), jaxrnn.rtrl()))
+      >>> bool(jax.numpy.allclose(a["w_h"], b["w_h"], rtol=1e-4, atol=1e-5))
+      True
     """
     return RTRL(checks.one_of("sparsity", sparsity, tuple(RULES)))
 
 
 def has_forward_mode(cell: Cell, *arguments: Any) -> bool:
-    """Whether the step, which takes these arguments, has a derivative in forward mode: a `jax.custom_vjp` has none."""
+    """Tells whether the step has a forward-mode derivative at these arguments; a `jax.custom_vjp` has none."""
 
     def derivative(values: Any, tangents: Any) -> Any:
         return jax.jvp(lambda *v: floats(cell.step(*map(with_floats, arguments, v))), values, tangents)
@@ -69,7 +80,7 @@ def has_forward_mode(cell: Cell, *arguments: Any) -> bool:
     point = tuple(map(floats, arguments))
     directions = jax.tree.map(lambda x: jnp.zeros((1, *jnp.shape(x)), jnp.result_type(x)), point)
     try:
-        jax.eval_shape(jax.vmap(derivative, (None, 0)), point, directions)  # without vmap JAX notices too late
+        jax.eval_shape(jax.vmap(derivative, (None, 0)), point, directions)  # without vmap JAX raises too late
     except TypeError as error:
         if "custom_vjp" in str(error):
             return False
@@ -78,7 +89,7 @@ def has_forward_mode(cell: Cell, *arguments: Any) -> bool:
 
 
 def check_step(*arguments: Any) -> None:
-    """Raises ValueError if the step, which takes these arguments, can't be differentiated in forward mode."""
+    """Raises ValueError if the step can't be differentiated in forward mode at these arguments."""
     if not has_forward_mode(*arguments):
         raise ValueError(
             f"cell: expected a step without jax.custom_vjp functions, which have no forward mode, got {arguments[0]}"

@@ -1,4 +1,4 @@
-"""Truncated backpropagation through time: each loss reaches back but a few steps."""
+"""Truncated backpropagation through time: each loss reaches back only a few steps."""
 
 import math
 from typing import Any
@@ -28,7 +28,7 @@ class Truncated(Gradient):
 
         if isinstance(T, int) and k2 >= T:
             return run(carry, inputs.steps)
-        # Block j is seen through a window of `width` blocks that ends with it. Its first `idle` steps only lead from
+        # The window of block j is `width` blocks and ends with block j. The window's first `idle` steps only lead from
         # the start of a block, where the carry is known, to the step where the gradient ends.
         blocks, width = -(-T // k1), math.ceil(k2 / k1)
         idle = width * k1 - k2
@@ -39,7 +39,7 @@ class Truncated(Gradient):
             seen = take(steps, j * k1, width * k1)
             if idle:
                 carry, _ = run(carry, jax.tree.map(lambda a: a[:idle], seen))
-                known = ((j + 1) * k1 <= k2) | (jnp.asarray(T) <= k2)  # the window starts no later than the sequence
+                known = ((j + 1) * k1 <= k2) | (jnp.asarray(T) <= k2)  # the window starts at the sequence's start
                 carry = jax.tree.map(lambda a, b: jnp.where(known, a, b), carry, blocked(carry))
             carry, ys = run(carry, jax.tree.map(lambda a: a[idle:], seen))
             some = None if seen.valid is None else seen.valid[-k1:].any(0)
@@ -49,7 +49,7 @@ class Truncated(Gradient):
             starts, final, ys = state  # the carries at the starts of the window's blocks
             carry, some, block = window(jax.tree.map(lambda a: a[0], starts), steps, j)
             starts = jax.tree.map(lambda a, c: jnp.concatenate([a[1:], c[None]]), starts, blocked(carry))
-            final = select(some, carry, final)  # a row that has ended keeps the carry of its last block, not cut off
+            final = select(some, carry, final)  # an ended row keeps its last block's carry, not blocked
             return (starts, final, put(ys, block, j * k1)), None
 
         shapes = jax.eval_shape(lambda carry: window(carry, steps, jnp.int32(0)), carry)[2]
@@ -63,26 +63,37 @@ def truncated(k1: int, k2: int | None = None) -> Truncated:
     """Truncated backpropagation through time.
 
     The T steps are cut into blocks of k1. The losses of a block, steps j*k1 to (j+1)*k1 - 1, reach back to the last k2
-    steps before the block's end, step (j+1)*k1 - k2, and no further: another gradient than BPTT's, on purpose. A loss
-    so reaches back over k2 - k1 + 1 to k2 steps, its own included. With k2 = k1 a block is cut off from those before
-    it, the usual case. A last block of fewer than k1 steps counts as a whole one. Where k2 >= T nothing is cut: the
-    gradient is BPTT's. Blocks are counted from the first step that the loop reads: under `reverse` with `lengths` that
-    is padding in the shorter rows, whose cuts so lie elsewhere than in a row alone.
+    steps before the block's end, step (j+1)*k1 - k2, and no further. So the gradient differs from BPTT's, on purpose. A
+    loss reaches back over k2 - k1 + 1 to k2 steps, its own included. The usual case is k2 = k1: a block is cut off from
+    those before it. A last block of fewer than k1 steps counts as a whole one. If k2 >= T, nothing is cut and the
+    gradient is BPTT's. Blocks are counted from the first step that the loop reads. Under `reverse` with `lengths` that
+    step is padding in the shorter rows, so their cuts lie elsewhere than in a row alone.
 
     Args:
       k1: steps in a block.
-      k2: how many steps a block reaches back from its end, itself included; at least k1. None: k1.
+      k2: number of steps that a block reaches back from its end, itself included; at least k1. None: k1.
 
     Returns:
       A Gradient. Memory: O(T / k1 + k2); time: each step runs k2 / k1 times, forward and back, and once more forward.
 
     Raises:
-      ValueError: k1 or k2 is no positive integer, or k2 is below k1.
+      ValueError: k1 or k2 is not a positive integer, or k2 is below k1.
 
     References:
       Williams and Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network
       trajectories, Neural Computation 2(4), BPTT(h; h'), with h = k2 and h' = k1; Sutskever 2013, Training recurrent
       neural networks, section 2.8.6.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8)
+      >>> params = cell.init(jax.random.key(0))
+      >>> def loss(xs):
+      ...     return jaxrnn.unroll(cell, params, xs, gradient=jaxrnn.truncated(4))[1][-1].sum()
+      >>> d_xs = jax.grad(loss)(jax.numpy.ones((12, 3)))
+      >>> [t for t in range(12) if d_xs[t].any()]
+      [8, 9, 10, 11]
     """
     k1 = checks.positive_int("k1", k1)
     k2 = k1 if k2 is None else checks.positive_int("k2", k2)
@@ -93,7 +104,7 @@ def truncated(k1: int, k2: int | None = None) -> Truncated:
 
 @jax.custom_vjp
 def blocked(carry: Tree) -> Tree:
-    """The carry, whose gradient is zero. Unlike `stop_gradient`, derivatives of that gradient are right."""
+    """Blocks the gradient of the carry. Unlike under `stop_gradient`, derivatives of the zero gradient are right."""
     return carry
 
 
@@ -101,7 +112,7 @@ blocked.defvjp(lambda carry: (carry, None), lambda _, __: (None,))
 
 
 def _padded(steps: Step, T: Any, before: int, after: Any) -> Step:
-    """More steps on both sides, on which the carry is held."""
+    """Adds steps on both sides, on which the carry is held."""
     if isinstance(after, int) and not before and not after:
         return steps
 

@@ -1,7 +1,7 @@
 """The influence of arrays on the carry, d carry / d array, carried forward in time: exactly.
 
-An influence on the carry is a list like `floats(carry)` of arrays [size, *carry_leaf.shape], with the elements of the
-array that has it along the first axis.
+An influence of an array on the carry is a list like `floats(carry)`, of arrays [size, *carry_leaf.shape]: the elements
+of the array lie along the first axis.
 """
 
 from typing import NamedTuple
@@ -20,8 +20,8 @@ class Influence(NamedTuple):
     """Influences on a carry, a list of arrays each.
 
     Attributes:
-      shared: those of the arrays that each step reads: `arrays(cell, params)`.
-      rows: those of earlier carries, which act through the carry alone.
+      shared: the influences of the arrays that each step reads: `arrays(cell, params)`.
+      rows: the influences of earlier carries, which act through the carry alone.
     """
 
     shared: list[Arrays]
@@ -43,7 +43,7 @@ def check(cell: Cell, params: Params, carry: Tree) -> None:
 
 
 def none(of: Arrays, carry: Tree) -> list[Arrays]:
-    """The influences of arrays on which the carry does not depend."""
+    """Zero influences, of arrays on which the carry does not depend."""
     return [[jnp.zeros((a.size, *c.shape), c.dtype) for c in floats(carry)] for a in of]
 
 
@@ -86,7 +86,7 @@ def of_itself(carry: Tree) -> list[Arrays]:
 
 
 def advance(cell: Cell, params: Params, influence: Influence, before: Tree, x: jax.Array, noise: Tree) -> Influence:
-    """From the influence on the carry before a step to that on the carry after it."""
+    """The influence on the carry after a step, from that on the carry before it."""
 
     def after(values: Arrays, before_: Arrays) -> Arrays:
         cell_, params_ = with_floats((cell, params), values)
@@ -103,20 +103,20 @@ def advance(cell: Cell, params: Params, influence: Influence, before: Tree, x: j
 
 
 def choose(mask: jax.Array | None, on_true: Influence, on_false: Influence) -> Influence:
-    """Row by row, as `masks.select` does for a carry."""
+    """Chooses row by row, as `masks.select` does for a carry."""
     if mask is None:
         return on_true
     return jax.tree.map(lambda a, b: jax.vmap(lambda a, b: select(mask, a, b))(a, b), on_true, on_false)
 
 
 def apply(influence: list[Arrays], d_carry: Arrays, of: Arrays) -> Arrays:
-    """dL/d array, for each array that steps read, from dL/dcarry; in the precision of the state."""
+    """The derivatives dL/d array of each array that steps read, from dL/dcarry; in the precision of the state."""
     totals = apply_to_rows(influence, d_carry)
     return [total.reshape(a.shape) for total, a in zip(totals, of, strict=True)]
 
 
 def apply_to_rows(influence: list[Arrays], d_carry: Arrays) -> Arrays:
-    """The same for earlier carries, flattened."""
+    """The same derivatives for earlier carries, flattened."""
 
     def total(entry: Arrays) -> jax.Array:
         parts = [jnp.tensordot(j, d, d.ndim) for j, d in zip(entry, d_carry, strict=True)]
@@ -134,11 +134,11 @@ def observe(
     noise: Tree,
     d_y: Arrays,
 ) -> tuple[Arrays, Arrays]:
-    """From dL/dy of a step to dL/d array, for `arrays(cell, params)` and for the rows.
+    """The derivatives dL/d array for `arrays(cell, params)` and for the rows, from dL/dy of a step.
 
     Args:
-      cell, params, x, noise: of the step.
-      influences: those on the carry before and after it.
+      cell, params, x, noise: the step's.
+      influences: those on the carry before the step and after it.
       carries: the carries before and after it.
       d_y: dL/dy, a list like `floats(y)`.
     """

@@ -1,8 +1,8 @@
-"""SnAp-1: real-time recurrent learning that keeps of each influence only what there is after one step.
+"""SnAp-1: real-time recurrent learning that keeps only the part of each influence that is there after one step.
 
-In a gated cell an element of a weight acts at once on one unit of the state. Its influence on that unit alone is kept,
-and carried forward by that unit's dependence on itself. The functions are those of `influence`; an influence on the
-carry is a list like its leaves of arrays [*batch_shape, n, H], for an array of n * H elements whose last axis runs over
+In a gated cell an element of a weight acts directly on one unit of the state. Its influence on that unit alone is kept,
+and carried forward by that unit's dependence on itself. The functions are those of `exact`; an influence on the carry
+is a list like its leaves, of arrays [*batch_shape, n, H], for an array of n * H elements whose last axis runs over
 the units.
 
 Reference: Menick et al. 2021, Practical real time recurrent learning with a sparse approximation, ICLR,
@@ -32,7 +32,7 @@ def arrays(cell: Cell, params: Params) -> Arrays:
 
 
 def check(cell: Cell, params: Params, carry: Tree) -> None:
-    """Raises ValueError unless the cell's equations are element-wise, so that each weight acts on one unit at once."""
+    """Raises ValueError unless the cell's equations are element-wise, so that each weight acts directly on one unit."""
     if not isinstance(cell, GatedCell):
         raise ValueError(f"sparsity: expected a gated cell with 'snap1', got {cell}")
     if cell.heads > 1:
@@ -52,18 +52,18 @@ def _equations(cell: GatedCell, own: Params, carry: Tree, zx: jax.Array, zh: jax
 
 
 def none(of: Arrays, carry: Tree) -> list[Arrays]:
-    """The influences of arrays on which the carry does not depend."""
+    """Zero influences, of arrays on which the carry does not depend."""
     leaves = floats(carry)
     return [[jnp.zeros((*c.shape[:-1], a.size // c.shape[-1], c.shape[-1]), c.dtype) for c in leaves] for a in of]
 
 
 def none_of_rows(of: Arrays, carry: Tree) -> list[Arrays]:
-    """The same for other carries."""
+    """Zero influences of other carries."""
     return [[jnp.zeros((*c.shape[:-1], 1, c.shape[-1]), c.dtype) for c in floats(carry)] for _ in of]
 
 
 def of_initial(cell: GatedCell, params: Params, batch_shape: tuple[int, ...]) -> list[Arrays]:
-    """The influences of the parameters on the initial carry: if it is learned, each unit's on that unit."""
+    """The influences of the parameters on the initial carry: a learned carry's parameters act on one unit each."""
     values = arrays(cell, params)
     _, derivatives = jax.linearize(lambda v: floats(cell.initial_carry(with_floats(params, v), batch_shape)), values)
     entries = none(values, cell.initial_carry(params, batch_shape))
@@ -83,7 +83,7 @@ def of_itself(carry: Tree) -> list[Arrays]:
 def advance(
     cell: GatedCell, params: Params, influence: Influence, before: Tree, x: jax.Array, noise: Tree
 ) -> Influence:
-    """From the influence on the carry before a step to that on the carry after it."""
+    """The influence on the carry after a step, from that on the carry before it."""
     own, carry, H = own_params(params), floats(before), cell.H
     read = cell.read(before, noise)
     zx, zh = cell.input_product(params, x), cell.recurrent_product(params, read)
@@ -91,7 +91,7 @@ def advance(
     def after(carry: Arrays, zx: jax.Array, zh: jax.Array, own_: Arrays) -> Arrays:
         return floats(_equations(cell, with_floats(own, own_), with_floats(before, carry), zx, zh, noise))
 
-    # Equations that are element-wise have a derivative for each unit: a product with a tangent of ones.
+    # The derivative of element-wise equations is a number for each unit: a product with a tangent of ones.
     point = carry, zx, zh, floats(own)
     _, derivatives = jax.linearize(after, *point)
     zeros = jax.tree.map(jnp.zeros_like, point)
@@ -103,7 +103,7 @@ def advance(
         return derivatives(*changed)
 
     def by_gate(part: int, g: int) -> Arrays:
-        """The same by the pre-activations of a gate."""
+        """The same derivatives by the pre-activations of a gate."""
         changed = list(zeros)
         changed[part] = zeros[part].at[..., g * H : (g + 1) * H].set(1)
         return derivatives(*changed)
@@ -115,7 +115,7 @@ def advance(
     itself = jnp.diagonal(params["w_h"].reshape(H, cell.G, H), axis1=0, axis2=2).astype(read.dtype)  # [G, H]
 
     leaves = range(len(carry))
-    through = []  # [i][c]: the derivative of leaf c after the step by leaf i before it
+    through = []  # [i][c]: derivative of leaf c after the step by leaf i before it
     for i in leaves:
         d_read = reads([ones[0][j] if j == i else zeros[0][j] for j in leaves])
         recurrent = [_sum(by_zh[g][c] * over_rows(itself[g], read) for g in range(cell.G)) * d_read for c in leaves]
@@ -133,7 +133,7 @@ def advance(
         return [p.reshape(*p.shape[:-3], -1, H) for p in products]
 
     def rows_of(i: int, a: jax.Array) -> Arrays:
-        """The same for an array [..., H] of the cell's own, one row [H] of it after the other."""
+        """The same derivatives by an array [..., H] of the cell's own, one row [H] after the other."""
         basis = jnp.eye(a.size // H, dtype=a.dtype)
         tangents = jnp.broadcast_to(basis[..., None], (*basis.shape, H)).reshape(-1, *a.shape)
         return [jnp.moveaxis(d, 0, -2) for d in jax.vmap(lambda t: by(3, i, t))(tangents)]
@@ -159,18 +159,18 @@ def _in_order(params: Params, entries: dict[str, Any]) -> list[Arrays]:
 
 
 def choose(mask: jax.Array | None, on_true: Influence, on_false: Influence) -> Influence:
-    """Row by row."""
+    """Chooses row by row."""
     return select(mask, on_true, on_false)
 
 
 def apply(influence: list[Arrays], d_carry: Arrays, of: Arrays) -> Arrays:
-    """dL/d array, for each array that steps read, from dL/dcarry; in the precision of the state."""
+    """The derivatives dL/d array of each array that steps read, from dL/dcarry; in the precision of the state."""
     totals = _by_row(influence, d_carry)
     return [d.sum(range(d.ndim - 2)).reshape(a.shape) for d, a in zip(totals, of, strict=True)]
 
 
 def apply_to_rows(influence: list[Arrays], d_carry: Arrays) -> Arrays:
-    """The same for earlier carries, flattened."""
+    """The same derivatives for earlier carries, flattened."""
     return [total.reshape(-1) for total in _by_row(influence, d_carry)]
 
 
@@ -191,7 +191,7 @@ def observe(
     noise: Tree,
     d_y: Arrays,
 ) -> tuple[Arrays, Arrays]:
-    """From dL/dy of a step to dL/d array, as in `influence`: y is a function of the carry after the step."""
+    """The derivatives dL/d array from dL/dy of a step, as in `exact`; y is a function of the carry after the step."""
     del x, noise
     after = carries[1]
     _, pull = jax.vjp(lambda c: floats(cell.hidden(with_floats(after, c))), floats(after))

@@ -1,7 +1,6 @@
 """Other libraries: weights in and out of PyTorch, Keras, Equinox, Haiku and Flax, and jaxrnn's layers inside of Flax.
 
-A library is imported when something of it is first used. `nnx` and `linen` hold what stands in the place of Flax's
-layers.
+Each library is imported at its first use. The modules `nnx` and `linen` hold replacements for Flax's layers.
 """
 
 import importlib

@@ -24,11 +24,21 @@ from jaxrnn.types import Cell, Params
 def from_equinox(cell: Any) -> tuple[Cell, Params]:
     """Takes over the weights of an `equinox.nn.LSTMCell` or `GRUCell`, exactly.
 
+    Args:
+      cell: the Equinox cell.
+
     Returns:
-      (cell, params). The state of an Equinox LSTM is the tuple (h, c), as LSTMCarry.
+      (cell, params). The state of an Equinox LSTM is the tuple (h, c), in the order of LSTMCarry.
 
     Raises:
-      TypeError: it is no such cell.
+      TypeError: `cell` is not such a cell.
+
+    Example:
+      >>> import equinox, jax
+      >>> import jaxrnn
+      >>> cell, params = jaxrnn.interop.from_equinox(equinox.nn.LSTMCell(3, 8, key=jax.random.key(0)))
+      >>> params["w_x"].shape
+      (3, 32)
     """
     equinox: Any = importlib.import_module("equinox")
 
@@ -55,14 +65,22 @@ def from_equinox(cell: Any) -> tuple[Cell, Params]:
 
 
 def to_equinox(cell: Cell, params: Params) -> Any:
-    """An `equinox.nn.LSTMCell` or `GRUCell` with these weights.
+    """Makes an `equinox.nn.LSTMCell` or `GRUCell` with these weights.
 
     Args:
       cell: `lstm` or `gru`.
-      params: its parameters. A GRU's hidden biases of r and z, and the second bias of an LSTM, are added to the others.
+      params: its parameters. A GRU's hidden biases of r and z, and an LSTM's second bias, are added to the others.
 
     Raises:
       ValueError, TypeError: Equinox has no such cell, or the parameters are not the cell's.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8)
+      >>> module = jaxrnn.interop.to_equinox(cell, cell.init(jax.random.key(0)))  # an equinox.nn.GRUCell
+      >>> module(jax.numpy.ones(3), jax.numpy.zeros(8)).shape
+      (8,)
     """
     equinox: Any = importlib.import_module("equinox")
 

@@ -1,10 +1,10 @@
-"""Conventions that Flax's two interfaces, nnx and linen, share: the equations of their cells, and how an RNN is called.
+"""Conventions that Flax's two interfaces, nnx and linen, share: the equations of their cells, and the call of an RNN.
 
   SimpleCell           h' = f(W_i x + b + W_h h)                                       as `jaxrnn.elman`
   LSTMCell, Optimized  z = W_i x + W_h h + b, gates i, f, g, o, carry (c, h)           as `jaxrnn.lstm`
   GRUCell              n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), gates r, z, n    as `jaxrnn.gru`
 
-linen's GRU has a hidden bias of n alone, nnx's has none. Kernels stand on the right of x and h, as here.
+In linen's GRU n alone has a hidden bias; nnx's GRU has none. Kernels stand on the right of x and h, as here.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class View(NamedTuple):
 
 
 def standard(cell: Any) -> bool:
-    """Tells whether a Flax cell computes in one dtype of 32 or 64 bits, with sigmoid and tanh in their places."""
+    """Tells whether a Flax cell computes in one dtype of 32 or 64 bits, with the usual sigmoid and tanh."""
     dtype = jnp.dtype(cell.param_dtype)
     if dtype not in (jnp.float32, jnp.float64) or cell.dtype not in (None, dtype):
         return False
@@ -47,7 +47,7 @@ def standard(cell: Any) -> bool:
 
 
 class Shapes(NamedTuple):
-    """The `init` of a cell that only ever runs with parameters that others made: arrays of their shapes."""
+    """The `init` of a cell that runs only with given parameters: it makes arrays of their shapes."""
 
     structure: Any
     leaves: tuple[tuple[tuple[int, ...], Any], ...]
@@ -67,7 +67,7 @@ class Shapes(NamedTuple):
 
 
 class Held:
-    """The `init` of what was handed over with its parameters: these."""
+    """The `init` of a cell that was made from given parameters: it returns these."""
 
     def __init__(self, params: Params) -> None:
         self.params = jax.tree.map(jax.device_get, params)
@@ -87,13 +87,13 @@ class Held:
 
 
 def held_or_shapes(params: Params) -> Init:
-    """The parameters as they are, or, where they are traced, their shapes alone."""
+    """An `init` that returns the parameters, or, if they are traced, arrays of their shapes."""
     traced = any(isinstance(x, Tracer) for x in jax.tree.leaves(params))
     return Shapes.of(params) if traced else Held(params)
 
 
 def as_wide_as(params: Params, carry: Tree) -> Tree:
-    """An initial carry in the precision of the parameters, in which a cell returns it."""
+    """An initial carry in the precision of the parameters, since a cell returns its carry in that precision."""
     found = [x.dtype for x in jax.tree.leaves(params) if jnp.issubdtype(x.dtype, jnp.floating)]
     dtype = jnp.result_type(*found) if found else jnp.dtype("float32")
     is_narrow = lambda x: jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < dtype.itemsize  # noqa: E731
@@ -101,12 +101,12 @@ def as_wide_as(params: Params, carry: Tree) -> Tree:
 
 
 def carry_from_flax(cell: Cell, carry: Any) -> Tree:
-    """An LSTM's (c, h) as LSTMCarry(h, c); any other carry as it is."""
+    """Turns an LSTM's (c, h) into LSTMCarry(h, c); any other carry stays."""
     return LSTMCarry(h=carry[1], c=carry[0]) if isinstance(cell, LSTM) and type(carry) is tuple else carry
 
 
 def carry_to_flax(cell: Cell, carry: Any) -> Any:
-    """LSTMCarry(h, c) as Flax's (c, h); any other carry as it is."""
+    """Turns LSTMCarry(h, c) into Flax's (c, h); any other carry stays."""
     return (carry.c, carry.h) if isinstance(cell, LSTM) else carry
 
 
@@ -131,7 +131,7 @@ def run(
     return_carry: bool,
     feature_axes: int = 1,
 ) -> tuple[Tree, jax.Array]:
-    """Unrolls a cell by the conventions of Flax's RNN, whose `flip_sequences` this takes: (carry, outputs).
+    """Unrolls a cell by the conventions of Flax's RNN, including its `flip_sequences`: (carry, outputs).
 
     Args:
       view: the cell and its parameters.
@@ -141,8 +141,8 @@ def run(
       resets: bool [*batch, T], or [T, *batch] if `time_major`.
       time_major, reverse, keep_order: as for Flax's RNN.
       gradient, key: as for `unroll`.
-      return_carry: whether the carry matters.
-      feature_axes: how many axes stand behind time and batch.
+      return_carry: whether the carry is used.
+      feature_axes: the number of axes after time and batch.
     """
     from flax.nnx.nn.recurrent import flip_sequences
 
@@ -158,7 +158,7 @@ def run(
     flipped = None if lengths is None else checks.array("seq_lengths", lengths)
     if flipped is not None and flipped.shape != rows:
         raise ValueError(f"seq_lengths: expected shape {rows}, one a row, got {checks.short(flipped)}")
-    if flipped is not None and feature_axes > 1:  # axes of space are rows to a jaxrnn cell
+    if flipped is not None and feature_axes > 1:  # a jaxrnn cell takes axes of space for rows
         lengths = jnp.broadcast_to(flipped.reshape(*rows, *(1,) * (feature_axes - 1)), xs.shape[1:-1])
     if resets is not None:
         shape = inputs.shape[: inputs.ndim - feature_axes]
@@ -168,7 +168,7 @@ def run(
         resets = jnp.broadcast_to(resets.reshape(*resets.shape, *(1,) * (feature_axes - 1)), xs.shape[:-1])
     valid = None
     if flipped is not None and not (return_carry or reverse) and isinstance(view.cell, (LSTM, GRU)):
-        # No row's carry has to be held: what bounded cells make of zeros on padding is zeroed, and has no gradient.
+        # No carry has to be held: outputs of bounded cells on zero padding are set to zero, and have no gradient.
         with _named_as_in_flax():
             valid, lengths = valid_steps(lengths, xs.shape[0], rows), None
         xs = zero_unless(valid, xs)
@@ -189,8 +189,8 @@ def both_ways(
     Args:
       layer: the Bidirectional.
       inputs, initial_carry, return_carry, time_major, key: as for its call.
-      each: options of one of the two layers alone.
-      **options: options of both; those that are None are left out, since a layer of another kind may not know them.
+      each: options of only one of the two layers.
+      **options: options of both; None is left out, since a layer of another kind may not know the option.
     """
     carries, outputs = [], []
     starts = (None, None) if initial_carry is None else initial_carry
@@ -214,7 +214,7 @@ def both_ways(
 
 @contextlib.contextmanager
 def _named_as_in_flax() -> Iterator[None]:
-    """Errors name the arguments of Flax's RNN: `unroll` has other names for three of them."""
+    """A context in which errors use the argument names of Flax's RNN: `unroll` has other names for three of them."""
     try:
         yield
     except (TypeError, ValueError) as error:

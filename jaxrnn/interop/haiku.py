@@ -24,7 +24,7 @@ from jaxrnn.saving import as_it_is
 from jaxrnn.types import Cell, Params, leaf, pytree
 
 IGFO = (0, 2, 1, 3)
-"""The order i, g, f, o of the gates i, f, g, o, and the other way round."""
+"""The order i, g, f, o of the gates i, f, g, o; it is its own inverse."""
 
 
 def shifted_sigmoid(z: jax.Array) -> jax.Array:
@@ -34,7 +34,7 @@ def shifted_sigmoid(z: jax.Array) -> jax.Array:
 
 @pytree
 class ShiftedLSTM(LSTM):
-    """`jaxrnn.lstm` whose forget gate is sigmoid(z + 1): the shift is no part of the bias, as in Haiku."""
+    """`jaxrnn.lstm` with the forget gate sigmoid(z + 1): as in Haiku, the shift is not part of the bias."""
 
     forget_bias: Any = leaf(default=0.0)
 
@@ -47,16 +47,27 @@ def from_haiku(params: Mapping[str, Any], name: str) -> tuple[Cell, Params]:
     """Takes over the weights of an `hk.VanillaRNN`, `hk.LSTM` or `hk.GRU`, exactly.
 
     Args:
-      params: of `hk.transform(...).init`.
-      name: the module's, such as "lstm": its entries are "lstm/linear" and so on. They say which of the three it is; a
-        module of two linear layers, the second one square, looks like a VanillaRNN.
+      params: the parameters from `hk.transform(...).init`.
+      name: the module's name, such as "lstm": its entries are "lstm/linear" and so on. The entries decide which of the
+        three it is; a module of two linear layers, the second one square, looks like a VanillaRNN.
 
     Returns:
-      (cell, params). `hk.LSTM` becomes a cell of its own, whose forget gate is sigmoid(z + 1). The state of a Haiku
+      (cell, params). `hk.LSTM` becomes a cell of its own, with the forget gate sigmoid(z + 1). The state of a Haiku
       LSTM is LSTMState(hidden, cell), in the order of LSTMCarry.
 
     Raises:
-      ValueError: an entry is missing, unknown or of another shape, and which.
+      ValueError: an entry is missing, unknown or of another shape; the message names it.
+
+    Example:
+      >>> import haiku, jax
+      >>> import jaxrnn
+      >>> def step(x):
+      ...     lstm = haiku.LSTM(8)
+      ...     return lstm(x, lstm.initial_state(None))[0]
+      >>> variables = haiku.transform(step).init(jax.random.key(0), jax.numpy.ones(3))
+      >>> cell, params = jaxrnn.interop.from_haiku(variables, "lstm")
+      >>> params["w_x"].shape
+      (3, 32)
     """
     checks.instance("params", params, Mapping)
     checks.instance("name", name, str)
@@ -101,16 +112,24 @@ GRU_NAMES = {"w_x": "w_i", "w_h": "w_h", "b": "b"}
 
 
 def to_haiku(cell: Cell, params: Params, name: str) -> dict[str, dict[str, np.ndarray]]:
-    """The weights as the parameters of a Haiku module of this name.
+    """Makes the parameters of a Haiku module of this name with these weights.
 
     Args:
-      cell: `elman` with relu, `lstm`, what `from_haiku` made of an `hk.LSTM`, or `gru(reset_after=False)`.
-      params: its parameters. An LSTM's forget bias is made less by the 1 that Haiku adds.
-      name: the module's.
+      cell: `elman` with relu, `lstm`, the cell that `from_haiku` makes of an `hk.LSTM`, or `gru(reset_after=False)`.
+      params: its parameters. 1 is subtracted from an LSTM's forget bias, since Haiku adds 1.
+      name: the module's name.
 
     Raises:
       ValueError, TypeError: Haiku has no such cell (its GRU resets before the product), or the parameters are not the
         cell's.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> variables = jaxrnn.interop.to_haiku(cell, cell.init(jax.random.key(0)), "lstm")
+      >>> variables["lstm/linear"]["w"].shape
+      (11, 32)
     """
     checked_cell(cell, params, "Haiku", (Elman, LSTM, ShiftedLSTM, ResetBeforeGRU))
     if isinstance(cell, Elman) and unwrapped(cell.activation) is not jax.nn.relu:
@@ -123,7 +142,7 @@ def to_haiku(cell: Cell, params: Params, name: str) -> dict[str, dict[str, np.nd
 
 
 def _inverted(w: Any) -> Any:
-    """Columns of gates r, z, n with those of z negated: 1 - sigmoid(z) = sigmoid(-z)."""
+    """Negates the columns of z among the gates r, z, n: 1 - sigmoid(z) = sigmoid(-z)."""
     r, z, n = blocks(w, 3)
     return jnp.concatenate([r, -z, n], -1)
 

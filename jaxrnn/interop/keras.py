@@ -34,24 +34,33 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 """Keras's activations by the name in a layer's configuration."""
 MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "mean", None: None}
 ZRN = (1, 0, 2)
-"""The order z, r, n of the gates r, z, n, and the other way round."""
+"""The order z, r, n of the gates r, z, n; it is its own inverse."""
 
 
 def from_keras(layer: Any) -> tuple[Cell | Bidirectional, Params]:
     """Takes over the weights of a Keras `SimpleRNN`, `LSTM`, `GRU`, one of their cells, or `Bidirectional`, exactly.
 
     Args:
-      layer: built, so that it has weights. Keras layers read [B, T, D], as `unroll(..., time_major=False)` does; a
-        layer without `return_sequences` puts out what is the hidden state of the final carry here. Dropout has no
-        weights and is left out.
+      layer: a built layer, so that it has weights. Keras layers read [B, T, D], as `unroll(..., time_major=False)`
+        does; the output of a layer without `return_sequences` is the hidden state of the final carry here. Dropout has
+        no weights and is left out.
 
     Returns:
-      (cell, params), or (model, params) of a `Bidirectional`, whose "ave" is "mean" here.
+      (cell, params), or (model, params) of a `Bidirectional`; its merge mode "ave" is "mean" here.
 
     Raises:
-      ValueError: an option has no counterpart (another activation of a GRU or LSTM, `go_backwards`, `stateful`), and
-        which.
-      TypeError: it is no such layer.
+      ValueError: an option has no counterpart (another activation of a GRU or LSTM, `go_backwards`, `stateful`); the
+        message names it.
+      TypeError: `layer` is not such a layer.
+
+    Example:
+      >>> import keras
+      >>> import jaxrnn
+      >>> layer = keras.layers.LSTM(8, return_sequences=True)
+      >>> layer.build((None, None, 3))
+      >>> cell, params = jaxrnn.interop.from_keras(layer)
+      >>> params["w_x"].shape
+      (3, 32)
     """
     kind, config = _kind(layer), getattr(layer, "get_config", dict)()
     arrays = [as_it_is(f"layer.get_weights()[{i}]", np.asarray(x)) for i, x in enumerate(_weights(layer))]
@@ -72,15 +81,23 @@ def from_keras(layer: Any) -> tuple[Cell | Bidirectional, Params]:
 
 
 def to_keras(cell: Cell | Bidirectional, params: Params) -> list[np.ndarray]:
-    """The weights for `set_weights` of a Keras layer of the same sizes and options.
+    """Makes the weights for `set_weights` of a Keras layer of the same sizes and options.
 
     Args:
       cell: `elman` (a SimpleRNN), `lstm`, `gru` (a GRU with `reset_after=True`; without a bias `use_bias=False`),
         `gru(reset_after=False)`, or a `jaxrnn.bidirectional` of two of one kind.
-      params: its parameters. A hidden bias that Keras has not is added to the other one.
+      params: its parameters. A hidden bias that Keras does not have is added to the other bias.
 
     Raises:
       ValueError, TypeError: Keras has no such cell, or the parameters are not the cell's.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> weights = jaxrnn.interop.to_keras(cell, cell.init(jax.random.key(0)))  # for keras.layers.LSTM(8).set_weights
+      >>> [w.shape for w in weights]
+      [(3, 32), (8, 32), (32,)]
     """
     if isinstance(cell, Bidirectional):
         return to_keras(cell.forward, params["forward"]) + to_keras(cell.backward, params["backward"])

@@ -15,13 +15,13 @@ from jaxrnn.types import Call, Model, Params, Tree, pytree
 
 @pytree
 class Layer(Model):
-    """See `jaxrnn.interop.nnx.layer` and `jaxrnn.interop.linen.layer`.
+    """A module of Flax as a Model; see `jaxrnn.interop.nnx.layer` and `jaxrnn.interop.linen.layer`.
 
     Attributes:
       call: (params, xs, key) -> ys.
       draw: key -> params.
-      sequence: whether `call` is handed whole sequences [*batch, T, D] and may mix their steps.
-      axes: how many axes stand behind time there.
+      sequence: whether `call` gets whole sequences [*batch, T, D] and may mix their steps.
+      axes: the number of axes after time in these sequences.
     """
 
     call: Callable[..., Any]
@@ -45,7 +45,7 @@ class Layer(Model):
         rows = np.ndim(call.lengths) if call.lengths is not None else next(iter(by_step), 0)
         valid = call.valid(xs.shape[0], xs.shape[1 : 1 + rows])
         xs = zero_unless(valid, xs)
-        at = xs.ndim - 1 - self.axes if self.sequence else 0  # how many axes of a batch there are
+        at = xs.ndim - 1 - self.axes if self.sequence else 0  # the number of batch axes
         if at < 0:
             raise ValueError(f"xs: expected {self.axes} axes behind time, got {checks.short(xs)}")
         ys = checks.array("module: outputs", self.call(params, jnp.moveaxis(xs, 0, at), call.key))

@@ -1,7 +1,7 @@
-"""Flax linen: recurrent layers in the place of Flax's, and linen's cells and modules as parts of jaxrnn's.
+"""Flax linen: recurrent layers in place of Flax's, and linen's cells and modules as parts of jaxrnn's models.
 
-`from jaxrnn.interop import linen as nn` instead of `import flax.linen as nn` is the one line that changes: every other
-name is Flax's own.
+Change one line: `from jaxrnn.interop import linen as nn` instead of `import flax.linen as nn`. Every other name is
+Flax's own.
 """
 
 import dataclasses
@@ -41,16 +41,16 @@ class RNN(flax.linen.RNN):
     """A recurrent layer with the fields of `flax.linen.RNN`, and jaxrnn's speed, gradients and resets.
 
     Attributes:
-      cell: a jaxrnn Cell, whose parameters are "cell", or any linen cell, whose parameters stay where they are, drawn
-        as Flax draws them. SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell run by jaxrnn's own equations, others by
-        their `__call__`; those with collections beside "params" by Flax's own loop, to which `unroll`,
-        `variable_axes`, `variable_broadcast`, `variable_carry` and `split_rngs` matter.
-      time_major, return_carry, reverse, keep_order: as there. Without `time_major` inputs are [*batch, T, D].
-      gradient: how to differentiate through time, such as `jaxrnn.checkpointed()`; None: `reverse_scan()` for gated
+      cell: a jaxrnn Cell, with its parameters under "cell", or any linen cell, with its parameters where Flax has them,
+        drawn as Flax draws them. SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell run by jaxrnn's own equations,
+        others by their `__call__`. Cells with collections beside "params" run by Flax's own loop, which also reads
+        `unroll`, `variable_axes`, `variable_broadcast`, `variable_carry` and `split_rngs`.
+      time_major, return_carry, reverse, keep_order: as in Flax. Without `time_major` inputs are [*batch, T, D].
+      gradient: the way to differentiate through time, such as `jaxrnn.checkpointed()`; None: `reverse_scan()` for gated
         cells.
 
-    Outputs on padding are zero here (Flax leaves whatever its cell made of the padding there), and a row of length 0
-    returns its initial carry; not so where Flax's own loop runs.
+    Outputs on padding are zero here (in Flax they are the cell's outputs for the padding), and a row of length 0
+    returns its initial carry. Neither holds where Flax's own loop runs.
 
     Example:
       >>> import jax
@@ -85,18 +85,18 @@ class RNN(flax.linen.RNN):
         Args:
           inputs: [*batch, T, D], or [T, *batch, D] if `time_major`.
           initial_carry: the state before the first step, as a call with `return_carry` returns it (a linen LSTM's is
-            (c, h)); None: the cell's.
-          init_key: for a cell whose initial carry is random.
+            (c, h)); None: the cell's initial carry.
+          init_key: a key for a cell whose initial carry is random.
           seq_lengths: integers [*batch].
-          return_carry, time_major, reverse, keep_order: instead of the fields.
+          return_carry, time_major, reverse, keep_order: replace the fields of the layer.
           resets: bool [*batch, T], or [T, *batch] if `time_major`: an episode starts at this step.
-          key: for the noise of a jaxrnn cell, such as recurrent dropout; None means evaluation.
+          key: a key for the noise of a jaxrnn cell, such as recurrent dropout; None means evaluation.
 
         Returns:
           outputs [*batch, T, H], or (carry, outputs) with `return_carry`.
 
         Raises:
-          ValueError, TypeError: an argument does not fit, and which.
+          ValueError, TypeError: an argument does not fit; the message names it.
         """
         cell: typing.Any = self.cell
         checks.instance("cell", cell, (Cell, RNNCellBase), "such as jaxrnn.lstm(3, 8) or nn.GRUCell(8)")
@@ -143,11 +143,11 @@ LIFTED = {
     for field in dataclasses.fields(flax.linen.RNN)
     if field.name in ("variable_axes", "variable_broadcast", "variable_carry", "split_rngs")
 }
-"""The fields that say what a cell has beside its parameters: it then runs by Flax's own loop."""
+"""The fields that list collections beside a cell's parameters; a cell with such collections runs by Flax's own loop."""
 
 
 class Bidirectional(flax.linen.Bidirectional):
-    """`flax.linen.Bidirectional`, which also hands `resets` and `key` to its two layers."""
+    """`flax.linen.Bidirectional`, which also passes `resets` and `key` to its two layers."""
 
     def __call__(
         self,
@@ -178,7 +178,7 @@ class Bidirectional(flax.linen.Bidirectional):
 
 @pytree
 class LinenCell(Cell):
-    """Any linen cell without collections beside "params": see `from_linen`."""
+    """A linen cell without collections beside "params": see `from_linen`."""
 
     module: typing.Any
     draw: Init
@@ -196,7 +196,7 @@ class LinenCell(Cell):
 
 
 class Drawn(typing.NamedTuple):
-    """The `init` of a linen module, for inputs of this shape: of a cell together with a carry."""
+    """The `init` of a linen module, for inputs of this shape; for a cell, together with a carry."""
 
     module: typing.Any
     shape: tuple[int, ...]
@@ -215,22 +215,32 @@ class Drawn(typing.NamedTuple):
 
 
 def from_linen(module: typing.Any, params: Params, *, D: int | tuple[int, ...] | None = None) -> tuple[Cell, Params]:
-    """Makes a jaxrnn cell of any linen cell, with all of jaxrnn's gradients, checks, diagnostics and sweeps.
+    """Makes a jaxrnn cell of any linen cell; jaxrnn's gradients, checks, diagnostics and sweeps then work on it.
 
     Args:
       module: the linen cell, such as `nn.LSTMCell(8)`.
       params: its parameters: variables["params"] of the cell, or variables["params"]["cell"] of an `nn.RNN` of it.
-      D: input features, or the shape of a step's input, with which `init` of what is returned draws anew; None: taken
-        from the kernels of linen's own cells; of others `init` then returns `params`.
+      D: input features, or the shape of a step's input, for the `init` of the returned cell; None: taken from the
+        kernels of linen's own cells; for other cells `init` then returns `params`.
 
     Returns:
-      (cell, params). linen's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell, as they come, become `elman`, `lstm`
-      (whose carry is LSTMCarry(h, c), Flax's (c, h)) and `gru`, whose `init` draws each gate by itself with the
-      module's initialisers; any other becomes a plain Cell that applies it.
+      (cell, params). linen's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell without changes become `elman`, `lstm`
+      (with the carry LSTMCarry(h, c); Flax's is (c, h)) and `gru`. Their `init` draws each gate by itself with the
+      module's initialisers. Any other cell becomes a plain Cell that applies it.
 
     Raises:
-      TypeError: it is no linen cell.
-      ValueError: a parameter is missing, unknown or of another shape, and which.
+      TypeError: `module` is not a linen cell.
+      ValueError: a parameter is missing, unknown or of another shape; the message names it.
+
+    Example:
+      >>> import flax.linen as nn
+      >>> import jax
+      >>> import jaxrnn
+      >>> module, x = nn.LSTMCell(8), jax.numpy.ones(3)
+      >>> variables = module.init(jax.random.key(0), module.initialize_carry(jax.random.key(1), x.shape), x)
+      >>> cell, params = jaxrnn.interop.from_linen(module, variables["params"])
+      >>> params["w_x"].shape
+      (3, 32)
     """
     hint = "such as nn.LSTMCell(8); of an nn.RNN, its cell and params['cell']"
     checks.instance("module", module, RNNCellBase, hint)
@@ -251,17 +261,26 @@ def from_linen(module: typing.Any, params: Params, *, D: int | tuple[int, ...] |
 
 
 def to_linen(cell: Cell, params: Params) -> tuple[typing.Any, Params]:
-    """A linen cell, `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`, and its parameters with these weights.
+    """Makes a linen cell, `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`, and its parameters with these weights.
 
     Args:
       cell: `elman`, `lstm` or `gru`.
-      params: its parameters. linen has one bias for both products, but for n of a GRU, which is exact.
+      params: its parameters. linen has one bias for both products, the sum of ours; only n of a GRU has two.
 
     Returns:
       (module, params): `module.apply({"params": params}, carry, x)`; `LSTMCell` has the same parameters.
 
     Raises:
       ValueError, TypeError: linen has no such cell, or the parameters are not the cell's.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8, hidden_bias=False)
+      >>> module, params = jaxrnn.interop.to_linen(cell, cell.init(jax.random.key(0)))
+      >>> carry, y = module.apply({"params": params}, jax.numpy.zeros(8), jax.numpy.ones(3))
+      >>> y.shape
+      (8,)
     """
     checked_cell(cell, params, "linen", (Elman, LSTM, GRU))
     H, dtype = params["w_h"].shape[0], params["w_x"].dtype
@@ -282,22 +301,31 @@ def to_linen(cell: Cell, params: Params) -> tuple[typing.Any, Params]:
 def layer(
     module: typing.Any, shape: int | tuple[int, ...], *, sequence: bool = False, dtype: typing.Any = jnp.float32
 ) -> Layer:
-    """Makes a part of a jaxrnn model of any Flax linen module: a convolution in front, a head behind.
+    """Makes a Flax linen module a part of a jaxrnn model: a convolution before the recurrent layers, a head after them.
 
     Args:
-      module: the linen module. With a `key` it gets the rng "dropout"; whether it drops anything it has to know by
-        itself, `deterministic=not self.has_rng("dropout")`, since evaluation hands it none.
-      shape: of a step's features, D or a tuple, () for symbols, with which its parameters are drawn.
-      sequence: False: it is called with [T, *batch, ...], and maps each step by itself. True: with [*batch, T, D], and
+      module: the linen module. With a `key` it gets the rng "dropout", in evaluation it gets none. A module with
+        dropout should therefore use `deterministic=not self.has_rng("dropout")`.
+      shape: the shape of a step's features, D or a tuple, () for symbols; used to draw the parameters.
+      sequence: False: the module gets [T, *batch, ...], and maps each step by itself. True: it gets [*batch, T, D] and
         may mix steps, as a convolution over time does; it has to return as many steps.
-      dtype: of its inputs: jnp.int32 for symbols.
+      dtype: the dtype of its inputs: jnp.int32 for symbols.
 
     Returns:
-      A Model with the module's parameters. Padding is zero on both sides of it.
+      A Model with the module's parameters. Padding is zero in its inputs and outputs.
 
     Raises:
-      TypeError: it is no linen module.
+      TypeError: `module` is not a linen module.
       ValueError: it has collections beside "params", such as running statistics.
+
+    Example:
+      >>> import flax.linen as nn
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(3, 8), jaxrnn.interop.linen.layer(nn.Dense(2), 8))
+      >>> carry, ys = model.apply(model.init(jax.random.key(0)), jax.numpy.ones((5, 4, 3)))
+      >>> ys.shape
+      (5, 4, 2)
     """
     checks.instance("module", module, flax.linen.Module)
     sizes: tuple[int, ...] = (shape,) if isinstance(shape, int) else checks.instance("shape", shape, tuple, "or D")
@@ -309,7 +337,7 @@ def layer(
 
 
 class Applied(typing.NamedTuple):
-    """(params, xs, key) -> what a linen module makes of xs."""
+    """The map (params, xs, key) -> outputs of a linen module."""
 
     module: typing.Any
 
@@ -321,7 +349,7 @@ class Applied(typing.NamedTuple):
 
 
 def _plain(params: typing.Any) -> Params:
-    """Parameters as a dict of arrays, without what says how they are partitioned."""
+    """Parameters as a dict of arrays, without the boxes for their partitioning."""
     return flax.linen.unbox(params.unfreeze() if isinstance(params, FrozenDict) else dict(params))
 
 
@@ -342,7 +370,7 @@ def _named(cell: Cell, w_x: typing.Any, w_h: typing.Any, bias: typing.Any, of_n:
 
 
 def _native(module: typing.Any, params: typing.Any) -> View | None:
-    """A linen cell as elman, lstm or gru; None if its equations are others."""
+    """A linen cell as elman, lstm or gru; None if its equations differ."""
     kind = type(module)
     if kind not in (flax.linen.SimpleCell, flax.linen.GRUCell, *LSTMS) or not conventions.standard(module):
         return None

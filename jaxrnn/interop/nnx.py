@@ -1,7 +1,6 @@
-"""Flax nnx: recurrent layers in the place of Flax's, and Flax's cells and modules as parts of jaxrnn's.
+"""Flax nnx: recurrent layers in place of Flax's, and Flax's cells and modules as parts of jaxrnn's models.
 
-`from jaxrnn.interop import nnx` instead of `from flax import nnx` is the one line that changes: every other name is
-Flax's own.
+Change one line: `from jaxrnn.interop import nnx` instead of `from flax import nnx`. Every other name is Flax's own.
 """
 
 import typing
@@ -39,20 +38,20 @@ class RNN(flax.nnx.RNN):
     """A recurrent layer with the arguments of `flax.nnx.RNN`, and jaxrnn's speed, gradients and resets.
 
     Args:
-      cell: a jaxrnn Cell, or any nnx cell. The parameters of an nnx cell stay where they are, so that what Flax's layer
-        has saved fits; SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell run by jaxrnn's own equations, others by
-        their `__call__`.
-      time_major, return_carry, reverse, keep_order: as there. Without `time_major` inputs are [*batch, T, D].
-      unroll, state_axes, broadcast_rngs: are accepted; they matter to cells with a state beside their parameters alone,
-        such as running statistics, which Flax's own loop runs.
-      rngs: of a jaxrnn cell, `nnx.Rngs`: its parameters are drawn from the stream "params". For nnx cells as there.
-      gradient: how to differentiate through time, such as `jaxrnn.checkpointed()`; None: `reverse_scan()` for gated
+      cell: a jaxrnn Cell, or any nnx cell. The parameters of an nnx cell stay where they are, so that saves of Flax's
+        layer fit. SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell run by jaxrnn's own equations, others by their
+        `__call__`.
+      time_major, return_carry, reverse, keep_order: as in Flax. Without `time_major` inputs are [*batch, T, D].
+      unroll, state_axes, broadcast_rngs: used only for cells with a state beside their parameters, such as running
+        statistics, which run by Flax's own loop.
+      rngs: for a jaxrnn cell, `nnx.Rngs`: its parameters are drawn from the stream "params". For nnx cells as in Flax.
+      gradient: the way to differentiate through time, such as `jaxrnn.checkpointed()`; None: `reverse_scan()` for gated
         cells.
-      params: of a jaxrnn cell, its parameters; None: they are drawn. They are `nnx.Param`s either way.
+      params: the parameters of a jaxrnn cell; None: they are drawn. Either way each becomes an `nnx.Param`.
 
-    Outputs on padding are zero here (Flax leaves whatever its cell made of the padding there), and a row of length 0
-    returns its initial carry. No call changes `rngs`: without `rngs` of the call a random initial carry is the same at
-    every call. A cell with a state beside its parameters runs by Flax's own loop, for which none of this holds.
+    Outputs on padding are zero here (in Flax they are the cell's outputs for the padding), and a row of length 0
+    returns its initial carry. No call changes `rngs`: without `rngs` in the call, a random initial carry is the same
+    at every call. A cell with a state beside its parameters runs by Flax's own loop; then none of this holds.
 
     Example:
       >>> import jax.numpy as jnp
@@ -113,18 +112,18 @@ class RNN(flax.nnx.RNN):
         Args:
           inputs: [*batch, T, D], or [T, *batch, D] if `time_major`.
           initial_carry: the state before the first step, as a call with `return_carry` returns it (an nnx LSTM's is
-            (c, h)); None: the cell's.
+            (c, h)); None: the cell's initial carry.
           seq_lengths: integers [*batch].
-          return_carry, time_major, reverse, keep_order: instead of the layer's own.
+          return_carry, time_major, reverse, keep_order: replace the layer's own.
           rngs: for a cell whose initial carry is random.
           resets: bool [*batch, T], or [T, *batch] if `time_major`: an episode starts at this step.
-          key: for the noise of a jaxrnn cell, such as recurrent dropout; None means evaluation.
+          key: a key for the noise of a jaxrnn cell, such as recurrent dropout; None means evaluation.
 
         Returns:
           outputs [*batch, T, H], or (carry, outputs) with `return_carry`.
 
         Raises:
-          ValueError, TypeError: an argument does not fit, and which.
+          ValueError, TypeError: an argument does not fit; the message names it.
         """
         own = {"time_major": time_major, "reverse": reverse, "keep_order": keep_order}
         options = {name: getattr(self, name) if value is None else value for name, value in own.items()}
@@ -167,14 +166,14 @@ class RNN(flax.nnx.RNN):
         return View(NnxCell(graph, Shapes.of(values), features, type(self.cell).__name__), values)
 
     def _stream(self, rngs: typing.Any) -> typing.Any:
-        """Keys for an initial carry; the layer's own ones are looked at, and stay what they are."""
+        """Keys for an initial carry; the layer's own keys are read and do not change."""
         if rngs is not None or self.rngs is None:
             return rngs
         return flax.nnx.Rngs(jax.random.fold_in(self.rngs.key[...], self.rngs.count[...]))
 
 
 class Bidirectional(flax.nnx.Bidirectional):
-    """`flax.nnx.Bidirectional`, which also hands `resets` and `key` to its two layers."""
+    """`flax.nnx.Bidirectional`, which also passes `resets` and `key` to its two layers."""
 
     def __call__(
         self,
@@ -203,7 +202,7 @@ class Bidirectional(flax.nnx.Bidirectional):
 
 
 class StaticCell:
-    """A jaxrnn cell as an attribute of an nnx module: static, whatever arrays it has for options."""
+    """A jaxrnn cell as an attribute of an nnx module: static, even if its options are arrays."""
 
     def __init__(self, cell: Cell) -> None:
         if any(isinstance(x, Tracer) for x in jax.tree.leaves(cell)):
@@ -222,7 +221,7 @@ class StaticCell:
 
 @pytree
 class NnxCell(Cell):
-    """Any nnx cell without state beside its parameters: see `from_nnx`."""
+    """An nnx cell without state beside its parameters: see `from_nnx`."""
 
     graph: typing.Any
     draw: Init
@@ -247,7 +246,7 @@ class NnxCell(Cell):
 
 
 class Drawn(typing.NamedTuple):
-    """The `init` of a function rngs -> module: the parameters of a new one."""
+    """The `init` of a function rngs -> module: it returns the parameters of a new module."""
 
     make: Function
 
@@ -259,20 +258,20 @@ class Drawn(typing.NamedTuple):
 
 
 def from_nnx(cell: typing.Any, *, D: int | None = None) -> tuple[Cell, Params]:
-    """Makes a jaxrnn cell of any nnx cell, with all of jaxrnn's gradients, checks, diagnostics and sweeps.
+    """Makes a jaxrnn cell of any nnx cell; jaxrnn's gradients, checks, diagnostics and sweeps then work on it.
 
     Args:
       cell: the nnx cell, or a function of `nnx.Rngs` that makes one.
-      D: input features, where `initialize_carry` looks at them and the cell has no `in_features`.
+      D: input features, if `initialize_carry` reads them and the cell has no `in_features`.
 
     Returns:
-      (cell, params). nnx's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell, as they come, become `elman`, `lstm`
-      (whose carry is LSTMCarry(h, c), Flax's (c, h)) and `gru`, whose `init` draws each gate by itself, LeCun normal
-      and orthogonal. Any other becomes a plain Cell that calls it; its `init` draws anew by a function, and returns the
-      values of a cell that is there.
+      (cell, params). nnx's SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell without changes become `elman`, `lstm`
+      (with the carry LSTMCarry(h, c); Flax's is (c, h)) and `gru`. Their `init` draws each gate by itself, LeCun normal
+      and orthogonal. Any other cell becomes a plain Cell that calls it; its `init` calls the function anew, or returns
+      the values of the given cell.
 
     Raises:
-      TypeError: it is no nnx cell.
+      TypeError: `cell` is not an nnx cell.
       ValueError: it has a state beside its parameters, such as statistics or keys of its own.
 
     Example:
@@ -297,15 +296,23 @@ def from_nnx(cell: typing.Any, *, D: int | None = None) -> tuple[Cell, Params]:
 
 
 def to_nnx(cell: Cell, params: Params) -> typing.Any:
-    """An nnx cell with these weights: a `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`.
+    """Makes an nnx cell with these weights: a `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`.
 
     Args:
       cell: `elman`, `lstm` or `gru`.
-      params: its parameters. nnx's cells have one bias, which becomes the sum of both; nnx's GRU has no hidden bias of
-        n, though its docstring has one, so that a GRU has to have zeros there, as one with `hidden_bias=False` has.
+      params: its parameters. nnx's cells have one bias: it becomes the sum of both. nnx's GRU has no hidden bias of n
+        (though its docstring says so): that bias must be zero, as in a `gru` with `hidden_bias=False`.
 
     Raises:
       ValueError, TypeError: nnx has no such cell, or the parameters are not the cell's.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> module = jaxrnn.interop.to_nnx(cell, cell.init(jax.random.key(0)))  # a flax.nnx.OptimizedLSTMCell
+      >>> module.in_features, module.hidden_features
+      (3, 8)
     """
     checked_cell(cell, params, "nnx", (Elman, LSTM, GRU))
     checked_values(params)
@@ -332,23 +339,23 @@ def to_nnx(cell: Cell, params: Params) -> typing.Any:
 
 
 def layer(module: typing.Any, *, sequence: bool = False, axes: int = 1) -> Layer:
-    """Makes a part of a jaxrnn model of any Flax nnx module: a convolution in front, a head behind.
+    """Makes a Flax nnx module a part of a jaxrnn model: a convolution before the recurrent layers, a head after them.
 
     Args:
-      module: a function of `nnx.Rngs` that makes it, so that `init` draws its parameters; or the module itself, whose
-        parameters `init` then returns. It is in its training mode where there is a `key`, from which its streams of
-        random numbers (dropout) are drawn, and in its evaluation mode (`module.eval()`) where there is none. One that
-        rounds to a dtype of its own, as `nnx.Embed` does, can't be differentiated in float64, as `check_gradients`
-        needs it.
-      sequence: False: it is called with [T, *batch, ...], and maps each step by itself. True: with [*batch, T, D], and
+      module: a function of `nnx.Rngs` that makes the module, so that `init` draws its parameters; or the module itself:
+        `init` then returns its parameters. With a `key` the module is in training mode, and its streams of random
+        numbers (dropout) are drawn from the key; without one it is in evaluation mode (`module.eval()`). A module that
+        rounds to a dtype of its own, as `nnx.Embed` does, can't be differentiated in float64, so `check_gradients`
+        fails on it.
+      sequence: False: the module gets [T, *batch, ...], and maps each step by itself. True: it gets [*batch, T, D] and
         may mix steps, as a convolution over time does; it has to return as many steps.
-      axes: with `sequence`, how many axes stand behind time: 0 for symbols, 3 for images.
+      axes: with `sequence`, the number of axes after time: 0 for symbols, 3 for images.
 
     Returns:
-      A Model whose parameters are the module's `nnx.Param`s. Padding is zero on both sides of it.
+      A Model with the values of each `nnx.Param` as parameters. Padding is zero in its inputs and outputs.
 
     Raises:
-      TypeError: it is no module.
+      TypeError: `module` is not a module.
       ValueError: it has a state beside parameters and random keys, such as running statistics.
 
     Example:
@@ -376,7 +383,7 @@ def layer(module: typing.Any, *, sequence: bool = False, axes: int = 1) -> Layer
 
 
 class Called(typing.NamedTuple):
-    """(params, xs, key) -> what an nnx module makes of xs."""
+    """The map (params, xs, key) -> outputs of an nnx module."""
 
     graph: typing.Any
     keys: typing.Any
@@ -400,7 +407,7 @@ class Called(typing.NamedTuple):
 
 
 def _checked_cell(cell: typing.Any, hint: str) -> typing.Any:
-    """Any nnx module that can begin a carry."""
+    """An nnx module that can make an initial carry."""
     if not (isinstance(cell, flax.nnx.Module) and hasattr(cell, "initialize_carry")):
         raise TypeError(f"cell: expected an nnx cell, {hint}, got a {type(cell).__name__}")
     return cell
@@ -423,11 +430,11 @@ KINDS = {
         *((name, True) for name in ("hi", "hf", "hg", "ho")),
     ),
 }
-"""The linear maps of nnx's cells, and which of them have a bias."""
+"""The linear maps of nnx's cells, and whether each has a bias."""
 
 
 def _native(cell: typing.Any) -> View | None:
-    """An nnx cell as elman, lstm or gru; None if its equations are others, or somebody has changed its parts."""
+    """An nnx cell as elman, lstm or gru; None if its equations differ or its parts were replaced."""
     kind = type(cell)
     if kind not in KINDS or not conventions.standard(cell) or cell.carry_init is not None or cell.rngs is not None:
         return None
@@ -472,7 +479,7 @@ def _named(state: typing.Any) -> Params:
 
 
 def _state(params: Params) -> typing.Any:
-    """A nested dict as a state; what were numbers become numbers again."""
+    """A nested dict as a state, with names of digits turned back into numbers."""
     found = {}
     for path, x in jax.tree_util.tree_leaves_with_path(params):
         keys = tuple(int(k.key) if k.key.isdecimal() else k.key for k in path)

@@ -37,7 +37,7 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
 class Source(NamedTuple):
-    """Arrays by name, of which `read` takes one up."""
+    """Arrays by name; `read` reads one of them."""
 
     arrays: dict[str, Any]
     read: Callable[[str], np.ndarray]
@@ -48,19 +48,20 @@ def from_torch(source: Any, *, prefix: str = "", nonlinearity: str | None = None
 
     Args:
       source: the module; or its `state_dict()`, whose values may be NumPy arrays; or the path of a safetensors file. No
-        other file is read: torch's .pt files are pickles, which can run any code.
-      prefix: of the names within a larger state_dict or file, such as "encoder.lstm."; others are left alone.
-      nonlinearity: "tanh" or "relu" of an `RNN` that comes as arrays or a file; a module says its own.
+        other files are read: torch's .pt files are pickles, which can run any code.
+      prefix: the prefix of the names within a larger state_dict or file, such as "encoder.lstm."; other names are
+        ignored.
+      nonlinearity: "tanh" or "relu" for an `RNN` from arrays or a file; a module has the information itself.
 
     Returns:
       (model, params): a `jaxrnn.stack` of a cell for each layer, or with both directions a `jaxrnn.chain` of
-      `jaxrnn.bidirectional`; of a torch cell, a Cell. Gradients go by the same transposition. A torch module with
-      `batch_first=True` reads what `model.apply(..., time_major=False)` does. `dropout` between layers has no weights
-      and is left out.
+      `jaxrnn.bidirectional`; for a torch cell, a Cell. Gradients transpose in the same way. For a torch module with
+      `batch_first=True`, call `model.apply(..., time_major=False)`. `dropout` between layers has no weights and is left
+      out.
 
     Raises:
-      ValueError, TypeError: an entry is missing, unknown or of another shape, and which.
-      FileNotFoundError: there is no such file.
+      ValueError, TypeError: an entry is missing, unknown or of another shape; the message names it.
+      FileNotFoundError: `source` is the path of a file that does not exist.
 
     Example:
       >>> import numpy as np
@@ -99,21 +100,29 @@ def from_torch(source: Any, *, prefix: str = "", nonlinearity: str | None = None
 
 
 def to_torch(model: Model | Cell, params: Params) -> dict[str, np.ndarray]:
-    """The weights as the `state_dict` of a PyTorch module of the same sizes.
+    """Makes the `state_dict` of a PyTorch module of the same sizes from the weights.
 
-    `module.load_state_dict({name: torch.from_numpy(x) for name, x in state.items()})` puts them there.
+    To load it: `module.load_state_dict({name: torch.from_numpy(x) for name, x in state.items()})`.
 
     Args:
-      model: a cell (for `torch.nn.LSTMCell` and the like), a `jaxrnn.stack` of cells, `jaxrnn.bidirectional`, or a
+      model: a cell (for `torch.nn.LSTMCell` and so on), a `jaxrnn.stack` of cells, `jaxrnn.bidirectional`, or a
         `jaxrnn.chain` of these: of `elman` with tanh or relu, `lstm`, also with `proj_size`, or `gru`.
       params: its parameters.
 
     Returns:
-      Arrays by PyTorch's names. Where one of the two biases is missing, it is zero; without both there is none, as with
-      `bias=False`. bfloat16 becomes float32, which `torch.from_numpy` knows and a bfloat16 module takes back exactly.
+      Arrays by PyTorch's names. A single missing bias becomes zero; if both are missing, there is no bias, as with
+      `bias=False`. bfloat16 becomes float32, which `torch.from_numpy` reads and a bfloat16 module takes back exactly.
 
     Raises:
       ValueError, TypeError: PyTorch has no such cell, or the parameters are not the model's.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.stack(jaxrnn.lstm(3, 8))
+      >>> state = jaxrnn.interop.to_torch(model, model.init(jax.random.key(0)))  # for torch.nn.LSTM(3, 8)
+      >>> state["weight_ih_l0"].shape
+      (32, 3)
     """
     layers = cells_of(model)
     checked_params(model, params)
@@ -135,7 +144,7 @@ def to_torch(model: Model | Cell, params: Params) -> dict[str, np.ndarray]:
 
 
 def _cell(names: Mapping[str, Any], suffix: str, nonlinearity: str | None) -> Cell:
-    """The cell that weights of these names and shapes are meant for."""
+    """The cell that fits weights of these names and shapes."""
     for name in (f"weight_ih{suffix}", f"weight_hh{suffix}"):
         if name not in names:
             raise ValueError(
@@ -166,7 +175,7 @@ def _cell(names: Mapping[str, Any], suffix: str, nonlinearity: str | None) -> Ce
 
 
 def _places(model: Model | Cell) -> list[tuple[Cell, str, tuple[str, ...]]]:
-    """(cell, how PyTorch's names end, where its parameters are) of each cell."""
+    """The places (cell, ending of PyTorch's names, path of its parameters) of all cells."""
     if isinstance(model, Cell):
         return [(model, "", ())]
     return [
@@ -194,7 +203,7 @@ def _named(model: Model | Cell, params: Params) -> dict[str, Any]:
 
 
 def _params(model: Model | Cell, arrays: Mapping[str, jax.Array]) -> Params:
-    """Parameters of arrays by PyTorch's names."""
+    """Parameters from arrays by PyTorch's names."""
     params: dict[str, Any] = {}
     for _, suffix, path in _places(model):
         place = params
@@ -206,7 +215,7 @@ def _params(model: Model | Cell, arrays: Mapping[str, jax.Array]) -> Params:
 
 
 def _opened(source: Any, prefix: str) -> Source:
-    """The arrays of a module, a mapping or a safetensors file whose names begin with the prefix, which is cut off."""
+    """The arrays of a module, a mapping or a safetensors file whose names begin with the prefix, without the prefix."""
     checks.instance("prefix", prefix, str)
     if isinstance(source, (str, os.PathLike)):
         path = pathlib.Path(source)
@@ -231,6 +240,6 @@ def _in_numpy(x: Any) -> np.ndarray:
     if not hasattr(x, "detach"):
         return np.array(x)
     x = x.detach().cpu().contiguous()
-    if str(x.dtype) == "torch.bfloat16":  # torch knows no NumPy dtype of it
+    if str(x.dtype) == "torch.bfloat16":  # NumPy has no such dtype in torch
         return np.array(jnp.from_dlpack(x))
     return x.numpy().copy()

@@ -1,4 +1,4 @@
-"""Weights of all frameworks: blocks of gates, and the cells that each of them has."""
+"""Weights of all frameworks: blocks of gates, and the cells of each framework."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ Kinds = tuple[type[Cell], ...]
 NAMES = {Elman: "elman", LSTM: "lstm", ProjectedLSTM: "lstm with proj_size", GRU: "gru"}
 NAMES |= {ResetBeforeGRU: "gru with reset_after=False"}
 OWN = ("peephole", "coupled", "layer_norm", "recurrent_dropout", "zoneout", "learn_carry", "heads")
-"""Options that change a cell's equations or parameters into some that no framework here has."""
+"""Options that change a cell's equations or parameters in ways that no framework here supports."""
 
 
 def columns(w: Any, order: Iterable[int]) -> Any:
@@ -36,13 +36,13 @@ def blocks(w: Any, count: int) -> list[Any]:
 
 
 def one_bias(params: Params) -> Any:
-    """b and b_h [G*H] as one, for what only reads their sum; None if there is neither."""
+    """The sum of b and b_h [G*H], for a framework with one bias; None if there is neither."""
     found = [params[name] for name in ("b", "b_h") if name in params]
     return sum(found[1:], found[0]) if found else None
 
 
 def candidate_bias(params: Params) -> tuple[Any, Any]:
-    """Biases of a GRU as (b [3*H], that of n inside its product with r [H]): of r and z only the sum is read."""
+    """The biases of a GRU as (b [3*H], the bias [H] of n inside its product with r); those of r and z are summed."""
     b, b_h = params.get("b"), params.get("b_h")
     if b_h is None:
         return b, None
@@ -54,7 +54,7 @@ def candidate_bias(params: Params) -> tuple[Any, Any]:
 
 
 def checked_cell(cell: Any, params: Params, framework: str, kinds: Kinds) -> Cell:
-    """A cell that a framework has, and its parameters; raises and says what it has not."""
+    """A cell that a framework has, with checked parameters; raises an error that names what the framework lacks."""
     checks.instance("cell", cell, Cell, "make one with jaxrnn.lstm, jaxrnn.gru or jaxrnn.elman")
     if type(cell) not in kinds:
         offered = ", ".join(NAMES.get(kind, kind.__name__) for kind in kinds)
@@ -76,7 +76,7 @@ def is_floating(x: Any) -> bool:
 
 
 def check_shapes(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Raises unless arrays have the names and shapes that are expected: looks at these only."""
+    """Raises unless arrays have the expected names and shapes; reads nothing else."""
     if not isinstance(found, Mapping):
         raise TypeError(f"{name}: expected a dict of arrays, got {checks.short(found)}")
     checks.same_entries(name, dict(found), dict(expected))
@@ -90,19 +90,19 @@ def check_shapes(name: str, found: Mapping[str, Any], expected: Mapping[str, Any
 
 
 def in_numpy(tree: Any) -> Any:
-    """Arrays that outlive what they were made of."""
+    """NumPy copies of arrays, which outlive the originals."""
     checked_values(tree)
     return jax.tree.map(np.array, tree)
 
 
 def checked_values(params: Any) -> None:
-    """Raises where values are not known, as in `jax.jit`."""
+    """Raises if values are not known, as in `jax.jit`."""
     if any(isinstance(x, Tracer) for x in jax.tree.leaves(params)):
         raise TypeError("params: expected values, got traced ones; call this outside of jax.jit, jax.grad and the like")
 
 
 def cells_of(model: Model | Cell) -> list[list[tuple[Cell, tuple[str, ...]]]]:
-    """For each layer its cells, one or both directions, and where their parameters are.
+    """The cells of each layer, one or both directions, and the paths of their parameters.
 
     The model is a cell, `stack`, `bidirectional`, or a `chain` of these.
     """

@@ -17,8 +17,8 @@ from jaxrnn.linear import state_dtype
 from jaxrnn.types import Cell, Inputs, Params, Tree
 
 MEASURED: frozenset[str] = frozenset()
-"""Platforms on which the kernel was measured to be faster than the scan. For one of them `ReverseScan.run` has to ask
-here under "auto", too."""
+"""Platforms on which the kernel was measured to be faster than the scan. For these, `ReverseScan.run` has to call this
+module under "auto", too."""
 
 
 def run(
@@ -29,10 +29,10 @@ def run(
     Args:
       asked: "auto", "scan" or "persistent".
       cell, params, carry, inputs, limits: as for `jaxrnn.bptt.gated.run`.
-      target: where choices are listed, for which device; None: that at hand.
+      target: the device, which lists the choices; None: the one at hand.
 
     Raises:
-      ValueError: "persistent" is asked for, and can't be.
+      ValueError: "persistent" is asked for, and one kernel can't run the cell.
     """
     on = target_of() if target is None else target
     choice = _choose(asked, cell, params, carry, inputs, limits, on)
@@ -97,7 +97,7 @@ def check(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limit
 
 
 def _lower(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, target: Target) -> None:
-    """Builds both kernels and lowers them, to see whether they fit and Pallas knows all that is in them."""
+    """Builds and lowers both kernels; raises if they do not fit or Pallas does not support an operation in them."""
 
     def gradient(params: Params, carry: Tree, inputs: Inputs) -> Any:
         hs, pull = jax.vjp(lambda params: loop.run(cell, params, carry, inputs, limits, target)[1], params)
@@ -111,5 +111,5 @@ def _lower(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits:
         K, wide = cell.H // cell.heads, units(cell)
         padded = f", its {K} units being padded to {wide}" if wide != K else ""
         raise Unfit(f"{obstacle}{padded}") from obstacle
-    except Exception as error:  # whatever a compiler has to say
+    except Exception as error:  # any error of a compiler
         raise Unfit(f"Pallas can't compile its equations: {str(error).partition(' Please file')[0]}") from error

@@ -1,4 +1,4 @@
-"""Which equations a kernel can run: of single rows, which do not see each other, and of as many units as it has."""
+"""Checks that a kernel can run a cell's equations: row by row, and on the number of units that the kernel has."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from jaxrnn.primitives.jaxprs import CALLS, ELEMENTWISE, RESHAPING, mixing_primi
 from jaxrnn.types import Inputs, Params, Tree
 
 ROWS = 2**13 + 1
-"""Rows that equations are traced on, to see whether they mix them: as many as nothing else has."""
+"""The number of rows on which equations are traced to find out whether they mix rows: a size that no other axis has."""
 ALONG_AXES = frozenset((
     "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin",
     "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp",
@@ -25,7 +25,7 @@ ALONG_AXES = frozenset((
 
 
 def check(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> None:
-    """Raises `Unfit` unless equations give the same row by row, and on as many units as a kernel has."""
+    """Raises `Unfit` unless equations give the same row by row, and on the number of units of a kernel."""
     divided = is_divided(cell)
     try:
         rows = _step(cell, params, carry, inputs, (ROWS,), cell.H)
@@ -34,7 +34,7 @@ def check(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> None:
         row = _step(cell, params, carry, inputs, (), units(cell))
     except Unfit:
         raise
-    except Exception as error:  # whatever a user's equations raise
+    except Exception as error:  # any error of a user's equations
         raise Unfit(
             "its equations have to work on one row [H] of any number of units (axes from the end, such as -1), with "
             f"own parameters [n, {cell.H}] row by row (p[i], or a loop over p): {type(error).__name__}: {error}"
@@ -74,14 +74,14 @@ def _step(cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, rows: tu
 
 
 def _all(jaxpr: Jaxpr) -> Iterator[Any]:
-    """All operations, those of inner functions included."""
+    """All operations, with those of inner functions."""
     yield from jaxpr.eqns
     for inner in subjaxprs(jaxpr):
         yield from _all(inner)
 
 
 def _is_row_by_row(eqn: Any) -> bool:
-    """Whether an operation on arrays [ROWS, ...] reads one row for one, and not which one it is."""
+    """Tells whether each row of an operation's results [ROWS, ...] depends on one row, and not on its index."""
     name, params = eqn.primitive.name, eqn.params
     ins, outs = ([v.aval.shape[:1] == (ROWS,) for v in variables] for variables in (eqn.invars, eqn.outvars))
     if name == "iota":
@@ -101,7 +101,7 @@ def _is_row_by_row(eqn: Any) -> bool:
 
 
 def _arithmetic(program: ClosedJaxpr) -> list[Any]:
-    """What equations do, but for shapes: their primitives and the numbers in them."""
+    """The arithmetic of equations without their shapes: their primitives and the numbers in them."""
     found: list[Any] = [str(x) for x in program.consts if jnp.shape(x) == ()]
     for eqn in _all(program.jaxpr):
         numbers = [str(v.val) for v in eqn.invars if isinstance(v, Literal) and jnp.shape(v.val) == ()]

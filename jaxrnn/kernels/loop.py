@@ -1,4 +1,4 @@
-"""The loop of a gated cell as one kernel: each gate has arrays and a product of its own, a row is a loop of its own."""
+"""The loop of a gated cell as one kernel: each gate has its own arrays and product, each row its own loop."""
 
 import dataclasses
 import functools
@@ -26,19 +26,19 @@ from jaxrnn.types import Inputs, Params, Tree
 def run(
     cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, target: Target
 ) -> tuple[Tree, jax.Array]:
-    """As `jaxrnn.bptt.gated.run`, for a cell that `jaxrnn.kernels.choice` finds to fit."""
+    """Runs all steps like `jaxrnn.bptt.gated.run`, for a cell that `jaxrnn.kernels.choice` accepts."""
     loop = KernelLoop(target, inputs.steps.x.shape[1:-1])
     return each_head(functools.partial(gated.run, limits=limits, loop=loop), cell, params, carry, inputs)
 
 
 @dataclasses.dataclass(frozen=True)
 class KernelLoop(Loop):
-    """A kernel; gates are joined in a tuple, since it can't concatenate or cut what it has loaded.
+    """A kernel. Gates are joined in a tuple, since a kernel can't concatenate or cut arrays that it has loaded.
 
     Attributes:
-      target: the device that it is for.
+      target: the device.
       batch_shape: the axes of rows.
-      keeps: whether it writes what only a derivative reads: all but the carry and h.
+      keeps: whether the kernel writes what only a derivative reads: everything except the carry and h.
     """
 
     target: Target
@@ -86,7 +86,7 @@ class KernelLoop(Loop):
     def scan(
         self, f: Callable[..., Any], carry: Tree, arrays: Tree, xs: Any, reverse: bool = False
     ) -> tuple[Tree, Tree, Any]:
-        """See `Loop.scan`. The function is that of one row: batch axes are cut off before, and put back after it."""
+        """Runs the loop, see `Loop.scan`. The function is traced for one row: batch axes are cut off, then put back."""
         (of_rows, totals), lead, B = carry, len(self.batch_shape), math.prod(self.batch_shape)
 
         def row(tree: Tree, axes: int) -> Tree:
@@ -96,7 +96,7 @@ class KernelLoop(Loop):
         traced, shapes = jax.make_jaxpr(f, return_shape=True)(*given)
         consts, step = program.hoisted(traced)
         counts = Counts(len(consts), *(len(jax.tree.leaves(tree)) for tree in (carry, arrays, xs)))
-        if not self.keeps:  # of the results, those in between are not written, and arrays only read
+        if not self.keeps:  # writes only the carry and the last result; arrays are read
             outs = [*step.jaxpr.outvars[: counts.carry], step.jaxpr.outvars[-1]]
             step = ClosedJaxpr(step.jaxpr.replace(outvars=outs), ())
             counts = counts._replace(arrays=0, xs=counts.arrays + counts.xs)
@@ -104,7 +104,7 @@ class KernelLoop(Loop):
         added = -B % loop.block
 
         def flat(x: jax.Array, time: int = 0) -> jax.Array:
-            """[T if any, *batch_shape, ...] -> [T if any, rows, ...], the last row as often as a block has room."""
+            """Reshapes [(T,) *batch_shape, ...] to [(T,) rows, ...]; copies of the last row fill the last block."""
             x = x.reshape(*x.shape[:time], B, *(x.shape[time + lead :] or (1,)))
             return jnp.pad(x, [(0, 0)] * time + [(0, added)] + [(0, 0)] * (x.ndim - time - 1), mode="edge")
 
@@ -114,11 +114,11 @@ class KernelLoop(Loop):
 
         operands = [x.reshape((1,) * (2 - x.ndim) + x.shape) for x in consts]
         operands += [flat(x) for x in jax.tree.leaves(of_rows)]
-        operands += [jnp.zeros((B + added, *(x.shape or (1,))), x.dtype) for x in jax.tree.leaves(totals)]  # each row's
+        operands += [jnp.zeros((B + added, *(x.shape or (1,))), x.dtype) for x in jax.tree.leaves(totals)]  # per row
         operands += [flat(x, 1) for x in jax.tree.leaves((arrays, xs))]
         found = zip(program.run(loop, operands, self.target.platform), step.out_avals, strict=True)
         results = [deep(x, like, int(i >= counts.carry)) for i, (x, like) in enumerate(found)]
-        if not self.keeps:  # those in between are never read, but have to be mapped under `jax.vmap` as if they were
+        if not self.keeps:  # unread results, mapped like the others under `jax.vmap`
             shape, unread = results[-1].shape[: 1 + lead], results[-1].reshape(-1)[0]
             between = traced.out_avals[counts.carry : -1]
             results[counts.carry : -1] = [jnp.full((*shape, *x.shape), unread.astype(x.dtype)) for x in between]
@@ -127,7 +127,7 @@ class KernelLoop(Loop):
 
 
 def _dot(cell: GatedCell, params: Params) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """x [K] @ w [K, H], in float32 to the last bit unless JAX is told otherwise: Triton's default would be tf32."""
+    """The product x [K] @ w [K, H] in full float32, unless JAX is told otherwise: Triton's default would be tf32."""
     accumulated = state_dtype(params["w_h"].dtype)
     asked = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
     factors = params["w_h"].dtype if cell.dtype is None else cell.dtype

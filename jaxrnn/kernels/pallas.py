@@ -10,14 +10,15 @@ from jax.experimental import pallas as pl
 from jaxrnn.kernels.program import Program
 
 WARPS = {"float32": {32: 4, 64: 8}, "half": {32: 4, 128: 8}}
-"""How many warps a block has: by the dtype of w_h and the largest of its sizes, 16 if that is larger than any here: the
-fewest with which an LSTM or a GRU spills no registers on an H100, see benchmarks/README.md."""
+"""The number of warps of a block, by the dtype of w_h and the largest of its sizes; 16 for sizes above all of these:
+the fewest with which an LSTM or a GRU spills no registers on an H100, see docs/benchmarks/kernel.md."""
 
 
 def cuda(program: Program, operands: Sequence[Any], interpret: bool) -> list[Any]:
     """Runs all steps of a block of rows in one program of the grid; returns the results.
 
-    What is shared is loaded once, the carry is in registers, and what step t+1 reads is loaded before step t computes.
+    Shared arrays are loaded once, the carry is in registers, and the inputs of step t+1 are loaded before step t
+    computes.
     """
     T, carried, reverse, step = operands[-1].shape[0], program.counts.carry, program.reverse, program.of_block()
 
@@ -46,9 +47,9 @@ def cuda(program: Program, operands: Sequence[Any], interpret: bool) -> list[Any
 
 
 def tpu(program: Program, operands: Sequence[Any], interpret: bool) -> list[Any]:
-    """Runs a grid of blocks of rows and of steps, the carry in VMEM all the time; returns the results.
+    """Runs a grid of blocks of rows and of steps, with the carry in VMEM throughout; returns the results.
 
-    What is shared has the same block at all steps and is copied to VMEM once; blocks of the other arrays are copied
+    Shared arrays have the same block at all steps and are copied to VMEM once; blocks of the other arrays are copied
     while the step before computes.
     """
     from jax.experimental.pallas import tpu as backend
@@ -80,7 +81,7 @@ def _call(
     params: Any,
     step: Callable[[Any], Any] | None,
 ) -> list[Any]:
-    """Runs it for all blocks, of each `step` (index of the grid) by itself, or, if None, of all steps."""
+    """Runs the kernel for all blocks: one program for each `step` (index of the grid); None: one for all steps."""
     counts, outs, (T, rows) = program.counts, program.out_shapes(operands), operands[-1].shape[:2]
 
     def spec(x: Any, of_rows: bool, timed: bool) -> pl.BlockSpec:
@@ -108,7 +109,7 @@ def _call(
 
 
 def _warps(program: Program) -> Any:
-    from jax.experimental.pallas import triton  # late: a later jax means to give this backend up
+    from jax.experimental.pallas import triton  # imported late: a later jax will drop this backend
 
     consts, *_ = program.counts.parts(program.step.in_avals)
     weights = [x for x in consts if len(x.shape) == 2]

@@ -1,4 +1,4 @@
-"""A loop over time whose rows have nothing to do with each other: what a kernel computes, and what it needs."""
+"""A loop over time whose rows are independent of each other: the computation of a kernel, and the memory it needs."""
 
 import functools
 import math
@@ -17,20 +17,20 @@ SEVERAL_PRODUCTS = {
     jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X6: 1.5,
     jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X9: 1.5,
 }
-"""Where a product of float32 factors is made of several, their parts take so many times the factors' room."""
+"""Factor by which the room of float32 factors grows where a product is computed as several products of parts."""
 
 
 class Unfit(Exception):  # noqa: N818
-    """A loop can't be a kernel; says why."""
+    """The reason why a loop can't be a kernel."""
 
 
 class Kind(NamedTuple):
     """A kind of kernel.
 
     Attributes:
-      name: that of its function in `jaxrnn.kernels.pallas`.
+      name: the name of its function in `jaxrnn.kernels.pallas`.
       fewest, most: rows of a block, powers of two.
-      interpreted: it is not compiled, and needs no room.
+      interpreted: it is not compiled, and has no limit on memory.
     """
 
     name: str
@@ -44,18 +44,18 @@ KINDS = {
     "tpu": Kind("tpu", 8, 128),
     "cpu": Kind("cuda", 16, 16, interpreted=True),
 }
-"""A tile of a Triton product has 16 rows at least, a TPU's registers have 8; the most are not measured."""
+"""A tile of a Triton product has at least 16 rows, a TPU's registers have 8; the largest blocks are not measured."""
 
 
 class Program(NamedTuple):
     """A loop.
 
     Operands are consts, the same for all steps and rows; carry and arrays [rows, ...] and [T, rows, ...]; xs [T, rows,
-    ...]. Results are the carry, the arrays, and ys [T, rows, ...]. All have two axes at least, not counting time.
+    ...]. Results are the carry, the arrays, and ys [T, rows, ...]. Each has at least two axes, not counting time.
 
     Attributes:
       step: (*consts, *carry, *entries, *xs) -> (*carry, *entries, *ys), of one row.
-      counts: how many operands are what.
+      counts: the number of operands of each kind.
       block: rows of a block.
       reverse: from the last step to the first.
     """
@@ -78,17 +78,17 @@ class Program(NamedTuple):
         return run
 
     def out_shapes(self, operands: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-        """Of the results."""
+        """The shapes and dtypes of the results."""
         T, rows = operands[-1].shape[:2]
         leads = [(rows,) if i < self.counts.carry else (T, rows) for i in range(len(self.step.out_avals))]
         outs = zip(leads, self.step.out_avals, strict=True)
         return [jax.ShapeDtypeStruct((*lead, *(x.shape or (1,))), x.dtype) for lead, x in outs]
 
     def needs(self) -> Room:
-        """What a block keeps on the chip; of what a step reads and writes, also the next one's.
+        """The memory that a block needs on the chip, with two steps' worth of the arrays that steps read and write.
 
-        In a GPU's shared memory the factors of a step's products lie beside the weights, and each result once it is
-        there: as much as Triton asks for, or a little more, see benchmarks/README.md.
+        A GPU's shared memory holds the weights, and beside them the factors of a step's products, and each result once
+        it is computed: as much as Triton asks for, or a little more, see docs/benchmarks/kernel.md.
         """
         consts, carry, arrays, xs = self.counts.parts(self.step.in_avals)
         products = [e for e in self.step.jaxpr.eqns if e.primitive is jax.lax.dot_general_p]
@@ -101,7 +101,7 @@ class Program(NamedTuple):
         return Room(int(parts * (_bytes(consts) + self.block * working)), self.block * rows)
 
     def obstacle(self, target: Target) -> str | None:
-        """What does not fit on the chip; None: everything does."""
+        """The reason why the program does not fit on the chip; None: it fits."""
         needs, has = self.needs(), target.room
         for name, wanted, had in (("weights", needs.shared, has.shared), (f"{self.block} rows", needs.rows, has.rows)):
             if wanted > had:
@@ -110,7 +110,7 @@ class Program(NamedTuple):
 
 
 def fitted(step: ClosedJaxpr, counts: Counts, reverse: bool, rows: int, target: Target) -> Program:
-    """The program of so many rows, in blocks as large as there is room for."""
+    """The program of this many rows, in blocks as large as the room allows."""
     kind = KINDS[target.platform]
     program = Program(step, counts, min(max(1 << (rows - 1).bit_length(), kind.fewest), kind.most), reverse)
     if kind.interpreted:
@@ -124,18 +124,18 @@ def fitted(step: ClosedJaxpr, counts: Counts, reverse: bool, rows: int, target: 
 
 
 def run(program: Program, operands: Sequence[Any], platform: str) -> list[Any]:
-    """The results, by a kernel; their derivatives by a scan."""
+    """Computes the results by a kernel, and their derivatives by a scan."""
     kind = KINDS[platform]
 
     @jax.custom_jvp
     def launch(*operands: Any) -> list[Any]:
-        from jaxrnn.kernels import pallas  # late: Pallas takes half a second to import
+        from jaxrnn.kernels import pallas  # imported late: Pallas takes half a second to import
 
         return getattr(pallas, kind.name)(program, operands, kind.interpreted)
 
     @launch.defjvp
     def _(primals: Any, tangents: Any) -> tuple[list[Any], list[Any]]:
-        # The results are the kernel's: under `jax.vmap` they have the mapped axis elsewhere than the scan's.
+        # Returns the kernel's results: under `jax.vmap` the scan's have the mapped axis elsewhere.
         return launch(*primals), jax.jvp(functools.partial(_scan, program), primals, tangents)[1]
 
     return launch(*operands)
@@ -154,9 +154,9 @@ def _scan(program: Program, *operands: Any) -> list[Any]:
 
 
 def hoisted(program: ClosedJaxpr) -> tuple[list[Any], ClosedJaxpr]:
-    """What a program computes of its consts alone, and the rest of it, which takes that as its first arguments.
+    """Splits a program: values of its consts alone, and the rest, which reads them as its first arguments.
 
-    A kernel can't cut or transpose what it has loaded, and need not do at each step what can be done before.
+    The values are computed once, before the kernel: a kernel can't cut or transpose arrays that it has loaded.
     """
     jaxpr = program.jaxpr
     known, before, after = set(jaxpr.constvars), [], []

@@ -1,4 +1,4 @@
-"""The device that loops are for, at hand or not."""
+"""The device that loops are built for, at hand or not."""
 
 import contextlib
 import dataclasses
@@ -9,11 +9,11 @@ from jax.extend.backend import get_backend
 
 
 class LoopChoice(NamedTuple):
-    """A loop, and why it was chosen.
+    """A loop, and the reason why it was chosen.
 
     Attributes:
       loop: "scan" or "persistent".
-      reason: for people.
+      reason: a text for users.
     """
 
     loop: Literal["scan", "persistent"]
@@ -24,8 +24,8 @@ class Room(NamedTuple):
     """Bytes on the chip.
 
     Attributes:
-      shared: for what all rows and steps share, such as weights, and for its products.
-      rows: for what belongs to a block's rows.
+      shared: for arrays that all rows and steps share, such as weights, and for their products.
+      rows: for the arrays of a block's rows.
     """
 
     shared: int
@@ -33,12 +33,12 @@ class Room(NamedTuple):
 
 
 class Gpu(NamedTuple):
-    """A GPU, as far as a kernel must know it.
+    """A GPU, with the properties that a kernel needs to know.
 
     Attributes:
-      name: that of its kind.
+      name: its model's name.
       multiprocessors: how many it has.
-      shared_memory: bytes of it that a block can have.
+      shared_memory: bytes of shared memory that a block can have.
     """
 
     name: str
@@ -51,13 +51,13 @@ H100 = Gpu("NVIDIA H100", 132, 227 * 1024)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Target:
-    """A device, and what happens while functions are traced for it.
+    """A device, and a record of what happens while functions are traced for it.
 
     Attributes:
       platform: "cuda", "tpu", or "cpu", where kernels are interpreted.
-      gpu: what kind it is, if it is one.
+      gpu: the GPU; None on other platforms.
       choices: (cell, its loop), in the order in which they were made.
-      rooms: what each kernel needs on the chip.
+      rooms: the room that each kernel needs on the chip.
     """
 
     platform: str
@@ -67,14 +67,14 @@ class Target:
 
     @property
     def room(self) -> Room:
-        """What there is. A GPU's multiprocessor also has 256 KiB of registers, of which a step itself needs some.
+        """The available room. A GPU's multiprocessor also has 256 KiB of registers, of which a step itself needs some.
 
         A TPU kernel may have 16 MiB of VMEM by default.
         """
         return Room(10 * 2**20, 4 * 2**20) if self.platform == "tpu" else Room(self.gpu.shared_memory, 192 * 1024)
 
     def described(self) -> contextlib.AbstractContextManager[object]:
-        """Within it, functions are lowered for this device, at hand or not."""
+        """A context in which functions are lowered for this device, at hand or not."""
         if self.platform != "cuda" or jax.default_backend() == "gpu":
             return contextlib.nullcontext()
         device = jax.sharding.AbstractDevice(self.gpu.name, self.gpu.multiprocessors, "gpu")
@@ -82,7 +82,7 @@ class Target:
 
 
 def target_of(platform: str | None = None) -> Target:
-    """A target of this platform, the default backend's if None; without a GPU at hand, "cuda" is an H100."""
+    """A target of this platform; None: the default backend's. Without a GPU at hand, "cuda" is an H100."""
     backend, gpu = jax.default_backend(), H100
     if backend == "gpu":
         device = jax.devices()[0]

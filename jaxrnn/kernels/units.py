@@ -1,8 +1,8 @@
 """A gated cell in the sizes that a kernel can have: each head by itself, its units padded to a power of two.
 
-An added unit is a copy of the last one that no other unit reads: in its rows w_h is zero, and all else is repeated. So
-it adds nothing to any product, as long as that unit is finite, and no derivative comes back from it. That holds where
-the equations work unit by unit.
+An added unit is a copy of the last one, and no other unit reads it: its rows of w_h are zero, all other arrays are
+repeated. So it adds nothing to any product, as long as that unit is finite, and no derivative comes back from it. This
+holds where the equations work unit by unit.
 """
 
 import dataclasses
@@ -17,28 +17,28 @@ from jaxrnn.cells.gated import GatedCell, own_params
 from jaxrnn.types import Inputs, Params, Tree, leaf, pytree
 
 FEWEST_UNITS = 16
-"""Of a product in a Triton kernel; sizes are powers of two."""
+"""The fewest units of a product in a Triton kernel; sizes are powers of two."""
 Run = Callable[[GatedCell, Params, Tree, Inputs], tuple[Tree, jax.Array]]
 
 
 def units(cell: GatedCell) -> int:
-    """Hidden units that a kernel has for those of a head."""
+    """The number of hidden units that a kernel has for one head."""
     return max(FEWEST_UNITS, 1 << (cell.H // cell.heads - 1).bit_length())
 
 
 def is_divided(cell: GatedCell) -> bool:
-    """Whether the kernel's units are not just those of the cell."""
+    """Tells whether the kernel's units differ from the cell's."""
     return cell.heads > 1 or units(cell) != cell.H
 
 
 def has_units(x: Any, H: int, lead: int = 0) -> bool:
-    """Whether this is an array [..., H] of numbers, behind so many axes of other things."""
+    """Tells whether an array is [..., H] of numbers, with at least `lead` axes before the units."""
     shape = jnp.shape(x)
     return len(shape) > lead and shape[-1] == H and not jnp.issubdtype(x.dtype, jax.dtypes.extended)
 
 
 def each_head(run: Run, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, jax.Array]:
-    """run(cell, params, carry, inputs) -> (carry, hs), head by head."""
+    """Calls run(cell, params, carry, inputs) -> (carry, hs) for each head."""
     params = unstacked(params)
     if not is_divided(cell):
         return run(cell, params, carry, inputs)
@@ -84,7 +84,7 @@ def _longer(x: jax.Array, added: int, **options: Any) -> jax.Array:
 
 @pytree
 class Rows:
-    """An array [n, ...] of which nothing can be had but its rows: a kernel can't cut one that it has loaded."""
+    """An array [n, ...] that gives out only its rows, since a kernel can't cut an array that it has loaded."""
 
     rows: tuple[Any, ...] = leaf()
 

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: the loss of labels of which nobody says when they occur."""
+"""Connectionist temporal classification: a loss for labels without known times."""
 
 from typing import Any
 
@@ -22,33 +22,41 @@ def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0, time_major: bool = 
 
         p(labels) = sum over alignments of prod over t of softmax(y[t])[alignment[t]]
 
-    An alignment says one class at each step. It is read by merging what repeats and then leaving out the class `blank`,
-    so equal labels in a row need a blank between them, and labels need at least as many steps as there are labels and
-    neighbours that are equal. Labels that do not fit into their row have probability 0: the loss is infinite, which
-    stops `fit`; its gradient is that of the other rows.
+    An alignment has one class at each step. Merge its repeats, then remove the class `blank`: the result is its labels.
+    So equal labels in a row need a blank between them, and a row needs at least as many steps as labels plus pairs of
+    equal neighbours. Labels that do not fit into their row have probability 0: the loss is infinite, which stops `fit`;
+    its gradient is the gradient of the other rows.
 
-    A row's loss is the sum over its labels, as that of the other losses under over_time="sum": the negative
-    log-likelihood of the whole row. It is not divided by the number of labels (which PyTorch's default "mean" does):
-    that would weigh the labels of short rows more, and rows without labels could not count.
+    A row's loss is the negative log-likelihood of the whole row: a sum over its labels, like the other losses with
+    over_time="sum". It is not divided by the number of labels, as PyTorch's default "mean" does: that would weigh the
+    labels of short rows more, and rows without labels could not count.
 
     Args:
       ys: logits [T, B, O]; one of the O classes is the blank.
       batch: "targets", the labels, integers [L, B] from 0 to O - 1 other than `blank`; "targets_lengths", integers [B],
-        how many of them each row has; optionally "lengths", integers [B], how many steps each row has. What lies past
-        these counts nothing, whatever it is.
+        the number of labels of each row; optionally "lengths", integers [B], the number of steps of each row. Entries
+        past these do not count, whatever they are.
       blank: the class that stands for no label.
       time_major: False: ys [B, T, O] and "targets" [B, L].
 
     Returns:
-      A scalar; NaN if a label is no class, or a row has fewer than 0 or more than L labels. In float32 it can lie
+      A scalar; NaN if a label is not a class, or a row has fewer than 0 or more than L labels. In float32 it can lie
       below 0 by a rounding error.
 
     Raises:
-      ValueError, TypeError: shapes or types do not fit, and which; in NumPy or Python: labels are no classes, or do not
-        fit into their row.
+      ValueError, TypeError: shapes or types do not fit (the message names it); in NumPy or Python: a label is not a
+        class, or labels do not fit into their row.
 
     References:
       Graves, Fernandez, Gomez and Schmidhuber 2006, Connectionist temporal classification, ICML.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> batch = {"targets": jnp.array([[1]]), "targets_lengths": jnp.array([1])}
+      >>> loss = jaxrnn.losses.ctc_loss(jnp.zeros((2, 1, 2)), batch)  # alignments 1 1, 1 blank, blank 1: p = 3 / 4
+      >>> round(float(jnp.exp(-loss)), 3)
+      0.75
     """
     checks.entry("batch", batch, "targets")
     checks.entry("batch", batch, "targets_lengths")
@@ -109,7 +117,7 @@ def _ctc_loss(
 
 
 def _check_values(targets: Any, targets_lengths: Any, lengths: Any, O: int, blank: int) -> None:
-    """Raises if labels are no classes or do not fit into their rows, as far as the values are known."""
+    """Raises if a label is not a class or labels do not fit into their rows, as far as the values are known."""
     if not checks.in_numpy(targets, targets_lengths):
         return
     targets, targets_lengths = np.asarray(targets), np.asarray(targets_lengths)

@@ -32,7 +32,7 @@ def cross_entropy(
 ) -> jax.Array:
     """Cross-entropy -log softmax(y)[target], in nats.
 
-    With label smoothing a, -sum_k p[k] log softmax(y)[k], where p[k] is a / O, and 1 - a more for the target.
+    With label smoothing a, -sum_k p[k] log softmax(y)[k], where p[k] is a / O, plus 1 - a for the target.
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
@@ -40,14 +40,14 @@ def cross_entropy(
         and "mask".
       at, over_time, time_major: see `jaxrnn.losses`.
       label_smoothing: a number in [0, 1), which may be traced.
-      class_weights: [O] numbers of at least 0; each target counts as much as its class. The mean over targets is then
-        the weighted mean. None: all count the same.
+      class_weights: [O] numbers of at least 0; each target has the weight of its class. The mean over targets is then
+        the weighted mean. None: all have the same weight.
 
     Returns:
-      A scalar; NaN if a target is no class.
+      A scalar; NaN if a target is not a class.
 
     Raises:
-      ValueError, TypeError: shapes or types do not fit, and which; targets in NumPy are no classes.
+      ValueError, TypeError: shapes or types do not fit (the message names it); a target in NumPy is not a class.
 
     References:
       Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
@@ -68,7 +68,7 @@ def cross_entropy(
             uniform = -jax.nn.log_softmax(logits).mean(-1)
             uniform = jnp.where((a == 0) & ~jnp.isfinite(uniform), jnp.zeros_like(uniform), uniform)
             losses = (1 - a) * losses + a * uniform
-        return jnp.where(_is_class(targets, logits), losses, jnp.nan)  # no class: no silent loss
+        return jnp.where(_is_class(targets, logits), losses, jnp.nan)  # NaN shows a target that is not a class
 
     weigh: Callable[[jax.Array], jax.Array] | None = None
     if class_weights is not None:
@@ -90,15 +90,22 @@ def binary_cross_entropy(
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
-      batch: "targets", probabilities or 0 and 1, of the shape of ys (without T for at="last"; without O where that is
-        1); optionally "lengths" and "mask".
+      batch: "targets", probabilities or 0 and 1, of the shape of ys (without T for at="last"; without O if O is 1);
+        optionally "lengths" and "mask".
       at, over_time, time_major: see `jaxrnn.losses`.
 
     Returns:
       A scalar.
 
     Raises:
-      ValueError, TypeError: shapes or types do not fit, and which; targets in NumPy are no probabilities.
+      ValueError, TypeError: shapes or types do not fit (the message names it); a target in NumPy is not a probability.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> batch = {"targets": jnp.array([[0, 1], [1, 1]])}
+      >>> round(float(jaxrnn.losses.binary_cross_entropy(jnp.zeros((2, 2, 1)), batch)), 4)
+      0.6931
     """
     return _loss(optax.sigmoid_binary_cross_entropy, ys, batch, at, over_time, time_major, within=(0, 1))
 
@@ -110,7 +117,7 @@ def mean_squared_error(
 
     Args:
       ys: [T, B, O], or [B, O] with at="last".
-      batch: "targets" of the shape of ys (without T for at="last"; without O where that is 1); optionally "lengths"
+      batch: "targets" of the shape of ys (without T for at="last"; without O if O is 1); optionally "lengths"
         and "mask".
       at, over_time, time_major: see `jaxrnn.losses`.
 
@@ -118,7 +125,14 @@ def mean_squared_error(
       A scalar.
 
     Raises:
-      ValueError, TypeError: shapes or types do not fit, and which.
+      ValueError, TypeError: shapes or types do not fit; the message names it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> batch = {"targets": jnp.array([[1.0, 2.0], [3.0, 99.0]]), "lengths": jnp.array([2, 1])}
+      >>> round(float(jaxrnn.losses.mean_squared_error(jnp.zeros((2, 2, 1)), batch)), 4)  # (1 + 4 + 9) / 3
+      4.6667
     """
     return _loss(optax.squared_error, ys, batch, at, over_time, time_major)
 
@@ -134,12 +148,12 @@ def quantile_loss(
 ) -> jax.Array:
     """Quantile (pinball) loss max(q u, (q - 1) u), u = target - y; the mean over quantiles and features.
 
-    Its expectation is smallest where y is the target's q-quantile: a share q of the targets lies below. Nothing keeps
-    the outputs for several q in order. At q = 1/2 it is half of the absolute error.
+    Its expectation is smallest where y is the target's q-quantile: a share q of the targets lies below. The outputs for
+    several q are not forced to be in order. At q = 1/2 the loss is half of the absolute error.
 
     Args:
       ys: [T, B, O * Q], or [B, O * Q] with at="last": the Q quantiles of the first feature, then those of the second.
-      batch: "targets" [T, B, O] (without T for at="last"; without O where that is 1); optionally "lengths" and "mask".
+      batch: "targets" [T, B, O] (without T for at="last"; without O if O is 1); optionally "lengths" and "mask".
       quantiles: Q numbers q in (0, 1).
       at, over_time, time_major: see `jaxrnn.losses`.
 
@@ -147,10 +161,17 @@ def quantile_loss(
       A scalar.
 
     Raises:
-      ValueError, TypeError: shapes, types or quantiles do not fit, and which.
+      ValueError, TypeError: shapes, types or quantiles do not fit; the message names it.
 
     References:
       Koenker and Bassett 1978, Regression quantiles, Econometrica 46(1).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> ys, batch = jnp.zeros((1, 1, 2)), {"targets": jnp.array([[[1.0]]])}
+      >>> round(float(jaxrnn.losses.quantile_loss(ys, batch, quantiles=[0.1, 0.9])), 4)  # (0.1 + 0.9) / 2
+      0.5
     """
     levels = checks.levels("quantiles", quantiles)
 
@@ -163,7 +184,7 @@ def quantile_loss(
 
 
 def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps", time_major: bool = True) -> jax.Array:
-    """Share of targets that have the largest logit: a metric, with no useful gradient.
+    """Share of targets that have the largest logit: a metric, without a useful gradient.
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
@@ -172,6 +193,13 @@ def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps", time_major: bool 
 
     Returns:
       A scalar in [0, 1]; an output that is not finite is wrong.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> ys = jnp.array([[[2.0, 1.0], [0.0, 3.0]]])  # T = 1, B = 2, O = 2
+      >>> float(jaxrnn.losses.accuracy(ys, {"targets": jnp.array([[0, 0]])}))
+      0.5
     """
 
     def correct(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -189,20 +217,28 @@ def f1(
     average: Literal["macro", "micro"] | int = "macro",
     time_major: bool = True,
 ) -> jax.Array:
-    """F1 = 2 right / (chosen + targets) of the class of the largest logit: a metric, with no useful gradient.
+    """F1 = 2 right / (chosen + targets) of the class of the largest logit: a metric, without a useful gradient.
 
     Args:
       ys: logits [T, B, O], or [B, O] with at="last".
       batch: as for `cross_entropy`.
       at, time_major: see `jaxrnn.losses`.
-      average: "macro": the mean of all classes' F1, those that are neither chosen nor a target left out; "micro": that
-        of all classes' counts together; a class: its F1 alone.
+      average: "macro": the mean of all classes' F1, without classes that are neither chosen nor a target; "micro": the
+        F1 of all classes' counts together; a class: its F1 alone.
 
     Returns:
-      A scalar in [0, 1]; NaN if a target is no class. An output that is not finite chooses no class.
+      A scalar in [0, 1]; NaN if a target is not a class. An output that is not finite chooses no class.
 
     Raises:
-      ValueError, TypeError: shapes or types do not fit, and which.
+      ValueError, TypeError: shapes or types do not fit; the message names it.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> ys = jax.nn.one_hot(jnp.array([[0, 1, 1, 1]]), 2)  # T = 1, B = 4: chosen classes
+      >>> round(float(jaxrnn.losses.f1(ys, {"targets": jnp.array([[0, 1, 1, 0]])}, average=1)), 4)  # 2 * 2 / (3 + 2)
+      0.8
     """
     given = _checked(ys, batch, at, time_major, classes=True)
     O, dtype = given.ys.shape[-1], jnp.result_type(float)
@@ -225,7 +261,7 @@ def f1(
     elif average != "micro":
         each = each[average]
     unknown = counted & ~_is_class(given.targets, given.ys)
-    return jnp.where(unknown.any(), jnp.nan, each)  # as for the losses: no class is no silent miss
+    return jnp.where(unknown.any(), jnp.nan, each)  # NaN, as for the losses, if a target is not a class
 
 
 def _is_class(targets: jax.Array, logits: jax.Array) -> jax.Array:
@@ -233,17 +269,17 @@ def _is_class(targets: jax.Array, logits: jax.Array) -> jax.Array:
 
 
 def _chosen(logits: jax.Array) -> jax.Array:
-    """The class of the largest logit; -1 where one is not finite."""
+    """The class of the largest logit; -1 if one of the logits is not finite."""
     return jnp.where(jnp.isfinite(logits).all(-1), jnp.argmax(logits, -1).astype(jnp.int32), -1)
 
 
 class Checked(NamedTuple):
-    """What a loss compares.
+    """The checked arguments of a loss.
 
     Attributes:
       ys: [T, *batch_shape, O], or [*batch_shape, O] with at="last"; in float32 at least, zero where nothing counts.
       targets: of the same shape, or without features if they are classes.
-      counted: which targets count, a bool for each without its features; None: all of them.
+      counted: the targets that count, a bool for each without its features; None: all of them.
     """
 
     ys: jax.Array
@@ -267,9 +303,9 @@ def _loss(
 ) -> jax.Array:
     """The reduction that all losses share, in float32 at least.
 
-    `classes`: targets are integers and have no feature axis; `within`: the least and the largest that other targets may
-    be; `per_target`: outputs for each feature of the targets; `dtype`: of the result, None for that of ys; `weigh`: how
-    much a target counts.
+    `classes`: targets are integers and have no feature axis; `within`: the least and the largest value of other
+    targets; `per_target`: outputs for each feature of the targets; `dtype`: of the result, None for that of ys;
+    `weigh`: the weight of a target.
     """
     checks.one_of("over_time", over_time, ("mean", "sum"))
     given = _checked(ys, batch, at, time_major, classes=classes, within=within, per_target=per_target)
@@ -300,7 +336,7 @@ def _checked(
     within: tuple[int, int] | None = None,
     per_target: int = 1,
 ) -> Checked:
-    """The arguments of a loss, time first."""
+    """The arguments of a loss, checked, time first."""
     checks.one_of("at", at, ("steps", "last"))
     checks.flag("time_major", time_major)
     ys = checked_outputs(ys, 1 + classes)
@@ -353,7 +389,7 @@ def _checked(
 
 
 def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, lengths: Any) -> bool:
-    """Whether outputs of which the last of each row counts have an axis of time: [T, ..., O] and not [..., O]."""
+    """Tells whether outputs have an axis of time, [T, ..., O] and not [..., O], for at="last"."""
     rows = [np.ndim(lengths)] if lengths is not None else []
     xs = batch.get("xs")
     if not rows and xs is not None and not isinstance(xs, (tuple, dict)):
@@ -373,7 +409,7 @@ def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, le
 
 
 def _lengths(batch: Batch) -> tuple[str, Any]:
-    """The lengths of the targets, and the entry that has them: their own, or those of xs."""
+    """The lengths of the targets, and the name of their entry: the targets' own, or those of xs."""
     own = batch.get("targets_lengths")
     return ("lengths", batch.get("lengths")) if own is None else ("targets_lengths", own)
 
@@ -386,7 +422,7 @@ def _check_values(targets: np.ndarray, least: int, most: int, kind: str) -> None
 
 
 def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array, name: str) -> jax.Array | None:
-    """Which targets count, bool [T, *batch_shape], or [*batch_shape] with at="last"; None: all of them."""
+    """The targets that count, bool [T, *batch_shape], or [*batch_shape] with at="last"; None: all of them."""
     within = None
     if lengths is not None and at == "last":  # a row of length 0 has no last step
         within = checks.integers(f'batch["{name}"]', lengths) > 0

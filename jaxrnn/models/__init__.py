@@ -1,4 +1,4 @@
-"""Models as classes, and what they return."""
+"""Models as classes, and the types that they return."""
 
 from jaxrnn.models.bidirectional import BidirectionalCarry
 from jaxrnn.models.encoder_decoder import EncoderDecoder

@@ -1,4 +1,4 @@
-"""Attention: how much a query looks at each step of a memory, and what it sees there."""
+"""Attention: weights of a query over the steps of a memory, and the memory's mean under these weights."""
 
 import abc
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ from jaxrnn.types import Options, Params, pytree
 
 
 class Memory(NamedTuple):
-    """What is attended to.
+    """A memory that queries attend to.
 
     Attributes:
       values: [*batch_shape, S, M], zeros past a row's length.
-      valid: bool [*batch_shape, S], or None: all steps are.
+      valid: bool [*batch_shape, S]; None: all steps are valid.
     """
 
     values: jax.Array
@@ -36,17 +36,17 @@ class Attention(Options, abc.ABC):
 
     @abc.abstractmethod
     def keys(self, params: Params, values: jax.Array) -> jax.Array:
-        """What queries are compared with, [*batch_shape, S, ...]: all that does not depend on the query."""
+        """The keys [*batch_shape, S, ...] that queries are compared with: all that does not depend on the query."""
 
     @abc.abstractmethod
     def scores(self, params: Params, query: jax.Array, keys: jax.Array) -> jax.Array:
         """The scores [..., *batch_shape, S] of queries [..., *batch_shape, Q]."""
 
     def attend(self, params: Params, query: jax.Array, keys: jax.Array, memory: Memory) -> tuple[jax.Array, jax.Array]:
-        """What queries see: (context [..., *batch_shape, M], weights [..., *batch_shape, S]).
+        """Attends to a memory: (context [..., *batch_shape, M], weights [..., *batch_shape, S]).
 
-        The weights of a row are positive up to its length, zero past it, and sum to 1; without any step the context is
-        zero.
+        The weights of a row are positive up to its length, zero past it, and sum to 1; for a row without any step the
+        context is zero.
         """
         scores = self.scores(params, query, keys)
         if memory.valid is not None:
@@ -118,7 +118,7 @@ def additive_attention(
     Args:
       Q: features of the query.
       M: features of the memory.
-      A: features in which they are compared.
+      A: features of the vectors in which query and memory are compared.
       w_init: initialiser (key, shape, dtype) -> array.
       param_dtype: dtype of the parameters.
 
@@ -131,6 +131,14 @@ def additive_attention(
 
     References:
       Bahdanau et al. 2015, Neural machine translation by jointly learning to align and translate, arXiv:1409.0473.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> attention = jaxrnn.additive_attention(8, 6, 4)
+      >>> {name: w.shape for name, w in attention.init(jax.random.key(0)).items()}
+      {'w_q': (8, 4), 'w_m': (6, 4), 'b': (4,), 'v': (4, 1)}
+      >>> layer = jaxrnn.attention_decoder(jaxrnn.gru(3, 8), attention)
     """
     return AdditiveAttention(
         checks.positive_int("Q", Q),
@@ -149,12 +157,12 @@ def dot_attention(
     w_init: initializers.Initializer = initializers.GLOROT,
     param_dtype: Any = FLOAT32,
 ) -> DotAttention:
-    """Luong's attention: score(q, m[s]) = q . (m[s] @ w), his "general" form, or q . m[s], his "dot".
+    """Luong's attention: score(q, m[s]) = q . (m[s] @ w), the paper's "general" form, or q . m[s], its "dot" form.
 
     Args:
       Q: features of the query.
       M: features of the memory.
-      general: whether there is a `w`; without it Q and M must be equal.
+      general: whether the score has a `w`; without it Q and M must be equal.
       w_init: initialiser (key, shape, dtype) -> array.
       param_dtype: dtype of the parameters.
 
@@ -166,6 +174,14 @@ def dot_attention(
 
     References:
       Luong et al. 2015, Effective approaches to attention-based neural machine translation, arXiv:1508.04025.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> attention = jaxrnn.dot_attention(8, 6)
+      >>> attention.init(jax.random.key(0))["w"].shape
+      (6, 8)
+      >>> layer = jaxrnn.attention_decoder(jaxrnn.gru(3, 8), attention)
     """
     Q, M = checks.positive_int("Q", Q), checks.positive_int("M", M)
     if not checks.flag("general", general) and Q != M:

@@ -51,7 +51,7 @@ class AttentionDecoder(Model):
         return carry, ys
 
     def attending(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array, jax.Array]:
-        """As `run`, and the weights [T, *batch_shape, S]."""
+        """Runs the layer like `run`, and also returns the weights [T, *batch_shape, S]."""
         checked_params(self, params)
         xs, memory = checks.array("xs", xs), self.memory
         if memory is None:
@@ -82,13 +82,13 @@ class AttentionDecoder(Model):
 
 @pytree
 class Looking(Cell):
-    """A cell that reads, beside its input, what its state before the step sees in a memory; y is (h and that, weights).
+    """A cell whose state before each step attends to a memory: [x; context] -> ([h; context], weights).
 
     Attributes:
-      cell: with D + M input features.
-      attention: what it looks with.
-      keys: as the attention made them of the memory.
-      memory: what is looked at.
+      cell: the inner cell, with D + M input features.
+      attention: the attention to the memory.
+      keys: the attention's keys of the memory.
+      memory: the memory.
     """
 
     cell: GatedCell = leaf()
@@ -123,18 +123,18 @@ def attention_decoder(
     attend: Literal["after", "before"] = "after",
     gradient: Gradient | None = None,
 ) -> AttentionDecoder:
-    """A recurrent layer that looks at a memory at each step, and puts out y[t] = [h[t]; context[t]].
+    """A recurrent layer that attends to a memory at each step: y[t] = [h[t]; context[t]].
 
-    The memory is another sequence m[0] ... m[S-1], which `jaxrnn.encoder_decoder` or `jaxrnn.attach` hands in. The
-    context is the mean of m[s], weighted by the softmax over s of the attention's score of a query and m[s].
+    The memory is another sequence m[0] ... m[S-1], which `jaxrnn.encoder_decoder` or `jaxrnn.attach` passes in. The
+    context is the mean of m[s] over s, weighted by the softmax of the attention's scores of a query and m[s].
 
     Args:
       cell: a gated cell, such as a GRU.
       attention: `jaxrnn.additive_attention(H, M, A)` or `jaxrnn.dot_attention(H, M)`.
-      attend: "after" (Luong): the query is h[t], and all steps look at once, after the loop. "before" (Bahdanau): the
-        query is h[t-1], and the cell reads [x[t]; context[t]], so it has M input features more than xs.
-      gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
-        for any other.
+      attend: "after" (Luong): the query is h[t], and all steps attend at once, after the loop. "before" (Bahdanau): the
+        query is h[t-1], and the cell reads [x[t]; context[t]], so the cell has M more input features than xs.
+      gradient: the way to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()` for any
+        other.
 
     Returns:
       A Model with the parameters {"cell", "attention"}, the carry of the cell and H + M output features.
@@ -144,6 +144,17 @@ def attention_decoder(
 
     References:
       Bahdanau et al. 2015, arXiv:1409.0473; Luong et al. 2015, arXiv:1508.04025 (global attention, no input feeding).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3 + 6, 8)  # reads [x[t]; context[t]]
+      >>> layer = jaxrnn.attention_decoder(cell, jaxrnn.additive_attention(8, 6, 4), attend="before")
+      >>> params = layer.init(jax.random.key(0))
+      >>> memory = jax.numpy.ones((7, 2, 6))
+      >>> carry, ys = jaxrnn.attach(layer, memory).apply(params, jax.numpy.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 14)
     """
     gated: GatedCell = checks.instance("cell", cell, GatedCell, "such as jaxrnn.gru(D, H)")
     checks.instance("attention", attention, Attention, "such as jaxrnn.dot_attention(H, M)")
@@ -160,21 +171,31 @@ def attention_decoder(
 
 
 def attach(model: Model, values: Any, *, lengths: Any = None, mask: Any = None) -> Model:
-    """A model whose attention looks at a memory.
+    """Attaches a memory to a model, for its attention to read.
 
-    What decodes step by step (`jaxrnn.decoding.generate`, `jaxrnn.decoding.beam_search`) takes such a model.
+    Models that decode step by step (`jaxrnn.decoding.generate`, `jaxrnn.decoding.beam_search`) need a memory attached.
 
     Args:
-      model: with an `attention_decoder` somewhere in it; all of them get the memory.
+      model: a model with one `attention_decoder` or more; each of them gets the memory.
       values: the memory [S, *batch_shape, M].
       lengths: integers [*batch_shape]: row b has lengths[b] steps. None: all have S.
-      mask: bool [S, *batch_shape]: which steps there are. None: no holes.
+      mask: bool [S, *batch_shape]: the valid steps. None: no holes.
 
     Returns:
       The model, with the same parameters.
 
     Raises:
-      ValueError, TypeError: there is no attention in it, or an argument does not fit.
+      ValueError, TypeError: the model has no attention, or an argument does not fit.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> layer = jaxrnn.attention_decoder(jaxrnn.gru(3, 8), jaxrnn.dot_attention(8, 6))
+      >>> params = layer.init(jax.random.key(0))
+      >>> model = jaxrnn.attach(layer, jax.numpy.ones((7, 2, 6)), lengths=[7, 4])
+      >>> carry, ys = model.apply(params, jax.numpy.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 14)
     """
     checks.instance("model", model, Model)
     values = checks.array("values", values)

@@ -55,19 +55,19 @@ class BatchNorm(Stateless):
 def batch_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = FLOAT32) -> BatchNorm:
     """Batch normalisation between layers: y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
-    The mean and the variance of a feature are those over all valid steps of all rows at once ("sequence-wise"; Laurent
-    et al. 2016 normalise the inputs of recurrent layers so). The recurrence itself is not normalised, which would take
+    The mean and the variance of a feature are taken over all valid steps of all rows at once ("sequence-wise"; Laurent
+    et al. 2016 normalise the inputs of recurrent layers so). The recurrence itself is not normalised: that would need
     statistics of each step (Cooijmans et al. 2017).
 
-    In training (a key is given) they are the batch's own, and the gradient goes through them. In evaluation (key=None)
-    they are `params["statistics"]`, 0 and 1 until they are computed: `jaxrnn.fit` and `jaxrnn.sweep` do so at the end
-    of each block, `jaxrnn.training.calibrate` for a training loop of your own. They are no weights: their gradient is
-    zero. Weight decay would still shrink them between two calibrations; mask it as the README says. A bias right before
-    it, which the mean takes away, has no gradient in training.
+    In training (a key is given) the statistics are the batch's own, and the gradient goes through them. In evaluation
+    (key=None) they are `params["statistics"]`, 0 and 1 until they are computed: `jaxrnn.fit` and `jaxrnn.sweep` do so
+    at the end of each block, `jaxrnn.training.calibrate` for a training loop of your own. `params["statistics"]` have a
+    gradient of zero, but weight decay shrinks them between two calibrations, unless the optimizer's `mask` excludes
+    them. A bias right before this layer has no gradient in training, since the mean removes it.
 
-    Padding counts nothing and comes out as zero; of a batch without any valid step nothing else comes out, and of one
-    value the shift. Without a time axis, as behind `jaxrnn.last`, the statistics are those over rows. Under `vmap` over
-    rows each would be a batch of its own: hand the rows in as an axis.
+    Padding does not count, and its output is zero. A batch without any valid step gives zeros, a batch of one value the
+    shift. Without a time axis, as after `jaxrnn.last`, the statistics are taken over rows. Under `vmap` over rows each
+    row would be a batch of its own: pass the rows as an axis instead.
 
     Args:
       D: features.
@@ -84,13 +84,23 @@ def batch_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = FLOAT32) -> Ba
     References:
       Ioffe and Szegedy 2015, arXiv:1502.03167. In recurrent networks: Laurent et al. 2016, arXiv:1510.01378;
       Cooijmans et al. 2017, arXiv:1603.09025.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> layer = jaxrnn.batch_norm(3)
+      >>> xs = 5.0 + jax.random.normal(jax.random.key(0), (10, 4, 3))
+      >>> params = layer.init(jax.random.key(1))
+      >>> carry, ys = layer.apply(params, xs, key=jax.random.key(2))  # a key: training
+      >>> bool(abs(ys.mean()) < 1e-4)
+      True
     """
     epsilon = checks.above("epsilon", epsilon, 0.0)
     return BatchNorm(checks.positive_int("D", D), epsilon, checks.float_dtype("param_dtype", param_dtype))
 
 
 def batch_norms(model: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Where in a model's parameters those of each `batch_norm` within it are."""
+    """The paths, in a model's parameters, of the parameters of each `batch_norm` in it."""
     if isinstance(model, BatchNorm):
         yield path
     elif isinstance(model, Model):

@@ -67,7 +67,7 @@ MERGES: dict[str | None, Callable[[Any, Any], Any]] = {
     "mul": lambda a, b: a * b,
     None: lambda a, b: (a, b),
 }
-"""How the outputs of both directions become one."""
+"""The ways to join the outputs of both directions."""
 
 
 def bidirectional(
@@ -77,7 +77,7 @@ def bidirectional(
     merge: Literal["concat", "sum", "mean", "mul"] | Callable[[Any, Any], Any] | None = "concat",
     gradient: Gradient | None = None,
 ) -> Bidirectional:
-    """Reads each row in both directions: y[t] joins what one cell saw up to x[t] and the other from x[t] on.
+    """Reads each row in both directions: y[t] joins one cell's output up to x[t] and the other's from x[t] on.
 
     Under `lengths` the backward cell starts at each row's own last step.
 
@@ -85,17 +85,26 @@ def bidirectional(
       forward, backward: the two cells.
       merge: "concat" (O is the sum of the cells' features), "sum", "mean", "mul" (the product), a function of both
         outputs [T, ..., O], or None: the outputs are the pair.
-      gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
-        for any other.
+      gradient: the way to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()` for any
+        other.
 
     Returns:
       A Model with the parameters {"forward", "backward"} and the carry BidirectionalCarry(forward, backward).
 
     Raises:
-      ValueError, TypeError: something is no cell, or the features do not fit.
+      ValueError, TypeError: `forward` or `backward` is not a Cell, or the features do not fit.
 
     References:
       Schuster and Paliwal 1997, Bidirectional recurrent neural networks, IEEE Transactions on Signal Processing 45(11).
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.bidirectional(jaxrnn.gru(3, 8), jaxrnn.gru(3, 8))
+      >>> params = model.init(jax.random.key(0))
+      >>> carry, ys = model.apply(params, jax.numpy.ones((5, 2, 3)), lengths=[5, 3])
+      >>> ys.shape, carry.backward.shape
+      ((5, 2, 16), (2, 8))
     """
     checks.instance("forward", forward, Cell)
     checks.instance("backward", backward, Cell)
@@ -112,5 +121,5 @@ def bidirectional(
 
 
 def reads_backward(model: Any) -> bool:
-    """Whether any part of a model reads a row from its end."""
+    """Tells whether any part of a model reads a row from its end."""
     return isinstance(model, Bidirectional) or any(map(reads_backward, getattr(model, "parts", ())))

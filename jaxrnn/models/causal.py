@@ -1,4 +1,4 @@
-"""Models that go on from step to step."""
+"""Models whose output at a step depends on no later step."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from jaxrnn.types import Model
 
 
 def checked_causal(name: str, model: Any) -> Model:
-    """A model whose output at a step depends on no later one.
+    """Returns a model whose output at a step depends on no later step.
 
     Raises:
-      ValueError, TypeError: it is no model, reads backward, or has no output at each step.
+      ValueError, TypeError: it is not a Model, reads backward, or has no output at each step.
     """
     checks.instance(name, model, Model, "put cells into jaxrnn.stack([cell, ...])")
     if reads_backward(model):

@@ -66,10 +66,18 @@ def chain(*models: Model | Cell | Sequence[Model | Cell]) -> Chain:
         `stack(cell)`.
 
     Returns:
-      A Model with the parameters {"0": those of models[0], ...} and the carry a tuple of the models' carries.
+      A Model with the parameters {"0": parameters of models[0], ...} and the carry a tuple of the models' carries.
 
     Raises:
-      ValueError, TypeError: there are no models, something is no model, or the features of two of them do not fit.
+      ValueError, TypeError: there are no models, an argument is not a Model, or the features of two of them do not fit.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(3, 8), jaxrnn.last(), jaxrnn.dense(8, 2))
+      >>> carry, ys = model.apply(model.init(jax.random.key(0)), jax.numpy.ones((5, 4, 3)))
+      >>> ys.shape
+      (4, 2)
     """
     given = checks.sequence("models", checks.in_one_list(models), (Model, Cell))
     layers: tuple[Model, ...] = tuple(stack(part) if isinstance(part, Cell) else part for part in given)
@@ -93,10 +101,18 @@ def residual(model: Model) -> Residual:
       A Model with the parameters and the carry of `model`.
 
     Raises:
-      ValueError, TypeError: it is no model, or its features differ.
+      ValueError, TypeError: `model` is not a Model, or its features differ.
 
     References:
       He et al. 2016, Deep residual learning for image recognition, arXiv:1512.03385.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.residual(jaxrnn.stack(jaxrnn.gru(8, 8)))
+      >>> carry, ys = model.apply(model.init(jax.random.key(0)), jax.numpy.ones((5, 2, 8)))
+      >>> ys.shape
+      (5, 2, 8)
     """
     checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...]) first")
     D, O = model.features

@@ -34,7 +34,7 @@ class Composite(Model):
     ) -> Iterator[tuple[str, Any, Params, Tree, Any]]:
         """(name, part, its parameters, its carry, its key), for each part; all are checked before the first.
 
-        `batch_shape` is that of the carry; None if it is not known yet.
+        `batch_shape` is the carry's; None if it is not known yet.
         """
         count = len(self.parts)
         checked_params(self, params)

@@ -54,8 +54,8 @@ def dense(
     Args:
       D: input features.
       O: output features.
-      bias: whether there is a `b`.
-      activation: element-wise, or None.
+      bias: whether the parameters have a `b`.
+      activation: element-wise; None: the identity.
       w_init, b_init: initialisers (key, shape, dtype) -> array.
       dtype: the factors of the product are rounded to it; the sum is accumulated in float32.
       param_dtype: dtype of the parameters.
@@ -65,6 +65,14 @@ def dense(
 
     Raises:
       ValueError, TypeError: an option is out of range.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> layer = jaxrnn.dense(8, 2)
+      >>> carry, ys = layer.apply(layer.init(jax.random.key(0)), jax.numpy.ones((5, 4, 8)))
+      >>> ys.shape
+      (5, 4, 2)
     """
     return Dense(
         checks.positive_int("D", D),

@@ -34,7 +34,7 @@ def dropout(rate: Any, *, over_time: bool = False) -> Dropout:
 
     Args:
       rate: probability of a zero, in [0, 1).
-      over_time: one mask for all of time (the first axis of xs) instead of one for each step.
+      over_time: whether one mask holds for all of time (the first axis of xs), instead of one mask for each step.
 
     Returns:
       A Model without parameters and carry.
@@ -44,5 +44,16 @@ def dropout(rate: Any, *, over_time: bool = False) -> Dropout:
 
     References:
       Srivastava et al. 2014, JMLR 15; over_time: Gal and Ghahramani 2016, arXiv:1512.05287.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> layer, xs = jaxrnn.dropout(0.5), jax.numpy.ones((5, 4, 8))
+      >>> carry, ys = layer.apply({}, xs, key=jax.random.key(0))
+      >>> sorted(set(ys.ravel().tolist()))
+      [0.0, 2.0]
+      >>> carry, ys = layer.apply({}, xs)  # no key: evaluation
+      >>> bool((ys == xs).all())
+      True
     """
     return Dropout(checks.rate("rate", rate), checks.flag("over_time", over_time))

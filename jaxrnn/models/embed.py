@@ -57,8 +57,8 @@ def embed(
     """One learned vector for each symbol: y[t] = w[x[t]].
 
     Args:
-      symbols: how many there are; xs [T, ...] are integers from 0 to symbols - 1. Others, which can't be looked for
-        while tracing, give NaN.
+      symbols: the number of symbols; xs [T, ...] are integers from 0 to symbols - 1. Other integers, which can't be
+        found while tracing, give NaN.
       O: output features.
       w_init: initialiser (key, shape, dtype) -> array; a standard normal by default, as in PyTorch.
       param_dtype: dtype of the parameters.
@@ -68,6 +68,14 @@ def embed(
 
     Raises:
       ValueError, TypeError: an option is out of range.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> layer = jaxrnn.embed(10, 4)
+      >>> carry, ys = layer.apply(layer.init(jax.random.key(0)), jax.numpy.array([[1, 9], [0, 3]]))
+      >>> ys.shape
+      (2, 2, 4)
     """
     return Embed(
         checks.positive_int("symbols", symbols),

@@ -15,12 +15,12 @@ from jaxrnn.validity import valid_steps
 
 
 class Pair(NamedTuple):
-    """What an encoder-decoder reads.
+    """The two sequences that an encoder-decoder reads.
 
     Attributes:
       source: [S, *batch_shape, ...], for the encoder.
-      previous: [T, *batch_shape, ...], for the decoder: the target one step late, so that its output at step t is about
-        the target at step t (teacher forcing).
+      previous: [T, *batch_shape, ...], for the decoder: the target one step late, so that the decoder's output at step
+        t predicts the target at step t (teacher forcing).
       lengths: of the targets, and so of `previous`, integers [*batch_shape]. None: all rows have T steps.
     """
 
@@ -54,7 +54,7 @@ class EncoderDecoder(Composite):
     def reads(self, batch: dict[str, Any]) -> Pair:
         checks.entry("batch", batch, "previous")
         lengths = batch.get("targets_lengths")
-        if lengths is None and batch.get("lengths") is not None:  # which a loss would take for the targets'
+        if lengths is None and batch.get("lengths") is not None:  # a loss would take these for the targets' lengths
             entries = sorted(name for name, value in batch.items() if value is not None)
             raise ValueError(
                 'batch: expected the entry "targets_lengths" beside "lengths", which are those of "xs", '
@@ -63,12 +63,12 @@ class EncoderDecoder(Composite):
         return Pair(batch["xs"], batch["previous"], lengths)
 
     def encode(self, params: Params, source: Any, *, lengths: Any = None, mask: Any = None) -> Model:
-        """The decoder, attached to what the encoder makes of a source; its parameters are params["decoder"]."""
+        """The decoder, attached to the encoder's outputs of a source; its parameters are params["decoder"]."""
         _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, mask=mask)
         return attach(self.decoder, values, lengths=lengths, mask=mask)
 
     def apply(self, params: Params, xs: Any, **options: Any) -> tuple[Tree, jax.Array]:
-        xs = _pair(xs, options.get("time_major", True))  # where the values of its own lengths can still be seen
+        xs = _pair(xs, options.get("time_major", True))  # before tracing, while the values of lengths are known
         return super().apply(params, xs, **options)
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
@@ -112,27 +112,39 @@ def _pair(xs: Any, time_major: bool = True) -> Pair:
 def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
     """A sequence into another of another length: the decoder attends to the encoder's outputs.
 
-    `apply` takes a pair of sequences as xs, (source, previous), or a triple with the lengths of `previous`, and
-    `lengths` of the source. The decoder reads `previous` [T, *batch_shape, ...], the target one step late; its padding
-    reaches nothing, as that of the source. In a batch of data the three are "xs", "previous" and "targets_lengths",
-    which the losses read, too; the source's are "lengths", and a batch with these must have both.
+    `apply` takes a pair of sequences as xs, (source, previous), or a triple with the lengths of `previous`. Its option
+    `lengths` is the source's. The decoder reads `previous` [T, *batch_shape, ...], the target one step late; padding of
+    either sequence reaches nothing. In a batch of data the three are "xs", "previous" and "targets_lengths", which the
+    losses read, too; the source's lengths are "lengths". A batch with "lengths" must have "targets_lengths".
 
     To decode step by step, `attached = model.encode(params, source, lengths=lengths)` is a model for
     `jaxrnn.decoding.generate` and `jaxrnn.decoding.beam_search`, with the parameters params["decoder"].
 
     Args:
-      encoder: its outputs, [S, *batch_shape, M], are what the decoder looks at.
+      encoder: the decoder attends to its outputs, [S, *batch_shape, M].
       decoder: a model that reads forward and has an output at each step, with a `jaxrnn.attention_decoder` in it.
 
     Returns:
       A Model with the parameters {"encoder", "decoder"} and the carry of the decoder.
 
     Raises:
-      ValueError, TypeError: something is no model, one of them has no output at each step, the decoder reads backward,
-        and so the answers, or the features do not fit.
+      ValueError, TypeError: an argument is not a Model, one of them has no output at each step, the decoder reads
+        backward, and so would read the answers, or the features do not fit.
 
     References:
       Sutskever et al. 2014, arXiv:1409.3215; Bahdanau et al. 2015, arXiv:1409.0473.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> encoder = jaxrnn.chain(jaxrnn.embed(10, 4), jaxrnn.gru(4, 6))
+      >>> layer = jaxrnn.attention_decoder(jaxrnn.gru(4, 8), jaxrnn.dot_attention(8, 6))
+      >>> decoder = jaxrnn.chain(jaxrnn.embed(12, 4), layer, jaxrnn.dense(8 + 6, 12))
+      >>> model = jaxrnn.encoder_decoder(encoder, decoder)
+      >>> source, previous = jax.numpy.ones((7, 2), int), jax.numpy.ones((5, 2), int)
+      >>> carry, logits = model.apply(model.init(jax.random.key(0)), (source, previous), lengths=[7, 4])
+      >>> logits.shape
+      (5, 2, 12)
     """
     checks.instance("encoder", encoder, Model, "put cells into jaxrnn.stack([cell, ...])")
     checked_causal("decoder", decoder)
@@ -157,22 +169,33 @@ def attention_weights(
     targets_lengths: Any = None,
     mask: Any = None,
 ) -> jax.Array:
-    """How much the decoder looks at each step of the source while it reads the steps of `previous`.
+    """The weights of the decoder's attention to the source, at each step of `previous`.
 
     Args:
-      model: its decoder is a `jaxrnn.attention_decoder`, or a chain with one in it.
+      model: an `encoder_decoder` whose decoder is a `jaxrnn.attention_decoder`, or a chain with one in it.
       params: its parameters.
       source: [S, *batch_shape, ...].
       previous: [T, *batch_shape, ...].
       lengths: of the source, integers [*batch_shape]; None: all rows have S steps.
       targets_lengths: of `previous`, integers [*batch_shape]; None: all rows have T steps.
-      mask: bool [S, *batch_shape], which steps of the source there are; None: no holes.
+      mask: bool [S, *batch_shape]: the valid steps of the source; None: no holes.
 
     Returns:
       The weights [T, *batch_shape, S], which sum to 1 over the last axis; zero past a length.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> decoder = jaxrnn.attention_decoder(jaxrnn.gru(4, 8), jaxrnn.dot_attention(8, 6))
+      >>> model = jaxrnn.encoder_decoder(jaxrnn.stack(jaxrnn.gru(3, 6)), decoder)
+      >>> params = model.init(jax.random.key(0))
+      >>> source, previous = jax.numpy.ones((7, 2, 3)), jax.numpy.ones((5, 2, 4))
+      >>> weights = jaxrnn.diagnostics.attention_weights(model, params, source, previous, lengths=[7, 4])
+      >>> weights.shape, int((weights[0, 1] > 0).sum())
+      ((5, 2, 7), 4)
     """
     checks.instance("model", model, EncoderDecoder, "make one with jaxrnn.encoder_decoder")
     decoder, p, xs = model.encode(params, source, lengths=lengths, mask=mask), params["decoder"], previous

@@ -18,7 +18,7 @@ class Last(Pooling):
 
 
 def at_last_step(xs: jax.Array, valid: jax.Array | None) -> jax.Array:
-    """xs [T, *batch_shape, ...] at each row's last valid step: [*batch_shape, ...]; zeros for a row without any."""
+    """The entries of xs [T, *batch_shape, ...] at each row's last valid step; zeros for a row without any."""
     if valid is None:
         return xs[-1]
     at = last_true(valid)[-1]
@@ -28,9 +28,16 @@ def at_last_step(xs: jax.Array, valid: jax.Array | None) -> jax.Array:
 def last() -> Last:
     """The output at each row's last valid step: [T, *batch_shape, D] -> [*batch_shape, D].
 
-    Zeros for a row of length 0. What follows it in a `chain` sees no time axis, lengths, mask or resets any more.
+    Zeros for a row of length 0. Models after it in a `chain` get no time axis, lengths, mask or resets.
 
     Returns:
       A Model without parameters and carry.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> carry, ys = jaxrnn.last().apply({}, jnp.arange(6.0).reshape(3, 2, 1), lengths=[3, 1])
+      >>> ys[:, 0].tolist()
+      [4.0, 1.0]
     """
     return Last()

@@ -50,6 +50,15 @@ def layer_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = FLOAT32) -> La
 
     References:
       Ba et al. 2016, arXiv:1607.06450.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> layer = jaxrnn.layer_norm(8)
+      >>> xs = 5.0 + jax.random.normal(jax.random.key(0), (5, 2, 8))
+      >>> carry, ys = layer.apply(layer.init(jax.random.key(1)), xs)
+      >>> bool(abs(ys.mean(-1)).max() < 1e-4)
+      True
     """
     epsilon = checks.above("epsilon", epsilon, 0.0)
     return LayerNorm(checks.positive_int("D", D), epsilon, checks.float_dtype("param_dtype", param_dtype))

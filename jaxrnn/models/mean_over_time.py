@@ -26,9 +26,16 @@ class MeanOverTime(Pooling):
 def mean_over_time() -> MeanOverTime:
     """The mean over each row's valid steps, y = sum_t x[t] / length: [T, *batch_shape, D] -> [*batch_shape, D].
 
-    Zeros for a row of length 0. What follows it in a `chain` sees no time axis, lengths, mask or resets any more.
+    Zeros for a row of length 0. Models after it in a `chain` get no time axis, lengths, mask or resets.
 
     Returns:
       A Model without parameters and carry.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> carry, ys = jaxrnn.mean_over_time().apply({}, jnp.arange(6.0).reshape(3, 2, 1), lengths=[3, 1])
+      >>> ys[:, 0].tolist()
+      [2.0, 1.0]
     """
     return MeanOverTime()

@@ -10,9 +10,9 @@ from jaxrnn.masks import zero_unless
 
 
 class Moments(NamedTuple):
-    """Of some values of D features: how many there are (a scalar), their mean and their variance, [D] each.
+    """Moments of some values of D features: their number (a scalar), their mean and their variance, [D] each.
 
-    The variance is the mean squared distance from the mean. Of no values both are zero.
+    The variance is the mean squared distance from the mean. Without values both are zero.
     """
 
     size: jax.Array
@@ -21,11 +21,11 @@ class Moments(NamedTuple):
 
 
 def moments(xs: jax.Array, valid: jax.Array | None = None) -> Moments:
-    """Of xs [..., D] over all axes but the last, in float32 at least.
+    """The moments of xs [..., D] over all axes except the last, in float32 at least.
 
     Args:
       xs: [..., D], zero where it is not valid.
-      valid: bool [...]: which values count; None: all.
+      valid: bool [...]: the values that count; None: all.
     """
     xs = xs.astype(state_dtype(xs.dtype))
     rows = tuple(range(xs.ndim - 1))
@@ -37,7 +37,7 @@ def moments(xs: jax.Array, valid: jax.Array | None = None) -> Moments:
 
 
 def merged(a: Moments, b: Moments) -> Moments:
-    """Of the values of both.
+    """The moments of the values of both.
 
     References:
       Chan et al. 1983, Algorithms for computing the sample variance, The American Statistician 37(3).

@@ -1,4 +1,4 @@
-"""What models that make one output of all of a row's steps have in common."""
+"""Models that make one output of all of a row's steps."""
 
 import abc
 from typing import Any
@@ -24,7 +24,7 @@ class Pooling(Stateless):
 
     @abc.abstractmethod
     def pooled(self, xs: jax.Array, valid: jax.Array | None) -> jax.Array:
-        """The output of each row from its valid steps, bool [T, *batch_shape]; None: all are."""
+        """The output of each row from its valid steps, bool [T, *batch_shape]; None: all are valid."""
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         xs = call.burnt_in(checked_sequence(xs))

@@ -42,7 +42,7 @@ class Repeat(Model):
             after, ys = run_layer(self.cell, p, xs, c, call._replace(key=key), gradient=gradient)
             return checks.array_tree("repeat: ys", ys, xs), after
 
-        if gradient is not None and gradient.has_effects:  # which can't be in a loop
+        if gradient is not None and gradient.has_effects:  # effects can't be in a loop
             finals = []
             for i in range(self.n):
                 xs, after = layer(xs, jax.tree.map(lambda x, i=i: x[i], (params, carry, keys)))
@@ -55,19 +55,19 @@ class Repeat(Model):
 def repeat(cell: Cell, n: int, *, gradient: Gradient | None = None) -> Repeat:
     """n layers of equal cells, each of which reads the outputs of the one before, as one loop over layers.
 
-    The same network as `stack([cell] * n)`, whose compile time does not grow with n: the layers are one program, over
-    parameters that are stacked. Each layer's parameters are drawn on their own.
+    The same network as `stack([cell] * n)`, but its compile time does not grow with n: the layers are one program, over
+    stacked parameters. Each layer's parameters are drawn separately.
 
     Args:
-      cell: with as many output features as input features.
-      n: how many layers.
-      gradient: how to differentiate through time; None: the default of the cell.
+      cell: a cell with as many output features as input features.
+      n: the number of layers.
+      gradient: the way to differentiate through time; None: the default of the cell.
 
     Returns:
-      A Model. Its parameters are those of the cell with an axis [n, ...] in front, its carry is the cell's likewise.
+      A Model. Its parameters and its carry are those of the cell with an axis [n, ...] in front.
 
     Raises:
-      ValueError, TypeError: it is no cell, its features differ, or n is no positive integer.
+      ValueError, TypeError: `cell` is not a Cell, its features differ, or n is not a positive integer.
 
     Example:
       >>> import jax

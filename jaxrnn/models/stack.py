@@ -39,15 +39,23 @@ def stack(*cells: Cell | Sequence[Cell], gradient: Gradient | None = None) -> St
 
     Args:
       *cells: the layers, the lowest first: each an argument, or all in one list.
-      gradient: how to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()`
-        for any other.
+      gradient: the way to differentiate through time; None: `reverse_scan()` for a gated cell, `autodiff()` for any
+        other.
 
     Returns:
-      A Model with the parameters {"0": those of cells[0], ...} and the carry a tuple of the cells' carries; its outputs
+      A Model with the parameters {"0": parameters of cells[0], ...} and the carry a tuple of the cells' carries; its
       are those of the last cell.
 
     Raises:
-      ValueError, TypeError: there are no cells, something is no cell, or the features of two layers do not fit.
+      ValueError, TypeError: there are no cells, an argument is not a Cell, or the features of two layers do not fit.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.stack(jaxrnn.lstm(3, 8), jaxrnn.lstm(8, 8))
+      >>> carry, ys = model.apply(model.init(jax.random.key(0)), jax.numpy.ones((5, 2, 3)))
+      >>> ys.shape, len(carry)
+      ((5, 2, 8), 2)
     """
     found: tuple[Cell, ...] = checks.sequence("cells", checks.in_one_list(cells), Cell)
     checks.fitting("cells", found)

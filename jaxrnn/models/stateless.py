@@ -1,4 +1,4 @@
-"""What models that look at one time step at a time have in common."""
+"""Models that map each time step by itself."""
 
 import abc
 from typing import Any
@@ -13,7 +13,7 @@ from jaxrnn.types import Call, Model, Params, Tree
 
 
 class Stateless(Model):
-    """A model without a carry, which maps the features of each time step by themselves."""
+    """A model without a carry, which maps the features of each time step by itself."""
 
     def init(self, key: jax.Array) -> Params:
         del key
@@ -21,14 +21,14 @@ class Stateless(Model):
 
     @abc.abstractmethod
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
-        """The map, over the last axis of xs [..., D]."""
+        """The map of the last axis of xs [..., D]."""
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         xs, valid = self.checked(params, carry, xs, call)
         return (), zero_unless(valid, self.at_each_step(params, xs, call.key))
 
     def checked(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[jax.Array, jax.Array | None]:
-        """(xs without padding, whether a step is valid: bool [T, *batch_shape], None for all), checked."""
+        """The inputs, checked: (xs without padding, the valid steps: bool [T, *batch_shape], None for all)."""
         xs = checks.array("xs", xs)
         self.check(xs)
         checked_params(self, params)
@@ -56,5 +56,5 @@ class Stateless(Model):
             raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
 
     def without_padding(self, xs: jax.Array, valid: jax.Array) -> jax.Array:
-        """xs with zeros for padding: NaN there would reach the gradient of the parameters."""
+        """The inputs with zeros for padding: NaN there would reach the gradient of the parameters."""
         return zero_unless(valid, xs)

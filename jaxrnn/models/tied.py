@@ -52,7 +52,7 @@ class Tied(Model):
 
     @property
     def embed(self) -> Embed:
-        """What reads the symbols, with the parameter {"w"}."""
+        """The layer that reads the symbols, with the parameter {"w"}."""
         return Embed(self.symbols, self.E, self.w_init, self.param_dtype)
 
     def init(self, key: jax.Array) -> Params:
@@ -84,17 +84,17 @@ def tied(
     dtype: Any = None,
     param_dtype: Any = FLOAT32,
 ) -> Tied:
-    """A language model whose one table reads symbols and predicts them: y[t] = model(w[x[t]]) @ w.T + b.
+    """A language model with one table for reading and predicting symbols: y[t] = model(w[x[t]]) @ w.T + b.
 
-    The gradient of w is the sum of that of both uses. For a model of H other than E features, put `dense(E, H)` and
+    The gradient of w is the sum over both uses. If the model's features H differ from E, put `dense(E, H)` and
     `dense(H, E)` around it.
 
     Args:
-      symbols: how many there are; xs [T, ...] are integers from 0 to symbols - 1. Others, which can't be looked for
-        while tracing, give NaN.
+      symbols: the number of symbols; xs [T, ...] are integers from 0 to symbols - 1. Other integers, which can't be
+        found while tracing, give NaN.
       E: features of a symbol's vector.
       model: from E to E features.
-      bias: whether there is a `b`, zero at first.
+      bias: whether the parameters have a `b`, zero at first.
       w_init: initialiser (key, shape, dtype) -> array. By default normal of standard deviation 1 / sqrt(E): the
         variance of a logit is then the mean square of the model's outputs, whatever E, and the loss begins near
         log(symbols). The standard normal of `embed` would make logits sqrt(E) times as large.
@@ -102,15 +102,23 @@ def tied(
       param_dtype: dtype of w and b.
 
     Returns:
-      A Model with the parameters {"w": [symbols, E], "model": those of `model`, "b": [symbols]} and the carry of
+      A Model with the parameters {"w": [symbols, E], "model": parameters of `model`, "b": [symbols]} and the carry of
       `model`. Its outputs are logits [T, ..., symbols].
 
     Raises:
-      ValueError, TypeError: an option is out of range, it is no model, or its features are not E.
+      ValueError, TypeError: an option is out of range, `model` is not a Model, or its features are not E.
 
     References:
       Press and Wolf 2017, Using the output embedding to improve language models, arXiv:1608.05859; Inan et al. 2017,
       Tying word vectors and word classifiers, arXiv:1611.01462.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.tied(20, 8, jaxrnn.stack(jaxrnn.gru(8, 8)))
+      >>> carry, logits = model.apply(model.init(jax.random.key(0)), jax.numpy.ones((5, 2), int))
+      >>> logits.shape
+      (5, 2, 20)
     """
     checks.positive_int("symbols", symbols)
     checks.positive_int("E", E)

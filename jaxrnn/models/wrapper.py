@@ -1,4 +1,4 @@
-"""Models around another one, whose parameters and carry are that one's."""
+"""Models around another model, with its parameters and its carry."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxrnn.types import Model, Params, Tree, leaf, pytree
 
 @pytree
 class Wrapper(Model):
-    """A model that is another one but for its `run`."""
+    """A model that changes only the `run` of another one."""
 
     model: Model = leaf()
 

@@ -1,4 +1,4 @@
-"""Reads of traced programs: whether a unit of the state acts on another, and which outputs are the same variable."""
+"""Properties of traced programs: primitives that mix units of the state, and outputs that are the same variable."""
 
 import math
 from typing import Any
@@ -26,9 +26,9 @@ RESHAPING = frozenset(
         "unstack",
     )
 )
-"""Those by which none does if the last axis, that of the units, stays whole and where it is."""
+"""Primitives that mix no units as long as the last axis, that of the units, stays whole and in its place."""
 CALLS = frozenset(("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat", "remat2"))
-"""Those that do what the functions in them do."""
+"""Primitives that call inner functions and do nothing else."""
 
 
 def mixing_primitives(program: ClosedJaxpr, H: int) -> list[str]:
@@ -51,7 +51,7 @@ def _mixing(jaxpr: Jaxpr, H: int) -> set[str]:
 
 
 def repeated_outputs(program: ClosedJaxpr, first: int) -> list[int | None]:
-    """For each output after the `first` ones, which of these it is; None: none of them."""
+    """For each output after the `first` ones: the index of the first output that is the same variable, or None."""
     outputs = program.jaxpr.outvars
     place = {v: i for i, v in enumerate(outputs[:first]) if isinstance(v, Var)}
     return [place.get(v) if isinstance(v, Var) else None for v in outputs[first:]]

@@ -1,8 +1,9 @@
-"""x @ w as a primitive that stays a plain matrix product under `jax.vmap`, and so does the gradient of w.
+"""x @ w as a primitive that stays a plain matrix product under `jax.vmap`, as does the gradient of w.
 
 Where a `dot_general` is vmapped over x and then differentiated, the gradient of w contracts two axes: rows and the
-mapped one. For that XLA's CPU compiler copies the cotangent, the largest array of a training step, into another layout:
-up to a quarter of the step's time. Here the mapped axis is one more axis of rows, and rows are flattened for it.
+mapped one. For such a contraction XLA's CPU compiler copies the cotangent, the largest array of a training step, into
+another layout: up to a quarter of the step's time. Here the mapped axis becomes another axis of rows, and rows are
+flattened.
 """
 
 import math
@@ -56,7 +57,7 @@ def _transpose(d_outs: Any, x: Any, w: Any, *, dtype: Any) -> Any:
 
 
 def _flat(x: jax.Array) -> jax.Array:
-    """[..., K] to [rows, K], but not where it may be spread over the devices of a mesh: it would be gathered first."""
+    """Flattens [..., K] to [rows, K], except on a mesh, where a sharded array would be gathered first."""
     if not jax.sharding.get_abstract_mesh().empty:
         return x
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

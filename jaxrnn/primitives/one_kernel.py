@@ -11,7 +11,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jaxrnn.primitives.primitive import ClosedJaxpr, Jaxpr, jaxpr_as_fun, subjaxprs
 
 LARGEST = 2**18
-"""Entries of the largest weight matrix of a loop that is compiled into one kernel."""
+"""The number of entries of the largest weight matrix in a loop that is compiled into one kernel."""
 PRODUCTS = ("dot_general", "matmul")
 CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
 # fmt: off
@@ -24,18 +24,18 @@ PLAIN = (
     "tanh", "transpose", "xor",
 )
 # fmt: on
-"""Operations of which XLA can make one kernel. Others it fails to compile: sort, FFT, callbacks, library calls."""
+"""Operations that XLA can put into one kernel. It fails to compile others: sort, FFT, callbacks, library calls."""
 
 
 def one_kernel(loop: Callable[..., list[Any]], otherwise: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """The loop, compiled into one kernel where that is faster, and `otherwise` elsewhere.
+    """Compiles the loop into one kernel where that is faster, and calls `otherwise` elsewhere.
 
     XLA's CPU backend runs each operation of a loop's body as a kernel of its own, which costs about 0.2 us: with one
-    row and 64 units that is more than half of the time. Its own remedy, `xla_cpu_small_while_loop_byte_threshold`, is
-    a flag of the process; the attributes below ask for the same for one loop. A compiler that does not know them
-    compiles the loop as any other; one that does needs operations that it can put into one kernel (`PLAIN`). Inside
-    one kernel a product of matrices is a plain loop, so this is for products of one row, as measured in
-    benchmarks/README.md.
+    row and 64 units more than half of the time. XLA's option for this, `xla_cpu_small_while_loop_byte_threshold`, is a
+    flag of the process; the attributes below ask for the same for one loop. A compiler that does not know the
+    attributes compiles the loop as any other; one that does needs operations that fit into one kernel (`PLAIN`). Inside
+    one kernel a product of matrices is a plain loop, so only products of one row gain, as measured in
+    docs/benchmarks/log.md.
     """
 
     def run(*operands: Any, body: ClosedJaxpr, **params: Any) -> list[Any]:
@@ -49,7 +49,7 @@ def one_kernel(loop: Callable[..., list[Any]], otherwise: Callable[..., list[Any
 
 
 def _is_small(jaxpr: Jaxpr) -> bool:
-    """Whether all products are of one row and of small matrices, there is one, and all else is known to compile so."""
+    """Tells whether a loop has products, all of one row and small matrices, and otherwise only `PLAIN` operations."""
     found = list(_operations(jaxpr))
     products = [equation for equation in found if equation.primitive.name in PRODUCTS]
     if not products or not all(equation.primitive.name in PRODUCTS + PLAIN for equation in found):
@@ -62,7 +62,7 @@ def _is_one_row(x: tuple[int, ...], *others: tuple[int, ...]) -> bool:
 
 
 def _operations(jaxpr: Jaxpr) -> Iterator[Any]:
-    """All operations; those of inner functions in the place of their calls."""
+    """All operations; calls of inner functions are replaced by the operations inside."""
     for equation in jaxpr.eqns:
         inner = list(subjaxprs(jaxpr.replace(eqns=[equation]))) if equation.primitive.name in CALLS else []
         if not inner:

@@ -1,8 +1,8 @@
-"""One factory for the primitives of the library, and what JAX has no public name for.
+"""One factory for the primitives of the library, and the parts of JAX that have no public name.
 
 Nothing outside of `primitives` and `kernels` imports `jax.core`, `jax.extend`, `jax.interpreters` or
-`jax.experimental`. What `jax.extend.core` shows is taken from where it takes it: `jax.extend` imports Pallas, which is
-half of the time that importing this library takes.
+`jax.experimental`. Names of `jax.extend.core` are imported from JAX's own modules: `jax.extend` imports Pallas, which
+takes half of the time that importing this library takes.
 """
 
 import functools
@@ -51,23 +51,23 @@ def new(
     """A primitive that computes what `program` does, with rules of its own.
 
     Args:
-      name: in traced programs.
+      name: the primitive's name in traced programs.
       program: (*operands, **params) -> results, in ordinary JAX.
-      shapes: (*operands, **params) -> (shape, dtype) of each result, as far as no mesh is in use.
+      shapes: (*operands, **params) -> (shape, dtype) of each result, outside of any mesh.
       batch: the rule of `jax.vmap`: (operands, axes, **params) -> (results, their axes).
-      jvp: (primals, tangents, **params) -> (results, their tangents); None: those of `program`.
+      jvp: (primals, tangents, **params) -> (results, their tangents); None: the rule of `program`.
       transpose: (cotangents, *operands, **params) -> a cotangent for each operand; None: it is not linear.
-      lowered: what a platform compiles in the place of `program`; None: for all that are not named.
+      lowered: by platform, the function that is compiled in place of `program`; None: `program` everywhere.
 
     Returns:
-      (*operands, **params) -> results. Inside `jax.shard_map` that is `program` itself: JAX's own rules then track
+      (*operands, **params) -> results. Inside `jax.shard_map` it is `program` itself, so that JAX's own rules track
       which arrays vary over devices.
     """
     primitive = Primitive(name)
     primitive.multiple_results = True
 
     def abstract(*operands: Any, **params: Any) -> Any:
-        if not jax.sharding.get_abstract_mesh().empty:  # types say where arrays are, and JAX's own rules must tell
+        if not jax.sharding.get_abstract_mesh().empty:  # types include shardings, found by JAX's own rules
             return jax.make_jaxpr(functools.partial(program, **params))(*operands).out_avals
         return [ShapedArray(shape, dtype) for shape, dtype in shapes(*operands, **params)]
 
@@ -89,7 +89,7 @@ def new(
 
 
 def _jvp_of(program: Program) -> Callable[..., tuple[list[Any], list[Any]]]:
-    """The rule of `jax.jvp`: that of the program, with respect to what has a tangent."""
+    """The rule of `jax.jvp` for a program, with respect to the operands that have a tangent."""
 
     def rule(primals: Any, tangents: Any, **params: Any) -> tuple[list[Any], list[Any]]:
         moving = [i for i, tangent in enumerate(tangents) if not is_zero(tangent)]
@@ -112,17 +112,17 @@ def _no_tangent(x: Any) -> Any:
 
 
 def is_zero(tangent: Any) -> bool:
-    """Whether a tangent or cotangent is known to be zero."""
+    """Tells whether a tangent or cotangent is known to be zero."""
     return type(tangent) is ad.Zero
 
 
 def is_unknown(operand: Any) -> bool:
-    """Whether an operand of a transpose is the one whose cotangent is asked for."""
+    """Tells whether an operand of a transpose is the linear one, whose cotangent is wanted."""
     return ad.is_undefined_primal(operand)
 
 
 def varying_alike(tree: Any) -> Any:
-    """Inside `jax.shard_map`: arrays that differ between devices along the same mesh axes, as a loop's have to."""
+    """Makes arrays vary along the same mesh axes, as a loop's have to inside `jax.shard_map`."""
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return tree
     axes = frozenset().union(*map(_varying, jax.tree.leaves(tree)))
@@ -135,13 +135,13 @@ def varying_alike(tree: Any) -> Any:
 
 
 def _varying(x: Any) -> frozenset[str]:
-    """The mesh axes along which an array differs, by the name that this version of JAX has for them."""
+    """The mesh axes along which an array varies, under the name that this version of JAX has for them."""
     aval: Any = jax.typeof(x)
     return frozenset(aval.vma if hasattr(aval, "vma") else aval.mat.varying)
 
 
 def on_mesh(x: jax.Array) -> jax.Array:
-    """An array that was made outside a mesh whose axes are explicit, on it: whole, on each device."""
+    """Places an array from outside a mesh with explicit axes onto the mesh: whole, on each device."""
     mesh, explicit = jax.sharding.get_abstract_mesh(), jax.sharding.AxisType.Explicit
     if explicit not in mesh.axis_types or not jax.typeof(x).sharding.mesh.empty:
         return x

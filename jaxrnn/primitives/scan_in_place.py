@@ -1,20 +1,20 @@
 """A scan that overwrites arrays as it goes, as a primitive that knows how to be vmapped and compiled.
 
-A loop reads a[t] and makes b[t], which may take its place. After step 1 of four:
+A loop reads a[t] and makes b[t], which may overwrite a[t]. After step 1 of four:
 
                                  t = 0   1   2   3
   lax.scan        reads    a        a0  a1  a2  a3
                   writes   b        b0  b1   0   0
   scan_in_place   both     a        b0  b1  a2  a3
 
-What a scan reads and what it stacks are different arrays to XLA, and the latter are filled with zeros first. This needs
-one array instead of two, and no zeros: two fifths of the memory of an LSTM's gradient, and up to a seventh of its time.
-Step t reads the entry of step t+1 before it ends, so that no array is read after it was written in the same step: XLA
-would copy it whole (and take 2 to 29 times as long).
+To XLA the array that a scan reads and the array that it stacks are different, and it fills the latter with zeros first.
+`scan_in_place` needs one array instead of two, and no zeros: two fifths of the memory of an LSTM's gradient, and up to
+a seventh of its time. Step t reads the entry of step t+1 before it ends, so that no array is read after it was written
+in the same step; otherwise XLA would copy the array whole (and take 2 to 29 times as long).
 
-Under `jax.vmap` the mapped axis of the arrays stays behind time. It would be the first axis of whatever a
-`jax.lax.scan` carries: each step would then read and write rows that are T entries apart, and the arrays would be
-transposed before and after the loop (up to half of the time and the memory again).
+Under `jax.vmap` the mapped axis of the arrays stays behind time. In a `jax.lax.scan` it would be the first axis of each
+array in the carry: each step would read and write rows that are T entries apart, and the arrays would be transposed
+before and after the loop (up to half of the time and the memory again).
 """
 
 from collections.abc import Callable
@@ -56,13 +56,13 @@ def scan_in_place(
 
 
 def _consts_first(program: ClosedJaxpr) -> ClosedJaxpr:
-    """The program with its consts as its first arguments."""
+    """The program with its constants as its first arguments."""
     jaxpr = program.jaxpr
     return ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars]), ())
 
 
 class Counts(NamedTuple):
-    """How many operands are what: the consts of the body, its carry, the arrays, the xs."""
+    """The number of operands of each kind: the consts of the body, its carry, the arrays, the xs."""
 
     consts: int
     carry: int
@@ -93,7 +93,7 @@ def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> l
         results = iter(f(*consts, *carry, *entries, *x))
         carry, entries = [next(results) for _ in carry], [next(results) for _ in entries]
         arrays = [write(a, e, t) for a, e in zip(arrays, entries, strict=True)]
-        following = [read(a, t - 1 if reverse else t + 1) for a in arrays]  # past the end: any
+        following = [read(a, t - 1 if reverse else t + 1) for a in arrays]  # past the end: any entry
         return (t - 1 if reverse else t + 1, carry, following, arrays), list(results)
 
     first = [a[-1 if reverse else 0] for a in arrays]
@@ -101,7 +101,7 @@ def _loop(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) -> l
     state = start, carry, first, arrays
     if isinstance(T, int):
         (_, carry, _, arrays), ys = jax.lax.scan(step, state, xs, T, reverse)
-    else:  # `jax.export` for any number of steps: a scan takes it from an array alone
+    else:  # `jax.export` with a symbolic T, which a scan reads only from an array
         (_, carry, _, arrays), ys = jax.lax.scan(
             lambda s, x: step(s, x[0]), state, (xs, jnp.arange(T)), reverse=reverse
         )
@@ -127,7 +127,7 @@ def _batch(operands: Any, axes: Any, *, body: ClosedJaxpr, counts: Counts, rever
     def entry(x: Any, place: int) -> Any:
         return jax.eval_shape(lambda x: x[0], x) if place == 1 else x
 
-    # The mapped axis is the first one, but for time; carry and arrays change, and so have it in any case.
+    # The mapped axis comes first, or after time. Carry and arrays change in the loop, so they are mapped in any case.
     places = [0] * (counts.consts + counts.carry) + [1] * (counts.arrays + counts.xs)
     always = [False] * counts.consts + [True] * (counts.carry + counts.arrays) + [False] * counts.xs
     operands = [moved(*each) for each in zip(operands, axes, places, always, strict=True)]

@@ -1,4 +1,4 @@
-"""What random spaces draw from."""
+"""Distributions for random spaces."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from jaxrnn import checks
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Distribution:
-    """What `uniform`, `log_uniform` and `choice` make: numbers between two ends, or one of a few values."""
+    """A distribution of numbers between two ends, or over a few values; see `uniform`, `log_uniform` and `choice`."""
 
     kind: str
     low: float | None = None
@@ -24,7 +24,7 @@ class Distribution:
         return f"{self.kind}({inside})"
 
     def draw(self, key: jax.Array, count: int) -> list[Any]:
-        """So many values."""
+        """Draws `count` values."""
         if self.low is None or self.high is None:
             return [self.values[i] for i in jax.random.randint(key, (count,), 0, len(self.values)).tolist()]
         share = jax.random.uniform(key, (count,)).tolist()
@@ -35,17 +35,32 @@ class Distribution:
 
 
 def uniform(low: float, high: float) -> Distribution:
-    """Numbers evenly between `low` and `high`."""
+    """Numbers drawn uniformly between `low` and `high`.
+
+    Example:
+      >>> import jaxrnn
+      >>> space = jaxrnn.sweeps.random(10, dropout=jaxrnn.sweeps.uniform(0.0, 0.5))
+    """
     return Distribution("uniform", *_ends(checks.finite("low", low), checks.finite("high", high)))
 
 
 def log_uniform(low: float, high: float) -> Distribution:
-    """Numbers whose logarithm is evenly between those of `low` and `high`, both above 0."""
+    """Numbers whose logarithm is drawn uniformly between the logarithms of `low` and `high`, both above 0.
+
+    Example:
+      >>> import jaxrnn
+      >>> space = jaxrnn.sweeps.random(10, lr=jaxrnn.sweeps.log_uniform(1e-4, 1e-1))
+    """
     return Distribution("log_uniform", *_ends(checks.above("low", low, 0.0), checks.above("high", high, 0.0)))
 
 
 def choice(values: Sequence[Any]) -> Distribution:
-    """One of a few values, each as likely."""
+    """One of a few values, each with the same probability.
+
+    Example:
+      >>> import jaxrnn
+      >>> space = jaxrnn.sweeps.random(10, hidden=jaxrnn.sweeps.choice([16, 32, 64]))
+    """
     if not isinstance(values, (list, tuple)) or not values:
         raise TypeError(f"values: expected at least one value in a list, got {checks.short(values)}")
     return Distribution("choice", values=tuple(values))

@@ -1,4 +1,4 @@
-"""The members of a sweep by their static hyperparameters, each set of which is one program."""
+"""The members of a sweep, grouped by their static hyperparameters; each group is one program."""
 
 import dataclasses
 from typing import Any
@@ -22,8 +22,8 @@ class Group:
 
     Attributes:
       static: the hyperparameters that they share.
-      traced: the others, float32 (the seed: uint32) arrays [n] by name.
-      members: their numbers, [n].
+      traced: the other ones, float32 (the seed: uint32) arrays [n] by name.
+      members: the numbers of the members, [n].
     """
 
     static: Member
@@ -58,10 +58,10 @@ def _columns(members: list[Member], static: Member) -> dict[str, np.ndarray]:
 
 
 def check_members(task: Any, members: list[Member]) -> None:
-    """Builds every member with its own numbers, so that a bad one is found before anything is compiled.
+    """Builds every member with its own hyperparameters, so that errors are found before anything is compiled.
 
     Raises:
-      ValueError, TypeError: a member can't be built, and which; or a hyperparameter is read by no build.
+      ValueError, TypeError: a member can't be built (the message names it); or no build reads a hyperparameter.
     """
     if not isinstance(task, ModelTask):
         return

@@ -1,4 +1,4 @@
-"""What a task's `build` is given: one member's hyperparameters."""
+"""The hyperparameters of one member, the argument of a task's `build`."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Hyper(Mapping[str, Any]):
-    """Hyperparameters by name, `hyper.lr` or `hyper["lr"]`; it remembers which were read.
+    """Hyperparameters by name, `hyper.lr` or `hyper["lr"]`; it records which of them were read.
 
     Example:
       >>> import jaxrnn

@@ -1,4 +1,4 @@
-"""What a sweep will run, worked out before anything is compiled."""
+"""The plan of a sweep, made before anything is compiled."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from jaxrnn.sweeps.strategy import check_memory, checked_strategy, choose_size, 
 from jaxrnn.sweeps.task import ModelTask, Task
 
 SPACE = 2**32 - 2
-"""Folded into the sweep's key for what a random space draws."""
+"""Folded into the sweep's key for the draws of a random space."""
 
 AnyTask = ModelTask | Task | Callable[..., dict[str, Any]]
 
@@ -25,11 +25,11 @@ class Plan(NamedTuple):
     """A checked sweep.
 
     Attributes:
-      members: their hyperparameters.
-      steps, block: steps of a member, and of one compiled call at most.
-      rungs: (the step at which a rung ends, how many members run up to it).
+      members: the hyperparameters of each member.
+      steps, block: the steps of a member, and the most steps in one compiled call.
+      rungs: (the step at which a rung ends, the number of members that run up to it).
       runners: one for each program.
-      memory: bytes that a program may take.
+      memory: the most bytes that a program may take.
     """
 
     members: list[Member]
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
     @property
     def member_steps(self) -> int:
-        """Steps of all members."""
+        """The steps of all members together."""
         starts = [0, *(end for end, _ in self.rungs)]
         return sum((end - start) * count for (end, count), start in zip(self.rungs, starts, strict=False))
 
@@ -64,7 +64,7 @@ def make_plan(
     members = as_space(space).members(jax.random.fold_in(key, SPACE))
     mesh = checks.mesh("mesh", mesh)
     if mesh is not None and jax.process_count() > 1:
-        mesh = mesh.local_mesh  # members never need each other
+        mesh = mesh.local_mesh  # members are independent
     if pruning is not None:
         checks.instance("pruning", pruning, Halving, "such as jaxrnn.sweeps.halving(first=100)")
     memory = default_memory() if memory is None else checks.positive_int("memory", memory)
@@ -108,7 +108,7 @@ def _runner(task: Any, group: Group, length: int, data: Any, key: Any, mesh: Any
 
 
 def _decides(task: Any, group: Group) -> str:
-    """The traced hyperparameters that can't be, each by itself; all of them if that can't be told."""
+    """The traced hyperparameters that must be static, tried one by one; all of them if the trial finds none."""
     first = {name: values[0].item() for name, values in group.traced.items()}
     found = []
     for name in first if isinstance(task, ModelTask) else ():
@@ -119,7 +119,7 @@ def _decides(task: Any, group: Group) -> str:
 
         try:
             jax.eval_shape(build, first[name])
-        except Exception:  # whatever a task's own code has to say
+        except Exception:  # any error of a task's own code
             found.append(name)
     return ", ".join(found or sorted(first))
 
@@ -137,9 +137,22 @@ def plan(
     mesh: jax.sharding.Mesh | None = None,
     pruning: Halving | None = None,
 ) -> str:
-    """What `sweep` would run with these arguments: members, programs, memory and an estimate of the time, as text.
+    """Describes the sweep that these arguments would run: members, programs, memory and estimated time, as text.
 
-    Each program is compiled, and a few steps are timed.
+    Each program is compiled, and a few of its steps are timed.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> def build(hyper):
+      ...     model = jaxrnn.chain(jaxrnn.gru(1, 8), jaxrnn.dense(8, 1))
+      ...     return model, jaxrnn.losses.mean_squared_error, optax.adam(hyper.lr)
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 32, 1))
+      >>> task = jaxrnn.task(build, {"xs": xs, "targets": xs}, batch_size=8)
+      >>> space = jaxrnn.grid(lr=[0.1, 0.01, 0.001])
+      >>> text = jaxrnn.sweeps.plan(task, space, key=jax.random.key(0), steps=20, strategy="vmap")
+      >>> "3 members" in text
+      True
     """
     what = make_plan(task, space, key, steps, data, block, strategy, memory, mesh, pruning)
     lines, seconds = [f"{len(what.members)} members of {what.steps} steps, {what.member_steps:,} steps in all"], 0.0

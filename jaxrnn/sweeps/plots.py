@@ -10,22 +10,30 @@ from jaxrnn.sweeps.results import Results
 
 
 def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | None = None) -> Any:
-    """Score against one hyperparameter, with its spread over all the others (seeds, for instance).
+    """Draws the score against one hyperparameter, with its spread over all the others (seeds, for instance).
 
-    Of a sweep with pruning the scores are those at the end of the first rung, which all members have reached.
+    For a sweep with pruning the scores are those at the end of the first rung, which all members reach.
 
     Args:
-      results: of a sweep.
+      results: the results of a sweep.
       x: a hyperparameter of numbers; drawn on a logarithmic axis if its values span more than a factor of 20.
-      hue: a hyperparameter that has a line for each of its values; None: one line.
+      hue: a hyperparameter, each of whose values gets its own line; None: one line.
       path: a file to write the picture to; None: only return it.
 
     Returns:
       The matplotlib Figure.
 
     Raises:
-      ValueError: there is no such hyperparameter.
+      ValueError: no hyperparameter has this name.
       ImportError: matplotlib is not installed.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> def train(hyper, key, data):
+      ...     return {"loss": (hyper.lr - 0.1) ** 2}
+      >>> results = jaxrnn.sweep(train, jaxrnn.grid(lr=[0.01, 0.1, 1.0]), key=jax.random.key(0), progress=False)
+      >>> figure = jaxrnn.sweeps.plot_sweep(results, "lr")
     """
     for name in (x, *([hue] if hue else [])):
         if name not in results.members[0]:
@@ -62,9 +70,23 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
 
 
 def plot_curves(results: Results, *, path: str | None = None) -> Any:
-    """The loss of all members against the step: validation if there is any, with the best member in black.
+    """Draws the loss of all members against the step, of the validation if there is one, with the best member in black.
 
     Args, Returns, Raises: as for `plot_sweep`.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> def init(hyper, key):
+      ...     return jax.random.normal(key)
+      >>> def advance(hyper, state, steps):
+      ...     def step(x, _):
+      ...         return x - hyper.lr * x, x**2
+      ...     state, losses = jax.lax.scan(step, state, length=steps)
+      ...     return state, {"loss": losses}
+      >>> task = jaxrnn.sweeps.Task(init, advance)
+      >>> results = jaxrnn.sweep(task, jaxrnn.grid(lr=[0.5, 0.1]), key=jax.random.key(0), steps=20, progress=False)
+      >>> figure = jaxrnn.sweeps.plot_curves(results)
     """
     checks.instance("results", results, Results)
     figure, (axes,) = new_figure("plot_curves", (6.0, 4.0), 1, 1)
@@ -88,9 +110,25 @@ def plot_curves(results: Results, *, path: str | None = None) -> Any:
 
 
 def plot_rungs(results: Results, *, path: str | None = None) -> Any:
-    """The scores of the members at each rung: those that went on, and those that stopped there.
+    """Draws the scores of the members at each rung: of those that went on, and of those that stopped there.
 
     Args, Returns, Raises: as for `plot_sweep`; ValueError for a sweep without pruning.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> def init(hyper, key):
+      ...     return jax.random.normal(key)
+      >>> def advance(hyper, state, steps):
+      ...     def step(x, _):
+      ...         return x - hyper.lr * x, x**2
+      ...     state, losses = jax.lax.scan(step, state, length=steps)
+      ...     return state, {"loss": losses}
+      >>> results = jaxrnn.sweep(
+      ...     jaxrnn.sweeps.Task(init, advance), jaxrnn.grid(lr=[0.5, 0.1, 0.01]), key=jax.random.key(0), steps=20,
+      ...     pruning=jaxrnn.sweeps.halving(first=10), progress=False,
+      ... )
+      >>> figure = jaxrnn.sweeps.plot_rungs(results)
     """
     checks.instance("results", results, Results)
     if len(results.rungs) < 2:
@@ -115,5 +153,5 @@ def plot_rungs(results: Results, *, path: str | None = None) -> Any:
 
 
 def _score(results: Results) -> str:
-    """What members are ranked by."""
+    """The name of the measure that ranks members."""
     return "lowest validation loss" if results.validation else "training loss of the last block"

@@ -1,4 +1,4 @@
-"""Several processes of one sweep (`jax.distributed`): who runs which members, and what all of them have found."""
+"""Several processes of one sweep (`jax.distributed`): the members of each process, and the exchange of results."""
 
 import hashlib
 from typing import Any
@@ -11,17 +11,17 @@ from jaxrnn.types import Tree
 
 
 def share(places: np.ndarray) -> np.ndarray:
-    """This process's part of the members: as many as every other's; where they do not come out even, some run twice."""
+    """This process's part of the members, as large as every other's; if they do not divide evenly, some run twice."""
     each = -(-len(places) // jax.process_count())
     first = jax.process_index() * each
     return np.resize(places, each * jax.process_count())[first : first + each]
 
 
 def gathered(tree: Tree) -> list[Tree]:
-    """The trees of all processes, arrays of the same shapes; this one's own alone if there is but one.
+    """The trees of all processes, arrays of the same shapes; with one process, only its own tree.
 
     Raises:
-      RuntimeError: a process has stopped. (One that takes longer than the others is waited for.)
+      RuntimeError: a process has stopped. (Slower processes are waited for.)
     """
     if jax.process_count() == 1:
         return [tree]
@@ -36,7 +36,7 @@ def gathered(tree: Tree) -> list[Tree]:
 
 
 def check_same(name: str, what: Any) -> None:
-    """Raises ValueError if the processes do not agree on it, as far as its `repr` says."""
+    """Raises ValueError if the processes differ in a value, as far as its `repr` shows."""
     digest = np.frombuffer(hashlib.sha1(repr(what).encode(), usedforsecurity=False).digest(), np.uint32)
     for process, theirs in enumerate(gathered(digest)):
         if (theirs != digest).any():

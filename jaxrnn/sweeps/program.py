@@ -19,21 +19,21 @@ from jaxrnn.training.state import TrainState, checked_optimizer, train_state
 from jaxrnn.types import Tree
 
 SEED = "seed"
-"""The integer hyperparameter that is traced: it is folded into the sweep's key."""
+"""The name of the integer hyperparameter that is traced: it is folded into the sweep's key."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What one member runs.
+    """The program of one member.
 
     Attributes:
       start: (hyper, key) -> state.
       block: (hyper, state, data, steps, due) -> (state, Report): the next `length` steps, or of a model's training only
         `steps` of them.
-      data: what all members read.
-      length: steps of a block.
-      axes: of a state, for `jax.vmap`: 0 for the members' own parts.
-      monitor, mode: what members are ranked by, and whether that is "min" or "max".
+      data: the data that all members read.
+      length: the steps of a block.
+      axes: the axes of a state, for `jax.vmap`: 0 for the parts that each member has on its own.
+      monitor, mode: the measure that ranks members, and "min" or "max".
     """
 
     start: Callable[[Hyper, jax.Array], Tree]
@@ -46,16 +46,16 @@ class Program:
 
 
 def is_traced(name: str, value: Any) -> bool:
-    """Whether a hyperparameter is a number that all members of one program may have different values of."""
+    """Tells whether a hyperparameter is a number that can be traced, and so differ between members of one program."""
     return isinstance(value, float) or (name == SEED and isinstance(value, int))
 
 
 def program(task: ModelTask | Task, static: Member, length: int) -> Program:
-    """The program of the members with these static hyperparameters; their traced ones are handed to it."""
+    """The program of the members with these static hyperparameters; it reads their traced ones as arguments."""
     if isinstance(task, Task):
         return _of_loop(task, length)
     arrays, axes = checked_data("data", task.data, task.layout)
-    held_out, held_out_axes = arrays, axes  # without validation members are ranked by the loss of all data at the end
+    held_out, held_out_axes = arrays, axes  # without validation, the loss of all data ranks members
     if task.validation is not None:
         held_out, held_out_axes = checked_data("validation", task.validation, task.layout)
     rows = rows_of(arrays)
@@ -137,14 +137,14 @@ def first_bad(state: Tree) -> Any:
 
 
 def with_step(state: Tree, step: jax.Array) -> Tree:
-    """A state after so many steps: the one part that members share."""
+    """A state after `step` steps; the step is the only part that members share."""
     if isinstance(state, Progress):
         return state._replace(state=state.state._replace(step=step))
     return state | {"step": step}
 
 
 def params(state: Tree) -> Tree:
-    """What a member has learnt: see `Progress.learnt`; of a loop of your own, its whole state."""
+    """The parameters that a member has learned, see `Progress.learnt`; for a loop of your own, its whole state."""
     return state.learnt if isinstance(state, Progress) else state["state"]
 
 

@@ -1,4 +1,4 @@
-"""Which members go on: successive halving."""
+"""Pruning by successive halving."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ class Halving:
     first: int
 
     def rungs(self, steps: int, members: int) -> list[tuple[int, int]]:
-        """(the step at which a rung ends, how many members run up to it), the last one at `steps`."""
+        """The rungs: (the step at which it ends, the number of members that run up to it), the last one at `steps`."""
         if self.first >= steps:
             raise ValueError(f"pruning: expected first below the sweep's {steps} steps, got {self.first}")
         ends = [self.first]
@@ -29,20 +29,26 @@ class Halving:
 def halving(*, eta: int = 3, first: int) -> Halving:
     """Successive halving: after `first` steps one in `eta` members goes on, after `first * eta` one in eta of them, ...
 
-    The compute saved is real: those that stop are no longer part of the program's batch.
+    Pruning saves compute: members that stop are no longer part of the program's batch.
 
     Args:
-      eta: one in so many goes on.
+      eta: the factor by which the number of members shrinks.
       first: steps of the first rung, which all members take.
 
     Returns:
       A rule for `sweep(pruning=...)`.
 
     Raises:
-      ValueError: an argument is no positive integer, or eta is 1; in `sweep`, that `first` is not below its steps.
+      ValueError: an argument is not a positive integer, or eta is 1; in `sweep`: `first` is not below its steps.
 
     References:
       Jamieson and Talwalkar 2016, arXiv:1502.07943 (non-stochastic best arm identification).
+
+    Example:
+      >>> import jaxrnn
+      >>> pruning = jaxrnn.sweeps.halving(eta=3, first=100)
+      >>> pruning.rungs(1000, 27)
+      [(100, 27), (300, 9), (900, 3), (1000, 1)]
     """
     if checks.positive_int("eta", eta) < 2:
         raise ValueError(f"eta: expected at least 2, got {eta}")

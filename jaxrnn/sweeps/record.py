@@ -1,4 +1,4 @@
-"""What a sweep has measured so far, and its copy on disk."""
+"""The measurements of a sweep so far, and their copy on disk."""
 
 import contextlib
 import dataclasses
@@ -25,11 +25,11 @@ from jaxrnn.training.run import SAVE_SECONDS
 from jaxrnn.training.saves import newest_intact, numbers, put_newer_aside, write_save
 
 COLUMNS = ("taken", "rung", "first_bad", "best_step", "score")
-"""What is known of each member, arrays [M]."""
+"""The state of each member, arrays [M]."""
 
 
 class Record(contextlib.AbstractContextManager["Record"]):
-    """Curves, scores and how far each member is; saved to `run_dir` now and then, and read from there at the start."""
+    """Curves, scores and progress of each member; saved to `run_dir` in intervals, and restored at the start."""
 
     def __init__(
         self,
@@ -67,13 +67,13 @@ class Record(contextlib.AbstractContextManager["Record"]):
             self._hold = hold.pop_all()
 
     def extend(self, group: int, part: Part) -> None:
-        """Adds what some members of a group did in one block."""
+        """Adds the results of some members of a group in one block."""
         numbers, count = self._runners[group].group.members[part.places], part.end - part.start
         for name, values in part.report.train.items():
             curve = self.train.setdefault(name, np.full((len(self._members), self._steps), np.nan, np.float32))
             curve[numbers, part.start : part.end] = values[:, :count]
         validation, runner = part.report.validation, self._runners[group]
-        if validation and not runner.validates:  # the loss of all data at the end
+        if validation and not runner.validates:  # then it is the loss of all data at the end
             self.score[numbers] = runner.sign * validation[runner.program.monitor]
             self.best_step[numbers] = part.end
         elif validation:
@@ -88,7 +88,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
             better = measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
             self.score[numbers] = np.where(better, measured, self.score[numbers])
             self.best_step[numbers] = np.where(better, part.end, self.best_step[numbers])
-        elif not runner.ranks:  # a loop of one's own
+        elif not runner.ranks:  # a loop of the user's own
             self.score[numbers] = part.report.train["loss"][:, :count].mean(1)
             self.best_step[numbers] = part.end
         self.taken[numbers], self._last = part.end, part
@@ -98,7 +98,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
 
     @contextlib.contextmanager
     def kept(self, interrupts: Interrupts) -> Iterator[None]:
-        """Saves the sweep if an exception comes, and says where."""
+        """A context that saves the sweep if an exception is raised, and adds to it where."""
         try:
             yield
         except BaseException as error:
@@ -109,12 +109,12 @@ class Record(contextlib.AbstractContextManager["Record"]):
                         self._last.store()
                     self.save()
                     error.add_note(f"run_dir: saved in {self._path.parent}")
-                except RuntimeError:  # the block under way has overwritten its members' states
+                except RuntimeError:  # the current block has overwritten its members' states
                     error.add_note(f"run_dir: the last save in {self._path.parent} stands")
             raise
 
     def exchange(self, group: int, places: np.ndarray) -> None:
-        """Adds what the other processes have found of their members of a group, and gives them what this one has."""
+        """Exchanges results of the members of a group with all other processes."""
         if jax.process_count() == 1:
             return
         runner = self._runners[group]
@@ -143,20 +143,20 @@ class Record(contextlib.AbstractContextManager["Record"]):
             self.validation[name] = wider[:, order]
 
     def finish(self, group: int, first_bad: np.ndarray) -> None:
-        """What a group's states say at the end of a rung."""
+        """Takes over the first bad steps of a group's members at the end of a rung."""
         numbers = self._runners[group].group.members
         self.first_bad[numbers] = first_bad
         self.score[numbers[first_bad > 0]] = np.nan
 
     def close_rung(self, number: int, end: int, alive: np.ndarray) -> None:
-        """Notes the scores at the end of a rung."""
+        """Records the scores at the end of a rung."""
         if number == len(self.rungs):
             scores = np.full(len(self._members), np.nan)
             scores[alive] = self.score[alive]
             self.rungs.append((end, scores))
 
     def scores_at(self, rung: int) -> np.ndarray:
-        """The scores [M] at the end of a rung, NaN for those that were not in it or diverged."""
+        """The scores [M] at the end of a rung; NaN for members that were not in it or diverged."""
         return self.rungs[rung][1]
 
     def best_score(self) -> float:
@@ -165,7 +165,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         return sign * float(np.nanmin(self.score)) if not np.isnan(self.score).all() else float("nan")
 
     def results(self, notes: tuple[str, ...], task: Any) -> Results:
-        """All of it."""
+        """The results from all measurements."""
         columns = {name: getattr(self, name) for name in ("score", "taken", "best_step", "first_bad", "rung")}
         columns["steps"] = columns.pop("taken")
         sign = self._runners[0].sign
@@ -184,13 +184,13 @@ class Record(contextlib.AbstractContextManager["Record"]):
         )
 
     def save(self) -> None:
-        """Writes everything to the directory; a save that fails is said, and tried again later."""
+        """Writes everything to the directory; if that fails, a warning says so, and it is tried again later."""
         if self._path is None or jax.process_index() > 0:
             return
         self._saved = time.monotonic()
         try:
             write_save(self._path, max(numbers(self._path), default=0) + 1, self._arrays(), self._about, {})
-        except Exception as error:  # of the disk, or of an array that can't be written
+        except Exception as error:  # the disk fails, or an array can't be written
             warnings.warn(f"run_dir: saving into {self._path.parent} failed: {error}", stacklevel=3)
 
     def _arrays(self) -> dict[str, Any]:
@@ -234,7 +234,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
 
 
 def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runner], task: Any) -> dict[str, Any]:
-    """What tells a sweep from another one, as far as it can be told."""
+    """The identity of a sweep, as far as it can be compared."""
     given = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
     data = {name: given.pop(name, None) for name in ("data", "validation")}
     return {
@@ -247,7 +247,7 @@ def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runn
 
 
 def _told(value: Any) -> Any:
-    """An argument of a task without addresses in memory, which differ from process to process."""
+    """An argument of a task, without addresses in memory, which differ between processes."""
     if isinstance(value, dict):
         return {name: _told(x) for name, x in value.items()}
     return named(value) if callable(value) else f"{value!r} {fingerprint(value)}"

@@ -1,4 +1,4 @@
-"""What a sweep found: a table of its members."""
+"""The results of a sweep: a table of its members."""
 
 import csv
 import dataclasses
@@ -19,21 +19,35 @@ from jaxrnn.training.state import TrainState
 class Results:
     """The members of a sweep, in the order of its space.
 
-    They can be pickled, with what all members have learnt; `build` survives if the task's is a function of a module
-    that can be imported.
+    Results can be pickled, with the parameters of all members. `build` also works after pickling if the task's `build`
+    is a function of a module that can be imported.
 
     Attributes:
       members: the hyperparameters of each.
-      columns: NumPy arrays [M] by name: "score" (what members are ranked by: the best validation of `monitor`, or
-        without validation that of all training data at the end; NaN for members that diverged), "steps" taken,
-        "best_step", "first_bad" (the first step whose loss or gradient was not finite; 0: none), "rung" (the last one
-        reached).
+      columns: NumPy arrays [M] by name: "score" (it ranks members: the best validation of `monitor`, or without
+        validation the final one of all training data; NaN for members that diverged), "steps" taken, "best_step",
+        "first_bad" (the first step whose loss or gradient was not finite; 0: none), "rung" (the last one reached).
       train, validation: curves [M, steps] and [M, validations] by name; NaN where a member did not run.
-      validation_steps: after how many steps the validations stood.
+      validation_steps: the number of steps before each validation.
       rungs: for each rung its last step and the score [M] of each member there.
-      notes: what was chosen, and why.
-      compiles: how many programs were compiled.
+      notes: the choices made by the sweep, and the reasons.
+      compiles: the number of compiled programs.
       mode: whether the lowest score is the best, "min", or the highest, "max".
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> def build(hyper):
+      ...     model = jaxrnn.chain(jaxrnn.gru(1, 8), jaxrnn.dense(8, 1))
+      ...     return model, jaxrnn.losses.mean_squared_error, optax.sgd(hyper.lr)
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 32, 1))
+      >>> task = jaxrnn.task(build, {"xs": xs, "targets": xs}, batch_size=8)
+      >>> space = jaxrnn.grid(lr=[0.1, 0.01, 0.001])
+      >>> results = jaxrnn.sweep(task, space, key=jax.random.key(1), steps=20, strategy="vmap", progress=False)
+      >>> len(results), results.train["loss"].shape
+      (3, (3, 20))
+      >>> model, loss, optimizer = results.build(results.best)
+      >>> carry, ys = model.apply(results.params(results.best), xs)
     """
 
     members: tuple[Member, ...]
@@ -52,12 +66,12 @@ class Results:
 
     @property
     def diverged(self) -> np.ndarray:
-        """Which members had a loss or gradient that was not finite, or no finite score: bool [M]."""
+        """The members that diverged, bool [M]: a loss or gradient was not finite, or no score was."""
         return (self.columns["first_bad"] > 0) | ~np.isfinite(self.columns["score"])
 
     @property
     def order(self) -> np.ndarray:
-        """Member numbers, the best score first; those that diverged come last."""
+        """Member numbers, the best score first, diverged members last."""
         score = np.where(self.diverged, np.nan, self.columns["score"] * (1 if self.mode == "min" else -1))
         return np.lexsort((np.where(np.isnan(score), np.inf, score), np.isnan(score), -self.columns["rung"]))
 
@@ -82,11 +96,11 @@ class Results:
         return self.trained.state(self._checked(member), int(self.columns["steps"][member]))
 
     def build(self, member: int) -> Any:
-        """(model, loss, optimizer) of a member, as its task's `build` makes them."""
+        """The (model, loss, optimizer) of a member, as made by its task's `build`."""
         return self.trained.built(self.members[self._checked(member)])
 
     def key(self, member: int) -> jax.Array:
-        """The key with which `jaxrnn.fit` trains a member alone."""
+        """The key with which `jaxrnn.fit` trains this member alone."""
         return self.trained.key(self._checked(member))
 
     def _checked(self, member: int) -> int:
@@ -111,7 +125,7 @@ class Results:
         return pandas.DataFrame(self.table)
 
     def to_csv(self, path: Any) -> None:
-        """Writes `table`."""
+        """Writes `table` as CSV."""
         table = self.table
         with pathlib.Path(path).open("w", newline="") as file:
             writer = csv.writer(file)
@@ -119,7 +133,7 @@ class Results:
             writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
 
     def to_json(self, path: Any) -> None:
-        """Writes `table`, the curves and the notes; NaN as null."""
+        """Writes `table`, the curves and the notes as JSON; NaN becomes null."""
         found = {"table": self.table, "train": self.train, "validation": self.validation}
         found |= {"validation_steps": self.validation_steps, "notes": self.notes, "compiles": self.compiles}
         pathlib.Path(path).write_text(json.dumps(_plain(found), indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""The members of a group, some at a time, through one compiled program."""
+"""A runner: the members of a group go through one compiled program, some at a time."""
 
 import dataclasses
 import time
@@ -17,16 +17,16 @@ from jaxrnn.training.saves import is_key, plain
 from jaxrnn.types import Tree
 
 LOOK = 0.3
-"""Seconds for which a size is measured."""
+"""Seconds for which the speed of a size is measured."""
 
 
 class Runner:
     """Runs members of a group, `size` at once.
 
-    Their states stay on the host between calls, so that members that stop free their memory.
+    States stay on the host between calls, so that members that stop free their memory.
 
     Args:
-      group, program: what is run.
+      group, program: the members and their program.
       key: the sweep's key.
       mesh: the member axis is spread over its devices; None: the default device.
     """
@@ -35,8 +35,8 @@ class Runner:
         self.group, self.program, self._mesh = group, program, mesh
         self.devices = 1 if mesh is None else mesh.size
         self._compiled: dict[int, Any] = {}
-        self.compile_seconds = 0.0  # of the last program
-        self._step_seconds: dict[int, float] = {}  # of so many members together
+        self.compile_seconds = 0.0  # to compile the last program
+        self._step_seconds: dict[int, float] = {}  # by the number of members together
         count, seeds = len(group.members), group.traced.get(SEED)
         self.keys = jnp.stack([key] * count) if seeds is None else jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
         traced = {name: jax.ShapeDtypeStruct((), x.dtype) for name, x in group.traced.items()}
@@ -47,22 +47,22 @@ class Runner:
 
     @property
     def compiles(self) -> int:
-        """How many programs were compiled so far."""
+        """The number of programs compiled so far."""
         return len(self._compiled)
 
     @property
     def validates(self) -> bool:
-        """Whether there are validations."""
+        """True if members are validated."""
         return isinstance(self._state, Progress) and self._state.best is not None
 
     @property
     def ranks(self) -> bool:
-        """Whether members are ranked by what is measured on data at the end of a rung; no: by the training's loss."""
+        """True if data at the end of a rung rank members; False: the training loss does."""
         return isinstance(self._state, Progress)
 
     @property
     def sign(self) -> int:
-        """What makes a score one that is the better the lower it is."""
+        """The sign by which a score is multiplied, so that lower is better."""
         return 1 if self.program.mode == "min" else -1
 
     @property
@@ -82,14 +82,14 @@ class Runner:
         return self._compiled[size]
 
     def bytes(self, size: int) -> int:
-        """What the program of `size` members needs on each device, by XLA's own analysis."""
+        """The bytes that the program of `size` members needs on each device, by XLA's own analysis."""
         memory = self.compile(size).memory_analysis()
         return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
 
     def seconds(self, size: int, most: int = 20) -> float:
-        """How long a step of one member takes, where so many run at once: the least of what `LOOK` seconds show."""
+        """Seconds for a step of one member, with `size` members together: the least value within `LOOK` seconds."""
         compiled, took, places = self.compile(size), [], np.arange(size) % len(self.group.members)
-        stops = isinstance(self._state, Progress)  # a loop of one's own takes whole blocks
+        stops = isinstance(self._state, Progress)  # a loop of the user's own takes whole blocks
         steps = min(most, self.program.length) if stops else self.program.length
         while len(took) < 3 or sum(took) * steps * size < LOOK:
             arguments = *self._inputs(places), self._load(places, 0), *self._bounds(0, steps, False)
@@ -102,11 +102,11 @@ class Runner:
         """Runs members from one step to another; yields after each block of each chunk.
 
         Args:
-          places: which, by their places in the group; all have taken `start` steps.
-          size: how many at once. Where fewer are left, they are filled up with copies, which are thrown away, or have a
-            program of their own, if what that saves takes longer than compiling one.
+          places: the members, by their places in the group; all have taken `start` steps.
+          size: the number of members at once. If fewer are left, copies fill them up and are thrown away; or they get a
+            program of their own, if that saves more time than compiling takes.
           start, stop: steps.
-          due_every: validation follows after multiples of so many steps, and at `stop`.
+          due_every: validation follows after multiples of this number of steps, and at `stop`.
         """
         for first in range(0, len(places), size):
             chosen = places[first : first + size]
@@ -128,7 +128,7 @@ class Runner:
             self._store(states, chosen)
 
     def _at_once(self, count: int, size: int, steps: int) -> int:
-        """How many members run together where `count` are left."""
+        """The number of members that run together where `count` are left."""
         fewer = -(-count // self.devices) * self.devices
         if fewer >= size or fewer in self._compiled or size not in self._compiled:
             return min(fewer, size)
@@ -140,7 +140,7 @@ class Runner:
         return self._split(({name: x[places] for name, x in self.group.traced.items()}, self.keys[places]))
 
     def _bounds(self, at: int, end: int, due: bool) -> tuple[Any, ...]:
-        """Arguments that members share: whether they begin, the data, how many steps, whether validation follows."""
+        """Arguments that members share: whether they begin, the data, the number of steps, whether they validate."""
         shared = (jnp.asarray(at == 0), jnp.asarray(end - at, jnp.int32), jnp.asarray(due))
         fresh, steps, due_ = self._same(shared)
         return fresh, self._data, steps, due_
@@ -166,7 +166,7 @@ class Runner:
         return self._placed(tree, "members")
 
     def _same(self, tree: Tree) -> Tree:
-        """Arrays that all devices have."""
+        """Places the tree's arrays on all devices."""
         return self._placed(tree, "nothing")
 
     def _placed(self, tree: Tree, axis: str) -> Tree:
@@ -178,13 +178,13 @@ class Runner:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What a chunk of members did in one block.
+    """The results of a chunk of members in one block.
 
     Attributes:
-      places: which members.
+      places: the members, by their places in the group.
       start, end: steps.
-      report: what was measured, arrays [n, ...]; no validation where none was due.
-      store: puts the members' states where `Runner.states` are.
+      report: the measurements, arrays [n, ...]; without validation unless one was due.
+      store: writes the members' states into `Runner.states`.
     """
 
     places: np.ndarray

@@ -1,4 +1,4 @@
-"""Spaces: which hyperparameters the members of a sweep have."""
+"""Spaces of hyperparameters: the members of a sweep."""
 
 import dataclasses
 import itertools
@@ -12,20 +12,20 @@ from jaxrnn import checks
 from jaxrnn.sweeps.distributions import Distribution
 
 NOT_NEGATIVE = ("lr", "learning_rate", "weight_decay", "clip", "clip_norm", "clip_value", "dropout", "momentum", "tau")
-"""Names whose values are never below 0, whatever the task does with them."""
+"""Names of hyperparameters whose values are never below 0."""
 
 Member = dict[str, Any]
-"""A member's hyperparameters by name: Python numbers, strings, or whatever the space was given."""
+"""A member's hyperparameters by name: Python numbers, strings, or other values given to the space."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What `grid`, `zipped`, `random` and `table` make.
+    """A space of hyperparameters; see `grid`, `zipped`, `random` and `table`.
 
     Attributes:
-      names: of the hyperparameters.
-      rows: the members, if the space does not draw them.
-      count, distributions: how many members are drawn, and from what.
+      names: the names of the hyperparameters.
+      rows: the members, unless they are drawn at random.
+      count, distributions: the number of members that are drawn, and their distributions.
     """
 
     names: tuple[str, ...]
@@ -34,7 +34,7 @@ class Space:
     distributions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def members(self, key: jax.Array) -> list[Member]:
-        """All members, checked; `key` is what a random space draws from."""
+        """All members, checked; a random space draws them with `key`."""
         if self.count is None:
             return [dict(row) for row in self.rows]
         keys = jax.random.split(key, len(self.names))
@@ -50,9 +50,9 @@ class Space:
 def grid(**values: Any) -> Space:
     """Every combination of the values: the last name varies fastest.
 
-    A member's floating-point numbers are traced: all of them go through one compiled program. So is the integer
-    `seed`. Everything else (integers, strings, functions) is static, and each combination of static values is compiled
-    once.
+    A member's floating-point numbers are traced: all their values go through one compiled program. The integer `seed`
+    is traced, too. All other values (integers, strings, functions) are static, and each combination of static values
+    compiles once.
 
     Args:
       **values: for each hyperparameter a list (or array [n]) of its values, or one value for all members.
@@ -61,7 +61,14 @@ def grid(**values: Any) -> Space:
       A Space.
 
     Raises:
-      ValueError, TypeError: a list is empty, or a number is not finite or, where that has no meaning, below 0.
+      ValueError, TypeError: a list is empty, or a number is not finite, or below 0 where that has no meaning.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> space = jaxrnn.grid(hidden=[8, 16], lr=[0.1, 0.01])
+      >>> space.members(jax.random.key(0))[:2]
+      [{'hidden': 8, 'lr': 0.1}, {'hidden': 8, 'lr': 0.01}]
     """
     columns = {name: _column(name, value) for name, value in _named(values).items()}
     rows = itertools.product(*columns.values())
@@ -69,9 +76,16 @@ def grid(**values: Any) -> Space:
 
 
 def zipped(**values: Any) -> Space:
-    """The first values together, the second values together, and so on; one value stands for all members.
+    """Members of the first value of each list, then of the second values, and so on; one value stands for all members.
 
     Args, Returns, Raises: as for `grid`; ValueError also if the lists are of different lengths.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> space = jaxrnn.sweeps.zipped(hidden=[8, 16], lr=[0.1, 0.01], seed=3)
+      >>> space.members(jax.random.key(0))
+      [{'hidden': 8, 'lr': 0.1, 'seed': 3}, {'hidden': 16, 'lr': 0.01, 'seed': 3}]
     """
     columns = {name: _column(name, value) for name, value in _named(values).items()}
     lengths = {name: len(column) for name, column in columns.items() if _is_list(values[name])}
@@ -88,15 +102,23 @@ def random(count: int, **values: Any) -> Space:
     """Members drawn at random, from the sweep's key (Bergstra and Bengio 2012, JMLR 13).
 
     Args:
-      count: how many members.
+      count: the number of members.
       **values: for each hyperparameter `jaxrnn.sweeps.uniform`, `jaxrnn.sweeps.log_uniform` or `jaxrnn.sweeps.choice`,
-      or one value for all members.
+        or one value for all members.
 
     Returns:
       A Space.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> space = jaxrnn.sweeps.random(10, lr=jaxrnn.sweeps.log_uniform(1e-4, 1e-1), hidden=32)
+      >>> members = space.members(jax.random.key(0))
+      >>> len(members), all(1e-4 <= member["lr"] <= 1e-1 for member in members)
+      (10, True)
     """
     for name, value in _named(values).items():
         if _is_list(value):
@@ -111,7 +133,7 @@ def random(count: int, **values: Any) -> Space:
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Space:
-    """Your own members.
+    """Members from a list of your own.
 
     Args:
       rows: a dict of hyperparameters for each member, all with the same names.
@@ -120,7 +142,14 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Space:
       A Space.
 
     Raises:
-      ValueError, TypeError: there are no members, or their names differ, or a number is not finite.
+      ValueError, TypeError: there are no members, their names differ, or a number is not finite.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> space = jaxrnn.sweeps.table([{"lr": 0.1, "hidden": 8}, {"lr": 0.01, "hidden": 32}])
+      >>> len(space.members(jax.random.key(0)))
+      2
     """
     found = [dict(row) if isinstance(row, Mapping) else checks.instance("space", row, dict) for row in rows]
     if not found:
@@ -138,7 +167,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Space:
 
 
 def as_space(space: Any) -> Space:
-    """A Space, or a list of dicts as one."""
+    """A Space as it is, or a list of dicts as a Space."""
     if isinstance(space, (list, tuple)):
         return table(space)
     return checks.instance("space", space, Space, "such as jaxrnn.grid(lr=[1e-3, 1e-2]) or a list of dicts")
@@ -166,7 +195,7 @@ def _column(name: str, value: Any) -> list[Any]:
 
 
 def _plain(where: str, value: Any, name: str | None = None) -> Any:
-    """A value as a Python number where it is a number."""
+    """A value, converted to a Python number if it is a number."""
     if isinstance(value, (list, tuple, dict)) or getattr(value, "ndim", 0) > 0:
         raise TypeError(f"{where}: expected one value, got {checks.short(value)}")
     if isinstance(value, jax.Array) and jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):

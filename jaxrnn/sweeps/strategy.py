@@ -1,4 +1,4 @@
-"""How many members run at once."""
+"""The number of members that run at once."""
 
 import os
 from typing import Any
@@ -28,14 +28,14 @@ def check_memory(runner: Runner, memory: int) -> None:
 
 
 def checked_strategy(strategy: Any) -> str | int:
-    """One of `STRATEGIES`, or how many members run at once."""
+    """One of `STRATEGIES`, or the number of members that run at once."""
     if isinstance(strategy, int):
         return checks.positive_int("strategy", strategy)
     return checks.one_of("strategy", strategy, STRATEGIES)
 
 
 def choose_size(runner: Runner, strategy: str | int, memory: int, steps: int) -> tuple[int, str]:
-    """(how many members run at once, why) for so many steps; what is compiled on the way is kept."""
+    """(number of members at once, reason) for `steps` steps; programs that are compiled for the choice are kept."""
     count, devices = -(-len(runner.group.members) // jax.process_count()), runner.devices
     everything = -(-count // devices) * devices
     if isinstance(strategy, int):
@@ -63,7 +63,7 @@ def _fitting(runner: Runner, size: int, memory: int) -> int:
 
 
 def _fastest(runner: Runner, everything: int, memory: int, member_steps: int) -> tuple[int, str]:
-    """Measures a few steps of 1, 4, 16, ... members at once, until more are no faster or too dear."""
+    """Measures a few steps of 1, 4, 16, ... members at once, until more are not faster or take too long to measure."""
     found: dict[int, float] = {}
     size, ended = runner.devices, ""
     while True:

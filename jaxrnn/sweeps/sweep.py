@@ -39,43 +39,58 @@ def sweep(
 ) -> Results:
     """Trains all members of a space.
 
-    Floating-point hyperparameters are traced: members that differ in them alone run through one compiled program,
-    together. Each combination of the others (integers, strings, functions) is compiled once. A member whose loss or
-    gradient is not finite stands still from that step on and is never the best; no other member is touched.
+    Floating-point hyperparameters are traced: members that differ only in these run together through one compiled
+    program. Each combination of the other ones (integers, strings, functions) compiles once. A member whose loss or
+    gradient is not finite stops at that step and is never the best; other members are not affected.
 
     Args:
-      task: what `jaxrnn.task` makes; a `jaxrnn.sweeps.Task`, for a training loop of your own; or a plain function
+      task: a task of `jaxrnn.task`; a `jaxrnn.sweeps.Task`, for a training loop of your own; or a plain function
         train(hyper, key, data) -> metrics, a dict of scalars with at least "loss", without pruning and run_dir.
-      space: what `jaxrnn.grid`, `jaxrnn.sweeps.zipped`, `jaxrnn.sweeps.random` and `jaxrnn.sweeps.table` make, or a
+      space: a space of `jaxrnn.grid`, `jaxrnn.sweeps.zipped`, `jaxrnn.sweeps.random` or `jaxrnn.sweeps.table`, or a
         list of dicts.
       key: all members have this key, so that they start from the same parameters and read the same minibatches; with a
         hyperparameter "seed", an integer from 0 to 2**32 - 1, a member has `jax.random.fold_in(key, seed)`.
-      steps: how many steps each member takes; not for a plain function.
-      data: what a plain function gets.
+      steps: the steps that each member takes; not for a plain function.
+      data: the data for a plain function.
       block: steps in one compiled call; validation follows each.
       strategy: "vmap": all members of a program at once; "loop": one after the other; "map": as many at once as fit
-        into `memory`; "auto": a few steps of some sizes are measured, and the fastest is taken, where the sweep is long
-        enough to win back what each program takes to compile (`Results.notes` says why); a number: so many at once, for
-        instance what "auto" has found.
-      memory: bytes that a program may take on a device; None: most of what there is.
+        into `memory`; "auto": measures a few steps of some sizes and takes the fastest, if the sweep is long enough to
+        win back the time that the additional programs take to compile (`Results.notes` gives the reason); a number:
+        this many at once, for instance the number that "auto" found.
+      memory: bytes that a program may take on a device; None: most of the available memory.
       mesh: a `jax.sharding.Mesh` of one axis, over whose devices the members are spread; None: one device. With several
         processes (after `jax.distributed.initialize`) all make the same call: each runs its share of the members on its
-        own devices, and all return all results. A process that stops is an error in the others.
+        own devices, and all return all results. If a process stops, the others raise an error.
       pruning: `jaxrnn.sweeps.halving(...)`, or None: all members take all steps.
-      run_dir: a directory. The sweep is saved there every half minute; a second call with the same arguments goes on
-        where the last save stands, and no member that has finished by then runs again. Ctrl-C and SIGTERM save it when
-        the block under way has ended (a second Ctrl-C does not wait), and what `fit` says of saves holds here, too.
-        With several processes all must see it; it is saved when the members that run together have reached the end of a
+      run_dir: a directory. The sweep is saved there every half minute. A second call with the same arguments continues
+        from the last save; members that were finished then do not run again. Ctrl-C and SIGTERM save the sweep at the
+        end of the block (a second Ctrl-C does not wait). Saves are kept and checked as by `jaxrnn.fit`. With several
+        processes all must see the directory; the sweep is then saved when members that run together reach the end of a
         rung.
-      resume: "same": another sweep than the one in run_dir is an error; "anyway": it goes on, with a warning. Compared
-        are all arguments but `strategy`, `memory`, `mesh` and `progress`, functions as `fit` compares them.
+      resume: "same": if the sweep in run_dir differs, an error says so; "anyway": it continues, with a warning.
+        Compared are all arguments except `strategy`, `memory`, `mesh` and `progress`, functions in the same way as by
+        `fit`.
       progress: show a progress bar.
 
     Returns:
       A Results.
 
     Raises:
-      ValueError, TypeError: an argument or a member does not fit, and which, before anything is compiled.
+      ValueError, TypeError: an argument or a member does not fit; the message names it. Raised before anything is
+        compiled.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> def build(hyper):
+      ...     model = jaxrnn.chain(jaxrnn.gru(1, 8), jaxrnn.dense(8, 1))
+      ...     return model, jaxrnn.losses.mean_squared_error, optax.adam(hyper.lr)
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 32, 1))
+      >>> task = jaxrnn.task(build, {"xs": xs, "targets": xs.cumsum(0)}, batch_size=8)
+      >>> space = jaxrnn.grid(lr=[1e-2, 1e-5])
+      >>> results = jaxrnn.sweep(task, space, key=jax.random.key(1), steps=50, strategy="vmap", progress=False)
+      >>> results.members[results.best], results.compiles
+      ({'lr': 0.01}, 1)
     """
     checks.flag("progress", progress)
     checks.one_of("resume", resume, ("same", "anyway"))

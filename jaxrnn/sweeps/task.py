@@ -1,4 +1,4 @@
-"""What a sweep trains: `task` for models, `Task` for a training loop of your own."""
+"""Tasks of a sweep: `task` for models, `Task` for a training loop of your own."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Build = Callable[[Hyper], tuple[Model, Loss, optax.GradientTransformation]]
 
 @dataclasses.dataclass(frozen=True)
 class ModelTask:
-    """What `task` makes; its fields are the arguments of `fit`."""
+    """A task of `task`; its fields are the arguments of `fit`."""
 
     build: Build
     data: dict[str, Any]
@@ -50,22 +50,31 @@ def task(
     time_major: bool | None = None,
     per_row: Sequence[str] = (),
 ) -> ModelTask:
-    """A model, a loss and an optimizer for each member of a sweep.
+    """Declares a model, a loss and an optimizer for each member of a sweep.
 
     Args:
-      build: (hyper) -> (model, loss, optimizer). `hyper.lr` and the like are a member's hyperparameters:
-        floating-point ones may be traced, wherever they end up; integers and everything else are Python values.
+      build: (hyper) -> (model, loss, optimizer). `hyper.lr` and so on are a member's hyperparameters: floating-point
+        ones may be traced, wherever they are used; integers and all other values are Python values.
       data, batch_size, validation, metrics, gradient, stream, eval_params, time_major, per_row: as for `fit`. A
-        hyperparameter "batch_size" takes the place of the argument.
-      monitor, mode: members are ranked by the lowest ("min") or highest ("max") validation "loss", or another one of
+        hyperparameter "batch_size" replaces the argument.
+      monitor, mode: members are ranked by the lowest ("min") or highest ("max") validation "loss", or by another one of
         the `metrics`.
 
     Returns:
-      A task for `sweep`. A member is trained as `jaxrnn.fit(*build(hyper), data, key=results.key(member), ...)` would
-      train it.
+      A task for `sweep`. A member trains as `jaxrnn.fit(*build(hyper), data, key=results.key(member), ...)` would train
+      it.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> def build(hyper):
+      ...     model = jaxrnn.chain(jaxrnn.gru(1, hyper.hidden), jaxrnn.dense(hyper.hidden, 1))
+      ...     return model, jaxrnn.losses.mean_squared_error, optax.adam(hyper.lr)
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 32, 1))
+      >>> task = jaxrnn.task(build, {"xs": xs, "targets": xs}, batch_size=8)
     """
     checks.callable_("build", build)
     if not isinstance(data, dict):
@@ -77,7 +86,7 @@ def task(
     if eval_params is not None:
         checks.function("eval_params", eval_params, "opt_state", "params")
     layout = checked_layout(time_major, per_row)
-    data, axes = checked_data("data", data, layout)  # arrays on the device, which all programs share
+    data, axes = checked_data("data", data, layout)  # all programs share the arrays on the device
     if validation is not None:
         validation, _ = checked_data("validation", validation, layout)
         same_axes(data, validation, layout, stream)
@@ -91,12 +100,28 @@ def task(
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A training loop of your own, of which a sweep runs many copies at once.
+    """A training loop of your own; a sweep runs many copies of it at once.
 
     Attributes:
       init: (hyper, key) -> state, a tree of arrays.
       advance: (hyper, state, steps) -> (state, values): takes `steps` steps, a Python integer; `values` is a dict of
         arrays [steps] with at least "loss", the lower the better.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> def init(hyper, key):
+      ...     return jax.random.normal(key)
+      >>> def advance(hyper, state, steps):
+      ...     def step(x, _):
+      ...         return x - hyper.lr * x, x**2
+      ...     state, losses = jax.lax.scan(step, state, length=steps)
+      ...     return state, {"loss": losses}
+      >>> task = jaxrnn.sweeps.Task(init, advance)
+      >>> space = jaxrnn.grid(lr=[0.5, 0.01])
+      >>> results = jaxrnn.sweep(task, space, key=jax.random.key(0), steps=20, block=10, progress=False)
+      >>> results.members[results.best]
+      {'lr': 0.5}
     """
 
     init: Callable[[Hyper, jax.Array], Tree]

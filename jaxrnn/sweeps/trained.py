@@ -1,4 +1,4 @@
-"""What the members of a sweep have learnt."""
+"""The trained states of a sweep's members."""
 
 import dataclasses
 import pickle
@@ -21,13 +21,13 @@ from jaxrnn.types import Tree
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The states of all members, and how they were built.
+    """The states of all members, and the function that built them.
 
     Attributes:
-      states: of each program's members, NumPy arrays [n, ...].
+      states: for each program its members' states, NumPy arrays [n, ...].
       place: for each member its program and its place there.
       keys: the data of the members' keys, [M, ...], and their kind.
-      build: `task.build`; None: the task was a loop or function of one's own, or did not survive pickling.
+      build: `task.build`; None: the task was a loop or function of your own, or `build` was lost in pickling.
     """
 
     states: tuple[Tree, ...]
@@ -37,7 +37,7 @@ class Trained:
 
     @classmethod
     def of(cls, task: Any, runners: list[Runner]) -> "Trained":
-        """What the runners hold at the end."""
+        """Takes the runners' states at the end."""
         place = {int(n): (r, i) for r, runner in enumerate(runners) for i, n in enumerate(runner.group.members)}
         keys = [np.asarray(jax.random.key_data(runners[r].keys[i])) for r, i in (place[n] for n in range(len(place)))]
         kind = str(jax.random.key_impl(runners[0].keys))
@@ -78,6 +78,6 @@ class Trained:
         try:
             pickle.dumps(self.build)
             lost = getattr(self.build, "__module__", None) == "__main__"  # another process has another __main__
-        except Exception:  # a lambda, or a function made inside another: pickle knows no way
+        except Exception:  # pickle can't store a lambda or an inner function
             lost = True
         return fields | {"build": None} if lost else fields

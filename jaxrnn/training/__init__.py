@@ -1,4 +1,4 @@
-"""Training: its state, one step, and what a run returns."""
+"""Training: its state, one step, loggers, and the results of a run."""
 
 from jaxrnn.training.calibration import calibrate
 from jaxrnn.training.fit import FitResult

@@ -1,4 +1,4 @@
-"""Batches of an iterable, put together into blocks."""
+"""Batches of an iterable, grouped into blocks."""
 
 from collections.abc import Iterable, Sized
 from typing import Any, NamedTuple
@@ -11,16 +11,16 @@ from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_counts, check_symb
 from jaxrnn.training.placement import everywhere
 
 MOST_SHAPES = 32
-"""Each shape of a batch is compiled once; more of them than these are an error."""
+"""The largest number of batch shapes, each of which is compiled; more shapes are an error."""
 
 
 class Read(NamedTuple):
-    """What a block reads.
+    """The data of one block.
 
     Attributes:
       data: a dict of arrays: of all rows, or of batches, with a leading axis for the steps of a block.
-      steps: how many steps the block takes; 0: there was nothing left.
-      ended: whether the data ended with it.
+      steps: the number of steps of the block; 0: no data were left.
+      ended: True if the data ended with this block.
     """
 
     data: Batch
@@ -29,22 +29,22 @@ class Read(NamedTuple):
 
 
 def longest_run(data: Any) -> int | None:
-    """How many batches of one shape come in a row at most, where an iterable says so: its attribute `run`."""
+    """The largest number of consecutive batches of one shape, from an iterable's attribute `run`; None without it."""
     run = getattr(data, "run", None)
     return run if isinstance(run, int) and run > 0 else None
 
 
 class Batches:
-    """Batches of an iterable, as `Feed` hands them on: a block has consecutive batches of one shape.
+    """Batches of an iterable, grouped for `Feed`: a block has consecutive batches of one shape.
 
     Args:
       data: the iterable.
-      batch_size: None: it is the batches'.
-      length: the leading axis of what a block reads; its last batch is repeated if there are fewer.
-      stream: how many steps a batch of streams has; None: the batches are no streams.
-      mesh: on whose devices all is put.
-      layout: of the batches.
-      model: whose symbols the batches are, where they can be looked at.
+      batch_size: must be None: an iterable decides its batch size.
+      length: the leading axis of a block's data; copies of the last batch fill a block of fewer batches.
+      stream: the number of steps in a batch of streams; None: the batches are not streams.
+      mesh: the devices that get the data.
+      layout: the layout of the batches.
+      model: the model that reads the symbols of the batches, to check them where their values are known.
     """
 
     axes = None
@@ -68,7 +68,7 @@ class Batches:
             raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
         self.rows, self._layout, self._model = 0, layout, model
         self._batches, self.length, self._mesh = iter(data), length, mesh
-        self._next: Batch | None = None  # read, but of no block yet
+        self._next: Batch | None = None  # read, but not yet in a block
         self._first: dict[str, jax.Array] | None = None
         self._shapes: set[tuple[tuple[int, ...], ...]] = set()
         self._streams, self._counts = stream is not None, False
@@ -113,7 +113,7 @@ class Batches:
         return next(self._batches, None) if batch is None else batch
 
     def _checked(self, batch: Batch) -> dict[str, jax.Array]:
-        """A batch's arrays, of the entries and dtypes of the first one, of streams also of its shape."""
+        """A batch's arrays, checked: entries and dtypes, and in streams shapes, are those of the first batch."""
         arrays = checked_batch("data", batch, self._layout)
         check_symbols("data: a batch", batch, arrays, self._model)
         self._first = self._first or arrays

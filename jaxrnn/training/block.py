@@ -21,7 +21,7 @@ from jaxrnn.types import Gradient, Model, Params
 
 
 class Best(NamedTuple):
-    """The best parameters so far, by a score, the lower the better; `step` says when, 0: before any finite score."""
+    """The best parameters so far and their score, the lower the better; `step` is 0 before any finite score."""
 
     score: jax.Array
     step: jax.Array
@@ -29,23 +29,23 @@ class Best(NamedTuple):
 
 
 def no_best(params: Params) -> Best:
-    """What there is before the first validation."""
-    largest = jnp.finfo(jnp.result_type(float)).max  # no infinity, at which `jax.debug_infs` would stop
+    """The state before the first validation."""
+    largest = jnp.finfo(jnp.result_type(float)).max  # not infinity, which would trip `jax.debug_infs`
     return Best(jnp.full((), largest), jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
 
 
 class OnNonfinite(NamedTuple):
-    """The policy for steps that are not finite: "stop", "skip" at most `limit` in a row, "restart" as often."""
+    """The policy for steps that are not finite: "stop", "skip" at most `limit` in a row, "restart" `limit` times."""
 
     kind: str = "stop"
     limit: int = 0
 
 
 class Guard(NamedTuple):
-    """State of a run that counts steps that were not finite; None where it does not matter.
+    """The state of the policy for steps that are not finite; parts that the policy does not need are None.
 
     Attributes:
-      failures: int32, how many of the last steps they were ("skip"), or how often the run went back ("restart").
+      failures: int32, the number of consecutive non-finite steps ("skip"), or of restarts ("restart").
       scale: the factor of the updates ("restart").
       good: the parameters and state of the optimizer to go back to ("restart").
     """
@@ -56,14 +56,14 @@ class Guard(NamedTuple):
 
     @classmethod
     def of(cls, state: TrainState, what: OnNonfinite) -> "Guard":
-        """The guard of a run that begins."""
+        """The guard at the start of a run."""
         if what.kind == "stop":
             return cls()
         good = jax.tree.map(jnp.copy, (state.params, state.opt_state))
         return cls(jnp.zeros((), jnp.int32), *((jnp.ones(()), good) if what.kind == "restart" else ()))
 
     def after(self, finite: jax.Array, what: OnNonfinite) -> tuple["Guard", jax.Array]:
-        """(the guard after one more step, whether the run ends there)."""
+        """Returns the guard after one more step, and whether the run ends there."""
         if self.failures is None:
             return self, ~finite
         failures = jnp.where(finite, 0 if what.kind == "skip" else self.failures, self.failures + 1)
@@ -72,15 +72,15 @@ class Guard(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """All that a run carries from block to block.
+    """Everything that a run carries from block to block.
 
     Attributes:
-      state: as after the last step.
+      state: the state after the last step.
       best: None without validation.
       first_bad: int32, the step at which the run ended because its loss, gradient or parameters were not finite; 0: it
-        goes on. From that step on the state stands still as it was before it. A run of `fit` takes no further step; a
+        goes on. From that step on the state stays as it was before the step. A run of `fit` takes no further step; a
         member of a sweep measures NaN.
-      evaluated: the parameters that evaluation uses after the last block; None: those of the state.
+      evaluated: the parameters for evaluation after the last block; None: those of the state.
       guard: None for members of a sweep, which end at the first step that is not finite.
     """
 
@@ -92,7 +92,7 @@ class Progress(NamedTuple):
 
     @property
     def learnt(self) -> Params:
-        """The best parameters; without a finite validation the last ones."""
+        """The best parameters, or the last ones if no validation was finite."""
         last = self.state.params if self.evaluated is None else self.evaluated
         return last if self.best is None or not int(self.best.step) else self.best.params
 
@@ -101,9 +101,9 @@ class Report(NamedTuple):
     """Measurements of a block.
 
     Attributes:
-      train: a value for each step, NaN for those not taken.
-      validation: one value each.
-      causes: int32, for each step what was not finite, see `cause_of`; 0: nothing.
+      train: a value for each step, NaN for steps that were not taken.
+      validation: one value for each measure.
+      causes: int32, for each step the cause if it was not finite, see `cause_of`; 0: it was finite.
       first_bad: as in `Progress`.
     """
 
@@ -114,17 +114,17 @@ class Report(NamedTuple):
 
 
 EvalParams = Callable[[Any, Params], Params]
-"""(optimizer state, params) -> the parameters that evaluation uses, as `optax.contrib.schedule_free_eval_params`."""
+"""(optimizer state, params) -> the parameters for evaluation, such as `optax.contrib.schedule_free_eval_params`."""
 
 
 class Task(NamedTuple):
-    """What is trained, and how; the same for all blocks of a run.
+    """The task of a run: model, loss, optimizer and options, the same for all blocks.
 
-    `axes`, `validation_axes` say where each array of the data has its rows (see `data.rows`); `axes` is None if the
-    data are batches, one for each step. `stream` is how many steps of time an optimizer step reads of a stream; None if
-    the data are no streams. `mesh`: the rows of each batch are spread over its devices. `monitor`, `mode`: the measure
-    of the validation by which parameters are the best, and whether that is "min" or "max". `eval_params`: the
-    parameters that evaluation uses, from the optimizer's state and the parameters; None: the parameters.
+    `axes`, `validation_axes`: the axis of the rows for each array of the data (see `data.rows`); `axes` is None if the
+    data are batches, one for each step. `stream`: the number of time steps that an optimizer step reads of a stream;
+    None if the data are not streams. `mesh`: the rows of each batch are spread over its devices. `monitor`, `mode`: the
+    measure of the validation that ranks parameters, and "min" or "max". `eval_params`: makes the parameters for
+    evaluation from the optimizer's state and the parameters; None: the parameters.
     """
 
     model: Model
@@ -143,7 +143,7 @@ class Task(NamedTuple):
     on_nonfinite: OnNonfinite = OnNonfinite()
 
     def evaluated(self, state: TrainState) -> Params:
-        """The parameters that evaluation uses, but for the statistics of batch normalisation."""
+        """The parameters for evaluation; their statistics of batch normalisation are not computed yet."""
         if self.eval_params is None:
             return state.params
         found = self.eval_params(state.opt_state, state.params)
@@ -152,7 +152,7 @@ class Task(NamedTuple):
 
 
 def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
-    """A batch to look at: a dict's first `count` rows, of streams their first window; of batches the one at `which`."""
+    """A sample batch: a dict's first `count` rows, the first window of streams, or the batch at index `which`."""
     if task.axes is None:
         return jax.tree.map(lambda x: x[which], data)
     batch = take(data, task.axes, jnp.arange(min(count, rows_of(data))))
@@ -160,7 +160,7 @@ def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
 
 
 def batch_of_step(task: Task, data: Any, key: jax.Array, step: int) -> Batch:
-    """The batch that a step, from 1, of a run with this key reads from a dict of arrays."""
+    """The batch of a dict of arrays that step `step`, from 1, of a run with this key reads."""
     assert task.axes is not None
     if task.stream is not None:
         i = (step - 1) % (len(data["xs"]) // task.stream)
@@ -175,14 +175,14 @@ def all_finite(tree: Any) -> jax.Array:
 
 
 def cause_of(loss: jax.Array, grads: Params, params: Params) -> jax.Array:
-    """A number for what is not finite, int32: `cause_in_words` reads it."""
+    """The cause of a non-finite step as a number, int32, for `cause_in_words`."""
     leaves = [~jnp.isfinite(x).all() for x in jax.tree.leaves((grads, params))]
     first = jnp.argmax(jnp.stack([*leaves, jnp.asarray(True)])).astype(jnp.int32)
     return 1 + 2 * first + (~jnp.isfinite(loss)).astype(jnp.int32)
 
 
 def cause_in_words(cause: int, params: Params) -> str:
-    """Says what was not finite: the loss, and the first gradient or parameter."""
+    """The cause in words: the loss, and the first gradient or parameter that was not finite."""
     names = paths(params)
     told = [*(f"gradient of {name}" for name in names), *(f"parameter {name}" for name in names), "gradient's norm"]
     first, loss = divmod(cause - 1, 2)
@@ -194,11 +194,11 @@ Block = Callable[..., tuple[Progress, Report]]
 
 
 class Order(NamedTuple):
-    """The rows that the minibatches of some steps have.
+    """The rows of the minibatches of some steps.
 
     Attributes:
       rows: int [steps, batch_size].
-      step: int32, how many steps were taken before the first of these.
+      step: int32, the number of steps taken before the first of these.
     """
 
     rows: jax.Array
@@ -210,7 +210,7 @@ ORDER = 2**32 - 1
 
 
 def order_of(task: Task, data: Any, key: jax.Array, step: jax.Array, steps: int) -> Order:
-    """The rows of so many steps' minibatches, of a dict of arrays that are no streams."""
+    """The rows of the minibatches of `steps` steps, of a dict of arrays that are not streams."""
     key = jax.random.fold_in(key, ORDER)
     return Order(shuffled_rows(key, step, steps, rows_of(data), task.batch_size), jnp.copy(step))
 
@@ -218,8 +218,8 @@ def order_of(task: Task, data: Any, key: jax.Array, step: jax.Array, steps: int)
 def make_block(task: Task, length: int) -> Block:
     """A pure function (progress, data, validation, steps, due, order) -> (progress, report) of at most `length` steps.
 
-    `steps` is how many it takes; `due` is whether validation follows; `order` has the rows that it reads, if they are
-    known already. At the end of each block the evaluation statistics of batch normalisation are computed.
+    `steps` is the number of steps to take; `due` is whether validation follows; `order` has the rows to read, if they
+    are known already. The end of each block computes the evaluation statistics of batch normalisation.
     """
     train_step = stepping(task.model, task.loss, task.optimizer, task.metrics, task.gradient)
     names = ("loss", *checks.metrics(task.metrics), "gradient_norm")
@@ -279,7 +279,7 @@ def make_block(task: Task, length: int) -> Block:
         else:
             order = order_of(task, data, state.key, state.step, length) if order is None else order
             batches = jax.lax.dynamic_slice_in_dim(order.rows, state.step - order.step, length)
-        if length == 1:  # without a loop, which a short step would feel
+        if length == 1:  # without a loop, which would slow a short step down
             *carried, found = guarded(state, first_bad, guard, jax.tree.map(lambda x: x[0], batches))
             (state, first_bad, guard), (train, causes) = carried, jax.tree.map(lambda x: x[None], found)
         else:

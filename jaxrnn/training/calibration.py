@@ -16,37 +16,47 @@ from jaxrnn.types import Call, Model, Params
 from jaxrnn.validity import reading
 
 Statistics = dict[tuple[str, ...], Moments]
-"""What was found for each `batch_norm` of a model, by where its parameters are."""
+"""The moments found for each `batch_norm` of a model, by the path of its parameters."""
 
 
 def calibrate(model: Model, params: Params, batches: dict[str, Any] | Iterable[Batch]) -> Params:
     """Computes the statistics that each `batch_norm` inside a model uses in evaluation, from data.
 
-    They are the exact mean and variance of what reaches the layer at all valid steps of all batches together, each
-    value counting the same: no moving average. Within a batch, as in training, layers behind a `batch_norm` see what it
-    normalised by the batch's own statistics; so batches should be as large as those of training, or larger. Noise such
-    as dropout is off. The batches of one shape are compiled once.
+    They are the exact mean and variance of the layer's inputs at all valid steps of all batches together, with equal
+    weight for each value: not a moving average. Within a batch, as in training, layers after a `batch_norm` read values
+    that it normalised by the batch's own statistics. So batches should be as large as those of training, or larger.
+    Noise such as dropout is off. Batches of one shape compile once.
 
-    `jaxrnn.fit` and `jaxrnn.sweep` do this themselves. After steps of `jaxrnn.training.make_train_step` call it before
-    evaluating.
+    `jaxrnn.fit` and `jaxrnn.sweep` call this themselves. After steps of `jaxrnn.training.make_train_step`, call it
+    before evaluating.
 
     Args:
       model: the model.
       params: its parameters.
-      batches: a dict like `data` of `fit`: "xs" [T, N, ...], optionally "lengths" and "resets"; or an iterable of them,
-        all of which are read: it has to end, as `jaxrnn.data.bucketed(..., epochs=1)` does.
+      batches: a dict like `data` of `fit`: "xs" [T, N, ...], optionally "lengths" and "resets"; or an iterable of such
+        dicts, read to its end: it has to end, as `jaxrnn.data.bucketed(..., epochs=1)` does.
 
     Returns:
-      The parameters with other statistics, in the dtype that they had; those of a `batch_norm` that saw no valid step
-      are left as they are, and so is everything else.
+      The parameters with new statistics, in the dtypes that they had. Statistics of a `batch_norm` without any valid
+      step, and all other parameters, stay.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which; or a `batch_norm` of the model can't be reached: a
-        model of your own has to list its children in `parts`, where their parameters are in `names`, and to hand on its
-        `call` to each with `call.of`.
+      ValueError, TypeError: an argument does not fit (the message names it); or a `batch_norm` of the model can't be
+        reached: a model of your own has to list its children in `parts` and the entries of their parameters in `names`,
+        and to pass its `call` to each child with `call.of`.
 
     References:
       Wu and Johnson 2021, Rethinking "batch" in BatchNorm, arXiv:2105.07576 (there "precise BatchNorm").
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.batch_norm(3), jaxrnn.gru(3, 8))
+      >>> params = model.init(jax.random.key(0))
+      >>> xs = 5.0 + jax.random.normal(jax.random.key(1), (20, 32, 3))
+      >>> params = jaxrnn.training.calibrate(model, params, {"xs": xs})
+      >>> bool(jax.numpy.allclose(params["0"]["statistics"]["mean"], xs.mean((0, 1)), rtol=1e-3))
+      True
     """
     checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
     checked_params(model, params)
@@ -64,7 +74,7 @@ def calibrate(model: Model, params: Params, batches: dict[str, Any] | Iterable[B
 
 
 def statistics(model: Model, params: Params, batch: Batch) -> Statistics:
-    """Those of one batch, to be called while tracing."""
+    """The statistics of one batch, to be called while tracing."""
     expected, found = sorted(batch_norms(model)), {}
     outside = get_opaque_trace_state()
 
@@ -86,7 +96,7 @@ def statistics(model: Model, params: Params, batch: Batch) -> Statistics:
 
 
 def with_statistics(params: Params, found: Statistics) -> Params:
-    """The parameters with these statistics, where there was any value to compute them from."""
+    """The parameters with these statistics, where there were values to compute them from."""
     for path, moments in found.items():
         params = _replaced(params, path, moments)
     return params

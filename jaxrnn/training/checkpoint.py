@@ -1,4 +1,4 @@
-"""A run's directory: saved now and then, resumed by the next call."""
+"""A run's directory: saved in intervals, resumed by the next call."""
 
 import contextlib
 import os
@@ -22,22 +22,22 @@ from jaxrnn.types import Params, Tree
 
 SAVES = "checkpoints"
 OPTIONAL = ("best", "evaluated", "guard", "first_bad")
-"""Parts of a `Progress` beside its state."""
+"""Parts of a `Progress` besides its state."""
 Resume = Literal["same", "anyway"]
 
 
 class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
-    """Saves the state of a run; the newest three saves are kept, and each holds the best parameters so far.
+    """Saves the state of a run. The newest three saves are kept; each holds the best parameters so far.
 
     Args:
-      path: the directory; made if there is none.
-      about: what identifies the run, a flat dict of numbers and strings.
-      resume: whether a run that differs goes on all the same.
-      on_nonfinite: what the run does about steps that are not finite; if that differs, it has met none so far.
+      path: the directory; created if it does not exist.
+      about: the identity of the run, a flat dict of numbers and strings.
+      resume: "anyway": a run that differs goes on, with a warning.
+      on_nonfinite: the run's policy for steps that are not finite; after a change of policy its counts start anew.
 
     Attributes:
       path: the directory.
-      saved: after how many steps the newest save was made; None: there is none.
+      saved: the number of steps at the newest save; None: there is no save.
     """
 
     def __init__(self, path: Any, about: dict[str, Any], resume: Resume, on_nonfinite: OnNonfinite) -> None:
@@ -49,10 +49,10 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         self.saved: int | None = None
 
     def restore(self, like: Tree) -> tuple[Tree, History] | None:
-        """The state and history of the newest save that is intact; None if there is none at all.
+        """The state and history of the newest intact save; None if there are no saves.
 
         Raises:
-          ValueError: the directory holds another run, or no save that is intact.
+          ValueError: the directory holds another run, or saves of which none is intact.
         """
         found = newest_intact("run_dir", self.path / SAVES)
         if found is None:
@@ -62,7 +62,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         own = {name: x for name, x in expected.items() if name.startswith("state")}
         arrays = found.arrays(own, more=("history/", *OPTIONAL))
         other = found.said["on_nonfinite"] != [*self._on_nonfinite]
-        for part in OPTIONAL:  # which may be missing, or others, where a run goes on that differs
+        for part in OPTIONAL:  # parts may be missing or differ if resume="anyway"
             names = [name for name in expected if name.startswith(part)]
             fits = all(name in arrays and arrays[name].shape == expected[name].shape for name in names)
             if not fits or (other and part in ("guard", "first_bad")):
@@ -81,7 +81,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         return state, history
 
     def save(self, state: Tree, history: History) -> None:
-        """Saves a state and what was measured on the way to it; returns when it is on disk."""
+        """Saves a state and the history up to it; returns when both are on disk."""
         if self.saved == history.steps:
             return
         if jax.process_index() == 0:
@@ -100,7 +100,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
 
 
 def folder(run_dir: Any) -> pathlib.Path:
-    """A directory that can be written, made if there is none."""
+    """A directory that can be written, created if it does not exist."""
     if not isinstance(run_dir, (str, os.PathLike)):
         raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(run_dir)}")
     path = pathlib.Path(run_dir).absolute()
@@ -112,7 +112,7 @@ def folder(run_dir: Any) -> pathlib.Path:
 
 
 def make_writable(path: pathlib.Path) -> None:
-    """Makes a directory if there is none; raises OSError if it can't be written."""
+    """Creates a directory if it does not exist; raises OSError if it can't be written."""
     path.mkdir(parents=True, exist_ok=True)
     tried = path / f".tried-{os.getpid()}"
     tried.write_bytes(b"")
@@ -120,7 +120,7 @@ def make_writable(path: pathlib.Path) -> None:
 
 
 def refuse(kind: str, differences: list[str], resume: Resume) -> None:
-    """Raises for the first difference of a run from the one that it goes on from; warns of all if it is to."""
+    """Raises for the first difference between a run and the saved one; with resume="anyway" warns of all instead."""
     if differences and resume == "same":
         more = f", and {len(differences) - 1} more differences" if len(differences) > 1 else ""
         raise ValueError(f'{differences[0]}{more}; resume="anyway" goes on with the {kind} all the same')
@@ -129,7 +129,7 @@ def refuse(kind: str, differences: list[str], resume: Resume) -> None:
 
 
 def saved_params(path: pathlib.Path) -> Params:
-    """The parameters that a run in this directory would return as of its last save, without its model and data."""
+    """The parameters that a run in this directory would return at its last save, read without its model and data."""
     saves = path.absolute() / SAVES
     if not saves.is_dir():
         raise ValueError(f"path: expected the run_dir of a jaxrnn.fit, got {path}, which has no {SAVES}")
@@ -170,7 +170,7 @@ def _quoted(name: str) -> str:
 
 
 def _typed(tree: Tree, like: Tree) -> Tree:
-    """Arrays of JAX's; the inverse of `plain`."""
+    """Arrays of JAX; the inverse of `plain`."""
 
     def typed(x: np.ndarray, y: Any) -> Any:
         return (

@@ -1,4 +1,4 @@
-"""What the gradient does while a model is trained."""
+"""Measurements of the gradient while a model is trained."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +12,8 @@ from jaxrnn.types import Params
 
 
 def probe(task: Task, data: Any) -> Batch:
-    """A few rows to look at, of what a block reads."""
-    from jaxrnn.diagnostics.statistics import ROWS  # late: few runs need it
+    """A few rows of a block's data, for the diagnostics."""
+    from jaxrnn.diagnostics.statistics import ROWS  # imported late: few runs need it
 
     return some_rows(task, data, ROWS, 0)
 

@@ -14,7 +14,7 @@ from jaxrnn.training.step import Loss, Metrics, measuring, outputs
 from jaxrnn.types import Model, Params
 
 EVALUATION_BATCH = 1024
-"""Rows evaluated at a time, which bounds the memory that takes."""
+"""Rows evaluated at a time: a bound on the memory that evaluation takes."""
 
 
 def evaluate(
@@ -35,14 +35,27 @@ def evaluate(
       loss: (ys, batch) -> scalar.
       data: a dict of arrays, as for `fit`.
       metrics: further functions (ys, batch) -> scalar, by name.
-      batch_size: rows that the model reads at a time. The loss and the metrics are of the outputs of all rows at once.
+      batch_size: rows that the model reads at a time. Loss and metrics are computed from the outputs of all rows at
+        once.
       time_major, per_row: as for `fit`.
 
     Returns:
       {"loss": ..., and the metrics}.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(3, 8), jaxrnn.dense(8, 2))
+      >>> data = {"xs": jax.numpy.ones((5, 20, 3)), "targets": jax.numpy.zeros((5, 20), int)}
+      >>> found = jaxrnn.evaluate(
+      ...     model, model.init(jax.random.key(0)), jaxrnn.losses.cross_entropy, data,
+      ...     metrics={"accuracy": jaxrnn.losses.accuracy},
+      ... )
+      >>> sorted(found)
+      ['accuracy', 'loss']
     """
     measuring(model, loss, metrics)
     checked_params(model, params)
@@ -70,7 +83,7 @@ def over_rows(
     axes: dict[str, int],
     batch_size: int = EVALUATION_BATCH,
 ) -> dict[str, jax.Array]:
-    """As `evaluate`, to be called while tracing."""
+    """Evaluates like `evaluate`, to be called while tracing."""
     N, axis = rows_of(data), int(model.keeps_time)
 
     def ys(start: Any, count: int) -> Any:
@@ -78,7 +91,7 @@ def over_rows(
         return outputs(model, params, batch)[1]
 
     def joined(y: jax.Array) -> jax.Array:
-        """Outputs of pieces [pieces, ..., batch_size, ...] as those of all rows."""
+        """Joins outputs of pieces [pieces, ..., batch_size, ...] into outputs of all rows."""
         y = jnp.moveaxis(y, 0, axis)
         return y.reshape(*y.shape[:axis], -1, *y.shape[axis + 2 :])
 

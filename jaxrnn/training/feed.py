@@ -1,4 +1,4 @@
-"""What each block of a run reads, from a dict of arrays or from batches."""
+"""The data of each block of a run, from a dict of arrays or from batches."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -16,34 +16,34 @@ class Feed(Protocol):
 
     @property
     def axes(self) -> dict[str, int] | None:
-        """Which of each array's axes has the rows; None if the data are batches, one for each step."""
+        """The axis of the rows for each array; None if the data are batches, one for each step."""
         ...
 
     @property
     def length(self) -> int:
-        """The most steps that a block has."""
+        """The largest number of steps in a block."""
         ...
 
     @property
     def rows(self) -> int:
-        """How many rows the streams have; 0 if the data are none."""
+        """The number of rows of the streams; 0 if the data are not streams."""
         ...
 
     @property
     def read_as(self) -> str:
-        """How the data were read, in words."""
+        """A description of how the data were read."""
         ...
 
     def skip(self, steps: int) -> None:
-        """Passes over what so many steps read."""
+        """Skips the data of `steps` steps."""
 
     def read(self, steps: int) -> Read:
-        """What the next block reads, which has at most `steps` steps."""
+        """The data of the next block, of at most `steps` steps."""
         ...
 
 
 def checked_stream(stream: Any, model: Any) -> int | None:
-    """How many steps of a stream an optimizer step reads; None if the data are no streams."""
+    """The number of steps that an optimizer step reads of a stream; None if the data are not streams."""
     if stream is None:
         return None
     if reads_backward(model):
@@ -63,9 +63,9 @@ def feeding(
     layout: Layout = TIME_FIRST,
     model: Any = None,
 ) -> Feed:
-    """The feed of blocks of at most `length` steps. With a mesh all is on each of its devices.
+    """The feed of blocks of at most `length` steps; with a mesh, each of its devices gets all data.
 
-    `model`: whose symbols the data are, where they can be looked at.
+    `model`: the model that reads the symbols of the data, to check them where their values are known.
     """
     if not isinstance(data, dict):
         return Batches(data, batch_size, length, stream, mesh, layout, model)
@@ -92,7 +92,7 @@ def feeding(
 
 
 def check_pieces(arrays: dict[str, jax.Array], axes: dict[str, int], stream: int) -> None:
-    """Raises unless streams can be read so many steps at a time."""
+    """Raises unless the streams can be read `stream` steps at a time."""
     T = len(arrays["xs"])
     if stream > T:
         raise ValueError(f"stream: expected at most the T = {T} steps of data, got {stream}")
@@ -102,7 +102,7 @@ def check_pieces(arrays: dict[str, jax.Array], axes: dict[str, int], stream: int
 
 
 class InMemory(NamedTuple):
-    """A dict of arrays, the same for all blocks, which find their rows in it themselves; see `Feed`."""
+    """A dict of arrays, the same for all blocks, which select their own rows; see `Feed`."""
 
     arrays: dict[str, jax.Array]
     axes: dict[str, int] | None

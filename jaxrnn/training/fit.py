@@ -31,18 +31,31 @@ from jaxrnn.types import Gradient, Model, Params
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class FitResult:
-    """What `fit` returns.
+    """The result of `fit`.
 
     Attributes:
       params: the parameters of the best validation, or the last ones without validation; they share no buffer with
         `state`.
       state: the state after the last step, for `fit(state=...)` and `make_train_step`.
-      history: what was measured.
-      best_step: the step at which `params` stood.
+      history: the measurements, a `History`.
+      best_step: the step after which the model had these `params`.
       read: how the data were read, such as "320 rows of 101 steps".
       monitor: the measure by which `params` are the best.
-      bad_batch: the batch of the step at which the run ended because something was not finite; None if it did not.
-        `jaxrnn.gradient_report(model, result.state.params, result.bad_batch, loss)` looks at that step.
+      bad_batch: the batch of the step at which the run ended because something was not finite; None otherwise. To
+        examine that step: `jaxrnn.gradient_report(model, result.state.params, result.bad_batch, loss)`.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> model, xs = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1)), jax.numpy.ones((5, 8, 1))
+      >>> arguments = model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), {"xs": xs, "targets": xs}
+      >>> result = jaxrnn.fit(*arguments, steps=20, batch_size=4, key=jax.random.key(0), progress=False)
+      >>> result.read, int(result.state.step)
+      ('8 rows of 5 steps', 20)
+      >>> carry, ys = model.apply(result.params, xs)
+      >>> more = jaxrnn.fit(*arguments, steps=30, batch_size=4, state=result.state, progress=False)
+      >>> int(more.state.step)
+      30
     """
 
     params: Params
@@ -91,91 +104,106 @@ def fit(
     resume: Resume = "same",
     progress: bool = True,
 ) -> FitResult:
-    """Trains a model: blocks of steps, each block one compiled call, all of one shape one compile.
+    """Trains a model in blocks of steps. Each block is one compiled call; blocks of one shape compile once.
 
-    The statistics that a `batch_norm` uses in evaluation are computed anew at the end of each block, before validation,
-    by the parameters as they are then: over the first 1,024 rows of a dict (of streams their first k steps), or a
-    block's last batch of an iterable. Call `calibrate` afterwards for the statistics of all data.
+    At the end of each block, before validation, `fit` computes the statistics that a `batch_norm` uses in evaluation,
+    with the current parameters: over the first 1,024 rows of a dict (of streams their first k steps), or over a block's
+    last batch of an iterable. Call `jaxrnn.training.calibrate` afterwards for the statistics of all data.
 
     Args:
       model: the model.
-      loss: (ys, batch) -> scalar; `batch` is a dict with the entries of `data`. It gets time first, ys [T, B, ...],
+      loss: (ys, batch) -> scalar; `batch` is a dict with the entries of `data`. A loss gets time first, ys [T, B, ...],
         whatever `time_major` is.
       optimizer: any optax transformation, for instance
-        `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))` to clip the gradient. See `make_train_step` for
-        those that read the loss, too.
-      data: a dict of arrays that hold all rows: "xs" [T, N, ...], and what the loss needs: sequences [T, N, ...], the
-        rest [N, ...]; "lengths" [N], "resets" [T, N] and "xs_mask" [T, N] also go to the model, as `lengths`, `resets`
-        and `mask`. Minibatches are drawn from it without replacement, shuffled anew in each epoch, inside the compiled
-        program. Or an iterable of batches, each such a dict, with the same entries and dtypes; training ends when it
-        does. A resumed run skips as many batches as it has seen. Consecutive batches of one shape go into one compiled
-        call; each shape, of at most 32, compiles once (`jaxrnn.data.bucketed` makes few of them,
-        `jaxrnn.data.prefetch` reads ahead). An attribute `run` of the iterable says after how many batches the shape
-        may change, so that no call is compiled for more.
-      steps: how many steps the run has in all, those of `state` included.
-      key: for parameters, order and dropout; the same key gives the same run. None with a `state`, which has one.
+        `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))` to clip the gradient. See
+        `jaxrnn.training.make_train_step` for optimizers that also read the loss.
+      data: a dict of arrays that hold all rows: "xs" [T, N, ...], and entries for the loss: sequences [T, N, ...],
+        others [N, ...]. The entries "lengths" [N], "resets" [T, N] and "xs_mask" [T, N] also go to the model, as
+        `lengths`, `resets` and `mask`. Minibatches are drawn without replacement and shuffled anew in each epoch,
+        inside the compiled program. Or an iterable of batches, each such a dict, with the same entries and dtypes;
+        training ends when the iterable does. A resumed run skips the batches that it has already seen. Consecutive
+        batches of one shape go into one compiled call; each of at most 32 shapes compiles once
+        (`jaxrnn.data.bucketed` makes few shapes, `jaxrnn.data.prefetch` reads ahead). If the iterable has an attribute
+        `run`, the number of batches after which the shape may change, no call is compiled for more batches.
+      steps: the number of steps in all, those of `state` included.
+      key: for parameters, order and dropout; the same key gives the same run. None with a `state`, which has a key.
       batch_size: rows in a minibatch; only for a dict.
       metrics: further functions (ys, batch) -> scalar to measure at each step, by name.
-      validation: a dict like `data`; after each `block` steps and at the end the loss and the metrics are measured on
-        the outputs of all its rows, without noise, as `evaluate` does.
-      block: steps in one compiled call, or fewer where the shape of the batches changes; and from one validation to the
-        next.
-      monitor, mode: the best parameters are those of the lowest ("min") or highest ("max") validation "loss", or
+      validation: a dict like `data`. After each `block` steps and at the end, the loss and the metrics are measured on
+        the outputs of all its rows, without noise, as `jaxrnn.evaluate` does.
+      block: the number of steps in one compiled call and from one validation to the next; a call has fewer steps where
+        the shape of the batches changes.
+      monitor, mode: the best parameters are those of the lowest ("min") or highest ("max") validation "loss", or of
         another one of the `metrics`. A validation that is not finite is never the best.
       patience: stop after this many finite validations without a better one. None: never.
       params: parameters to start from, instead of freshly drawn ones.
-      state: a state to go on from, such as `result.state` of another run: its parameters, optimizer, schedule, key and
-        number of steps. An iterable goes on where it stands.
-      eval_params: (optimizer state, params) -> the parameters that validation uses and `FitResult.params` are, such as
-        `optax.contrib.schedule_free_eval_params`, or a moving average out of the optimizer's state. None: the
-        parameters themselves.
-      gradient: how to differentiate through time; None for what the layers were built with.
-      stream: k: the rows of the data are streams. Each optimizer step reads the next k steps of all rows (a dict's,
-        T // k of them a pass; or a batch of k steps), the carry passes on from step to step and from batch to batch,
-        without a gradient, "resets" start episodes, and a new pass through a dict begins with the initial carry. A row
-        that has ended (see "lengths") adds nothing to the loss from there on. None: each row is a sequence of its own.
+      state: a state to continue from, such as `result.state` of another run: its parameters, optimizer state, schedule,
+        key and number of steps. An iterable continues where it stands.
+      eval_params: (optimizer state, params) -> the parameters for validation and `FitResult.params`, such as
+        `optax.contrib.schedule_free_eval_params`, or a moving average in the optimizer's state. None: the parameters
+        themselves.
+      gradient: the way to differentiate through time; None for the gradients that the layers were built with.
+      stream: k: the rows of the data are streams. Each optimizer step reads the next k steps of all rows (of a dict,
+        T // k times per pass; or of a batch of k steps). The carry passes on from step to step and from batch to batch,
+        without a gradient; "resets" start episodes, and a new pass through a dict begins with the initial carry. A row
+        past its end (see "lengths") adds nothing to the loss. None: each row is a sequence of its own.
       time_major: False: sequences in `data` and `validation` are [N, T, ...]. None: [T, N, ...], and data that look as
-        if their rows came first are refused; True: [T, N, ...], however they look.
-      per_row: entries of the data that are one value a row, [N, ...], though their shape is that of a sequence.
-      diagnose_every: look at the gradient after every so many steps, as `gradient_statistics` does: at all of it,
-        whatever `gradient` is, on the first 8 rows of a dict (of streams on their first k steps, from the initial
-        carry) or on a batch of an iterable: `History.diagnostics`, `History.plot_diagnostics`. None: never.
-      on_nonfinite: what is done at a step whose loss, gradient or parameters are not finite. All begin with leaving the
-        step out: the state is that before it. "stop": the run ends there with a warning that says what was not finite,
-        and `FitResult.bad_batch` is the batch. "skip": the next batch is taken. "restart": the parameters and the
-        optimizer go back to the end of the last whole block in which all was finite, and updates are half as large from
-        there on. `History.nonfinite` lists these steps.
-      nonfinite_limit: how many steps in a row "skip" leaves out, and how often "restart" goes back, before the run
-        ends as by "stop".
-      callback: a function, or several, called with a `jaxrnn.training.BlockEnd` after each block: the step, what was
-        measured, the state. What is true as an answer ends the run. Loggers are callbacks:
-        `jaxrnn.training.CSVLogger`, `JSONLLogger`, `TensorBoardLogger`, `WandbLogger`.
+        if their rows came first are refused. True: [T, N, ...], without this check.
+      per_row: entries with one value for each row, [N, ...], though their shape is that of a sequence.
+      diagnose_every: the number of steps between two measurements of the gradient, as by
+        `jaxrnn.diagnostics.gradient_statistics`: of the full gradient, whatever `gradient` is, on the first 8 rows of a
+        dict (of streams on their first k steps, from the initial carry) or on a batch of an iterable. Results:
+        `History.diagnostics`, `History.plot_diagnostics`. None: never.
+      on_nonfinite: the policy for a step whose loss, gradient or parameters are not finite. Every policy leaves the
+        step out: the state stays as before it. "stop": the run ends with a warning that names the cause, and
+        `FitResult.bad_batch` is the batch. "skip": the run continues with the next batch. "restart": the parameters and
+        the optimizer go back to the end of the last whole block in which all was finite, and updates are half as large
+        from there on. `History.nonfinite` lists these steps.
+      nonfinite_limit: the number of steps in a row that "skip" leaves out, or of restarts, before the run ends as with
+        "stop".
+      callback: a function, or several, called with a `jaxrnn.training.BlockEnd` after each block: the step, the
+        measurements, the state. A true return value ends the run. Loggers are callbacks: `jaxrnn.training.CSVLogger`,
+        `JSONLLogger`, `TensorBoardLogger`, `WandbLogger`.
       mesh: a `jax.sharding.Mesh` of one axis: data-parallel training. Each device has the parameters and reads its
         share of each minibatch's rows; the gradient is that of all rows. With several processes (`jax.distributed`) the
-        mesh may have the devices of all; each then makes the same call with the same data. None: one device.
-      run_dir: a directory. The run is saved there every half minute and whatever ends it: its last step, Ctrl-C,
-        SIGTERM (which then ends the process with exit code 143), an error of the data's iterator or of a callback. The
-        block under way ends first; a second Ctrl-C does not wait for it. (Signals outside of the main thread, and those
-        that somebody else handles, are left alone.) A second call with the same arguments goes on where the last save
-        stands, and ends with the parameters of an uninterrupted run; with more steps than before it continues a
-        finished one. Three saves are kept, each with the SHA-256 of its files: one that was damaged or cut off gives
-        way to the one before, with a warning that names the file. A save that fails is said, tried again later, and
-        ends nothing. One process has the directory at a time. `metrics.csv` and `metrics.jsonl` in it have a row for
-        each block.
-      resume: "same": a run with other arguments than those of the one in run_dir is an error that names the first
-        difference. "anyway": it goes on, and a warning names all. Compared are the model, the loss, the metrics and
-        `eval_params` by their code, constants and what they close over, the optimizer by its state's structure and its
-        updates by random gradients at several steps, the data and the validation by their bytes, an iterable by its
-        attribute `identity`, if it has one, as `jaxrnn.data.bucketed` has, `params` and `key`. Not compared: `steps`,
-        `block`, `patience`, `diagnose_every`, `on_nonfinite`, `callback`, `mesh` and `progress`, which may change; what
-        another iterable yields; code of libraries; what an object written in C keeps to itself.
+        mesh may have the devices of all; each process then makes the same call with the same data. None: one device.
+      run_dir: a directory. The run is saved there every half minute and at its end, whatever ends it: the last step,
+        Ctrl-C, SIGTERM (the process then exits with code 143), an error of the data's iterator or of a callback. A
+        signal waits for the end of the block; a second Ctrl-C does not wait. (Signals outside of the main thread, and
+        signals with another handler, are left alone.) A second call with the same arguments continues from the last
+        save, and ends with the parameters of an uninterrupted run; with more steps it continues a finished run. Three
+        saves are kept, each with the SHA-256 of its files. If a save is damaged or incomplete, the run continues from
+        the one before, with a warning that names the file. If a save fails, a warning says so, the run goes on, and
+        saving is tried again later. One process has the directory at a time. The files `metrics.csv` and
+        `metrics.jsonl` in it have a row for each block.
+      resume: "same": if the run in run_dir had other arguments, an error names the first difference. "anyway": the run
+        goes on, and a warning names all differences. Compared are: the model, the loss, the metrics and `eval_params`,
+        by their code, constants and closures; the optimizer, by its state's structure and its updates for random
+        gradients at several steps; the data and the validation, by their bytes; an iterable by its attribute
+        `identity`, if it has one, as `jaxrnn.data.bucketed` has; `params` and `key`. Not compared are: `steps`,
+        `block`, `patience`, `diagnose_every`, `on_nonfinite`, `callback`, `mesh` and `progress`, which may change; the
+        batches of an iterable without `identity`; code of libraries; the inner state of C objects.
       progress: show a progress bar.
 
     Returns:
       A FitResult. If no validation was finite, its parameters are the last ones, with a warning.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which, before anything is compiled.
+      ValueError, TypeError: an argument does not fit; the message names it. Raised before anything is compiled.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> xs = jax.random.normal(jax.random.key(0), (10, 64, 1))  # T = 10 steps, N = 64 rows
+      >>> data = {"xs": xs, "targets": xs.cumsum(0)}
+      >>> model = jaxrnn.chain(jaxrnn.gru(1, 16), jaxrnn.dense(16, 1))
+      >>> result = jaxrnn.fit(
+      ...     model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), data, steps=100, batch_size=32,
+      ...     key=jax.random.key(1), progress=False,
+      ... )
+      >>> loss = result.history.train["loss"]
+      >>> bool(loss[-1] < 0.5 * loss[0])
+      True
     """
     if any(
         isinstance(x, Tracer) for x in jax.tree.leaves((key, params, state, data if isinstance(data, dict) else ()))
@@ -268,7 +296,7 @@ def fit(
 def _going_on(
     model: Model, optimizer: Any, state: TrainState, key: Any, params: Params, streams: int | None
 ) -> TrainState:
-    """A state to begin with, checked; the caller keeps his own."""
+    """A state to start from, checked and copied, so that the caller's state stays valid."""
     for name, value in (("key", key), ("params", params)):
         if value is not None:
             raise ValueError(f"{name}: expected None with a state, which has its own, got {checks.short(value)}")

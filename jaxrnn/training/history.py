@@ -1,4 +1,4 @@
-"""What a run measured."""
+"""The measurements of a run."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -17,19 +17,34 @@ class History:
     Attributes:
       train: by name, a value for each step taken, [steps - start]: "loss", "gradient_norm" and the metrics.
       validation: by name, a value for each validation; empty without validation data.
-      validation_steps: int, after how many steps each validation took place.
-      diagnostics: with `diagnose_every`, by name, a value for each look at the gradient: "gradient_norm/0/w_h" and the
-        like, the norm of a parameter's gradient, [looks]; "norm_by_lag/0/0 LSTM", a layer's `gradient_norm_by_lag`,
-        [looks, K+1], NaN past the steps of a shorter batch; "saturated/0/0 LSTM/f", the saturated share of a gate, mean
-        over time, [looks].
-      diagnostic_steps: int, after how many steps each look took place.
-      nonfinite: by step, from 1: what was not finite there, such as "loss", "gradient of 0/w_h" or "parameter 0/w_h".
-      compile_seconds: what compiling took, in seconds; a resumed run's include those before.
-      run_seconds: what running took, in seconds, without compiling.
-      start: how many steps the state had taken that the run began with.
-      stopped: why the run ended: "steps" (all were taken), "patience", "data" (an iterator ended), "callback" or
-        "diverged" (see `fit(on_nonfinite=...)`).
-      not_saved: why the last save into a run_dir failed; empty if it did not.
+      validation_steps: int, the number of steps taken before each validation.
+      diagnostics: with `diagnose_every`, by name, a value for each measurement of the gradient: "gradient_norm/0/w_h"
+        and so on, the norm of a parameter's gradient, [looks]; "norm_by_lag/0/0 LSTM", a layer's
+        `gradient_norm_by_lag`, [looks, K+1], NaN past the steps of a shorter batch; "saturated/0/0 LSTM/f", the
+        saturated share of a gate, mean over time, [looks].
+      diagnostic_steps: int, the number of steps taken before each of these.
+      nonfinite: by step, from 1: the cause if it was not finite, such as "loss", "gradient of 0/w_h" or "parameter
+        0/w_h".
+      compile_seconds: seconds spent compiling; a resumed run includes those before.
+      run_seconds: seconds spent running, without compiling.
+      start: the number of steps of the state that the run began with.
+      stopped: the reason why the run ended: "steps" (all were taken), "patience", "data" (an iterator ended),
+        "callback" or "diverged" (see `fit(on_nonfinite=...)`).
+      not_saved: the reason why the last save into a run_dir failed; empty if it did not fail.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> model, xs = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1)), jax.numpy.ones((5, 8, 1))
+      >>> data = {"xs": xs, "targets": xs}
+      >>> history = jaxrnn.fit(
+      ...     model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), data, steps=20, batch_size=4, block=10,
+      ...     validation=data, key=jax.random.key(0), progress=False,
+      ... ).history
+      >>> sorted(history.train), history.train["loss"].shape
+      (['gradient_norm', 'loss'], (20,))
+      >>> history.validation_steps.tolist(), history.stopped
+      ([10, 20], 'steps')
     """
 
     train: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -44,7 +59,7 @@ class History:
     stopped: str = "steps"
     not_saved: str = ""
     _rooms: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, init=False, compare=False)
-    """Arrays of which those above are the front parts, with room to grow."""
+    """Buffers that hold the arrays above at their front, with room to grow."""
 
     def __repr__(self) -> str:
         last = {name: values[-1] for name in in_order(self.train) if len(values := self.train[name])}
@@ -64,16 +79,16 @@ class History:
 
     @property
     def first_bad_step(self) -> int | None:
-        """The first step, from 1, whose loss, gradient or parameters were not finite; None if there is none."""
+        """The first step, from 1, with a loss, gradient or parameters that were not finite; None: all were finite."""
         return min(self.nonfinite, default=None)
 
     def since_best(self, monitor: str, best_step: int) -> int:
-        """The number of validations since the best one; one that is not finite does not count."""
+        """The number of finite validations since the best one."""
         later = np.searchsorted(self.validation_steps, best_step, side="right")
         return int(np.isfinite(self.validation.get(monitor, np.zeros(0))[later:]).sum())
 
     def extend(self, train: dict[str, Any], validation: dict[str, Any]) -> None:
-        """Adds the values of some steps, and one validation if there is any."""
+        """Adds the values of some steps, and those of a validation unless they are empty."""
         for name, values in train.items():
             self.train[name] = self._appended(self.train.get(name), np.asarray(values), f"train/{name}")
         for name, value in validation.items():
@@ -84,16 +99,16 @@ class History:
             self.validation_steps = self._appended(self.validation_steps, steps, "validation_steps")
 
     def look(self, diagnostics: dict[str, Any]) -> None:
-        """Adds one look at the gradient, after the steps taken so far."""
+        """Adds a measurement of the gradient after the steps taken so far."""
         for name, value in jax.tree.map(np.asarray, diagnostics).items():
             past = self.diagnostics.get(name)
-            if past is not None and value.ndim:  # lags: as many as the batch had steps
+            if past is not None and value.ndim:  # the number of lags varies with the batch's steps
                 past, value = _wider(past, value.size), _wider(value, past.shape[-1])
             self.diagnostics[name] = self._appended(past, value[None], f"diagnostics/{name}")
         self.diagnostic_steps = self._appended(self.diagnostic_steps, np.asarray([self.steps]), "diagnostic_steps")
 
     def _appended(self, past: np.ndarray | None, values: np.ndarray, name: str) -> np.ndarray:
-        """`past` and `values` together, in time that does not depend on how much there is already, on average."""
+        """Appends `values` to `past`; the time does not depend on the length of `past`, on average."""
         past = values[:0] if past is None else past
         count, room = len(past) + len(values), self._rooms.get(name)
         if room is None or past.base is not room or len(room) < count or room.dtype != values.dtype:
@@ -104,12 +119,12 @@ class History:
         return room[:count]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that a save holds, by name."""
+        """The arrays for a save, by name."""
         named = {f"{kind}/{name}": x for kind in SERIES for name, x in getattr(self, kind).items()}
         return {f"history/{name}": x for name, x in (named | {kind: getattr(self, kind) for kind in STEPS}).items()}
 
     def said(self) -> dict[str, Any]:
-        """The rest that a save holds, as JSON."""
+        """The rest of a save, as JSON."""
         return {name: getattr(self, name) for name in SAID}
 
     @classmethod
@@ -148,7 +163,7 @@ class History:
                 )
             if name in ("loss", "gradient_norm"):
                 axes.set_yscale("log")
-            elif np.isfinite(self.train[name]).any():  # past the first steps, where all the detail is
+            elif np.isfinite(self.train[name]).any():  # limits the axis to values after the first steps
                 shown = np.append(_smooth(self.train[name])[len(steps) // 10 :], self.validation.get(name, []))
                 low, high = np.nanmin(shown), np.nanmax(shown)
                 margin = 0.05 * (high - low) or 0.05
@@ -162,7 +177,7 @@ class History:
         return saved(figure, path)
 
     def plot_diagnostics(self, path: str | None = None) -> Any:
-        """Draws what `diagnose_every` recorded: each layer's gradient by lag, norms and saturated gates, over the run.
+        """Draws the diagnostics over the run: each layer's gradient by lag, norms and saturated gates.
 
         Args:
           path: a file to write the picture to, such as "looks.png"; None: only return it.
@@ -203,13 +218,13 @@ SAID = ("nonfinite", "compile_seconds", "run_seconds", "start")
 
 
 def _wider(values: np.ndarray, size: int) -> np.ndarray:
-    """At least so many entries on the last axis, NaN where there were none."""
+    """Widens the last axis to at least `size` entries, with NaN in new ones."""
     missing = [(0, 0)] * (values.ndim - 1) + [(0, max(0, size - values.shape[-1]))]
     return np.pad(values, missing, constant_values=np.nan)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of measurements as they are shown: the loss first, the gradient's norm last."""
+    """Names of measurements in the order of display: the loss first, the gradient's norm last."""
     return sorted(names, key=lambda name: (name != "loss", name == "gradient_norm", name))
 
 

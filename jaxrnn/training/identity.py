@@ -1,4 +1,4 @@
-"""What tells a run from another one."""
+"""The identity of a run: everything that tells it from another one."""
 
 import hashlib
 from typing import Any
@@ -14,13 +14,13 @@ from jaxrnn.training.state import TrainState
 from jaxrnn.types import Params
 
 COUNTS = (0, 10, 1_000, 100_000)
-"""Steps at which an optimizer is tried, so that schedules differ."""
+"""Counts of steps at which an optimizer is tried, so that schedules differ."""
 SCALES = (1e-3, 1e3, 1.0, 1e-8)
-"""Sizes of the random gradients that it gets one after the other, so that clipping, momentum and epsilon do."""
+"""Sizes of the consecutive random gradients of a trial: they reveal clipping, momentum and epsilon."""
 
 
 def identity(task: Task, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
-    """All that a resumed run must share with the one before, as far as it can be told; see `fit`."""
+    """The properties that a resumed run must share with the one before, as far as they can be compared; see `fit`."""
     return {
         "model": repr(task.model),
         "model's functions and numbers": fingerprint(task.model),
@@ -45,7 +45,7 @@ def identity(task: Task, state: TrainState, params: Params, data: Any, held_out:
 
 
 def data_key(data: Any) -> str:
-    """A key that tells data apart: of a dict or list by its bytes, of another iterable its attribute `identity`."""
+    """A key that tells data apart: the digest of a dict or list, or the attribute `identity` of another iterable."""
     if isinstance(data, (dict, list, tuple)):
         return digest(data)
     own = getattr(data, "identity", None)
@@ -53,9 +53,9 @@ def data_key(data: Any) -> str:
 
 
 def updates(optimizer: optax.GradientTransformation, state: TrainState) -> list[float]:
-    """The answers of an optimizer to random gradients, to begin with and when it has counted many steps.
+    """The answers of an optimizer to random gradients, at the start and after many steps.
 
-    For each of COUNTS: the norm of its update by a gradient of zeros, and by random ones of SCALES, one after another.
+    For each of COUNTS: the norms of its updates for random gradients of sizes SCALES, one after another, and for zeros.
     """
     optimize = optax.with_extra_args_support(optimizer)
     leaves, structure = jax.tree.flatten(state.params)

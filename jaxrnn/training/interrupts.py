@@ -8,18 +8,18 @@ from types import FrameType
 from typing import Any
 
 DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-"""The signals that end a run, and what handles them before somebody else does."""
+"""The signals that end a run, and their default handlers."""
 
 
 class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
-    """Makes SIGINT and SIGTERM exceptions that come between two blocks, or while a run waits for its data.
+    """Turns SIGINT and SIGTERM into exceptions between two blocks, or while a run waits for its data.
 
-    SIGINT becomes KeyboardInterrupt, SIGTERM `SystemExit(143)`. A signal that somebody else handles is left to them, as
-    are all signals outside of the main thread. The second signal in a block does not wait for the block's end.
+    SIGINT becomes KeyboardInterrupt, SIGTERM `SystemExit(143)`. Signals with a handler other than the default are left
+    alone, as are all signals outside of the main thread. A second signal in a block does not wait for the block's end.
 
     Args:
       active: False: signals are left as they are.
-      waits: whether a signal waits until `leave` is called, whatever is under way.
+      waits: whether signals wait until `leave` is called.
 
     Attributes:
       caught: the signal that waits, or None.
@@ -43,7 +43,7 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps signals waiting until its end."""
+        """Keeps signals waiting inside the context."""
         before, self.waits = self.waits, True
         try:
             yield
@@ -53,7 +53,7 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
             self.leave()
 
     def leave(self) -> None:
-        """Raises what a signal that waits stands for."""
+        """Raises the exception of the waiting signal, if there is one."""
         caught, self.caught = self.caught, None
         if caught is not None:
             raise KeyboardInterrupt if caught == signal.SIGINT else SystemExit(128 + caught)

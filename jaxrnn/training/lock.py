@@ -1,4 +1,4 @@
-"""One process a folder."""
+"""A lock that lets one process at a time use a folder."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 try:
     import fcntl
-except ImportError:  # no POSIX
+except ImportError:  # not POSIX
     fcntl = None
 
 NAME = "lock"
@@ -17,16 +17,16 @@ NAME = "lock"
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a folder for this process; the system lets go of it when the process ends, however it ends.
+    """Locks a folder for this process; the system releases the lock when the process ends, however it ends.
 
     Raises:
-      RuntimeError: another process, or another call in this one, has it, and who.
+      RuntimeError: another process, or another call in this one, has the folder; the message names it.
       OSError: the folder can't be written.
     """
     with (folder / NAME).open("a+") as file:
         if fcntl is not None:
             _hold(file, folder)
-        with contextlib.suppress(OSError):  # of a disk that is full: the folder is held all the same
+        with contextlib.suppress(OSError):  # the disk is full: the folder is locked all the same
             file.seek(0)
             file.truncate()
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -36,7 +36,7 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
             yield
         finally:
             _held.discard(file.fileno())
-            with contextlib.suppress(OSError):  # of a folder that is gone, or a disk that is full
+            with contextlib.suppress(OSError):  # the folder is gone, or the disk is full
                 file.truncate(0)
 
 
@@ -57,7 +57,7 @@ _held: set[int] = set()
 
 
 def _let_go() -> None:
-    """A child that was forked must not keep what its parent holds when that one ends."""
+    """Drops a parent's locks in a forked child, so that the locks end with the parent."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     for handle in _held:
         os.dup2(nothing, handle, inheritable=False)

@@ -1,4 +1,4 @@
-"""Data-parallel training: each device of a mesh reads some rows of a minibatch, and has all else."""
+"""Data-parallel training: each device of a mesh reads some rows of a minibatch, and has a copy of everything else."""
 
 import jax
 import numpy as np
@@ -11,9 +11,9 @@ from jaxrnn.types import Tree
 
 
 def everywhere(tree: Tree, mesh: Mesh | None) -> Tree:
-    """The tree's arrays on each device; as they are if there is no mesh.
+    """Places the tree's arrays on each device; without a mesh they stay as they are.
 
-    With several processes all hand in the same values.
+    With several processes all pass in the same values.
     """
     if mesh is None:
         return tree
@@ -38,14 +38,14 @@ def is_shared(mesh: Mesh | None) -> bool:
 
 
 def anywhere(flag: bool, mesh: Mesh | None) -> bool:
-    """Whether it is true in any of the processes that share the mesh."""
+    """Tells whether the flag is true in any of the processes that share the mesh."""
     if not is_shared(mesh):
         return flag
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
 def spread(batch: Batch, axes: dict[str, int] | None, mesh: Mesh | None) -> Batch:
-    """To be traced: each device reads its own rows. `axes` says where each array has them; None: to be found out."""
+    """Lets each device read its own rows, while tracing. `axes`: the axis of the rows in each array; None: derived."""
     if mesh is None:
         return batch
     check_rows("data: a batch", rows_of(batch), mesh)
@@ -59,6 +59,6 @@ def spread(batch: Batch, axes: dict[str, int] | None, mesh: Mesh | None) -> Batc
 
 
 def check_rows(name: str, rows: int, mesh: Mesh | None) -> None:
-    """Raises ValueError if the devices can't have the same number of rows each."""
+    """Raises ValueError unless the rows divide evenly among the devices."""
     if mesh is not None and rows % mesh.size:
         raise ValueError(f"{name}: expected rows by a multiple of the mesh's {mesh.size} devices, got {rows}")

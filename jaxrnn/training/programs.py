@@ -1,4 +1,4 @@
-"""What a run compiles, kept for the next run of the same task."""
+"""The compiled programs of a run, kept for the next run of the same task."""
 
 import functools
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from jaxrnn.training.block import Order, Task, make_block, order_of
 from jaxrnn.training.diagnose import make_diagnose
 
 KEPT = 16
-"""Tasks whose programs are kept."""
+"""The number of tasks whose programs are kept."""
 AHEAD, MOST_ROWS = 1000, 2**20
-"""The order of the data is drawn for so many steps at once, as long as they have no more rows than these."""
+"""The order of the data is drawn for many steps at once, with at most this many rows in all."""
 
 
 class Programs(NamedTuple):
@@ -24,7 +24,7 @@ class Programs(NamedTuple):
       block: see `make_block`.
       diagnose: see `make_diagnose`.
       order: (data, key, step) -> the order of the data for the next `ahead` steps; see `Order`.
-      ahead: how many they are.
+      ahead: the number of steps that `order` draws at once.
     """
 
     block: Any
@@ -34,9 +34,9 @@ class Programs(NamedTuple):
 
     @classmethod
     def of(cls, task: Task, length: int) -> "Programs":
-        """Makes those of a task, blocks having at most so many steps, or finds those of an equal task.
+        """Makes the programs of a task for blocks of at most `length` steps, or finds those of an equal task.
 
-        A loss that reads another value of its module by now is another one.
+        A loss that reads a changed value of its module is another loss.
         """
         metrics = None if task.metrics is None else {name: wrapped(f) for name, f in task.metrics.items()}
         dicts = {"metrics": metrics, "axes": task.axes, "validation_axes": task.validation_axes}
@@ -51,7 +51,7 @@ class Programs(NamedTuple):
 
 
 class Entries(dict[str, Any]):
-    """A dict that nobody changes."""
+    """A dict that is not changed after its creation."""
 
     def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return hash(tuple(self.items()))

@@ -1,4 +1,4 @@
-"""The run of `fit`, once its arguments are checked: block by block, whatever comes between."""
+"""The run of `fit`, once its arguments are checked: its blocks, and everything between them."""
 
 import dataclasses
 import time
@@ -24,12 +24,12 @@ from jaxrnn.training.programs import Programs
 from jaxrnn.training.watching import BlockEnd, Watchers
 
 SAVE_SECONDS = 30.0
-"""A run with a directory is saved this often, and at its end."""
+"""Seconds between two saves of a run with a directory; it is also saved at its end."""
 
 
 @dataclasses.dataclass
 class Run:
-    """A run: where it stands, what it needs to go on, and who watches."""
+    """A run: its current state, the data and programs that it needs, and its watchers."""
 
     task: Task
     programs: Programs
@@ -52,7 +52,7 @@ class Run:
     bounds: dict[tuple[int, bool], tuple[jax.Array, jax.Array]] = dataclasses.field(default_factory=dict)
 
     def train(self, steps: int) -> None:
-        """Trains up to so many steps. Whatever ends it, the state after the last whole block is saved."""
+        """Trains up to `steps` steps. Whatever ends the run, the state after the last whole block is saved."""
         history, mesh = self.history, self.task.mesh
         with Interrupts(active=self.directory is not None, waits=is_shared(mesh)) as interrupts:
             try:
@@ -69,7 +69,7 @@ class Run:
                     if anywhere(interrupts.caught is not None, mesh):
                         self._save("")
                         interrupts.leave()
-                        raise KeyboardInterrupt  # of another process
+                        raise KeyboardInterrupt  # another process got the signal
                     goes_on = history.steps < steps and history.stopped == "steps"
                     if self.directory is not None and anywhere(goes_on and self._is_due(), mesh):
                         self._save(" and is tried again later")
@@ -82,12 +82,12 @@ class Run:
                 raise
 
     def _asked(self, taken: int, steps: int) -> int:
-        """Steps to the next end of a block, look at the gradient, or end of the run."""
+        """The number of steps to the next end of a block, measurement of the gradient, or end of the run."""
         left = min(steps - taken, self.block - taken % self.block)
         return left if self.every is None else min(left, self.every - taken % self.every)
 
     def _take_block(self, program: Callable[..., Any], read: Read, steps: int) -> int:
-        """Takes the steps, notes what they measured, and returns how many they were."""
+        """Takes the steps, records their measurements, and returns the number of steps taken."""
         history, before = self.history, self.history.steps
         reached = before + read.steps
         due = reached % self.block == 0 or reached == steps or read.ended
@@ -115,7 +115,7 @@ class Run:
         return taken
 
     def _look(self, read: Read, taken: int) -> None:
-        """Shows the state after a block to all that only look at it."""
+        """Shows the state after a block to diagnostics, callbacks and the progress bar."""
         history = self.history
         if self.every is not None and history.steps % self.every == 0 and history.stopped != "diverged":
             history.look(self.programs.diagnose(self.now.state.params, probe(self.task, read.data)))
@@ -127,7 +127,7 @@ class Run:
             self.shown_at = time.monotonic()
 
     def _program(self, data: Batch) -> Callable[..., Any]:
-        """Compiles the block for data of this shape, unless it was."""
+        """Compiles the block for data of this shape, unless it is compiled already."""
         shapes = tuple(x.shape for x in jax.tree.leaves(data))
         if shapes not in self.compiled:
             if self.every is not None:
@@ -143,7 +143,7 @@ class Run:
         return self.compiled[shapes]
 
     def _order(self, data: Batch) -> Order | None:
-        """The order of the data for at least a block; None where the data are batches or streams."""
+        """The order of the data for at least a block; None if the data are batches or streams."""
         if self.task.axes is None or self.task.stream is not None:
             return None
         if self.history.steps + self.feed.length > self.ordered:
@@ -152,24 +152,24 @@ class Run:
         return self.order
 
     def _bounds(self, steps: int, due: bool) -> tuple[jax.Array, jax.Array]:
-        """The number of steps of a block and whether validation follows, on the device; the same few each time."""
+        """The number of steps of a block and whether validation follows, on the device; equal pairs share arrays."""
         if (steps, due) not in self.bounds:
             self.bounds[steps, due] = everywhere((jnp.asarray(steps, jnp.int32), jnp.asarray(due)), self.task.mesh)
         return self.bounds[steps, due]
 
     def reason_to_stop(self) -> str:
-        """Why the run ends where it stands; "steps" if it does not."""
+        """The reason why the run ends at its current step; "steps" if it goes on."""
         return "diverged" if int(self.now.first_bad) else self.out_of_patience()
 
     def out_of_patience(self) -> str:
-        """The same as `reason_to_stop`, of a run in which all is finite."""
+        """The reason like `reason_to_stop`, for a run in which everything is finite."""
         best = self.now.best
         if self.patience is None or best is None:
             return "steps"
         return "patience" if self.history.since_best(self.task.monitor, int(best.step)) >= self.patience else "steps"
 
     def last_bad_batch(self) -> Batch | None:
-        """The batch of the step at which the run ended because it was not finite."""
+        """The batch of the step at which the run ended because it was not finite; None otherwise."""
         if self.history.stopped != "diverged" or self.task.axes is None:
             return self.bad_batch
         data = self.feed.read(1).data
@@ -179,25 +179,25 @@ class Run:
         return time.monotonic() - self.saved_at > SAVE_SECONDS
 
     def _save(self, then: str) -> None:
-        """Saves the run; if that can't be done, a warning says so and ends with `then`, and the run goes on."""
+        """Saves the run; if saving fails, a warning says so and ends with `then`, and the run goes on."""
         if self.directory is None:
             return
         self.saved_at = time.monotonic()
         try:
             self.directory.save(self.now, self.history)
-        except Exception as error:  # of the disk, or of an array that can't be written
+        except Exception as error:  # the disk fails, or an array can't be written
             self.history.not_saved = f"after step {self.history.steps}: {error}"
             text = f"run_dir: saving into {self.directory.path} failed {self.history.not_saved}{then}"
             warnings.warn(text, stacklevel=4)
         else:
             self.history.not_saved = ""
-        anywhere(False, self.task.mesh)  # nobody goes on before it is there
+        anywhere(False, self.task.mesh)  # all processes wait until the save is there
 
     def _leave(self, error: BaseException) -> None:
-        """Saves what there is before an exception goes on its way, and says where."""
+        """Saves the state before an exception propagates, and adds to the exception where it was saved."""
         if self.directory is None:
             return
-        if is_shared(self.task.mesh):  # the others are elsewhere
+        if is_shared(self.task.mesh):  # other processes may be at other steps
             pass
         elif any(x.is_deleted() for x in jax.tree.leaves(self.now)):
             error.add_note("run_dir: the block under way is lost")
@@ -211,7 +211,7 @@ class Run:
 
 
 def _shown(history: History, count: int) -> dict[str, str]:
-    """Numbers for the progress bar: means over the block, then those of the last validation."""
+    """Numbers for the progress bar: means over the block, then the last validation."""
     shown = {f"mean {name}": float(np.mean(history.train[name][-count:])) for name in in_order(history.train)[:-1]}
     shown |= {f"validation {name}": float(history.validation[name][-1]) for name in in_order(history.validation)}
     return {name: f"{value:.4g}" for name, value in shown.items()}

@@ -1,7 +1,7 @@
-"""Saves of runs and sweeps: written whole or not at all, checked before anything is loaded.
+"""Saves of runs and sweeps: written whole or not at all, and checked before anything is loaded.
 
-A save is a folder of two files: `arrays.safetensors`, and `manifest.json` with the SHA-256 and size of the first, what
-identifies the run, and a SHA-256 of its own. A save is written as `.partial`, put on disk, and then renamed.
+A save is a folder of two files: `arrays.safetensors`, and `manifest.json` with the SHA-256 and size of the first, the
+identity of the run, and a SHA-256 of its own. A save is written as `.partial`, synchronised to disk, and then renamed.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ import safetensors.numpy
 
 MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
 KEPT = 3
-"""Saves of a run that are kept."""
+"""The number of saves that are kept."""
 
 
 class Save(NamedTuple):
     """An intact save.
 
     Attributes:
-      folder: where it is.
-      number: its number: of a run, after how many steps it was made.
-      about: what identifies the run.
-      said: what else was noted, as JSON.
+      folder: its folder.
+      number: its number: for a run, the number of steps before it.
+      about: the identity of the run.
+      said: further information, as JSON.
     """
 
     folder: pathlib.Path
@@ -39,7 +39,7 @@ class Save(NamedTuple):
     said: dict[str, Any]
 
     def differences(self, kind: str, ours: dict[str, Any]) -> list[str]:
-        """Differences of the run or sweep that made this save from ours, a sentence each."""
+        """Differences between the run or sweep of this save and ours, one sentence each."""
         names = dict.fromkeys([*ours, *self.about])
         return [
             f"run_dir: expected a {kind} with {name} = {ours.get(name)}, got one with {self.about.get(name)} in "
@@ -49,14 +49,14 @@ class Save(NamedTuple):
         ]
 
     def arrays(self, expected: Mapping[str, Any], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-        """Reads the arrays, whose names, shapes and dtypes are compared before any of them is.
+        """Reads the arrays. All names, shapes and dtypes are compared before any array is read.
 
         Args:
-          expected: what has a shape and a dtype, by name.
-          more: what the names of others begin with, whose sizes are not known.
+          expected: by name, values that have a shape and a dtype.
+          more: prefixes of names of further arrays, whose sizes are not known.
 
         Raises:
-          ValueError: an array is missing, unknown, or of another shape or dtype, and which.
+          ValueError: an array is missing, unknown, or of another shape or dtype; the message names it.
         """
         with safetensors.safe_open(self.folder / ARRAYS, "numpy") as file:
             names = file.keys()
@@ -71,16 +71,16 @@ class Save(NamedTuple):
 
 
 class DamagedError(Exception):
-    """Damage of a save, by the name of the file."""
+    """A damaged save; the message names the file."""
 
 
 def write_save(
     root: pathlib.Path, number: int, arrays: Mapping[str, Any], about: dict[str, Any], said: dict[str, Any]
 ) -> None:
-    """Writes a save of a folder, whole or not at all, and removes all but the newest few.
+    """Writes a save into a folder, whole or not at all, and removes all saves but the newest few.
 
     Raises:
-      OSError: it could not be written; what is left of it is removed.
+      OSError: the save could not be written; its partial files are removed.
     """
     partial, older = root / ".partial", numbers(root)
     shutil.rmtree(partial, ignore_errors=True)
@@ -92,7 +92,7 @@ def write_save(
         manifest = {"number": number, "about": about, "said": said, "files": files}
         _write(partial / MANIFEST, json.dumps({"sha256": _digest(manifest)} | manifest).encode())
         _sync(partial)
-        shutil.rmtree(root / str(number), ignore_errors=True)  # of a write that seemed to fail
+        shutil.rmtree(root / str(number), ignore_errors=True)  # remains of a write that seemed to fail
         os.replace(partial, root / str(number))
         _sync(root)
     except BaseException:
@@ -109,10 +109,10 @@ def numbers(root: pathlib.Path) -> list[int]:
 
 
 def newest_intact(argument: str, root: pathlib.Path) -> Save | None:
-    """The newest of a folder's saves that is what its manifest says; None if there are none.
+    """The newest of a folder's saves that agrees with its manifest; None if there are no saves.
 
     Raises:
-      ValueError: there are saves, and none is intact.
+      ValueError: there are saves, but none is intact.
     """
     wrong = []
     for number in sorted(numbers(root), reverse=True):
@@ -130,7 +130,7 @@ def newest_intact(argument: str, root: pathlib.Path) -> Save | None:
 
 
 def put_newer_aside(save: Save) -> None:
-    """Puts aside what is newer than a save, and damaged: the run goes on from there, and will save again."""
+    """Renames damaged saves that are newer than `save`: the run continues from it and will save again."""
     for number in numbers(save.folder.parent):
         if number > save.number:
             aside = save.folder.parent / f"{number}.damaged"
@@ -164,12 +164,12 @@ def _checked(folder: pathlib.Path, number: int) -> Save:
 
 
 def is_key(x: Any) -> bool:
-    """Tells whether it is a typed random key, or several."""
+    """Tells whether a value is a typed random key, or an array of them."""
     return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def plain(tree: Any) -> Any:
-    """Random keys as the integers in them."""
+    """The tree with its random keys replaced by their integers."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
 
 
@@ -181,10 +181,10 @@ def _write(path: pathlib.Path, data: bytes) -> None:
 
 
 def _sync(folder: pathlib.Path) -> None:
-    """Puts the names in a folder on disk."""
+    """Writes the names in a folder to disk."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # some file systems can't
+        with contextlib.suppress(OSError):  # some file systems do not support it
             os.fsync(handle)
         os.close(handle)
 
@@ -194,7 +194,7 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def _stored(x: Any) -> np.ndarray:
-    """An array as safetensors takes it: complex numbers [...] as pairs [..., 2]."""
+    """An array in a form that safetensors takes: complex numbers [...] as pairs [..., 2]."""
     x = np.asarray(x, order="C")
     return x[..., None].view(x.real.dtype) if np.iscomplexobj(x) else x
 
@@ -207,7 +207,7 @@ SHORT = {"bfloat16": "bf16", "bool": "bool"}
 
 
 def _sizes(x: Any) -> str:
-    """A dtype and shape as safetensors has them: f32[3, 8]."""
+    """A dtype and shape in safetensors' notation: f32[3, 8]."""
     dtype, shape = np.dtype(x.dtype), list(x.shape)
     if dtype.kind == "c":
         dtype, shape = np.real(np.zeros((), dtype)).dtype, [*shape, 2]

@@ -1,4 +1,4 @@
-"""What training carries from step to step."""
+"""The state that training carries from step to step."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ def checked_optimizer(optimizer: Optimizer) -> optax.GradientTransformation:
     """An optimizer as an optax transformation."""
     made = getattr(optimizer, "gradient_transformation", None)
     if made is not None and not isinstance(optimizer, type):
-        optimizer = made()  # of `optax.MultiSteps`
+        optimizer = made()  # for `optax.MultiSteps`
     return checks.instance("optimizer", optimizer, optax.GradientTransformation, "such as optax.adam(1e-3)")
 
 
 def check_precision(model: Model, params: Params) -> None:
-    """Raises for float16, in which gradients underflow unless the loss is scaled, as is not done here."""
+    """Raises for float16: its gradients underflow without loss scaling, which the library does not do."""
     found = [f"parameters {x.dtype}{list(x.shape)}" for x in jax.tree.leaves(params) if x.dtype == jnp.float16]
     found += [f"{type(part).__name__} with dtype float16" for part in _parts(model) if _is_half(part)]
     if found:
@@ -41,7 +41,7 @@ def _is_half(part: Any) -> bool:
 
 
 def _parts(model: Any) -> Iterator[Any]:
-    """A model, the models and cells that it is made of, and theirs."""
+    """All models and cells inside a model, itself included."""
     yield model
     for field in dataclasses.fields(model) if dataclasses.is_dataclass(model) else ():
         value = getattr(model, field.name)
@@ -54,10 +54,10 @@ class TrainState(NamedTuple):
     """State of a training run.
 
     Attributes:
-      step: int32 scalar, how many steps were taken.
+      step: int32 scalar, the number of steps taken.
       params: the model's parameters.
       opt_state: the optimizer's state.
-      key: the random key that all randomness of the run is derived from; it does not change.
+      key: the random key from which all randomness of the run is derived; it does not change.
       carry: the model's carry after the last step, for training on streams; None: each batch starts anew.
     """
 
@@ -79,17 +79,25 @@ def train_state(
     """The state before the first step.
 
     Args:
-      model: whose parameters are drawn.
+      model: the model.
       optimizer: any optax transformation.
       key: one half draws the parameters, the other goes into the state.
       params: parameters to start from, instead of drawn ones; they are copied.
-      streams: how many streams are trained on at once, for a state with a carry; None: sequences, each of its own.
+      streams: the number of streams to train on at once, for a state with a carry; None: independent sequences.
 
     Returns:
-      A TrainState that shares no buffer with anything, so it can be donated.
+      A TrainState that shares no buffer with another array, so it can be donated.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(1, 8), jaxrnn.dense(8, 1))
+      >>> state = jaxrnn.training.train_state(model, optax.adam(1e-2), key=jax.random.key(0))
+      >>> int(state.step), sorted(state.params)
+      (0, ['0', '1'])
     """
     checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
     optimizer = checked_optimizer(optimizer)

@@ -32,28 +32,41 @@ def make_train_step(
 
     Jit it with the state donated, so that it is updated in place: `jax.jit(train_step, donate_argnums=0)`.
 
-    On streams (a state of `train_state(streams=B)`) each batch goes on where the one before it ended: the carry is
-    handed over, and no gradient goes back through it. The function then takes a third argument `fresh`, bool: True
-    where a new pass through the stream begins, from the model's initial carry.
+    On streams (a state of `train_state(streams=B)`) each batch continues the one before it: the carry is passed on, and
+    the gradient does not go back through it. The function then takes a third argument `fresh`, bool: True where a new
+    pass through the stream begins, from the model's initial carry.
 
-    The steps leave the statistics that a `batch_norm` uses in evaluation as they are: call `jaxrnn.training.calibrate`
-    before that.
+    The steps do not update the statistics that a `batch_norm` uses in evaluation: call `jaxrnn.training.calibrate`
+    before evaluating.
 
     Args:
       model: the model.
       loss: (ys, batch) -> scalar.
-      optimizer: any optax transformation; clip by putting `optax.clip_by_global_norm` before it in an `optax.chain`.
-        One that reads more than the gradient gets it: the value of the loss, the gradient, and the loss of this batch
+      optimizer: any optax transformation; to clip, put `optax.clip_by_global_norm` before it in an `optax.chain`.
+        Optimizers that read more than the gradient get the value of the loss, the gradient, and the loss of this batch
         as a function of the parameters (`optax.lbfgs`, `optax.contrib.reduce_on_plateau`, ...).
       metrics: further functions (ys, batch) -> scalar, by name.
-      gradient: how to differentiate through time; None for what the layers were built with.
+      gradient: the way to differentiate through time; None for the gradients that the layers were built with.
 
     Returns:
-      The function. Its metrics are "loss", those of `metrics`, and "gradient_norm": the norm of the gradient before the
-      optimizer, and so before clipping.
+      The function. Its metrics are "loss", the entries of `metrics`, and "gradient_norm": the norm of the gradient
+      before the optimizer, and so before clipping.
 
     Raises:
-      ValueError, TypeError: an argument does not fit, and which.
+      ValueError, TypeError: an argument does not fit; the message names it.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> model, optimizer = jaxrnn.chain(jaxrnn.gru(1, 8), jaxrnn.dense(8, 1)), optax.adam(1e-2)
+      >>> train_step = jaxrnn.training.make_train_step(model, jaxrnn.losses.mean_squared_error, optimizer)
+      >>> train_step = jax.jit(train_step, donate_argnums=0)
+      >>> state = jaxrnn.training.train_state(model, optimizer, key=jax.random.key(0))
+      >>> xs = jax.numpy.ones((5, 4, 1))
+      >>> for _ in range(3):
+      ...     state, metrics = train_step(state, {"xs": xs, "targets": xs})
+      >>> int(state.step), sorted(metrics)
+      (3, ['gradient_norm', 'loss'])
     """
     take = stepping(model, loss, optimizer, metrics, gradient)
 
@@ -122,7 +135,7 @@ def objective(
 
 
 def outputs(model: Model, params: Params, batch: Batch, **options: Any) -> tuple[Tree, Any]:
-    """(carry, ys) of a batch, whose entries say what `Model.apply` reads."""
+    """Returns (carry, ys) of a batch; the batch's entries become options of `Model.apply`."""
     checks.entry("batch", batch, "xs")
     return model.apply(params, model.reads(batch), **reading(batch), **options)
 
@@ -143,7 +156,7 @@ def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Calla
 
 
 def checked_loss(name: str, loss: Any) -> Loss:
-    """A function of outputs and a batch, which are handed to it time first."""
+    """A function of outputs and a batch, which gets them time first."""
     checks.callable_(name, loss)
     partial = inspect.unwrap(loss)
     if isinstance(partial, functools.partial) and partial.keywords.get("time_major") is False:

@@ -1,4 +1,4 @@
-"""Callbacks and loggers, which look on while a model is trained."""
+"""Callbacks and loggers, which observe the training of a model."""
 
 import abc
 import contextlib
@@ -21,11 +21,24 @@ class BlockEnd(NamedTuple):
     """The argument of a callback of `fit`, after each block.
 
     Attributes:
-      step: how many steps were taken.
+      step: the number of steps taken.
       train: by name ("loss", "gradient_norm" and the metrics) a value for each step of the block.
-      validation: by name what the validation at the block's end found; empty if there was none.
-      state: the TrainState. The next block overwrites its arrays: copy what is to be kept.
-      seconds: what running took so far, without compiling.
+      validation: by name the measurements of the validation at the block's end; empty without a validation.
+      state: the TrainState. The next block overwrites its arrays: copy those that you keep.
+      seconds: seconds spent running so far, without compiling.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> def stop_early(end):
+      ...     return end.train["loss"].mean() < 0.5
+      >>> model, xs = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1)), jax.numpy.ones((5, 8, 1))
+      >>> result = jaxrnn.fit(
+      ...     model, jaxrnn.losses.mean_squared_error, optax.adam(1e-1), {"xs": xs, "targets": xs}, steps=200, block=10,
+      ...     batch_size=4, key=jax.random.key(0), callback=stop_early, progress=False,
+      ... )
+      >>> result.history.stopped
+      'callback'
     """
 
     step: int
@@ -44,17 +57,33 @@ class BlockEnd(NamedTuple):
 
 
 Callback = Callable[[BlockEnd], Any]
-"""Called after each block; what is true as an answer ends the run."""
+"""A function that is called after each block; a true return value ends the run."""
 
 
 class Logger(abc.ABC):
     """A callback that writes a row of numbers after each block: means over its steps, and the validation.
 
-    One that fails is left out from then on, with a warning; the run goes on.
+    If a logger fails, a warning says so and the run goes on without it.
 
     Args:
-      learning_rate: a schedule, step -> learning rate, to be written, too. None: what `optax.inject_hyperparams` calls
-        "learning_rate", if the optimizer has it.
+      learning_rate: a schedule, step -> learning rate, to be written, too. None: the value that
+        `optax.inject_hyperparams` calls "learning_rate", if the optimizer has it.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> class Rows(jaxrnn.training.Logger):
+      ...     rows = []
+      ...
+      ...     def write(self, step, values):
+      ...         self.rows.append((step, sorted(values)))
+      >>> model, xs = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1)), jax.numpy.ones((5, 8, 1))
+      >>> result = jaxrnn.fit(
+      ...     model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), {"xs": xs, "targets": xs}, steps=10,
+      ...     batch_size=4, key=jax.random.key(0), callback=Rows(), progress=False,
+      ... )
+      >>> Rows.rows
+      [(10, ['gradient_norm', 'loss', 'seconds'])]
     """
 
     def __init__(self, learning_rate: Callable[[int], Any] | None = None) -> None:
@@ -69,24 +98,24 @@ class Logger(abc.ABC):
         self.write(end.step, values | {"seconds": end.seconds})
 
     def begin(self, step: int) -> None:  # noqa: B027
-        """Called when a run begins, or goes on, after so many steps; what is known of later ones is to be forgotten."""
+        """Called when a run begins or resumes after `step` steps; rows of later steps have to be removed."""
 
     @abc.abstractmethod
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Writes what was measured in the block that ended with this step."""
+        """Writes the measurements of the block that ended with this step."""
 
     def close(self) -> None:  # noqa: B027
-        """Called when the run ends, however it does."""
+        """Called at the end of the run, whatever ends it."""
 
 
 def learning_rate(state: TrainState) -> Any:
-    """The learning rate that `optax.inject_hyperparams` put into the optimizer's state; None if there is none."""
+    """The learning rate in the state of `optax.inject_hyperparams`; None if the optimizer has no such state."""
     found = optax.tree.get_all_with_path(state.opt_state, "learning_rate")
     return found[0][1] if found and np.ndim(found[0][1]) == 0 else None
 
 
 class _FileLogger(Logger):
-    """A row a line; a run that goes on removes the rows of steps after the one where it does."""
+    """A logger that writes one row per line; a resumed run removes the rows of later steps."""
 
     def __init__(self, path: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
         super().__init__(learning_rate)
@@ -172,11 +201,24 @@ class CSVLogger(_FileLogger):
 
 
 class JSONLLogger(_FileLogger):
-    """Writes a JSON object a line; what is not finite is null.
+    """Writes one JSON object per line; numbers that are not finite become null.
 
     Args:
       path: of the file, such as "metrics.jsonl".
       learning_rate: see `Logger`.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> model, xs = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1)), jax.numpy.ones((5, 8, 1))
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "metrics.jsonl"
+      >>> result = jaxrnn.fit(
+      ...     model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), {"xs": xs, "targets": xs}, steps=20, block=10,
+      ...     batch_size=4, key=jax.random.key(0), callback=jaxrnn.training.JSONLLogger(path), progress=False,
+      ... )
+      >>> len(path.read_text().splitlines())
+      2
     """
 
     def _put(self, row: dict[str, Any]) -> None:
@@ -187,7 +229,7 @@ class JSONLLogger(_FileLogger):
     def _read(self) -> list[dict[str, Any]]:
         found = []
         for line in self.path.read_text().splitlines():
-            with contextlib.suppress(ValueError):  # the last line of a process that was killed
+            with contextlib.suppress(ValueError):  # the last line of a killed process is incomplete
                 row = json.loads(line)
                 found.append({name: np.nan if x is None else x for name, x in row.items()})
         return found
@@ -197,7 +239,7 @@ class TensorBoardLogger(Logger):
     """Writes scalars for TensorBoard, by tensorboardX.
 
     Args:
-      folder: of the event files.
+      folder: the folder of the event files.
       learning_rate: see `Logger`.
 
     Raises:
@@ -234,7 +276,7 @@ class WandbLogger(Logger):
     """Logs to a run of Weights & Biases.
 
     Args:
-      run: what `wandb.init(...)` returns.
+      run: the run that `wandb.init(...)` returns.
       learning_rate: see `Logger`.
     """
 
@@ -261,7 +303,7 @@ class Watchers:
         return bool(self._callbacks)
 
     def see(self, end: BlockEnd) -> bool:
-        """Shows them the end of a block; whether one of them ends the run."""
+        """Shows the end of a block to each callback; returns True if one of them ends the run."""
         answers = []
         for callback in [*self._callbacks]:
             if isinstance(callback, Logger):
@@ -286,7 +328,7 @@ class Watchers:
 
 
 def checked_callbacks(callback: Any) -> tuple[Callback, ...]:
-    """The argument of this name: a function, several, or None."""
+    """The argument `callback`, checked: a function, several, or None."""
     if callback is None:
         return ()
     several = callback if isinstance(callback, (list, tuple)) else (callback,)
