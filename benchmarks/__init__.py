@@ -1,1 +1,1 @@
-"""Benchmarks: one comparison a file. Each checks that both sides compute the same before it times them."""
+"""Benchmarks: one comparison per file. Each checks that both sides compute the same before it times them."""

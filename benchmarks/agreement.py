@@ -1,4 +1,4 @@
-"""Whether two programs that are to be compared compute the same."""
+"""The agreement of two programs before they are timed: both have to compute the same."""
 
 from typing import Any
 

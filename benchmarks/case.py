@@ -1,4 +1,4 @@
-"""What is compared: a recurrent network of one shape, its weights and its data."""
+"""A case of a comparison: a recurrent network of one shape, its weights and its data."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ GATES = {"elman": 1, "lstm": 4, "gru": 3}
 Weights = list[list[dict[str, jax.Array]]]
 """For each layer, for each direction: {"w_x": [D, G*H], "w_h": [H, G*H], "b": [G*H]}; gates i, f, g, o and r, z, n.
 
-A GRU is of the form with the reset after the product, whose hidden bias, which not every library has, is zero.
+A GRU is of the form with the reset after the product. Its hidden bias is zero, since not every library has one.
 """
 
 
@@ -21,8 +21,8 @@ class Case(NamedTuple):
     Attributes:
       cell: "elman" (tanh), "lstm" or "gru".
       B, T, D, H: batch, steps, input and hidden features.
-      layers, directions: how many.
-      shortest: rows have lengths from so many steps to T, spread evenly over their logarithms; 0: all have T.
+      layers, directions: the number of each.
+      shortest: the shortest row; rows have lengths from it to T, spread evenly over their logarithms; 0: all have T.
     """
 
     cell: str
@@ -57,7 +57,7 @@ class Case(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The weights and data that every library is given.
+    """The weights and data that every library gets.
 
     Attributes:
       weights: of all layers.
@@ -72,7 +72,7 @@ class Data(NamedTuple):
     lengths: np.ndarray | None = None
 
     def within(self, ys: Any) -> Any:
-        """Outputs [T, B, O] with zeros past each row's length, whatever a library puts there."""
+        """Outputs [T, B, O] with zeros past each row's length, in place of a library's own values there."""
         if self.lengths is None:
             return ys
         return np.where(np.arange(len(ys))[:, None, None] < self.lengths[:, None], np.asarray(ys), 0.0)
@@ -101,8 +101,8 @@ def data(case: Case) -> Data:
 def operations(case: Case) -> int:
     """Floating-point operations of the matrix products of outputs and gradient: two for each multiply and add.
 
-    Products of x and of h, the transposed ones for the derivatives of h and (but for the lowest layer) of x, and those
-    for the weights' gradients.
+    Counted are the products of x and of h, the transposed ones for the derivatives of h and (except in the lowest
+    layer) of x, and those for the weights' gradients.
     """
     H, width = case.H, GATES[case.cell] * case.H
     each = [2 * (D + H) + H + (D if i else 0) for i, D in enumerate(case.inputs)]

@@ -1,6 +1,6 @@
 """Seconds from weights and data to the first outputs and gradient: tracing, compiling and one run.
 
-By the number of steps, which a loop's compile time must not depend on, and by the number of layers.
+The seconds are listed by the number of steps, on which a loop's compile time must not depend, and of layers.
 """
 
 import dataclasses
@@ -26,19 +26,19 @@ class Config:
     """Seconds to the first result, beside every library."""
 
     rounds: int = 5
-    """How often each is compiled."""
+    """Number of times that each is compiled."""
     peers: tuple[str, ...] = tuple(PEERS)
-    """Which libraries to compare with."""
+    """Libraries to compare with."""
     own: tuple[str, ...] = (OURS, "jaxrnn, autodiff", SCAN)
-    """Which ways of our own."""
+    """Ways of jaxrnn to time."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/compile_time.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 def measure(case: Case, ways: dict[str, Any], rounds: int) -> dict[str, list[float]]:
     """Seconds of each way in each round; all are compiled once a round, in turn.
 
-    A round has one step more than the one before, so that nothing is left from that: no program, no trace.
+    Each round has one more step than the one before, so that no program and no trace is left from it.
     """
     found: dict[str, list[float]] = {}
     for T in range(case.T, case.T + rounds):
@@ -54,7 +54,7 @@ def measure(case: Case, ways: dict[str, Any], rounds: int) -> dict[str, list[flo
 def main(config: Config) -> list[dict[str, Any]]:
     """Measures all; prints a table and writes it as JSON."""
     ways = available(config.own, config.peers)
-    measure(Case("lstm", 1, 2, 2, 2), ways, 1)  # what a library does once in a process
+    measure(Case("lstm", 1, 2, 2, 2), ways, 1)  # work that a library does once in a process
     print(f"| case | {' | '.join(ways)} |\n|{'---|' * (len(ways) + 1)}")
     rows = []
     for case in STEPS + LAYERS + OTHERS:

@@ -1,10 +1,10 @@
-"""Persistent kernels, compiled for devices that are not at hand: do they compile, and what do they need there?
+"""Persistent kernels, compiled for devices that are not at hand: whether they compile, and the memory they need there.
 
-Of a kernel for a GPU it says how many bytes of shared memory a block asks for, which may not be more than jaxrnn
-counted, how many registers a thread has, how many bytes of them are spilt to memory, and how many instructions the loop
-over time has in the code. Each of the four schedulers of a multiprocessor issues one a cycle, so that warps / 4 times
-instructions tells how many cycles a step will take at least, but for code that is jumped over.
-Nothing is run: no figure here is a time, and none says that results are right.
+For a GPU kernel the figures are: the bytes of shared memory that a block asks for, which may not exceed jaxrnn's own
+count; the registers of a thread; the bytes of them that are spilt to memory; and the instructions of the loop over
+time. Each of the four schedulers of a multiprocessor issues one instruction per cycle, so a step takes at least
+warps / 4 times instructions cycles, apart from code that is jumped over. Nothing is run: the figures are not times, and
+they do not show that results are right.
 """
 
 from benchmarks.targets import TARGETS, architecture, device, traced_for  # isort: skip: before JAX looks for its plugins
@@ -33,14 +33,14 @@ PERSISTENT = jaxrnn.reverse_scan(loop="persistent")
 
 
 class Case(NamedTuple):
-    """What is compiled.
+    """A loop to compile.
 
     Attributes:
-      name: that of the row.
+      name: the name of its row.
       cell: a gated cell.
       B: rows.
-      members: networks with weights of their own; 0: one that is not vmapped.
-      masked: with lengths and resets.
+      members: the number of networks, each with its own weights; 0: one network that is not vmapped.
+      masked: whether it has lengths and resets.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Case(NamedTuple):
 
 
 def cases() -> list[Case]:
-    """All of them."""
+    """All cases."""
     found = [
         Case(f"{name} {H} {dtype}", make(64, H, dtype=None if dtype == "float32" else dtype))
         for name, make in (("lstm", jaxrnn.lstm), ("gru", jaxrnn.gru))
@@ -76,7 +76,7 @@ def cases() -> list[Case]:
 
 
 def shapes() -> list[Case]:
-    """What `benchmarks.gpu` runs, but for its steps, which all look the same to a compiler."""
+    """The shapes of `benchmarks.gpu` with fewer steps, since all numbers of steps look the same to a compiler."""
     return [
         Case(
             f"{s.section} {s.cell} {s.dtype} B={s.B} H={s.heads}x{s.H // s.heads} {s.members}",
@@ -94,19 +94,19 @@ class Config:
     """Kernels compiled ahead of time."""
 
     targets: tuple[str, ...] = tuple(TARGETS)
-    """Which devices."""
+    """Names of the devices."""
     shapes: bool = False
-    """Also those of `benchmarks.gpu`."""
+    """Also compile the shapes of `benchmarks.gpu`."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/compiled.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 T = 100
-"""Steps, which all look the same to a compiler."""
+"""The number of steps; all numbers look the same to a compiler."""
 
 
 def refused(case: Case, target: str) -> str | None:
-    """What jaxrnn says that keeps it from being a kernel."""
+    """The reason why jaxrnn does not run the case as a kernel; None: it does."""
     shapes = jax.eval_shape(case.cell.init, jax.random.key(0))
     xs = jax.ShapeDtypeStruct((T, case.B, case.cell.features[0]), jnp.float32)
     with traced_for(target):
@@ -118,9 +118,9 @@ def refused(case: Case, target: str) -> str | None:
 
 
 def compiled(case: Case, target: str) -> list[dict[str, Any]]:
-    """Compiles the gradient of all weights and inputs; says what the two kernels need, if that can be seen.
+    """Compiles the gradient of all weights and inputs; returns the needs of the two kernels, if they can be read.
 
-    The forward one, which has fewer instructions, is the first.
+    The forward kernel, which has fewer instructions, is the first.
     """
     place = jax.sharding.SingleDeviceSharding(device(target))
 
@@ -146,7 +146,7 @@ def compiled(case: Case, target: str) -> list[dict[str, Any]]:
         asked: dict[str, str | bool] = {
             "xla_dump_to": folder,
             "xla_dump_emitter_re": "ptx",
-        }  # which jax 0.11 leaves out else
+        }  # otherwise jax 0.11 leaves it out
         traced.lower().compile(compiler_options=asked)
         found = needs(pathlib.Path(folder), target)
     counted = max(room.shared for room in traced_on.rooms)
@@ -156,7 +156,7 @@ def compiled(case: Case, target: str) -> list[dict[str, Any]]:
 
 
 def needs(dump: pathlib.Path, target: str) -> list[dict[str, Any]]:
-    """Of each kernel, from what XLA dumped: warps, shared memory; registers, spilt bytes, instructions of its loop."""
+    """The needs of each kernel, from XLA's dump: warps, shared memory, registers, spilt bytes, loop instructions."""
     (listing,) = (path.read_text() for path in dump.glob("*.thunk_sequence.txt"))  # in the order in which they run
     launches = re.findall(r"persistent_loop\w* grid: .*threads: \[(\d+), .*shared_memory: (\d+) bytes", listing)
     found = [{"warps": int(threads) // 32, "shared": int(shared)} for threads, shared in launches]
@@ -176,7 +176,7 @@ def needs(dump: pathlib.Path, target: str) -> list[dict[str, Any]]:
 
 
 def largest_loop(assembly: str) -> int:
-    """Instructions between a label and the jump back to it."""
+    """The largest number of instructions between a label and the jump back to it."""
     labels: dict[str, int] = {}
     count, largest = 0, 0
     for line in assembly.splitlines():
@@ -191,24 +191,24 @@ def largest_loop(assembly: str) -> int:
 
 
 def tool(name: str) -> str | None:
-    """Where a program of the CUDA toolkit is."""
+    """The path of a program of the CUDA toolkit."""
     return shutil.which(name) or shutil.which(name, path=f"{sysconfig.get_path('purelib')}/nvidia/cu13/bin")
 
 
 def printed(*command: Any) -> str:
-    """What a command prints."""
+    """The output of a command."""
     ran = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     return ran.stdout + ran.stderr
 
 
 def row(case: Case, target: str) -> dict[str, Any]:
-    """What came of it."""
+    """The result of a case: its needs, or the reason why it does not compile."""
     found: dict[str, Any] = {"target": target, "case": case.name}
     if (why := refused(case, target)) is not None:
         return found | {"failed" if why.startswith("Pallas can't") else "refused": why}
     try:
         return found | {"kernels": compiled(case, target)}
-    except Exception as why:  # what does not compile is a result here
+    except Exception as why:  # a failure to compile is a result here
         return found | {"failed": str(why).strip().splitlines()[0][:300]}
 
 
@@ -222,7 +222,7 @@ def said(found: dict[str, Any]) -> str:
 
 
 def main(config: Config) -> list[dict[str, Any]]:
-    """Compiles all, writes what was found, prints it; exits with 1 if something does not compile that should."""
+    """Compiles all cases, writes and prints the figures; exits with 1 if a case fails that should compile."""
     results = []
     config.out.parent.mkdir(parents=True, exist_ok=True)
     print(

@@ -1,4 +1,4 @@
-"""What XLA's flags and the allocator's settings gain on a CPU: they are the user's to set, before Python starts.
+"""The gain from XLA's flags and the allocator's settings on a CPU; the user has to set them before Python starts.
 
 Each setting gets a process of its own, in turn, several times; each process times jaxrnn's layers and prints medians.
 """
@@ -47,11 +47,11 @@ class Config:
     rounds: int = 3
     """Processes of each setting."""
     settings: tuple[str, ...] = tuple(SETTINGS)
-    """Which settings."""
+    """Names of the settings."""
     here: bool = False
     """Time in this process, and print seconds as JSON."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/flags.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 def here() -> list[float]:

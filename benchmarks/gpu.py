@@ -1,9 +1,8 @@
 """Loops on an accelerator: one persistent kernel beside the scan, cuDNN and other libraries.
 
-What is compared computes the same: that is checked first. Microseconds a step, forward and forward + backward. "floor"
-is the larger of two times that no kernel with this arithmetic can beat: the recurrent products at the rate of one large
-product, and reading and writing what is larger than the chip at the rate of a large copy, both measured in this
-process.
+All are first checked to compute the same. Times are microseconds per step, forward and forward + backward. "floor" is
+the larger of two times that no kernel with this arithmetic can beat: the recurrent products at the rate of one large
+product, and reads and writes of arrays larger than the chip at the rate of a large copy, both measured in this process.
 """
 
 import dataclasses
@@ -29,7 +28,7 @@ SCAN, PERSISTENT = "jaxrnn, scan", "jaxrnn, persistent"
 GRAPH = "jaxrnn, scan in a command buffer"
 SPLIT = "jaxrnn, persistent, tf32x3"
 TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2, "float16": 3e-2}
-"""On the relative error of outputs and gradients."""
+"""Tolerance on the relative error of outputs and gradients."""
 DEFAULT_COMMANDS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION"
 LOOPS = {
     SCAN: ("scan", None, None),
@@ -37,18 +36,18 @@ LOOPS = {
     GRAPH: ("scan", {"xla_gpu_enable_command_buffer": f"{DEFAULT_COMMANDS},WHILE"}, None),
     SPLIT: ("persistent", None, "TF32_TF32_F32_X3"),
 }
-"""Name: (loop, options of the compiler, precision of products). The last is three tf32 products for a float32 one."""
+"""By name: (loop, options of the compiler, precision of products). The last makes three tf32 products of one."""
 
 
 class Shape(NamedTuple):
-    """What runs.
+    """A shape to measure.
 
     Attributes:
-      section: where it stands in the tables.
+      section: the name of its table.
       cell: "lstm", "gru" or "custom".
       dtype: of the factors of products.
       B, T, D, H, heads: as everywhere.
-      members: how many networks, each with weights of its own; 0: one network that is not vmapped.
+      members: the number of networks, each with its own weights; 0: one network that is not vmapped.
       resets: whether episodes end, one in 50 steps.
     """
 
@@ -65,7 +64,7 @@ class Shape(NamedTuple):
 
     @property
     def gates(self) -> int:
-        """Products a step."""
+        """The number of products in a step."""
         return {"lstm": 4, "gru": 3, "custom": 2}[self.cell]
 
 
@@ -74,7 +73,7 @@ FLASH = ((24, 32), (12, 64), (6, 128), (48, 16), (3, 256), (1, 768))
 
 
 def shapes() -> list[Shape]:
-    """All of them, the most telling first."""
+    """All shapes, the most important first."""
     found = [Shape("heads", "lstm", "bfloat16", 16, 1024, 64, n * K, n) for n, K in FLASH]
     found += [Shape("episodes", "lstm", "bfloat16", 256, 512, 128, 128, resets=on) for on in (False, True)]  # TorchRL's
     found += [Shape("episodes", "gru", "float32", 256, 512, 128, 128, resets=on) for on in (False, True)]
@@ -102,15 +101,15 @@ class Config:
     """Loops over time on an accelerator."""
 
     rounds: int = 5
-    """Timed rounds at least."""
+    """Least number of timed rounds."""
     sections: tuple[str, ...] = ("heads", "episodes", "sweep", "layer", "cells", "batch", "haste", "large")
-    """Which tables; another is "tune": warps and rows of a block."""
+    """Names of the tables; another one is "tune": warps and rows of a block."""
     seconds: float = 240.0
-    """No shape is begun after so long; what was left out is said."""
+    """Time after which no further shape is begun; the shapes left out are listed."""
     smoke: bool = False
-    """Everything tiny, to see that it runs, on a CPU too, where kernels are interpreted."""
+    """Use tiny shapes, to test that everything runs, also on a CPU, where kernels are interpreted."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/gpu.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 def mostly_open(z: jax.Array) -> jax.Array:
@@ -125,7 +124,7 @@ def swing(zx: jax.Array, zh: jax.Array, keep: jax.Array) -> jax.Array:
 
 
 GATES = {"keep": mostly_open, "drive": jaxrnn.apart(swing)}
-"""Those of a cell that nobody ships."""
+"""The gates of a cell that no other library has."""
 
 
 def leaky(params: Any, carry: Any, gates: Any, noise: Any) -> Any:
@@ -136,7 +135,7 @@ def leaky(params: Any, carry: Any, gates: Any, noise: Any) -> Any:
 
 
 def build(shape: Shape) -> jaxrnn.GatedCell:
-    """The cell."""
+    """The cell of a shape."""
     options: dict[str, Any] = {"heads": shape.heads}
     if shape.dtype != "float32":
         options["dtype"] = jnp.dtype(shape.dtype)
@@ -156,7 +155,7 @@ class Data(NamedTuple):
 
 
 def data(shape: Shape) -> Data:
-    """Random, with an axis of members in front if there are any."""
+    """Random data, with an axis of members in front if there are members."""
     cell, keys = build(shape), jax.random.split(jax.random.key(0), 3)
     if shape.members:
         params = jax.jit(jax.vmap(cell.init))(jax.random.split(keys[0], shape.members))
@@ -168,12 +167,12 @@ def data(shape: Shape) -> Data:
 
 
 def resets(shape: Shape) -> jax.Array | None:
-    """Where episodes begin, bool [T, B]."""
+    """The steps at which episodes begin, bool [T, B]."""
     return jax.random.uniform(jax.random.key(1), (shape.T, shape.B)) < 0.02 if shape.resets else None
 
 
 def ours(shape: Shape, given: Data, loop: Any, options: Any, precision: str | None) -> Way:
-    """With a loop of jaxrnn's."""
+    """One of jaxrnn's loops."""
     cell, gradient = build(shape), jaxrnn.reverse_scan(loop=loop)
 
     def outputs(params: Any, xs: Any) -> Any:
@@ -201,7 +200,7 @@ def one_by_one(shape: Shape, given: Data) -> Way:
 
 
 def ways(shape: Shape, given: Data) -> dict[str, Callable[[], Way]]:
-    """All that there are for a shape, by name."""
+    """All ways for a shape, by name."""
     found: dict[str, Callable[[], Way]] = {
         name: functools.partial(ours, shape, given, *options)
         for name, options in LOOPS.items()
@@ -232,7 +231,7 @@ def measure(shape: Shape, rounds: int, rates: dict[str, float]) -> dict[str, Any
             way = make()
             found = jax.block_until_ready(way.both())
             jax.block_until_ready(way.forward())
-        except Exception as why:  # what does not fit or compile is a result here
+        except Exception as why:  # a failure to fit or compile is a result here
             left_out[name] = str(why).strip().splitlines()[0][:200]
             continue
         if name == SCAN:
@@ -259,7 +258,7 @@ def measure(shape: Shape, rounds: int, rates: dict[str, float]) -> dict[str, Any
 
 
 def rates() -> dict[str, float]:
-    """Products and bytes a second, of a large product in each dtype and of a large copy."""
+    """Products and bytes per second, of a large product in each dtype and of a large copy."""
     size = 4096 if jax.default_backend() == "gpu" else 256
     found = {}
     for name in TOLERANCE:
@@ -272,11 +271,11 @@ def rates() -> dict[str, float]:
 
 
 def floor(shape: Shape, rates: dict[str, float]) -> dict[str, float]:
-    """Microseconds a step that the recurrent products and the arrays over time need at least.
+    """The least microseconds per step for the recurrent products and the arrays over time.
 
-    Forward reads the inputs of all gates and writes h. Backward reads those and h again, and dL/dh, and writes the
-    derivatives of all gates; its two products are that with w_h^T and that of the gradient of w_h. So both
-    passes need three times as much.
+    The forward pass reads the inputs of all gates and writes h. The backward pass reads these and h again, and dL/dh,
+    and writes the derivatives of all gates; its two products are one with w_h^T and one for the gradient of w_h. So
+    both passes together need three times as much.
     """
     members, K = max(shape.members, 1), shape.H // shape.heads
     operations = 2 * members * shape.B * shape.H * shape.gates * K

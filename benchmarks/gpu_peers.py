@@ -1,4 +1,4 @@
-"""An LSTM layer of other libraries, on whatever device they find: forward, and with the gradient of all weights."""
+"""An LSTM layer of other libraries, on the default device: forward, and with the gradient of all weights."""
 
 import os
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def nnx(params: Any, xs: jax.Array, d_ys: jax.Array, dtype: str) -> Way:
 
 
 def keras(params: Any, xs: jax.Array, d_ys: jax.Array, dtype: str) -> Way:
-    """`keras.layers.LSTM` on JAX, which takes cuDNN's where it can."""
+    """`keras.layers.LSTM` on JAX, which uses cuDNN's where it can."""
     os.environ["KERAS_BACKEND"] = "jax"
     import keras
 
@@ -70,13 +70,13 @@ def keras(params: Any, xs: jax.Array, d_ys: jax.Array, dtype: str) -> Way:
 
 
 def packed(params: Any) -> jax.Array:
-    """The weights as cuDNN wants them: W_ih, W_hh, b_ih, b_hh, each transposed, in a row."""
+    """The weights in cuDNN's layout: W_ih, W_hh, b_ih, b_hh, each transposed, one after the other."""
     arrays = params["w_x"].T, params["w_h"].T, params["b"], jnp.zeros_like(params["b"])
     return jnp.concatenate([x.reshape(-1) for x in arrays])
 
 
 def cudnn(params: Any, xs: jax.Array, d_ys: jax.Array) -> Way:
-    """`jax.experimental.rnn`, in float32 to the last bit."""
+    """`jax.experimental.rnn`, in full float32."""
     from jax.experimental import rnn
 
     T, B, D = xs.shape
@@ -123,6 +123,6 @@ def torch(params: Any, xs: jax.Array, d_ys: jax.Array, dtype: str) -> Way:
 
 
 def outputs_of(found: Any) -> np.ndarray:
-    """ys of what `both` returned, in NumPy."""
+    """The outputs ys from the result of `both`, in NumPy."""
     ys = found[0]
     return np.asarray(ys) if isinstance(ys, jax.Array) else ys.float().cpu().numpy()

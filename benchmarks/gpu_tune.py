@@ -20,12 +20,12 @@ CASES = (
 )
 """Cell, dtype of the factors of products, H."""
 T, B = 256, 132 * 64
-"""Steps; rows that leave no multiprocessor idle."""
+"""The number of steps, and of rows: enough to keep all multiprocessors busy."""
 
 
 @contextmanager
 def blocks_of(warps: int, rows: int) -> Iterator[None]:
-    """Within it, kernels are compiled with so many."""
+    """A context in which kernels are compiled with these numbers of warps and rows."""
     before = pallas.WARPS, dict(program.KINDS)
     pallas.WARPS = {kind: {2**30: warps} for kind in before[0]}
     program.KINDS |= {name: kind._replace(fewest=rows, most=rows) for name, kind in before[1].items()}
@@ -64,5 +64,5 @@ def _microseconds(cell: Any, xs: jax.Array, rounds: int) -> float | str:
     gradient = jax.jit(jax.grad(loss))
     try:
         return round(1e6 * interleaved({"": lambda: gradient(params)}, rounds, 0.1)[""].median / len(xs), 2)
-    except Exception as why:  # what does not compile is a result here
+    except Exception as why:  # a failure to compile is a result here
         return str(why).strip().splitlines()[0][:80]

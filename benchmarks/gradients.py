@@ -1,4 +1,4 @@
-"""What a way of differentiating through time costs, beside autodiff: value and gradient of one layer, all weights.
+"""The cost of a gradient through time, relative to autodiff: value and gradient of one layer, all weights.
 
 Each shape is run batched, xs [T, B, D], and as `grad(vmap(unroll))` over unbatched rows with shared weights.
 """
@@ -31,11 +31,11 @@ class Config:
     """reverse_scan beside autodiff."""
 
     rounds: int = 15
-    """Timed rounds at least; short programs get more."""
+    """Least number of timed rounds; short programs get more."""
     cells: tuple[str, ...] = tuple(CELLS)
-    """Which cells."""
+    """Names of the cells."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/gradients.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 def program(cell: jaxrnn.Cell, gradient: jaxrnn.Gradient, vmapped: bool) -> Any:
@@ -52,7 +52,7 @@ def program(cell: jaxrnn.Cell, gradient: jaxrnn.Gradient, vmapped: bool) -> Any:
 
 
 def main(config: Config) -> list[dict[str, Any]]:
-    """Times all cells and shapes; prints a row each and writes them as JSON."""
+    """Times all cells and shapes; prints a row for each and writes them as JSON."""
     rows = []
     for name in config.cells:
         for shape in SHAPES:
@@ -66,7 +66,7 @@ def main(config: Config) -> list[dict[str, Any]]:
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row of the Markdown table: cell, shape, how, milliseconds of both (quartiles), their ratio, memory of both."""
+    """A row of the Markdown table: cell, shape, way, milliseconds of both (quartiles), their ratio, memory of both."""
     both = row["autodiff"], row["reverse_scan"]
     times = [f"{1e3 * x['median']:.1f} ({1e3 * x['low']:.1f} to {1e3 * x['high']:.1f})" for x in both]
     memory = [f"{x['temporary_bytes'] / 1e6:.1f}" for x in both]

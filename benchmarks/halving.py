@@ -1,8 +1,8 @@
-"""Does successive halving find as good a configuration as the whole sweep, and at what share of the work?
+"""Successive halving beside the whole sweep: the quality of its best configuration, and its share of the work.
 
 Learning rates and clip norms of a GRU with 32 units, on the digits and on the adding problem, five times with other
-keys. Both sweeps have the same members; what is compared is the best member of each, by validation loss: its accuracy
-on the validation set, and on rows that no sweep has seen.
+keys. Both sweeps have the same members. Compared are the best members of both, by validation loss: their accuracy on
+the validation set, and on rows that no sweep has seen.
 """
 
 import dataclasses
@@ -33,17 +33,17 @@ class Config:
     """Halving beside the whole sweep."""
 
     repetitions: int = 5
-    """How often, with other keys."""
+    """Number of repetitions, with other keys."""
     rates: int = 16
     """Learning rates from 1e-4 to 1e-1."""
     clips: int = 2
     """Clip norms from 0.1 to 10."""
     share: float = 1 / 9
-    """Steps of the first rung, of all."""
+    """Steps of the first rung, as a share of all."""
     length: int = 20
     """Steps of the adding problem."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/halving.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 def unseen(task: str, length: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One recurrent layer, or a few: outputs and the gradient of all weights, beside every library that has such a layer.
 
-All get the same weights and data, and what they compute is compared first: a library whose numbers differ is reported,
+All get the same weights and data, and their results are compared first: a library whose numbers differ is reported,
 not timed. Two rows are references: a bare `lax.scan` of the equations, and the floor, which is the time of the layer's
 matrix products at the rate of one large product, measured in the same rounds.
 """
@@ -48,7 +48,7 @@ PADDED, BUCKETED = "jaxrnn, padding read", "jaxrnn, 4 buckets"
 OURS, VMAPPED, SCAN, FLOOR = "jaxrnn", "jaxrnn, vmap", "bare scan", "floor"
 TRUNCATED, FORWARD = "jaxrnn, truncated", "jaxrnn, forward"
 LARGEST_INFLUENCE = 10**9
-"""Numbers that `jaxrnn.rtrl` may carry through all steps together: with more it takes minutes, or all memory."""
+"""The most numbers that `jaxrnn.rtrl` may carry through all steps: more take minutes, or all memory."""
 
 
 def _truncated(case: Case, given: Data) -> Program:
@@ -84,7 +84,7 @@ OWN: dict[str, Callable[[Case, Data], Program]] = {
     SCAN: bare_scan.program,
 }
 TOLERANCE = 1e-3
-"""On the relative error of outputs and gradients, which are sums over up to 2,000 steps in float32."""
+"""Tolerance on the relative error of outputs and gradients, which are sums over up to 2,000 steps in float32."""
 LARGE = 1536
 """Rows and columns of the large product."""
 
@@ -94,21 +94,21 @@ class Config:
     """One recurrent layer beside every library that has one."""
 
     rounds: int = 7
-    """Timed rounds at least; short programs get more."""
+    """Least number of timed rounds; short programs get more."""
     cells: tuple[str, ...] = tuple(GATES)
-    """Which cells."""
+    """Names of the cells."""
     shapes: tuple[int, ...] = ()
-    """Which shapes, by their place in SHAPES; none given: all."""
+    """Shapes, by their place in SHAPES; none given: all."""
     peers: tuple[str, ...] = tuple(PEERS)
-    """Which libraries to compare with."""
+    """Libraries to compare with."""
     own: tuple[str, ...] = tuple(OWN)
-    """Which ways of our own."""
+    """Ways of jaxrnn to time."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/layer.json")
-    """Where the figures go; the picture goes beside it."""
+    """File for the figures; the picture goes beside it."""
 
 
 def available(own: Iterable[str], peers: Iterable[str]) -> dict[str, Callable[[Case, Data], Program]]:
-    """What there is to compare, by name."""
+    """All programs to compare, by name."""
     found = {name: OWN[name] for name in own}
     for name in peers:
         try:
@@ -143,7 +143,7 @@ def measure(case: Case, ways: dict[str, Callable[[Case, Data], Program]], rounds
     large = jax.jit(lambda a: a @ a)
     slow = {name: ready.pop(name) for name in (FORWARD,) if name in ready}
     timings = interleaved({**ready, "large product": lambda: large(square)}, rounds)
-    if slow:  # a thousand times slower than the rest, whose rounds would be few
+    if slow:  # slower by a factor of a thousand: the others would get few rounds
         timings |= interleaved(slow, 3, at_least=0.0)
     rate = 2 * LARGE**3 / timings.pop("large product").median
     return {
@@ -163,7 +163,7 @@ def fastest(row: dict[str, Any], names: Iterable[str]) -> float | None:
 
 
 def ratios(row: dict[str, Any]) -> dict[str, float]:
-    """How many times as fast jaxrnn is; of vmapped rows: the time relative to native batching."""
+    """The factors by which jaxrnn is faster; for vmapped rows: the time relative to native batching."""
     ours = row["timings"][OURS]["median"]
     others = {"fastest JAX peer": [name for name in PEERS if name != "torch"], "torch": ["torch"]}
     others |= {name: [name] for name in (SCAN, PADDED, BUCKETED)}
@@ -192,7 +192,7 @@ def _ms(seconds: float) -> str:
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
-    """Geometric means (and least) over shapes of how many times as fast jaxrnn is, as Markdown."""
+    """Geometric means (and minima) over shapes of the factors by which jaxrnn is faster, as Markdown."""
     groups: dict[str, Callable[[Case], bool]] = {
         "one layer": lambda c: c.layers * c.directions == 1 and not c.shortest,
         "stack": lambda c: c.layers > 1,

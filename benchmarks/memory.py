@@ -1,7 +1,7 @@
-"""What a gradient of a long sequence needs: temporary bytes of the compiled program, and time, by way of taking it.
+"""Temporary bytes and time of a compiled gradient of a long sequence, for each way of computing it.
 
-The program is (params, xs, dys) -> (ys, gradient of the parameters) of one LSTM layer, so that the loss plays no part.
-Beside this library's gradients stand what its peers offer: `jax.checkpoint` around the scan's body, Equinox's
+The program is (params, xs, dys) -> (ys, gradient of the parameters) of one LSTM layer, so that no loss is included.
+Beside this library's gradients are those of its peers: `jax.checkpoint` around the scan's body, Equinox's
 checkpointed scan and Flax's `nn.remat`.
 """
 
@@ -40,11 +40,11 @@ class Config:
     rounds: int = 7
     """Timed rounds."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/memory")
-    """Where the figures go: .json and .png."""
+    """Path of the figures, without .json and .png."""
 
 
 def programs(config: Config) -> dict[str, Program]:
-    """Every way, by name."""
+    """All ways, by name."""
     cell = jaxrnn.lstm(config.D, config.H)
     ways = {
         "autodiff": jaxrnn.autodiff(),
@@ -72,7 +72,7 @@ def _checkpointed_body(cell: jaxrnn.Cell) -> Program:
 
 
 def _equinox(cell: jaxrnn.Cell) -> dict[str, Program]:
-    """Its checkpointed loop over the same step, with as many checkpoints as it chooses."""
+    """Equinox's checkpointed loop over the same step, with its own choice of checkpoints."""
     try:
         import equinox.internal as eqxi
     except ImportError:
@@ -121,7 +121,7 @@ def compiled(program: Program, params: Any, T: int, config: Config) -> Any:
 
 
 def measure(ways: dict[str, Program], T: int, rounds: int, config: Config) -> dict[str, dict[str, float]]:
-    """Temporary bytes and time of all ways at one T, after a comparison of what they compute."""
+    """Temporary bytes and time of all ways at one T, after a comparison of their results."""
     params = jaxrnn.lstm(config.D, config.H).init(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1))
     xs = jax.random.normal(keys[0], (T, config.B, config.D))

@@ -1,8 +1,8 @@
-"""Hours of training that is killed and whose saves are damaged: `python -m benchmarks.soak --minutes 60`.
+"""Hours of training with kills and damaged saves: `python -m benchmarks.soak --minutes 60`.
 
 In the first half one process trains undisturbed, and its memory is recorded; in the second half processes are killed
-again and again, and saves are damaged between. Each block leaves a digest of the parameters: a step that is taken again
-after a kill must come to the same ones.
+again and again, and saves are damaged in between. Each block records a digest of the parameters: a step that is
+repeated after a kill must give the same parameters.
 """
 
 import collections
@@ -27,18 +27,19 @@ import tyro
 
 import jaxrnn
 from benchmarks.survival.damages import damage
+from jaxrnn.training.saves import numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Trains for a long time, and looks whether anything is lost or grows."""
+    """Trains for a long time, and checks that no step is lost and no memory grows."""
 
     minutes: float = 60.0
     """Duration, in minutes."""
     hidden: int = 128
     """Hidden units of the LSTM that is trained."""
     seed: int = 0
-    """Of the moments and damages."""
+    """Seed of the moments and damages."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/soak.json")
     """File for the figures."""
     child: pathlib.Path | None = None
@@ -49,7 +50,7 @@ LOG, STOP = "blocks.jsonl", "stop"
 
 
 def train(config: Config, folder: pathlib.Path) -> None:
-    """Trains until somebody says stop; each block is noted with the memory, programs compiled and a digest."""
+    """Trains until it is stopped; each block is recorded with the memory, compiled programs and a digest."""
     compiled = collections.Counter()
 
     def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
@@ -75,12 +76,12 @@ def train(config: Config, folder: pathlib.Path) -> None:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has (Linux)."""
+    """The resident memory of this process in bytes (Linux)."""
     return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def rows(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """The rows that the processes have noted; a line that a kill cut off is left out."""
+    """The rows that the processes recorded; a line that a kill cut off is left out."""
     found = []
     for line in (folder / LOG).read_text().splitlines() if (folder / LOG).exists() else ():
         try:
@@ -97,7 +98,7 @@ def start(config: Config, folder: pathlib.Path) -> subprocess.Popen[bytes]:
 
 
 def main(config: Config) -> None:
-    """Trains for so long, prints what was found, and writes it."""
+    """Trains for `minutes`, prints the findings, and writes them."""
     rng, killed, damaged, codes = random.Random(config.seed), 0, collections.Counter(), collections.Counter()
     with tempfile.TemporaryDirectory() as root:
         folder, half = pathlib.Path(root), 30.0 * config.minutes
@@ -110,9 +111,10 @@ def main(config: Config) -> None:
             process.send_signal(number)
             codes[process.wait()] += 1
             killed += 1
-            if rng.random() < 0.5 and len([*(folder / "run" / "checkpoints").glob("[0-9]*")]) == 3:
-                newest = max((folder / "run" / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
-                damaged[damage(newest.parent, random.Random(rng.random()), only=newest)] += 1
+            saves = folder / "run" / "checkpoints"
+            if rng.random() < 0.5 and len(numbers(saves)) == 3:
+                newest = saves / str(max(numbers(saves)))
+                damaged[damage(saves, random.Random(rng.random()), only=newest)] += 1
             process = start(config, folder)
             time.sleep(rng.uniform(15.0, 60.0))
         (folder / STOP).touch()

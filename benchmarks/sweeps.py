@@ -1,9 +1,9 @@
-"""Sweeps of small networks: members per second, by how many there are, beside loops over single runs.
+"""Sweeps of small networks: members per second by the number of members, beside loops over single runs.
 
 Each member is a GRU on 8 x 8 digits (T = 8, D = 8, B = 64), 100 steps of Adam with its own learning rate, clip norm and
 seed. Ways: `jaxrnn.sweep` on one device, and on one virtual device for each core; a Python loop over one jitted run
-(compiled once, numbers handed in); the same loop as most people write it, which compiles for each learning rate; a
-PyTorch loop. Each way gets processes of its own, in turn; compiling is apart, but for the loop that is about it.
+(compiled once, numbers as arguments); the same loop as it is usually written, which compiles for each learning rate; a
+PyTorch loop. Each way gets its own processes, in turn; compiling is timed separately, except in that second loop.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ STEPS, BATCH = 100, 64
 SWEEP, SPREAD, LOOP, RECOMPILED, TORCH = "sweep", "sweep, a device a core", "compiled loop", "recompiling loop", "torch"
 WAYS = (SWEEP, SPREAD, LOOP, RECOMPILED, TORCH)
 LARGEST = 2**16
-"""Members times hidden features: a larger sweep takes minutes and has nothing new to say."""
+"""The largest number of members times hidden features: larger sweeps take minutes and show nothing new."""
 FEW = {LOOP: 48, RECOMPILED: 4, TORCH: 4}
-"""How many members of a loop are timed: they take as long each, however many there are."""
+"""Number of members of a loop that are timed: each takes the same time, however many there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Config:
     hidden: tuple[int, ...] = (8, 16, 32, 64, 128)
     """Hidden features."""
     members: tuple[int, ...] = (1, 16, 128, 1024)
-    """How many members a sweep has."""
+    """Numbers of members of a sweep."""
     rounds: int = 1
     """Processes of each way."""
     ways: tuple[str, ...] = WAYS
-    """Which ways."""
+    """Ways to time."""
     here: str = ""
     """Time this way in this process, and print the figures as JSON."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/sweeps.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 def digits() -> dict[str, np.ndarray]:
@@ -73,7 +73,7 @@ def build(hidden: int) -> Callable[[Any], Any]:
 
 
 def of_sweep(hidden: int, sizes: tuple[int, ...], devices: int) -> list[dict[str, Any]]:
-    """Seconds a member of `jaxrnn.sweep`, by the number of members; "auto" looks once how many should run together."""
+    """Seconds per member of `jaxrnn.sweep`, by the number of members; "auto" measures once how many to run together."""
     import jax
 
     import jaxrnn
@@ -99,14 +99,14 @@ def of_sweep(hidden: int, sizes: tuple[int, ...], devices: int) -> list[dict[str
                 pass
 
         if members <= 16:
-            run()  # what is slow once in a process
+            run()  # the first run in a process is slow
         seconds = median_seconds([run] * max(1, 32 // members)) / members
         rows.append({"members": members, "seconds": seconds, "size": size, "why": why, "compiles": runner.compiles})
     return rows
 
 
 def of_loop(hidden: int, recompile: bool) -> dict[str, Any]:
-    """Seconds a member of a loop over jitted runs."""
+    """Seconds per member of a loop over jitted runs."""
     import jax
 
     import jaxrnn
@@ -143,7 +143,7 @@ def of_loop(hidden: int, recompile: bool) -> dict[str, Any]:
 
 
 def median_seconds(runs: list[Callable[[], Any]]) -> float:
-    """Of one run."""
+    """The median seconds of one run."""
     took = []
     for run in runs:
         start = time.perf_counter()
@@ -153,7 +153,7 @@ def median_seconds(runs: list[Callable[[], Any]]) -> float:
 
 
 def of_torch(hidden: int) -> dict[str, Any]:
-    """Seconds a member of a PyTorch loop."""
+    """Seconds per member of a PyTorch loop."""
     import torch
 
     data = digits()
@@ -177,7 +177,7 @@ def of_torch(hidden: int) -> dict[str, Any]:
 
 
 def here(config: Config) -> list[dict[str, Any]]:
-    """One way's figures."""
+    """The figures of one way."""
     rows = []
     for hidden in config.hidden:
         if config.here in (SWEEP, SPREAD):

@@ -1,4 +1,4 @@
-"""Devices that need not be at hand: what is compiled for them can't be run, but it is compiled.
+"""Devices that need not be at hand: programs are compiled for them, but not run.
 
 The compilers are JAX's CUDA plugin, which needs no GPU and no driver for this, and libtpu: `pip install -e ".[aot]"`.
 """
@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # read before the plugins are: nothing will run
+os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # read before the plugins load: nothing will run
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v4-8")  # else it warns that it knows neither this
-os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")  # nor this
+os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v4-8")  # without it libtpu warns
+os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")  # this one, too
 
 import jax
 from jax.experimental import topologies
@@ -19,7 +19,7 @@ from jax.experimental import topologies
 from jaxrnn.gradients.reverse_scan import target as context
 from jaxrnn.kernels import target as kernels
 
-jax.config.update("jax_platforms", "cpu")  # what runs, such as the constants of a trace, runs here
+jax.config.update("jax_platforms", "cpu")  # constants of a trace are computed here
 
 GPU = """
 gpu_device_info {{
@@ -46,9 +46,9 @@ platform_name: "CUDA"
 dnn_version_info {{ major: 9 minor: 10 }}
 device_description_str: "{name}"
 """
-"""What XLA has to know of a GPU."""
+"""The description of a GPU for XLA."""
 OWN = "feature_extension: ACCELERATED_FEATURES"
-"""Instructions that later capabilities do not have."""
+"""Architectures whose instructions later ones lack."""
 
 
 class Device(NamedTuple):
@@ -57,7 +57,7 @@ class Device(NamedTuple):
     Attributes:
       platform: its platform.
       topology: the name of its topology.
-      described: a GPU, by what is read by `GPU`; from data sheets.
+      described: for a GPU, its properties from data sheets, as text for `GPU`.
     """
 
     platform: str
@@ -66,7 +66,7 @@ class Device(NamedTuple):
 
 
 def gpu_target(name: str, capability: str, cores: int, shared_kib: int, gib: int, **others: Any) -> Device:
-    """A GPU with so many multiprocessors, shared memory for a block, and memory."""
+    """A GPU with these numbers of multiprocessors, shared memory for a block, and memory."""
     major, minor = capability.split(".")
     described = {"name": name, "major": major, "minor": minor, "cores": cores, "memory": gib * 2**30}
     described |= {"shared": shared_kib * 1024, "shared_of_core": (shared_kib + 1) * 1024}
@@ -96,12 +96,12 @@ def device(name: str) -> Any:
     config: dict[str, Any] = {}
     if target.described is not None:
         config = {"target_config": GPU.format(**target.described), "topology": "1x1x1"}
-    jax.devices()  # the plugins are looked for
+    jax.devices()  # loads the plugins
     return topologies.get_topology_desc(target.topology, target.platform, **config).devices[0]
 
 
 def architecture(name: str) -> str:
-    """That of a GPU, as ptxas calls it."""
+    """The architecture of a GPU, by ptxas's name."""
     found = TARGETS[name].described
     assert found is not None
     return f"sm_{found['major']}{found['minor']}{'a' if found['feature'] else ''}"
@@ -109,7 +109,7 @@ def architecture(name: str) -> str:
 
 @contextlib.contextmanager
 def traced_for(name: str) -> Iterator[kernels.Target]:
-    """Within it, functions are traced and lowered for a target, which lists the loops that it gets."""
+    """A context in which functions are traced and lowered for a target; the target lists the loops that were chosen."""
     platform, _, found = TARGETS[name]
     gpu = kernels.H100 if found is None else kernels.Gpu(found["name"], found["cores"], found["shared"])
     target = kernels.Target(platform, gpu)

@@ -23,13 +23,13 @@ class Timing(NamedTuple):
 def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, at_least: float = 2.0) -> dict[str, Timing]:
     """Times each function once a round, so that a change of the machine's speed meets all of them.
 
-    The order is another one in each round: what runs before a function, and leaves its data in the caches or its
-    threads waiting, is not always the same.
+    The order differs in each round, so that a function does not always run after the same one, which leaves its data in
+    the caches or its threads waiting.
 
     Args:
-      functions: what to time, by name.
-      rounds: at least so many.
-      at_least: and for so many seconds: a short program needs more rounds for the same spread.
+      functions: the functions to time, by name.
+      rounds: the least number of rounds.
+      at_least: the least number of seconds: a short program needs more rounds for the same spread.
     """
     first = {name: seconds(f) for name, f in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
@@ -42,7 +42,7 @@ def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, at_least: 
 
 
 def seconds(f: Callable[[], Any]) -> float:
-    """How long a call takes, until its results are there."""
+    """The seconds that a call takes, until its results are ready."""
     start = time.perf_counter()
     jax.block_until_ready(f())
     return time.perf_counter() - start
@@ -54,7 +54,7 @@ def geometric_mean(values: list[float]) -> float:
 
 
 def machine(*packages: str) -> dict[str, Any]:
-    """Device and versions, those of further packages included if they are installed."""
+    """The device and versions, including those of further packages that are installed."""
     installed = {name: _version(name) for name in ("jax", "jaxlib", *packages)}
     return {
         "device": jax.devices()[0].device_kind,

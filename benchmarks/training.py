@@ -29,11 +29,11 @@ from jaxrnn.training.block import ORDER
 
 CLASSES = 10
 RATE, EPSILON, CLIP = 1e-3, 1e-7, 1.0
-"""Of Adam and of the gradient's norm."""
+"""Adam's learning rate, and the limit of the gradient's norm."""
 TASKS = {"small": (Case("gru", 64, 8, 8, 128), 1440, 2000), "medium": (Case("lstm", 64, 100, 32, 256, 2), 1024, 32)}
 """A network and its minibatch, rows of data, steps of a run."""
 TOLERANCE = 1e-3
-"""On the difference of the losses of the first steps."""
+"""Tolerance on the difference of the losses of the first steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Config:
     """Training runs beside Keras and PyTorch."""
 
     rounds: int = 5
-    """How many runs of each."""
+    """Number of runs of each."""
     tasks: tuple[str, ...] = tuple(TASKS)
-    """Which networks."""
+    """Networks to train."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/training.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 class Job(NamedTuple):
-    """What is trained: the network, its initial parameters, the data, and the rows of each step's minibatch."""
+    """A training job: the network, its initial parameters, the data, and the rows of each step's minibatch."""
 
     case: Case
     model: jaxrnn.Model
@@ -73,7 +73,7 @@ def job(case: Case, rows: int, steps: int) -> Job:
 
 
 Runner = Callable[[], tuple[list[float], float]]
-"""One run from the initial parameters: the loss of each step, and how long compiling took in it."""
+"""One run from the initial parameters: the loss of each step, and the seconds of compiling in it."""
 
 
 def of_jaxrnn(job: Job) -> Runner:
@@ -141,7 +141,7 @@ def of_keras(job: Job) -> Runner:
 
 
 def of_torch(job: Job) -> Runner:
-    """The loop that everybody writes."""
+    """The usual training loop in PyTorch."""
     import torch
 
     from benchmarks.peers.torch_ import LAYERS, of_cell
@@ -219,7 +219,7 @@ def main(config: Config) -> list[dict[str, Any]]:
 
 
 def measure(runners: dict[str, Runner], rounds: int) -> dict[str, dict[str, Any]]:
-    """Seconds of each run, less compiling; the first one, which compiles, apart."""
+    """Seconds of each run, without compiling; the first run, which compiles, is separate."""
     found: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in runners}
     for i, (name, run) in itertools.product(range(rounds + 1), runners.items()):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Programs written with Flax alone, timed as they are and with one import changed: `python -m benchmarks.drop_in`."""
+"""Programs written with Flax alone, timed unchanged and with one import changed: `python -m benchmarks.drop_in`."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ IMPORTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Training programs of Flax, beside themselves with jaxrnn's layers."""
+    """Training programs of Flax, compared with the same programs with jaxrnn's layers."""
 
     hidden: tuple[int, ...] = (64, 128, 256)
     """Hidden features."""
@@ -35,7 +35,7 @@ class Config:
 
 
 def program(name: str, *, ours: bool) -> types.ModuleType:
-    """One of the programs, as it stands or with its one import changed."""
+    """One of the programs, unchanged or with its one import changed."""
     path = pathlib.Path(__file__).with_name(f"{name}.py")
     text = path.read_text()
     if ours:

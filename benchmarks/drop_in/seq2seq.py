@@ -14,7 +14,7 @@ B, T, OUT, SYMBOLS = 32, 60, 20, 16
 
 
 class DecoderCell(nn.RNNCellBase):
-    """One symbol more: reads the true one, and draws its own, which it would read without a teacher."""
+    """Decodes one more symbol: reads the true one, and draws its own, which it would read without a teacher."""
 
     cell: str
     hidden: int

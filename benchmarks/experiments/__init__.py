@@ -1,1 +1,1 @@
-"""Bounded experiments: what would a part gain that the library does not have?"""
+"""Bounded experiments: the gain from parts that the library does not have."""

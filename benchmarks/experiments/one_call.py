@@ -1,4 +1,4 @@
-"""What would one compiled call for all steps gain on a CPU, with the recurrent weights packed once?
+"""The gain on a CPU from one compiled call for all steps, with the recurrent weights packed once.
 
 The recurrence of an LSTM, forward and backward, in 150 lines of C++ behind `jax.ffi` (`one_call.cc`, compiled by g++
 when this runs): each thread keeps its rows of the batch for all of time. The input product and the weights' gradients
@@ -37,9 +37,9 @@ class Config:
     """One call for all steps of an LSTM."""
 
     rounds: int = 9
-    """Timed rounds at least."""
+    """Least number of timed rounds."""
     out: pathlib.Path = pathlib.Path("benchmarks/results/one_call.json")
-    """Where the figures go."""
+    """File for the figures."""
 
 
 def register() -> None:
@@ -53,7 +53,7 @@ def register() -> None:
 
 
 def program(case: Case, given: Data) -> Program:
-    """As in `benchmarks.peers`."""
+    """The network, as in `benchmarks.peers`."""
     T, B, H = case.T, case.B, case.H
 
     def array(*shape: int) -> jax.ShapeDtypeStruct:

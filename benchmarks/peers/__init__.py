@@ -1,1 +1,1 @@
-"""One library a file; each has `program(case, data) -> Program`."""
+"""One library per file; each has `program(case, data) -> Program`."""

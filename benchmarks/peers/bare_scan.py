@@ -37,7 +37,7 @@ STEPS = {"elman": elman, "lstm": lstm, "gru": gru}
 
 
 def program(case: Case, data: Data) -> Program:
-    """As `Peer.program`."""
+    """The network as a bare scan."""
     if data.lengths is not None:
         raise NotOfferedError("no rows of different lengths")
 

@@ -13,7 +13,7 @@ CELLS = {"lstm": eqx.nn.LSTMCell, "gru": eqx.nn.GRUCell}
 
 
 def program(case: Case, data: Data) -> Program:
-    """As `Peer.program`."""
+    """The network in this library."""
     if data.lengths is not None:
         raise NotOfferedError("no rows of different lengths")
     if case.cell not in CELLS:

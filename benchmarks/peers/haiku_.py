@@ -11,7 +11,7 @@ from benchmarks.peers.program import NotOfferedError, Program, jax_program
 
 
 def program(case: Case, data: Data) -> Program:
-    """As `Peer.program`."""
+    """The network in this library."""
     if data.lengths is not None:
         raise NotOfferedError("no rows of different lengths")
     if case.cell != "lstm":

@@ -26,8 +26,8 @@ def program(
 ) -> Program:
     """A way of differentiating through time.
 
-    `vmapped`: unbatched rows, under `jax.vmap`; `padded`: padding is read as if it were data, whose outputs nobody
-    looks at; `buckets`: rows of similar lengths together, so many times, each padded to its own longest row.
+    `vmapped`: unbatched rows, under `jax.vmap`; `padded`: padding is read like data, and outputs there are ignored;
+    `buckets`: the number of groups of rows of similar lengths, each padded to its own longest row.
     """
     network = model(case)
 

@@ -24,7 +24,7 @@ def of_cell(cell: str, p: dict[str, jax.Array]) -> list[jax.Array]:
 
 
 def program(case: Case, data: Data) -> Program:
-    """As `Peer.program`."""
+    """The network in this library."""
 
     def layer(D: int) -> Any:
         made = LAYERS[case.cell](case.H, return_sequences=True)

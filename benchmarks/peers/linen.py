@@ -40,7 +40,7 @@ CELLS = {"elman": (nn.SimpleCell, elman), "lstm": (nn.OptimizedLSTMCell, lstm), 
 
 
 def program(case: Case, data: Data) -> Program:
-    """As `Peer.program`."""
+    """The network in this library."""
     cell, of_cell = CELLS[case.cell]
     layers = [
         [nn.RNN(cell(case.H), time_major=True, reverse=i == 1, keep_order=True) for i in range(case.directions)]

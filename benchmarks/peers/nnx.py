@@ -13,14 +13,14 @@ CELLS = {"elman": nnx.SimpleCell, "lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUC
 
 
 def program(case: Case, data: Data) -> Program:
-    """As `Peer.program`."""
+    """The network in this library."""
 
     def rnn(D: int, reverse: bool) -> nnx.RNN:
         cell = CELLS[case.cell](D, case.H, rngs=nnx.Rngs(0))
         return nnx.RNN(cell, time_major=True, reverse=reverse, keep_order=True, rngs=nnx.Rngs(0))
 
     parts = [[nnx.split(rnn(D, i == 1), nnx.Param, ...) for i in range(case.directions)] for D in case.inputs]
-    on_input = case.cell != "lstm"  # which of the two products has the bias
+    on_input = case.cell != "lstm"  # the product that has the bias
 
     def convert(weights: Weights) -> Any:
         def of_cell(p: dict[str, jax.Array]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a library makes of a case: a function to be timed, and a way to read what it computed."""
+"""A library's program for a case: a function to be timed, and a way to read its results."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,16 +9,16 @@ from benchmarks.case import Data, Weights
 
 
 class NotOfferedError(Exception):
-    """The library has no such layer, and why."""
+    """The library has no such layer; the message says why."""
 
 
 class Program(NamedTuple):
     """A compiled program.
 
     Attributes:
-      run: computes outputs and the gradient of all weights; what it returns is in the library's own form.
-      read: that, as (ys [T, B, O], the gradient as `Weights`).
-      temporary_bytes: what it needs beside arguments and results; None where the library does not say.
+      run: computes outputs and the gradient of all weights, in the library's own form.
+      read: turns the results of `run` into (ys [T, B, O], the gradient as `Weights`).
+      temporary_bytes: memory besides arguments and results; None if the library does not tell.
     """
 
     run: Callable[[], Any]
@@ -36,7 +36,7 @@ def jax_program(
     """A program of a library that runs on JAX.
 
     Args:
-      data: what to compute with.
+      data: weights and data.
       convert: weights to the library's parameters, by operations that JAX can differentiate.
       forward: (parameters, xs) -> ys, in the library's own layout.
       batch_first: xs and ys are [B, T, ...].

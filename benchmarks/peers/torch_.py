@@ -25,7 +25,7 @@ def convert(weights: Weights) -> list[jax.Array]:
 
 
 def program(case: Case, data: Data) -> Program:
-    """As `Peer.program`."""
+    """The network in this library."""
     layer = LAYERS[case.cell](case.D, case.H, num_layers=case.layers, bidirectional=case.directions == 2)
     values, back = jax.vjp(convert, data.weights)
     params = list(layer.parameters())

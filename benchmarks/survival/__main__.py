@@ -1,6 +1,6 @@
 """Runs that are killed, interrupted and damaged, and wrong calls: `python -m benchmarks.survival kills`.
 
-Prints what was lost, which ought to be nothing.
+Prints the losses; there should be none.
 """
 
 import json
@@ -15,7 +15,7 @@ from benchmarks.survival.kills import kills
 
 
 def main() -> None:
-    """Runs one of the three."""
+    """Runs one of the three commands."""
     print(json.dumps({"jax": jax.__version__, "python": sys.version.split()[0]}))
     tyro.extras.subcommand_cli_from_dict({"kills": kills, "damages": damages, "calls": calls})
 

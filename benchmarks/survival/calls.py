@@ -89,7 +89,7 @@ def print_nothing(end: Any) -> None:
 
 
 def wrong(value: Any, rng: random.Random) -> tuple[str, Any]:
-    """Something else in the place of an argument: (what, it)."""
+    """A wrong value in place of an argument: (description, value)."""
     anything: list[Any] = [None, "x", -1, 2.5, float("nan"), float("inf"), [], {}, (), object(), print, 10**6, True]
     own: list[tuple[str, Any]] = []
     if isinstance(value, np.ndarray):
@@ -125,18 +125,18 @@ def wrong(value: Any, rng: random.Random) -> tuple[str, Any]:
 
 
 def call(f: Callable[..., Any], options: dict[str, Any]) -> Any:
-    """Calls a function; what it takes by position only goes there."""
+    """Calls a function; positional-only arguments are passed by position."""
     if f in (jaxrnn.stack, jaxrnn.chain):
         return f(next(iter(options.values())))
     return f(**options)
 
 
 def calls(count: int = 1000, seed: int = 0) -> None:
-    """Calls public functions with one argument wrong, and counts what comes of it.
+    """Calls public functions with one wrong argument, and counts the outcomes.
 
     Args:
-      count: calls.
-      seed: of the choices.
+      count: the number of calls.
+      seed: the seed of the choices.
     """
     rng, outcomes, bad = random.Random(seed), collections.Counter(), []
     accepted = collections.Counter()
@@ -149,7 +149,7 @@ def calls(count: int = 1000, seed: int = 0) -> None:
             what, value = wrong(options[argument], rng)
             try:
                 if argument == "steps" and value == 10**6:
-                    continue  # would take its time
+                    continue  # would take too long
                 call(f, options | {argument: value} | ({"progress": False} if f in (jaxrnn.fit, jaxrnn.sweep) else {}))
             except (ValueError, TypeError) as error:
                 outcome = "a clear error" if CLEAR.match(str(error)) else "raw"

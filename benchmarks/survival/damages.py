@@ -1,4 +1,4 @@
-"""Saves that are damaged, and runs that go on from them."""
+"""Damaged saves, and runs that go on from them."""
 
 import collections
 import pathlib
@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from benchmarks.survival import runs
+from jaxrnn.training.saves import numbers
 
 
 def damages(count: int = 500, of_sweeps: int = 100, seed: int = 0) -> None:
@@ -22,7 +23,7 @@ def damages(count: int = 500, of_sweeps: int = 100, seed: int = 0) -> None:
     Args:
       count: damages to runs, half of them with 8 hidden units, half with 128.
       of_sweeps: damages to a sweep.
-      seed: of the damages.
+      seed: the seed of the damages.
     """
     rng, start, outcomes = random.Random(seed), time.monotonic(), collections.Counter()
     plan = [("dict", 8, count - count // 2), ("dict", 128, count // 2), ("sweep", 8, of_sweeps)]
@@ -56,8 +57,8 @@ def damages(count: int = 500, of_sweeps: int = 100, seed: int = 0) -> None:
 
 
 def damage(saves: pathlib.Path, rng: random.Random, only: pathlib.Path | None = None) -> str:
-    """Damages some of a run's saves, or only this one; says what it did."""
-    folders = sorted((path for path in saves.iterdir() if path.is_dir()), key=lambda path: int(path.name))
+    """Damages some of a run's saves, or only this one; returns a description of the damage."""
+    folders = [saves / str(number) for number in sorted(numbers(saves))]
     hurt = folders[-1:] if rng.random() < 0.7 else rng.sample(folders, rng.randint(1, len(folders)))
     hurt = hurt if only is None else [only]
     kind = rng.choice(("bits", "bits", "truncated", "missing", "empty", "swapped", "older", "garbage"))

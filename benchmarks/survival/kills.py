@@ -27,9 +27,9 @@ def kills(sigkill: int = 200, sigterm: int = 50, sigint: int = 50, workers: int 
     """Sends signals at random moments until each run has ended, and compares with undisturbed runs.
 
     Args:
-      sigkill, sigterm, sigint: how many of each.
+      sigkill, sigterm, sigint: the number of each signal.
       workers: processes at once.
-      seed: of the moments.
+      seed: the seed of the moments.
     """
     rng, start = random.Random(seed), time.monotonic()
     kinds = [*runs.KINDS]
@@ -81,13 +81,13 @@ def _arrays(folder: pathlib.Path) -> list[np.ndarray]:
 
 
 def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> tuple[Any, list[np.ndarray]]:
-    """([(signal, what it lost)], what came out in the end)."""
+    """([(signal, its loss)], the final result)."""
     rng, found = random.Random(seed), []
     for name in names:
         shutil.rmtree(folder, ignore_errors=True) if (folder / runs.DONE).exists() else None
         process = _start(kind, folder, often=name == "SIGKILL")
         saves = folder / "run" / ("saves" if kind == "sweep" else "checkpoints")
-        # Kill at any moment; what Python does with a signal before a run begins is Python's.
+        # SIGKILL comes at any moment; other signals only after a run has begun, since Python handles earlier ones.
         deadline = time.monotonic() + (rng.uniform(0.5, 6.0) if name == "SIGKILL" else 60.0)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -100,7 +100,7 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
             found.append((f"{name} too late", ""))
         elif code not in CODES[name]:
             found.append((name, f"{kind}: code {code} after {name}: {errors[-300:]}"))
-        elif name != "SIGKILL" and _reached(kind, saves) < last:  # nothing but the signal has made it save
+        elif name != "SIGKILL" and _reached(kind, saves) < last:  # only the signal can have made it save
             found.append((name, f"{kind}: saved {_reached(kind, saves)}, was at {last}"))
         else:
             found.append((name, ""))
@@ -113,7 +113,7 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
 
 
 def _reached(kind: str, saves: pathlib.Path) -> int:
-    """The steps of a run's newest save; of a sweep's the steps of all members together."""
+    """The steps of a run's newest save; for a sweep, the steps of all members together."""
     newest = max(numbers(saves), default=0)
     if kind != "sweep" or not newest:
         return newest

@@ -1,4 +1,4 @@
-"""Runs that are disturbed, one of each kind of data, and a sweep: `python -m benchmarks.survival.runs KIND FOLDER`."""
+"""Runs to disturb, one for each kind of data, and a sweep: `python -m benchmarks.survival.runs KIND FOLDER`."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ DONE, LOG = "done.npz", "steps.log"
 
 
 def main(kind: str, folder: pathlib.Path, often: bool, hidden: int = 8, pause: float = 0.01) -> None:
-    """Trains, going on where the folder stands, and writes all that came out into it; saves often, or at the end."""
+    """Trains from the folder's last save on, and writes the result into it; saves often, or at the end."""
     run.SAVE_SECONDS = record.SAVE_SECONDS = 0.0 if often else 1e9
     found = result(kind, folder, hidden, pause)
     partial = folder / f".{DONE}"
@@ -94,7 +94,7 @@ def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
 
 
 class Slow:
-    """Batches that take their time."""
+    """Batches with a pause before each."""
 
     def __init__(self, batches: Any, pause: float) -> None:
         self.batches, self.pause = batches, pause
