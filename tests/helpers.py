@@ -1,14 +1,31 @@
 """What the tests share: the relative error, random examples of a registry entry, one loss and its gradients."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxrnn
 from tests.registry import BY_NAME, D, Entry, H, initial_row
+
+
+def mostly_slow(values: Iterable[Any], *quick: Any) -> list[Any]:
+    """The values of a test's parameter: those that are not named here, by name or by place, are marked slow."""
+    values = [*values]
+    named = [value if isinstance(value, str) else getattr(value, "name", None) for value in values]
+    assert {x for x in quick if isinstance(x, str)} <= {*named}
+    assert all(x < len(values) for x in quick if isinstance(x, int))
+    return [
+        pytest.param(
+            *(value if type(value) is tuple else (value,)),
+            marks=() if i in quick or name in quick else pytest.mark.slow,
+        )
+        for i, (value, name) in enumerate(zip(values, named, strict=True))
+    ]
 
 
 def relative_error(a: Any, b: Any) -> float:

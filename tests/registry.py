@@ -190,6 +190,8 @@ ENTRIES = (
     Entry("custom_gated", jaxrnn.gated_cell, custom_gated, reference.custom_gated(0.7, 1.0), noisy=True),
     Entry("custom_plain", jaxrnn.cell, custom_plain, reference.custom_plain(0.4, 1.0), gated=False, noisy=True),
 )
+QUICK = ("elman", "lstm_dropout_zoneout", "gru_zoneout", "ctrnn_taus_noise", "custom_gated", "custom_plain")
+"""One of each kind."""
 BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 

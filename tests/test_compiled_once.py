@@ -8,6 +8,7 @@ import pytest
 
 import jaxrnn
 from tests.compiling import counted
+from tests.helpers import mostly_slow
 
 SGD = optax.sgd(1e-2)
 T, D, H, O, L = 6, 2, 4, 5, 2
@@ -148,7 +149,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", mostly_slow(CALLS, *range(0, len(CALLS), 4)))
 def test_a_second_call_traces_and_compiles_nothing(name):
     """With so many rows as no other call has, so that the first one does."""
     call, B = CALLS[name], 3 + list(CALLS).index(name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.helpers import assert_close, example, gradients
+from tests.helpers import assert_close, example, gradients, mostly_slow
 from tests.registry import BY_NAME
 
 NAMES = ("lstm", "gru", "custom_plain")
@@ -45,7 +45,7 @@ def stacked(trees, axis=0):
     return jax.tree.map(lambda *x: jnp.stack(x, axis), *trees)
 
 
-@pytest.mark.parametrize("with_lengths", [False, True])
+@pytest.mark.parametrize("with_lengths", mostly_slow([False, True], 1))
 @pytest.mark.parametrize("reverse", [False, True])
 @each_cell
 def test_holes_and_states_are_those_of_a_plain_loop(name, reverse, with_lengths, x64):
@@ -83,7 +83,7 @@ def test_batch_first_is_time_first_with_axes_exchanged(name, x64):
     assert_close((final_, jax.tree.map(lambda x: x.swapaxes(0, 1), got)), (final, want), 0)
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS, ids=repr)
+@pytest.mark.parametrize("gradient", mostly_slow(GRADIENTS, 0), ids=repr)
 @each_cell
 def test_burn_in_is_a_first_unroll_without_a_gradient(name, gradient, x64):
     e, k = example(BY_NAME[name]), 2

@@ -4,7 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.compiling import environment
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = """
 import json

@@ -7,7 +7,7 @@ import pytest
 
 import jaxrnn
 from tests.helpers import example
-from tests.registry import BY_NAME, D, H
+from tests.registry import BY_NAME, ENTRIES, D, H
 
 
 @jax.custom_vjp
@@ -25,6 +25,17 @@ def finite_differences(report):
 
 def small(name):
     return example(BY_NAME[name], np.float32, T=3, batch=(2,))
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+def test_every_cell_is_right(entry):
+    """autodiff against finite differences, with resets, and noise where there is some; the rest: tests/gradients."""
+    e, key = small(entry.name), jax.random.key(0) if entry.noisy else None
+    report = jaxrnn.check_gradients(
+        e.cell, e.params, e.xs, carry=e.carry, resets=e.resets, key=key, gradients=(), directions=1
+    )
+    assert report.ok, str(report)
+    assert len(report.rows) >= len(jax.tree.leaves(e.params)) + 2
 
 
 def test_lstm_is_right_with_every_option():

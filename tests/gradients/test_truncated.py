@@ -8,7 +8,15 @@ import pytest
 import jaxrnn
 from tests.gradients.agreement import assert_equal_to_autodiff
 from tests.gradients.transforms import TRANSFORMED, assert_equals_rows_of_autodiff
-from tests.helpers import assert_close, assert_padding_changes_nothing, cotangents, example, floats, gradients
+from tests.helpers import (
+    assert_close,
+    assert_padding_changes_nothing,
+    cotangents,
+    example,
+    floats,
+    gradients,
+    mostly_slow,
+)
 from tests.registry import BY_NAME, D, H
 
 CUTS = [(1, 1), (2, 2), (3, 3), (7, 7), (2, 4), (2, 3), (3, 7), (1, 5), (4, 6), (5, 9), (20, 20)]
@@ -88,8 +96,8 @@ def block_by_block(e, k1, k2, options):
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(2, 2), (3, 5)])
-@pytest.mark.parametrize("name", ["lstm", "gru_before"])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", mostly_slow(["lstm", "gru_before"], "lstm"))
+@pytest.mark.parametrize("masked", mostly_slow([False, True], 1))
 def test_equals_full_bptt_of_each_blocks_losses(name, k1, k2, masked, x64):
     e = example(BY_NAME[name], T=7)
     options = {"lengths": np.array([7, 4, 0]), "resets": e.resets} if masked else {}
@@ -130,7 +138,9 @@ def test_is_full_bptt_if_it_reaches_back_to_the_start(name, gradient, x64):
 CELLS = ("gru_zoneout", "custom_plain", "elman_dropout", "gru_before_noisy")
 
 
-@pytest.mark.parametrize(("name", "case"), list(zip(CELLS, TRANSFORMED[::3] + TRANSFORMED[4:5], strict=True)), ids=str)
+@pytest.mark.parametrize(
+    ("name", "case"), mostly_slow(zip(CELLS, TRANSFORMED[::3] + TRANSFORMED[4:5], strict=True), 0, 2), ids=str
+)
 def test_under_options_and_transformations(name, case, x64):
     """Each row of a vmapped truncated gradient is that row's own."""
     assert_equals_rows_of_autodiff(jaxrnn.truncated(2, 3), BY_NAME[name], *case, reference=jaxrnn.truncated(2, 3))

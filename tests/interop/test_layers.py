@@ -13,7 +13,7 @@ from flax.training.train_state import TrainState
 import jaxrnn
 from jaxrnn.interop import linen
 from jaxrnn.interop.nnx import RNN, Bidirectional
-from tests.helpers import assert_close
+from tests.helpers import assert_close, mostly_slow
 
 T, B, D, H = 5, 3, 4, 6
 LENGTHS = np.array([5, 1, 3])
@@ -63,7 +63,7 @@ def both(flax_layer, our_layer, options, lengths):
     return value(flax_layer), value(our_layer)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", mostly_slow(OPTIONS, 0, len(OPTIONS) - 1), ids=str)
 @pytest.mark.parametrize("kind", CELLS)
 def test_nnx(x64, kind, options):
     cell = kind(D, H, param_dtype=jnp.float64, rngs=nnx.Rngs(1), **({"dtype": jnp.float64} if kind is CELLS[0] else {}))
@@ -83,7 +83,7 @@ def test_nnx(x64, kind, options):
     assert_close(got, want, 1e-9)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", mostly_slow(OPTIONS, 0, len(OPTIONS) - 1), ids=str)
 @pytest.mark.parametrize("kind", LINEN_CELLS)
 def test_linen(x64, kind, options):
     types = {"param_dtype": jnp.float64} | ({"dtype": jnp.float64} if kind is nn.SimpleCell else {})

@@ -13,7 +13,7 @@ SECTIONS = {
     title: re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     for title, text in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
 }
-LIBRARIES = {"PyTorch": "torch", "Keras": "keras", "Flax": "flax", "Equinox": "equinox"}
+LIBRARIES = {"PyTorch": "torch", "Keras": "keras", "Flax": "flax", "Equinox": "equinox", "Haiku": "haiku"}
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")  # Keras's own
 
 

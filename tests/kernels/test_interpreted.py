@@ -10,7 +10,7 @@ import pytest
 
 import jaxrnn
 from jaxrnn.kernels.program import KINDS
-from tests.helpers import assert_close, example, gradients
+from tests.helpers import assert_close, example, gradients, mostly_slow
 from tests.jaxprs import equations
 from tests.registry import BY_NAME, ENTRIES
 
@@ -48,14 +48,14 @@ def every_option(e, entry):
     return {"lengths": e.lengths, "resets": e.resets, "reverse": True, "key": key}
 
 
-@pytest.mark.parametrize("entry", GATED, ids=lambda e: e.name)
+@pytest.mark.parametrize("entry", mostly_slow(GATED, "lstm_dropout_zoneout", "custom_gated"), ids=lambda e: e.name)
 def test_a_gated_cell_with_every_option(entry):
     """Four units, of sixteen that the kernel has."""
     e = example(entry, np.float32)
     assert_equal_to_scan(e, **every_option(e, entry))
 
 
-@pytest.mark.parametrize("name", ["lstm_peephole", "gru_zoneout"])
+@pytest.mark.parametrize("name", mostly_slow(["lstm_peephole", "gru_zoneout"], "gru_zoneout"))
 def test_the_same_on_a_tpu(name, monkeypatch):
     monkeypatch.setitem(KINDS, "cpu", KINDS["tpu"]._replace(interpreted=True))
     e = example(BY_NAME[name], np.float32)

@@ -11,6 +11,7 @@ from jax.experimental import pallas as pl
 
 import jaxrnn
 from jaxrnn.kernels.target import Target
+from tests.helpers import mostly_slow
 from tests.jaxprs import equations
 from tests.kernels.lowering import CALLS, PERSISTENT, differentiated, lowered, shapes
 from tests.registry import ENTRIES
@@ -19,7 +20,9 @@ GATED = [e for e in ENTRIES if e.gated and "norm" not in e.name]
 platforms = pytest.mark.parametrize("platform", CALLS)
 
 
-@pytest.mark.parametrize("entry", GATED, ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "entry", mostly_slow(GATED, "lstm_dropout_zoneout", "gru_zoneout", "custom_gated"), ids=lambda e: e.name
+)
 def test_every_gated_cell_with_every_option(entry):
     cell, key = entry.build(), jax.random.key(0) if entry.noisy else None
     options = {"lengths": np.array([6, 3, 0, 5, 1]), "resets": np.eye(6, 5, dtype=bool), "reverse": True}

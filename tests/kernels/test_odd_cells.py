@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.helpers import assert_close
+from tests.helpers import assert_close, mostly_slow
 
 PERSISTENT = jaxrnn.reverse_scan(loop="persistent")
 TANH = {"a": jnp.tanh}
@@ -85,7 +85,7 @@ def total(cell, gradient, params, xs):
     return jnp.sum(jnp.sin(3.0 * ys)) + sum(jnp.sum(x) for x in jax.tree.leaves(carry) if x.dtype == jnp.float32)
 
 
-@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize("name", mostly_slow(EQUAL, "carry", "heads", "rows of parameters"))
 def test_equal_to_the_scan(name):
     cell, B = EQUAL[name]
     params = cell.init(jax.random.key(0))
