@@ -1,0 +1,80 @@
+"""The site: `python -m sphinx -W --keep-going docs docs/_build/html`."""
+
+import inspect
+import re
+
+import jaxrnn
+
+project, author, copyright = "jaxrnn", "the jaxrnn authors", "the jaxrnn authors"
+version = release = jaxrnn.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx-mathjax-offline",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "jaxrnn"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say shapes, which says more
+autodoc_class_signature = "mixed"
+autodoc_preserve_defaults = True
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+napoleon_custom_sections = [("Example", "Example")]
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+MODULES = ("cells", "data", "decoding", "diagnostics", "extend", "initializers", "interop", "losses", "models",
+           "online", "sweeps", "training")  # fmt: skip
+
+
+def public_names():
+    """Full names of all that users may rely on."""
+    yield from (f"jaxrnn.{name}" for name in jaxrnn.__all__ if not inspect.ismodule(getattr(jaxrnn, name)))
+    for module in MODULES:
+        for name in getattr(jaxrnn, module).__all__:
+            if not inspect.ismodule(getattr(getattr(jaxrnn, module), name)):
+                yield f"jaxrnn.{module}.{name}"
+
+
+def escape_markup(app, what, name, obj, options, lines):
+    """Docstrings are plain text: [T, *batch_shape, D] and h_ mean just that."""
+    del app, what, name, obj, options
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(``.*?``|`[^`]*`)", line)
+            lines[i] = "".join(part if j % 2 else re.sub(r"([*|])", r"\\\1", part) for j, part in enumerate(parts))
+
+
+def check_that_all_is_documented(app, env):
+    """Warns of public names that no page of the reference has, so that a build with -W fails."""
+    del app
+    found = env.get_domain("py").objects
+    from sphinx.util import logging
+
+    for name in public_names():
+        if name not in found:
+            logging.getLogger(__name__).warning("public, but on no page of docs/reference: %s", name)
+
+
+def setup(app):
+    """Connects the two functions above."""
+    app.connect("autodoc-process-docstring", escape_markup, priority=100)
+    app.connect("env-check-consistency", check_that_all_is_documented)
