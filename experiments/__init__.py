@@ -1,1 +1,1 @@
-"""Experiments: one question a file, each one command."""
+"""Experiments: one question per file, each one command."""

@@ -1,4 +1,4 @@
-"""Backpropagation through time, one number after the other, on a network small enough to look at.
+"""Backpropagation through time, number by number, on a tiny network.
 
   h[t] = tanh(W_x x[t] + W_h h[t-1] + b_h),  h[-1] = 0
   y[t] = W_y h[t] + b_y
@@ -8,7 +8,7 @@ The same weights act at every step, so each step adds a part to their gradient. 
 
   dL/dy[t] = y[t] - target[t]
   dL/dh[t] = W_y^T dL/dy[t]  +  W_h^T dL/dz[t+1]      from this step's output, and from all later steps
-  dL/dz[t] = (1 - h[t]^2) * dL/dh[t]                  through the tanh; z is what it is taken of
+  dL/dz[t] = (1 - h[t]^2) * dL/dh[t]                  through the tanh; z is its argument
   dL/dW_h  = sum over t of dL/dz[t] h[t-1]^T
 
 The library stores matrices the other way round, [in, out]: w_h = W_h^T. So do the arrays here.
@@ -44,11 +44,10 @@ class Config:
     outputs: int = 2
     """Output features."""
     k: int = 2
-    """How many steps the truncated gradient reaches back."""
+    """Number of steps that the truncated gradient reaches back."""
     seed: int = 0
     """Seed of the parameters, inputs and targets."""
-    out: pathlib.Path = pathlib.Path("runs/bptt_by_hand")
-    """Folder for the numbers and the configuration."""
+    out: command.Out = pathlib.Path("runs/bptt_by_hand")
 
     def __post_init__(self) -> None:
         command.positive(self, "T", "hidden", "inputs", "outputs", "k")
@@ -76,7 +75,7 @@ def by_hand(params: Params, xs: np.ndarray, targets: np.ndarray) -> dict[str, np
         h[t] = np.tanh(xs[t] @ params["w_x"] + h[t - 1] @ params["w_h"] + params["b"])
         dy[t] = h[t] @ params["w_y"] + params["b_y"] - targets[t]
     dh, parts = np.zeros((T, H)), np.zeros((T, H, H))
-    from_later = np.zeros(H)  # after the last step comes nothing
+    from_later = np.zeros(H)  # no step comes after the last
     for t in reversed(range(T)):
         dh[t] = dy[t] @ params["w_y"].T + from_later
         dz = (1 - h[t] ** 2) * dh[t]
@@ -96,7 +95,7 @@ def output(params: Params, hs: jax.Array) -> jax.Array:
 
 
 def by_autodiff(params: Params, xs: jax.Array, targets: jax.Array) -> jax.Array:
-    """dL/dw_h as `jax.grad` of a plain Python loop: nothing of the library in it."""
+    """dL/dw_h as `jax.grad` of a plain Python loop, without the library."""
 
     def total(params: Params) -> jax.Array:
         h, hs = jnp.zeros_like(params["b"]), []
@@ -120,7 +119,7 @@ def by_library(gradient: jaxrnn.Gradient, params: Params, xs: jax.Array, targets
 
 
 def by_diagnostics(params: Params, xs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Every dL/dh[t] and every step's part of dL/dw_h, as the library's diagnostics find them."""
+    """Every dL/dh[t] and every step's part of dL/dw_h, by the library's diagnostics."""
     cell = jaxrnn.elman(xs.shape[-1], len(params["b"]))
     of_cell = {name: params[name] for name in ("w_x", "w_h", "b")}
 
@@ -162,12 +161,11 @@ def main(config: Config) -> dict[str, Any]:
     }
     print(report(config, found))
     run_folder.write(config.out, config, jax.tree.map(lambda x: np.asarray(x).tolist(), found))
-    print(f"\nall numbers and the configuration: {config.out}")
     return found
 
 
 def report(config: Config, found: dict[str, Any]) -> str:
-    """What `main` found, as a page to read."""
+    """The findings of `main` as a page of text."""
     steps, ways = found["steps"], found["dL/dw_h"]
     pages = [
         "1. Back through time. dL/dh[t] is what step t's own output gives plus what comes back from step t+1.\n"

@@ -1,4 +1,4 @@
-"""A language model of characters: how many bits does a recurrent network need for a text, and what does it write?
+"""A language model of characters: bits per byte, and a sample of its writing.
 
 The text is read byte by byte, by truncated backpropagation through time: it is cut into streams that go on side by
 side, each optimizer step reads the next k bytes of all of them, and the state passes on. The last tenth is held out. It
@@ -19,12 +19,13 @@ import hashlib
 import math
 import pathlib
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 
 import jaxrnn
 from experiments import command, run_folder, text_baselines
@@ -32,7 +33,7 @@ from experiments import command, run_folder, text_baselines
 CELLS = {"lstm": jaxrnn.lstm, "gru": jaxrnn.gru}
 START = "The "
 BLOCK = 1000
-"""Bytes that are scored at a time; how many does not matter to what they cost."""
+"""The number of bytes that are scored at a time; it does not change the score."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Config:
     """A language model of characters, on streams."""
 
     text: pathlib.Path | None = None
-    """A file to learn; None: Python's own reference, `pydoc_data.topics`."""
+    """File to learn; None: pydoc_data.topics."""
     length: int | None = None
-    """How many bytes of it, from its start; None: all."""
+    """Bytes of it, from its start; None: all."""
     cell: Literal["lstm", "gru"] = "lstm"
     """The recurrent cell."""
     embed: int = 64
@@ -50,45 +51,40 @@ class Config:
     hidden: int = 384
     """Hidden features of each layer."""
     layers: int = 2
-    """Layers of cells, with a layer normalisation and a dropout behind each."""
+    """Layers, each with norm and dropout."""
     dropout: float = 0.4
-    """Dropout behind each layer."""
-    recurrent_dropout: float = 0.0
-    """Dropout of what the recurrent product reads; one mask for each block of k bytes."""
+    """Dropout after each layer."""
+    recurrent_dropout: Annotated[float, tyro.conf.arg(metavar="P")] = 0.0
+    """Dropout of recurrent states."""
     streams: int = 32
-    """Streams that are read side by side."""
+    """Streams, read side by side."""
     k: int = 64
-    """Bytes in a block: how far the gradient reaches back, and how often the optimizer steps."""
+    """Bytes from one update to the next: the gradient's reach."""
     epochs: int = 16
     """Passes through the text."""
     learning_rate: float = 4e-3
-    """Adam's learning rate at its peak; it rises over the first twentieth and falls to zero along a cosine."""
+    """Adam's learning rate at its peak."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this."""
-    dynamic: bool = False
-    """Score the held-out text also while learning from it."""
+    """Largest norm of the gradient."""
+    dynamic: command.Flag = False
+    """Also score while learning the held-out text."""
     dynamic_k: int = 20
-    """Bytes between two steps of that learning."""
+    """Bytes from one update to the next in it."""
     dynamic_rate: float = 3e-4
-    """Learning rate in that learning, of RMSprop that remembers 10,000 steps."""
+    """Learning rate in it, of RMSprop."""
     temperature: float = 0.7
-    """Of the sample that is written at the end."""
+    """Temperature of the sample."""
     sample: int = 400
     """Bytes in the sample."""
-    tune: bool = False
-    """Score the last tenth of the training text, which is then left out of training, instead of the test text."""
-    check: bool = False
-    """Check the model's gradient before training."""
+    tune: command.Flag = False
+    """Hold out the end of the training text instead."""
+    check: command.Check = False
     seed: int = 0
-    """Seed of parameters, dropout and sample."""
-    seeds: int = 1
-    """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/characters")
-    """Folder for curves, metrics and configuration; of several seeds each gets a folder of its own in it."""
+    """Seed of parameters, dropout, sample."""
+    seeds: command.Seeds = 1
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/characters")
 
     def __post_init__(self) -> None:
         command.positive(
@@ -116,8 +112,8 @@ class Text:
     """A text in two parts.
 
     Attributes:
-      train, test: as they are.
-      symbols: for each byte, which symbol it is; all bytes that `train` lacks are symbol 0.
+      train, test: the parts, as bytes.
+      symbols: the symbol of each byte; all bytes that `train` lacks are symbol 0.
     """
 
     train: bytes
@@ -135,7 +131,7 @@ class Text:
 
     @property
     def count(self) -> int:
-        """How many symbols there are."""
+        """The number of symbols."""
         return int(self.symbols.max()) + 1
 
 
@@ -181,7 +177,7 @@ def build(config: Config, symbols: int, *, dropout: bool = True) -> jaxrnn.Model
 
 
 def streams(symbols: np.ndarray, count: int) -> dict[str, np.ndarray]:
-    """`count` pieces of equal length, side by side: what is read and what comes next, each [T, count]."""
+    """`count` pieces of equal length, side by side: the inputs and the next symbols, each [T, count]."""
     T = (len(symbols) - 1) // count
     cut = [symbols[i : i + T * count].reshape(count, T).T for i in (0, 1)]
     return {"xs": cut[0], "targets": cut[1]}
@@ -189,7 +185,7 @@ def streams(symbols: np.ndarray, count: int) -> dict[str, np.ndarray]:
 
 @functools.partial(jax.jit, static_argnums=3)
 def score(model: jaxrnn.Model, params: Any, symbols: jax.Array, block: int, carry: Any) -> tuple[Any, jax.Array]:
-    """Reads symbols [T + 1] as one stream, `block` at a time: (carry, nats of all but the first)."""
+    """Reads symbols [T + 1] as one stream, `block` at a time: (carry, nats of all symbols except the first)."""
 
     def read(carry: Any, start: jax.Array, count: int) -> tuple[Any, jax.Array]:
         xs = jax.lax.dynamic_slice_in_dim(symbols, start, count + 1)
@@ -209,31 +205,31 @@ def score(model: jaxrnn.Model, params: Any, symbols: jax.Array, block: int, carr
 
 
 def held_out(model: jaxrnn.Model, params: Any, text: Text) -> tuple[Any, np.ndarray]:
-    """The state after the last part of the training text but its last byte, and that byte and the held-out ones."""
+    """The state before the last byte of the training text, and the symbols of that byte and of the held-out text."""
     before = text.encode(text.train[-2000:])
     carry, _ = score(model, params, jnp.asarray(before), BLOCK, model.initial_carry(params, (1,)))
     return carry, np.concatenate([before[-1:], text.encode(text.test)])
 
 
 def in_bits(nats: float, text: Text) -> float:
-    """What the held-out text costs, per byte, with what telling the bytes apart costs that training lacks."""
+    """Bits per byte of the held-out text, with those for the bytes that training lacks."""
     return nats / math.log(2) / len(text.test) + unknown_bits(text)
 
 
 def bits_per_byte(model: jaxrnn.Model, params: Any, text: Text) -> float:
-    """Of the held-out text, read after the last part of the training text."""
+    """Bits per byte of the held-out text, read after the last part of the training text."""
     carry, symbols = held_out(model, params, text)
     return in_bits(float(score(model, params, jnp.asarray(symbols), BLOCK, carry)[1]), text)
 
 
 def unknown_bits(text: Text) -> float:
-    """What telling the bytes apart costs that training lacks, per byte of the held-out text."""
+    """Bits that tell apart the bytes that training lacks, per byte of the held-out text."""
     known = set(text.train)
     return sum(byte not in known for byte in text.test) * math.log2(max(256 - len(known), 1)) / len(text.test)
 
 
 def dynamic_bits_per_byte(config: Config, params: Any, text: Text) -> float:
-    """Of the held-out text, with a step of learning after each `dynamic_k` bytes, which are scored before."""
+    """Bits per byte of the held-out text, with a step of learning after each `dynamic_k` bytes are scored."""
     model = build(config, text.count, dropout=False)
     carry, symbols = held_out(model, params, text)
     rmsprop = optax.adam(config.dynamic_rate, b1=0.0, b2=0.9999)
@@ -304,12 +300,12 @@ def train(config: Config) -> dict[str, Any]:
     whole = text.train + text.test
     about = {"text": {"bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}}
     run_folder.write(folder, config, found | about, result.history)
-    print(f"\n{run_folder.table(found)}\n\n{sample(config, model, result.params, text)}\n\n{folder}")
+    print(f"\n{run_folder.table(found)}\n\n{sample(config, model, result.params, text)}")
     return found
 
 
 def sample(config: Config, model: jaxrnn.Model, params: Any, text: Text) -> str:
-    """What the network writes."""
+    """A sample of the network's writing."""
     start = text.encode(START.encode())[:, None]
     key = jax.random.key(config.seed)
     _, symbols = jaxrnn.decoding.generate(model, params, start, config.sample, key=key, temperature=config.temperature)

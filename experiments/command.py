@@ -1,4 +1,4 @@
-"""What the commands have in common: their options, the check of their model's gradient, runs over several seeds."""
+"""The shared parts of the commands: options, the check of a model's gradient, runs over several seeds."""
 
 import contextlib
 import dataclasses
@@ -7,9 +7,11 @@ import json
 import pathlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
+import jax
 import numpy as np
 import tyro
 
@@ -20,18 +22,26 @@ from jaxrnn.training.lock import locked
 
 Config = TypeVar("Config", bound=Any)
 
+Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+"""An option without its default in --help: False."""
+Check = Annotated[bool, tyro.conf.arg(help="First check the model's gradient, in float64.", help_behavior_hint="")]
+Progress = Annotated[bool, tyro.conf.arg(help="Show no progress bar.", help_behavior_hint="")]
+Resume = Annotated[bool, tyro.conf.arg(help="Go on with a run that was interrupted.", help_behavior_hint="")]
+Seeds = Annotated[int, tyro.conf.arg(help="Runs, with the seeds from --seed on.")]
+Out = Annotated[pathlib.Path, tyro.conf.arg(help="Folder for the results.")]
+
 
 def run(main: Callable[[Config], Any], smoke: Config) -> None:
     """Runs an experiment with options from the command line; `--smoke` changes their defaults to those of `smoke`.
 
-    What is small goes to a folder of its own, runs/smoke/..., beside the real results. `--config FILE` takes the
+    Small runs go to a folder of their own, runs/smoke/..., beside the real results. `--config FILE` takes the
     defaults from the config.json of an earlier run. Values and the output folder are checked before anything is read.
     """
     given = sys.argv[1:]
     kind, smoke = type(smoke), dataclasses.replace(smoke, out=pathlib.Path("runs/smoke") / smoke.out.name)
     default = smoke if "--smoke" in given else kind()
-    more = "With --smoke: everything small, to see in seconds that it runs. With --config FILE: as an earlier run."
-    start(main, kind, [option for option in given if option != "--smoke"], default, f"{kind.__doc__} {more}")
+    more = "--smoke          everything small, to see that it runs, in runs/smoke\n"
+    start(main, kind, [option for option in given if option != "--smoke"], default, more)
 
 
 def start(
@@ -39,24 +49,52 @@ def start(
     kind: type[Config],
     args: Sequence[str] | None = None,
     default: Config | None = None,
-    description: str | None = None,
+    more: str = "",
 ) -> None:
-    """Runs an experiment with the options of these arguments, or the command line's, which are checked first."""
+    """Runs an experiment with options from the command line, which are checked first, and lists the files written.
+
+    Args:
+      main: the experiment.
+      kind: the class of its options.
+      args: the arguments; None: those of the command line.
+      default: the defaults of the options; None: those of `kind`.
+      more: lines for --help.
+    """
     given = sys.argv[1:] if args is None else args
     args = [part for x in given for part in (x.split("=", 1) if x.startswith("--config=") else [x])]
     if "--config" in args:
         at = args.index("--config")
         expect("config", "the config.json of an earlier run", len(args) > at + 1, "no file")
         default, args = read_config(kind, default, pathlib.Path(args[at + 1])), args[:at] + args[at + 2 :]
-    defaults = {} if default is None else {"default": default}
-    config = tyro.cli(kind, args=args, description=description, **defaults)
+    config = tyro.cli(
+        kind,
+        prog=f"python -m experiments.{pathlib.Path(sys.argv[0]).stem}",
+        args=effective(kind, default, args),
+        description=f"{kind.__doc__}\n\n{more}--config FILE    the options of an earlier run, from its config.json",
+        config=(tyro.conf.FlagCreatePairsOff,),
+        **({} if default is None else {"default": default}),
+    )
     check(config)
     run_folder.write_config(config.out, config, "started")
     main(config)
+    if jax.process_index() == 0:
+        print(f"\n{run_folder.table(run_folder.written(config.out) or {str(config.out): 'no new files'})}")
+
+
+def effective(kind: type[Config], default: Config | None, args: list[str]) -> list[str]:
+    """Drops flags that change no default, and all but the last of several: --help shows one form of each flag."""
+    for field in dataclasses.fields(kind):
+        if get_type_hints(kind)[field.name] is bool:
+            on, off = (f"--{no}{field.name.replace('_', '-')}" for no in ("", "no-"))
+            idle = on if getattr(default, field.name, field.default) else off
+            last = [option for option in args if option in (on, off)][-1:]
+            args = [option for option in args if option not in (on, off)]
+            args += [option for option in last if option != idle]
+    return args
 
 
 class RefusedError(SystemExit):
-    """An option that is none: ends the program with exit code 2."""
+    """A wrong option: ends the program with exit code 2."""
 
     def __init__(self, text: str) -> None:
         super().__init__(2)
@@ -67,7 +105,7 @@ class RefusedError(SystemExit):
 
 
 def expect(name: str, what: str, met: bool, got: Any) -> None:
-    """Ends the program if what an option should be is not met."""
+    """Ends the program unless an option meets the condition `what`."""
     if not met:
         error = RefusedError(f"--{name.replace('_', '-')}: expected {what}, got {got}")
         print(error, file=sys.stderr)
@@ -75,7 +113,7 @@ def expect(name: str, what: str, met: bool, got: Any) -> None:
 
 
 def positive(config: Any, *names: str) -> None:
-    """Ends the program if one of these options is no positive integer; None stands for a default."""
+    """Ends the program unless each of these options is a positive integer; None stands for a default."""
     for name in names:
         value = getattr(config, name)
         expect(name, "a positive integer", value is None or value >= 1, value)
@@ -91,7 +129,7 @@ LIMITS = {
 
 
 def check(config: Any) -> None:
-    """Ends the program if a number is none that it can be, or if the output folder can't be written."""
+    """Ends the program if a number is out of its range, or if the output folder can't be written."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         for x in value if isinstance(value, tuple) else (value,):
@@ -106,7 +144,7 @@ def check(config: Any) -> None:
 
 
 def within(name: str, x: Any, limits: tuple[float, float]) -> None:
-    """Ends the program if a number does not lie between these two."""
+    """Ends the program unless a number lies between these two limits."""
     low, high = limits
     whole = all(isinstance(number, int) for number in (x, low, high))
     expected = f"from {low + 1:,} to {high - 1:,}" if whole else f"above {max(low, 0):g} and below {high:g}"
@@ -152,7 +190,7 @@ def run_dir(config: Any, folder: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def alone(path: pathlib.Path) -> Iterator[None]:
-    """Ends the program if another process is using a folder of saves; nobody else can while this lasts."""
+    """Ends the program if another process uses a folder of saves; locks the folder inside the context."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(path))
@@ -171,7 +209,7 @@ def check_gradient(model: jaxrnn.Model, params: Any, xs: Any, **options: Any) ->
 
 
 def folder(config: Any) -> pathlib.Path:
-    """Where a run that is alone leaves its files, or one of several."""
+    """The folder for the files of a single run, or of one of several."""
     return config.out if config.seeds == 1 else config.out / f"seed-{config.seed}"
 
 
@@ -183,15 +221,20 @@ def over_seeds(
     Args:
       train: one run; returns its figures.
       config: with `seed`, `seeds` and `out`.
-      score: which figure to print.
-      out: where summary.json goes, if there are several seeds; None: config.out.
+      score: the name of the figure to print.
+      out: the folder of summary.json, if there are several seeds; None: config.out.
 
     Returns:
-      What `summary` makes of the runs.
+      The `summary` of the runs.
     """
     ((out or config.out) / "summary.json").unlink(missing_ok=True)  # of other runs
-    seeds = range(config.seed, config.seed + config.seeds)
-    found = summary([{"seed": seed} | train(dataclasses.replace(config, seed=seed)) for seed in seeds])
+    runs, begin = [], time.perf_counter()
+    for i, seed in enumerate(range(config.seed, config.seed + config.seeds)):
+        if config.seeds > 1:
+            left = f", {(config.seeds / i - 1) * (time.perf_counter() - begin):.0f} s left" if i else ""
+            print(f"\nseed {seed}: run {i + 1} of {config.seeds}{left}", flush=True)
+        runs.append({"seed": seed} | train(dataclasses.replace(config, seed=seed)))
+    found = summary(runs)
     if config.seeds > 1:
         each = [run[score] for run in found["runs"]]
         spread = f"mean {found['mean'][score]:.4f}, standard deviation {found['standard deviation'][score]:.4f}"
@@ -218,6 +261,6 @@ def by_kind(runs: list[dict[str, Any]], kind: Callable[[dict[str, Any]], str]) -
 
 
 def write_summary(folder: pathlib.Path, found: dict[str, Any]) -> None:
-    """Writes summary.json: what `main` returns for several runs."""
+    """Writes summary.json: the result of `main` for several runs."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").write_text(json.dumps(found, indent=2, default=str) + "\n")

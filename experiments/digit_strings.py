@@ -1,11 +1,10 @@
-"""Strings of handwritten digits, read column by column: can a network learn to spell what nobody has cut up for it?
+"""Strings of handwritten digits, learned and read without segmentation.
 
 Each image is a row of 3 to 5 of scikit-learn's digits of 8 x 8 pixels, at random heights on a canvas and with random
-gaps. The labels say which digits there are, in order, not where: connectionist temporal classification
-(`jaxrnn.losses.ctc_loss`) learns that, too. Each seed splits the 1,797 scans, stratified (20 % test, 8 % validation, 72
-% training), before any
-string is made: the strings of the test are made of scans that training never showed. Training draws fresh strings at
-each step. The parameters kept are those of the lowest validation loss.
+gaps. The labels are the digits in order, without their places; connectionist temporal classification
+(`jaxrnn.losses.ctc_loss`) learns the places, too. Each seed splits the 1,797 scans, stratified (20 % test, 8 %
+validation, 72 % training), before any string is made: training never shows the scans of the test strings. Training
+draws fresh strings at each step. The parameters kept are those of the lowest validation loss.
 
 References:
   Graves, Fernandez, Gomez and Schmidhuber 2006, Connectionist temporal classification, ICML.
@@ -34,9 +33,9 @@ SIZE = 8
 BLANK = 0
 """The class of no digit; digit d is class d + 1."""
 CHANNELS = (8, 16)
-"""Of the two convolutions."""
+"""The features of the two convolutions."""
 DRAWN = 4
-"""Strings in the picture."""
+"""The number of strings in the picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +43,13 @@ class Config:
     """A bidirectional network that learns to spell strings of digits without knowing where they are."""
 
     cell: Literal["gru", "lstm"] = "gru"
-    """The recurrent cell, one for each direction."""
+    """Recurrent cell, one for each direction."""
     hidden: int = 96
     """Hidden features of each cell."""
     layers: int = 2
     """Bidirectional layers."""
     front: Literal["none", "conv"] = "none"
-    """Layers in front of them: none, or two convolutions over columns and pixels, written in Flax."""
+    """Layers before: none, or two convolutions."""
     dropout: float = 0.5
     """Dropout after each layer."""
     shortest: int = 3
@@ -58,15 +57,15 @@ class Config:
     longest: int = 5
     """Digits of the longest strings."""
     height: int = 12
-    """Pixels of the canvas: the features of a step."""
+    """Pixels of the canvas, top to bottom."""
     gap: int = 4
-    """The widest gap before each digit and after the last, in columns; the narrowest is 0."""
+    """Widest gap beside a digit, in columns."""
     learning_rate: float = 5e-3
-    """Adam's learning rate at the start of a cosine schedule."""
+    """Adam's learning rate at the start."""
     distortion: float = 0.15
-    """In training each scan is sheared, turned and scaled at random, by about this much."""
+    """Size of random distortions of the training scans."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this."""
+    """Largest norm of the gradient."""
     steps: int = 4000
     """Steps of training."""
     batch_size: int = 32
@@ -74,19 +73,14 @@ class Config:
     held_out: int = 1000
     """Strings for validation, and for the test."""
     beam: int = 16
-    """Strings that the beam search follows."""
+    """Beams of the beam search."""
     seed: int = 0
-    """Seed of the split, the parameters and the strings."""
-    seeds: int = 1
-    """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
-    check: bool = False
-    """Check the gradient of this model in float64 before training."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/digit_strings")
-    """Folder for pictures, curves, metrics and configuration; each seed gets a folder of its own in it."""
+    """Seed of split, parameters and strings."""
+    seeds: command.Seeds = 1
+    check: command.Check = False
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/digit_strings")
 
     def __post_init__(self) -> None:
         command.positive(self, "hidden", "layers", "shortest", "longest", "steps", "batch_size", "beam", "seeds")
@@ -104,7 +98,7 @@ SMOKE = Config(
 
 
 class Decoded(NamedTuple):
-    """What a network makes of a batch: outputs [T, B, 11], strings of the beam search, (symbols, lengths) of greedy."""
+    """The outputs [T, B, 11] for a batch, strings of the beam search, (symbols, lengths) of greedy decoding."""
 
     ys: jax.Array
     beam: Any
@@ -141,14 +135,14 @@ def strings(key: jax.Array, scans: Scans, config: Config, count: int, distortion
 
     Args:
       key: the same key draws the same strings.
-      scans: what they are made of.
-      config: how many digits, and where.
-      count: B, how many strings.
-      distortion: of the scans, see `distorted`.
+      scans: the scans to draw from.
+      config: has the numbers of digits, and the sizes of canvas and gaps.
+      count: B, the number of strings.
+      distortion: the amount by which scans are distorted, see `distorted`.
 
     Returns:
-      {"xs": [T, B, height], "lengths": [B], "targets": [longest, B], "targets_lengths": [B]}, where T is the width of
-      the widest string there can be.
+      {"xs": [T, B, height], "lengths": [B], "targets": [longest, B], "targets_lengths": [B]}, where T is the largest
+      possible width of a string.
     """
     L, T = config.longest, config.longest * SIZE + (config.longest + 1) * config.gap
 
@@ -164,7 +158,7 @@ def strings(key: jax.Array, scans: Scans, config: Config, count: int, distortion
         is_digit = jnp.arange(L) < digits
         left = jnp.cumsum(gaps[:-1]) + SIZE * jnp.arange(L)
         canvas = jnp.zeros((config.height, T))
-        for i in range(L):  # the digits that are too many are empty images
+        for i in range(L):  # digits past the string's length are empty images
             image = jnp.where(is_digit[i], images[i], 0.0)
             canvas = jax.lax.dynamic_update_slice(canvas, image, (top[i], left[i]))
         width = left[digits - 1] + SIZE + gaps[digits]
@@ -217,7 +211,7 @@ def error_rates(symbols: jax.Array, lengths: jax.Array, batch: dict[str, Any]) -
 
 
 def digit_error_rate(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
-    """Of greedy decoding: a metric for `fit`."""
+    """The digit error rate of greedy decoding: a metric for `fit`."""
     return error_rates(*jaxrnn.decoding.ctc_greedy(ys, batch["lengths"]), batch)[0]
 
 
@@ -231,7 +225,7 @@ def main(config: Config) -> dict[str, Any]:
 
 
 def train(config: Config) -> dict[str, Any]:
-    """One run: trains on strings of one part of the scans, decodes strings of the others, and writes its folder."""
+    """One run: trains on strings of the training scans, decodes strings of the other scans, and writes its folder."""
     model, scans = build(config), load(config.seed)
     drawing, training = jax.random.split(jax.random.key(config.seed))
     keys = dict(zip(scans, jax.random.split(drawing, len(scans)), strict=True))
@@ -276,7 +270,7 @@ def train(config: Config) -> dict[str, Any]:
     folder = config.out / f"seed-{config.seed}"
     run_folder.write(folder, config, found, result.history)
     plot(held_out["test"], of_test, folder / "strings.png")
-    print(f"\n{run_folder.table({'seed': config.seed} | found)}\n\npicture, curves and metrics: {folder}")
+    print(f"\n{run_folder.table({'seed': config.seed} | found)}")
     return found
 
 
@@ -291,7 +285,7 @@ def first(count: int, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def plot(batch: dict[str, Any], decoded: Decoded, path: pathlib.Path) -> None:
-    """The first four strings of a batch, below each the probabilities of all classes at each column; what is read."""
+    """Draws the first strings of a batch, the probabilities of all classes at each column, and the decoded digits."""
     (batch, decoded), classes = jax.tree.map(np.asarray, (batch, decoded)), np.asarray(jax.nn.softmax(decoded.ys))
     found = decoded.beam
     figure = Figure(figsize=(11.0, 6.4), layout="constrained")
@@ -324,7 +318,7 @@ def plot(batch: dict[str, Any], decoded: Decoded, path: pathlib.Path) -> None:
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Where a mask holds without a break: [(first, one past the last), ...]."""
+    """The unbroken runs of True in a mask: [(first, one past the last), ...]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 

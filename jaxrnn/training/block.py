@@ -261,7 +261,7 @@ def make_block(task: Task, length: int) -> Block:
             return held._replace(step=after.step, key=state.key), first_bad, guard, (values, cause)
 
         def skip(state: TrainState, first_bad: jax.Array, guard: Guard | None, _: Any) -> Any:
-            nothing = dict.fromkeys(names, jnp.full((), jnp.nan, number))
+            nothing = dict.fromkeys(names, jnp.zeros((), number))  # not read; NaN would set off jax_debug_nans
             return state, first_bad, guard, (nothing, jnp.zeros((), jnp.int32))
 
         def body(carried: Any, rows_or_batch: Any) -> tuple[Any, Any]:
@@ -297,12 +297,12 @@ def make_block(task: Task, length: int) -> Block:
             over_rows, task.model, params, task.loss, task.metrics, validation, task.validation_axes
         )
         with checks.prefix("validation"):
-            nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(validated))
+            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(validated))
         values = jax.lax.cond(due, validated, lambda: nothing)
         values = {name: jnp.where(first_bad == 0, x, jnp.nan).astype(number) for name, x in values.items()}
         if best is not None:
             score = values[task.monitor] if task.mode == "min" else -values[task.monitor]
-            better = jnp.isfinite(score) & (score < best.score)
+            better = due & jnp.isfinite(score) & (score < best.score)
             now = Best(score, state.step, params)
             best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)
         return Progress(state, best, first_bad, evaluated, guard), Report(train, values, causes, first_bad)

@@ -122,7 +122,8 @@ def make_writable(path: pathlib.Path) -> None:
 def refuse(kind: str, differences: list[str], resume: Resume) -> None:
     """Raises for the first difference between a run and the saved one; with resume="anyway" warns of all instead."""
     if differences and resume == "same":
-        more = f", and {len(differences) - 1} more differences" if len(differences) > 1 else ""
+        others = len(differences) - 1
+        more = f", and {others} more difference{'s' if others > 1 else ''}" if others else ""
         raise ValueError(f'{differences[0]}{more}; resume="anyway" goes on with the {kind} all the same')
     if differences:
         warnings.warn(f"{kind}: going on although it differs: {'; '.join(differences)}", stacklevel=4)

@@ -13,6 +13,7 @@ import types
 import pytest
 
 from experiments import command, run_folder
+from experiments.__main__ import experiments
 from jaxrnn.training.lock import locked
 
 
@@ -47,6 +48,9 @@ APART = pathlib.Path("runs/smoke/nothing")
         (["--smoke"], Config(steps=2, check=True, out=APART)),
         (["--smoke", "--seed", "5", "--no-check"], Config(steps=2, seed=5, out=APART)),
         (["--steps", "7", "--smoke"], Config(steps=7, check=True, out=APART)),
+        (["--smoke", "--check"], Config(steps=2, check=True, out=APART)),
+        (["--no-check", "--check"], Config(check=True)),
+        (["--check", "--no-check"], Config()),
     ],
 )
 def test_smoke_changes_the_defaults_of_the_other_options(options, want, monkeypatch, tmp_path):
@@ -69,6 +73,14 @@ def test_a_command_with_smoke(tmp_path):
     assert "all gradients agree" in done.stdout
     assert "2/2" in done.stderr  # the progress bar counts epochs
     names = {"config.json", "metrics.json", "history.json", "curves.png", "losses.png"}
+    *_, first, curves, history, losses, metrics, summary = done.stdout.splitlines()
+    assert first == f"{tmp_path}/seed-*/config.json   options, versions and device; --config reads it"
+    assert (curves, losses) == tuple(f"{tmp_path}/seed-*/{name}.png    picture" for name in ("curves", "losses"))
+    assert (history, metrics) == (
+        f"{tmp_path}/seed-*/history.json  measurements of each step",
+        f"{tmp_path}/seed-*/metrics.json  results",
+    )
+    assert summary == f"{tmp_path}/summary.json         mean and spread over seeds"
     assert {path.name for path in (tmp_path / "seed-1").iterdir()} == names
     about = json.loads((tmp_path / "seed-0" / "config.json").read_text())
     assert (about["config"]["rows"], about["config"]["check"]) == (40, True)
@@ -88,9 +100,9 @@ def test_several_seeds_leave_their_scores_and_the_spread(tmp_path, capsys):
     assert found["mean"] == {"score": pytest.approx(50 / 3)}
     assert found["standard deviation"] == {"score": pytest.approx((193 / 3) ** 0.5)}
     assert json.loads((tmp_path / "summary.json").read_text()) == found
-    assert "score over 3 seeds: mean 16.6667, standard deviation 8.0208, from 9.0000 to 25.0000" in (
-        capsys.readouterr().out
-    )
+    printed = capsys.readouterr().out
+    assert "seed 4: run 2 of 3, 0 s left" in printed
+    assert "score over 3 seeds: mean 16.6667, standard deviation 8.0208, from 9.0000 to 25.0000" in printed
 
 
 def test_runs_of_several_kinds():
@@ -128,6 +140,36 @@ def test_a_configuration_is_that_of_an_earlier_run_but_for_what_is_given(monkeyp
         command.run(given.append, SMOKE)
 
 
+def run_command(name, monkeypatch, *options):
+    """Runs an experiment's command line in this process; its exit code."""
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # which the import of sweep would set
+    experiment = importlib.import_module(f"experiments.{name}")
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *options])
+    given = getattr(experiment, "SMOKE", experiment.Config)
+    with pytest.raises(SystemExit) as error:
+        (command.start if isinstance(given, type) else command.run)(experiment.main, given)
+    return error.value.code
+
+
+def test_all_experiments_are_listed_and_none_is_imported():
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "experiments"], capture_output=True, text=True)
+    assert re.search(r"\| +ast\n", done.stderr)
+    assert not re.search(r"\| +(jax|numpy|experiments\..*)\n", done.stderr)
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[2:])
+    assert lines == experiments()
+    assert len(lines) == 12
+    assert all(len(line) <= 100 and line.endswith(".") for line in done.stdout.splitlines() if line)
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_help_fits_on_a_screen(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_command(name, monkeypatch, "--help") == 0
+    usage, *lines = capsys.readouterr().out.splitlines()
+    assert usage.startswith(f"usage: python -m experiments.{name} [-h]")
+    assert len(lines) < 40
+
+
 WRONG = [
     ("digits", "--learning-rate", "nan"), ("digits", "--learning-rate", "-1"), ("digits", "--dropout", "2"),
     ("digits", "--batch-size", "999999"), ("digits", "--seed", "-1"), ("digits", "--hidden", "99999999"),
@@ -139,13 +181,8 @@ WRONG = [
 
 @pytest.mark.parametrize(("name", "option", "value"), WRONG)
 def test_a_wrong_value_is_one_line_and_exit_code_2(name, option, value, monkeypatch, capsys, tmp_path):
-    experiment = importlib.import_module(f"experiments.{name}")
-    monkeypatch.setattr(sys, "argv", ["experiment", option, value])
     monkeypatch.chdir(tmp_path)
-    given = experiment.SMOKE if hasattr(experiment, "SMOKE") else experiment.Config
-    with pytest.raises(SystemExit) as error:
-        (command.start if isinstance(given, type) else command.run)(experiment.main, given)
-    assert error.value.code == 2
+    assert run_command(name, monkeypatch, option, value) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.fullmatch(rf"{option}: expected .*, got {value}(: .*|\.0)?", line), line
 

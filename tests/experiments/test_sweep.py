@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ def run(*options):
 
 def test_a_small_sweep_leaves_a_table_and_pictures(tmp_path):
     options = ["--lr", "1e-2:1:3:log", "--hidden", "2", "--steps", "4", "--strategy", "vmap", "--no-progress"]
+    with socket.create_server(("localhost", 0)) as free:
+        options += ["--coordinator", f"localhost:{free.getsockname()[1]}"]  # one process, as if it were of several
     done = run("digits", *options, "--halving", "2", "--out", str(tmp_path))
     assert "3 members, 1 programs compiled" in done.stdout, done.stderr
     names = {"table.csv", "results.json", "config.json", "metrics.json", "lr.png", "curves.png", "rungs.png"}

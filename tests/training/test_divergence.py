@@ -151,3 +151,12 @@ def test_float16_is_refused_with_what_to_take_instead(options):
     model = jaxrnn.chain(jaxrnn.lstm(2, 3, **options), jaxrnn.dense(3, 2))
     with pytest.raises(TypeError, match=r"^model: expected float32 or bfloat16.*got float16.*dtype=jnp\.bfloat16"):
         fit(model=model, steps=2)
+
+
+@pytest.mark.parametrize("validation", [None, data_set()], ids=["without", "validated"])
+def test_a_healthy_run_holds_no_nan(validation):
+    """Nor in the places of steps that a block does not take."""
+    options = {"steps": 6, "block": 4, "validation": validation}
+    with jax.debug_nans(True):
+        result = fit(**options)
+    assert_same(result.params, fit(**options).params)
