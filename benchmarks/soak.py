@@ -13,6 +13,7 @@ import os
 import pathlib
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -123,7 +124,8 @@ def main(config: Config) -> None:
     for row in found:
         digests[row["step"]].add(row["digest"])
     warm = undisturbed[len(undisturbed) // 5 :]
-    growth = max(row["bytes"] for row in warm) / warm[0]["bytes"] - 1.0
+    memory, tenth = [row["bytes"] for row in warm], max(1, len(warm) // 8)
+    growth = statistics.median(memory[-tenth:]) / statistics.median(memory[:tenth]) - 1.0
     figures = {
         "minutes": config.minutes, "steps": max(digests), "blocks": len(found), "kills": killed,
         "damages": sum(damaged.values()), "last exit code": code,
@@ -131,7 +133,8 @@ def main(config: Config) -> None:
         "blocks that came out otherwise when taken again": sum(len(each) > 1 for each in digests.values()),
         "blocks taken again": len(found) - len(digests),
         "steps without a block": max(digests) // 20 - len(digests),
-        "growth of memory after warm-up": growth,
+        "growth of memory from the third tenth to the last": growth,
+        "most memory after warm-up, relative to its beginning": max(memory) / memory[0] - 1.0,
         "memory, MiB": warm[-1]["bytes"] / 2**20,
         "programs compiled after warm-up": warm[-1]["programs"] - warm[0]["programs"],
     }  # fmt: skip

@@ -13,13 +13,13 @@ import pytest
 
 import jaxrnn
 
-ROOT = pathlib.Path(jaxrnn.__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[1]
 MODULES = [name for name in jaxrnn.__all__ if isinstance(getattr(jaxrnn, name), types.ModuleType)]
 TEXTS = sorted(
     path
     for folder in (".", "docs", "jaxrnn", "experiments", "benchmarks", "tests")
     for path in (ROOT / folder).glob("*" if folder == "." else "**/*")
-    if path.suffix in (".py", ".md")
+    if path.suffix in (".py", ".md") and "_build" not in path.parts
 )
 NAME = re.compile(r"(?<![\w./\"-])jaxrnn((?:\.[A-Za-z]\w*)+)")
 

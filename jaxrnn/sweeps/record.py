@@ -102,7 +102,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         try:
             yield
         except BaseException as error:
-            interrupts.waits = True
+            interrupts.hold(error)
             if self._path is not None and jax.process_count() == 1:
                 try:
                     if self._last is not None:

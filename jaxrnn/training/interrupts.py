@@ -16,6 +16,8 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
 
     SIGINT becomes KeyboardInterrupt, SIGTERM `SystemExit(143)`. Signals with a handler other than the default are left
     alone, as are all signals outside of the main thread. A second signal in a block does not wait for the block's end.
+    Python drops an exception that is raised in a callback of the garbage collector or in `__del__`. So a signal stays
+    caught when its exception is raised, and is raised again at the end of the next block, until `hold` is called.
 
     Args:
       active: False: signals are left as they are.
@@ -52,11 +54,16 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
         if not before:
             self.leave()
 
+    def hold(self, error: BaseException) -> None:
+        """Keeps further signals waiting while what this exception leaves is saved."""
+        self.waits = True
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self.caught = None
+
     def leave(self) -> None:
         """Raises the exception of the waiting signal, if there is one."""
-        caught, self.caught = self.caught, None
-        if caught is not None:
-            raise KeyboardInterrupt if caught == signal.SIGINT else SystemExit(128 + caught)
+        if self.caught is not None:
+            raise KeyboardInterrupt if self.caught == signal.SIGINT else SystemExit(128 + self.caught)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         second, self.caught = self.caught is not None, number

@@ -76,7 +76,7 @@ class Run:
                 self._save("; the result is returned, and is nowhere on disk")
                 interrupts.leave()
             except BaseException as error:
-                interrupts.waits = True
+                interrupts.hold(error)
                 self._leave(error)
                 interrupts.leave()
                 raise
