@@ -1,4 +1,4 @@
-"""The site: `python -m sphinx -W --keep-going docs docs/_build/html`."""
+"""The site: `python -m sphinx -W --keep-going -j auto docs docs/_build/html`."""
 
 import inspect
 import re
@@ -25,7 +25,7 @@ html_show_sphinx = False
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "cache"
+nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
@@ -76,5 +76,7 @@ def check_that_all_is_documented(app, env):
 
 def setup(app):
     """Connects the two functions above."""
+    formulas = app.extensions["sphinx-mathjax-offline"]  # copies files at the end, and does not say that it is safe
+    formulas.parallel_read_safe = formulas.parallel_write_safe = True
     app.connect("autodoc-process-docstring", escape_markup, priority=100)
     app.connect("env-check-consistency", check_that_all_is_documented)

@@ -1,8 +1,9 @@
 """Strict settings for all tests, and the fixtures for the two precisions."""
 
 import gc
-import itertools
 import os
+import resource
+import sys
 
 import jax
 import numpy as np
@@ -26,15 +27,16 @@ def pytest_collection_finish():
     gc.set_threshold(10_000, 10, 10)
 
 
-FILES = itertools.count(1)
+MEMORY = 2**30
+"""Bytes from which on a worker forgets the programs of each file that it has run."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _forgotten_programs():
-    """Frees what some files compiled: the next ones have little use for it, and a worker would grow to gigabytes."""
     yield
-    if next(FILES) % 8 == 0:
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) > MEMORY:
         jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
