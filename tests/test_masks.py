@@ -46,7 +46,7 @@ def stacked(trees, axis=0):
 
 
 @pytest.mark.parametrize("with_lengths", mostly_slow([False, True], 1))
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", mostly_slow([False, True], 1))
 @each_cell
 def test_holes_and_states_are_those_of_a_plain_loop(name, reverse, with_lengths, x64):
     """Values and gradients, with NaN in the holes."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.helpers import example
-from tests.registry import BY_NAME, ENTRIES, D, H
+from tests.helpers import example, mostly_slow
+from tests.registry import BY_NAME, ENTRIES, QUICK, D, H
 
 
 @jax.custom_vjp
@@ -27,7 +27,7 @@ def small(name):
     return example(BY_NAME[name], np.float32, T=3, batch=(2,))
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+@pytest.mark.parametrize("entry", mostly_slow(ENTRIES, *QUICK), ids=lambda e: e.name)
 def test_every_cell_is_right(entry):
     """autodiff against finite differences, with resets, and noise where there is some; the rest: tests/gradients."""
     e, key = small(entry.name), jax.random.key(0) if entry.noisy else None
