@@ -194,7 +194,8 @@ def main(config: Config) -> None:
                 print(f"{mutant.path}:{mutant.line}: {mutant.before!r} -> {mutant.after!r} {by[:100]}", flush=True)
 
         with concurrent.futures.ThreadPoolExecutor(config.workers) as pool:
-            [*pool.map(attempt, numbers)]
+            for _ in pool.map(attempt, numbers):
+                pass
     survived.sort(key=lambda row: row["number"])
     print(f"{len(numbers)} changes, {len(survived)} not noticed, {time.monotonic() - start:.0f} s")
     config.out.parent.mkdir(parents=True, exist_ok=True)
