@@ -1,79 +1,116 @@
-"""One wrong call, and the small right arguments that wrong ones are made from."""
+"""Right calls, one wrong value of each kind of argument, and the wrong calls that are made of both."""
 
-from collections.abc import Callable
+import functools
+import inspect
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+import pytest
 
-from tests.helpers import random_like
+import jaxrnn
+from jaxrnn import checks
+from tests.bad_input.values import ELMAN, LONG, B, D, T, ones
 
-T, B, D, H, O = 5, 2, 3, 4, 2
+PLACES = [jaxrnn, *(place for name in dir(jaxrnn) if inspect.ismodule(place := getattr(jaxrnn, name)))]
+PUBLIC = {name: f for place in PLACES for name in place.__all__ if inspect.isfunction(f := getattr(place, name))}
+
+# fmt: off
+# A wrong value, its error, and what is expected of it. Where None is right, a value as false as None is wrong. The
+# checks, each of which refuses more values, are tested in tests/test_checks.py.
+KINDS: dict[str, tuple[Any, type[Exception], str]] = {
+    "size": (0, ValueError, "a positive integer"), "symbol": (-1, ValueError, "an integer of at least 0"),
+    "rate": (1.0, ValueError, "in [0, 1)"), "finite": (np.inf, ValueError, "that is finite"),
+    "above_0": (0.0, ValueError, "above 0"), "above_2": (2.0, ValueError, "above 2"),
+    "not_negative": (-0.1, ValueError, "of at least 0"), "option": ("other", ValueError, "one of ("),
+    "flag": (1, TypeError, "True or False"), "function": (0, TypeError, "a function"),
+    "dtype": ("int8", TypeError, "a floating-point dtype"), "key": (0, TypeError, "a random key"),
+    "gradient": (0, TypeError, "a Gradient"), "cell": ("lstm", TypeError, "Cell"),
+    "model": (ELMAN, TypeError, "a Model"), "optimizer": ("adam", TypeError, "a GradientTransformation"),
+    "metrics": ([], TypeError, "a dict of functions"), "dict": ([], TypeError, "a dict"),
+    "mesh": (0, TypeError, "a Mesh"), "array": ("xs", TypeError, "an array"),
+    "params": ({}, ValueError, "a dict with the entries [', got a dict with []"),
+    "features": (ones(T, B, D + 1), ValueError, f"{D} features"), "steps": (ones(T, B), TypeError, "booleans"),
+    "lengths": (LONG, ValueError, f"values from 0 to T = {T}, got 1 to {T + 1}"),
+    "rows": ([1, 1, 1], ValueError, f"shape ({B},), got int32[3]"),
+}
+# fmt: on
+
+
+class Right(NamedTuple):
+    """A call that is right; `kinds` are (argument, which of KINDS it is), each of them a wrong call."""
+
+    name: str
+    call: Callable[..., Any]
+    arguments: dict[str, Any]
+    kinds: list[tuple[str, str]]
+
+
+class Wrong(NamedTuple):
+    """A wrong call: what it changes in the right one before it, and fragments of "argument: expected, got got".
+
+    Where the fragments leave them out, the argument is the first that changes, and what came is the text of its value.
+    """
+
+    error: type[Exception]
+    message: str
+    changes: dict[str, Any]
+
+
+class Entries(dict[str, Any]):
+    """Entries that change in an argument that is a dict."""
+
+
+def right(name: str, arguments: dict[str, Any], shared: Any = None, /, call: Any = None, **kinds: str) -> Right:
+    """A right call of the public function `name`, or of `call`; kinds, own and shared, are {kind: arguments}."""
+    named = [(argument, kind) for some in (shared or {}, kinds) for kind in some for argument in some[kind].split()]
+    return Right(name, call or PUBLIC[name.split()[0]], arguments, named)
+
+
+def bad_value(message: str, /, **changes: Any) -> Wrong:
+    return Wrong(ValueError, message, changes)
+
+
+def bad_type(message: str, /, **changes: Any) -> Wrong:
+    return Wrong(TypeError, message, changes)
+
+
+def refused(call: Callable[[], Any], error: type, argument: str, expected: str, got: tuple[str, ...]) -> None:
+    """Checks that a call raises an error "{argument}: expected {expected}, got {got}", by fragments, one of `got`."""
+    with pytest.raises(error) as info:
+        call()
+    name, _, rest = str(info.value).partition(": expected ")
+    wanted, _, came = rest.rpartition("got ")
+    assert type(info.value) is error
+    assert name.startswith(argument), str(info.value)
+    assert expected in wanted, str(info.value)
+    assert any(text in came for text in got), str(info.value)
 
 
 class Case(NamedTuple):
-    """A call and its error, whose message is "{argument}: expected {expected}, got {got}", by fragments.
-
-    Attributes:
-      name: as it appears in the test's name.
-      call: the wrong call.
-      error: the exception's type.
-      argument: what the message begins with.
-      expected, got: parts of what it says was expected and came.
-    """
+    """The check of a wrong call, and its name in the test's."""
 
     name: str
-    call: Callable[[], Any]
-    error: type[Exception]
-    argument: str
-    expected: str
-    got: str
+    check: Callable[[], None]
 
 
-def drawn(thing: Any) -> Any:
-    """Parameters of a cell or model as NumPy arrays: nothing is compiled for them."""
-    return random_like(jax.eval_shape(thing.init, jax.random.key(0)), np.random.default_rng(0), np.float32)
-
-
-def ones(*shape: int) -> np.ndarray:
-    return np.ones(shape, np.float32)
-
-
-def changed(params: dict[str, Any], **entries: Any) -> dict[str, Any]:
-    """A dict with some entries replaced, or taken out if None."""
-    return {name: x for name, x in (params | entries).items() if x is not None}
-
-
-NOT_SIZES = ((0, "0"), (-1, "-1"), (2.0, "2.0"), (True, "True"), ("3", "'3'"), (None, "None"))
-
-
-def sizes(function: str, argument: str, call: Callable[[Any], Any]) -> list[Case]:
-    """Everything that is no size, for one argument."""
-    return [
-        Case(f"{function}-{argument}={value!r}", lambda value=value: call(value), ValueError, argument, "integer", got)
-        for value, got in NOT_SIZES
-    ]
-
-
-def each(
-    function: str, argument: str, call: Callable[[Any], Any], error: type[Exception], expected: str, *values: Any
-) -> list[Case]:
-    """Several wrong values of one argument, each of which the message shows."""
-    return [
-        Case(f"{function}-{argument}={value!r}", lambda value=value: call(value), error, argument, expected, str(value))
-        for value in values
-    ]
-
-
-XS, ROWS = ones(T, B, D), ones(T, D)
-KEYS = jax.random.split(jax.random.key(0), 2)
-
-
-def not_keys(function: str, call: Callable[[Any], Any]) -> list[Case]:
-    """Everything that is no random key."""
-    values = {"integer": (0, "int 0"), "batch": (KEYS, "key<fry>[2]"), "floats": (ones(2), "float32[2]")}
-    values["long"] = np.ones(5, np.uint32), "uint32[5]"
-    return [
-        Case(f"{function}-key-{what}", lambda value=value: call(value), TypeError, "key", "random key", got)
-        for what, (value, got) in values.items()
-    ]
+def cases(table: Iterable[Right | Wrong]) -> Iterator[Case]:
+    """The wrong calls of a table, in which those of a function stand behind its right one."""
+    numbers = defaultdict(itertools.count)
+    for row in table:
+        wrong = [row]
+        if isinstance(row, Right):
+            right = row
+            wrong = [Wrong(*KINDS[kind][1:], {argument: KINDS[kind][0]}) for argument, kind in row.kinds]
+        for error, message, changes in wrong:
+            said, *got = message.rsplit(", got ", 1)
+            path, _, expected = said.rpartition(": ")
+            first = next(iter(changes), "")
+            value = changes.get(path or first, changes.get(first))
+            wrongs = {k: right.arguments[k] | v if isinstance(v, Entries) else v for k, v in changes.items()}
+            name, call = "-".join((right.name, *changes)), functools.partial(right.call, **right.arguments | wrongs)
+            texts = tuple(got) or (checks.short(value), repr(value))
+            check = functools.partial(refused, call, error, path or first, expected, texts)
+            yield Case(f"{name}-{next(numbers[name])}", check)

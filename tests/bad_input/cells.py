@@ -4,252 +4,55 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from tests.bad_input.case import Case, D, H, each, not_keys, ones, sizes
-
-
-def _update(params, carry, gates, noise):
-    return gates[0]
+from tests.bad_input.case import bad_type, bad_value, right
+from tests.bad_input.values import ELMAN, GRU, LSTM, D, H
 
 
 def _any(*arguments):
     return arguments
 
 
-GATES = {"n": jnp.tanh}
-
-
-def _gated(D=D, H=H, gates=GATES, update=_update, **options):
-    return jaxrnn.gated_cell(D, H, gates, update, **options)
-
-
-def _ctrnn(D=D, H=H, dt=1.0, tau=5.0, **options):
-    return jaxrnn.ctrnn(D, H, dt, tau, **options)
-
-
-def _with(build, D=D, H=H, **options):
-    return build(D, H, **options)
-
-
-BUILDERS = {"elman": jaxrnn.elman, "lstm": jaxrnn.lstm, "gru": jaxrnn.gru, "ctrnn": _ctrnn, "gated_cell": _gated}
-
-
-def _shared(name, build):
-    """The options that every gated cell has: all wrong values for the LSTM, one for the others."""
-
-    def option(argument, error, expected, *values):
-        values = values if name == "lstm" else values[:1]
-        return each(name, argument, lambda v: _with(build, **{argument: v}), error, expected, *values)
-
-    cases = sizes(name, "D", lambda v: build(v, H)) + sizes(name, "H", lambda v: build(D, v))
-    cases.append(Case(f"{name}-unknown", lambda: build(D, H, size=3), TypeError, "size", "options", "unknown"))
-    for argument in ("bias", "learn_carry"):
-        cases += option(argument, TypeError, "True or False", 1, "yes", None)
-    for argument in ("input_init", "recurrent_init", "bias_init"):
-        cases += option(argument, TypeError, "function", "glorot", 0.1, None)
-    cases += option("dtype", TypeError, "floating-point dtype", "int32", "float99", 16)
-    cases += option("param_dtype", TypeError, "floating-point dtype", "int32", "float99", 16, None)
-    cases += option("heads", ValueError, "positive integer", 0, -1, 2.0, True, "2")
-    cases += option("heads", ValueError, f"a divisor of H = {H}", 3, 8)
-    cases += option("recurrent_dropout", ValueError, "in [0, 1)", 1.0, -0.1, "0.5", True, np.nan)
-    cases += option("zoneout", ValueError, "in [0, 1)", 1.0, -0.1, "0.5", True, np.nan)
-    cases += [
-        Case(
-            f"{name}-recurrent_dropout-two",
-            lambda: build(D, H, recurrent_dropout=(0.1, 0.2)),
-            ValueError,
-            "recurrent_dropout",
-            "a number in [0, 1)",
-            "tuple of 2: (float 0.1, float 0.2)",
-        ),
-        Case(
-            f"{name}-zoneout-three",
-            lambda: build(D, H, zoneout=(0.1, 0.2, 0.3)),
-            ValueError,
-            "zoneout",
-            "numbers like the carry",
-            "tuple of 3: (float 0.1, float 0.2, float 0.3)",
-        ),
-    ]
-    return cases
-
-
-CASES = [case for name, build in BUILDERS.items() for case in _shared(name, build)]
-CASES += [
-    case
-    for name, build in {"elman": jaxrnn.elman, "ctrnn": _ctrnn}.items()
-    for case in each(
-        name, "activation", lambda v, b=build: b(D, H, activation=v), TypeError, "function", "tanh", 1, None
-    )
+# fmt: off
+SIZES = {"D": D, "H": H}
+GATED = SIZES | {"gates": {"n": jnp.tanh}, "update": lambda params, carry, gates, noise: gates[0]}
+OPTIONS = {
+    "size": "D H heads", "flag": "bias hidden_bias learn_carry", "function": "input_init recurrent_init bias_init",
+    "dtype": "dtype param_dtype", "rate": "recurrent_dropout zoneout",
+}
+OF_ALL = [
+    bad_type("one of the options ('bias', , got an unknown one", size=3), bad_value("a divisor of H = 4", heads=3),
+    bad_value("numbers like the carry", zoneout=(0.1, 0.2, 0.3)), bad_type("float", param_dtype=None),
 ]
-
-for flag in ("peephole", "coupled", "layer_norm"):
-    CASES += each(
-        "lstm", flag, lambda v, f=flag: jaxrnn.lstm(D, H, **{f: v}), TypeError, "True or False", 1, "yes", None
-    )
-CASES += each(
-    "lstm", "forget_bias", lambda v: jaxrnn.lstm(D, H, forget_bias=v), ValueError, "finite", "1", np.inf, True, None
-)
-CASES += each("lstm", "chrono", lambda v: jaxrnn.lstm(D, H, chrono=v), ValueError, "above 2", 2.0, 1, "9", np.inf)
-CASES += each("gru", "chrono", lambda v: jaxrnn.gru(D, H, chrono=v), ValueError, "above 2", 2.0, 1, "9", np.inf)
-CASES += [case for case in sizes("lstm", "proj_size", lambda v: jaxrnn.lstm(D, H, proj_size=v)) if case.got != "None"]
-CASES += each(
-    "gru", "reset_after", lambda v: jaxrnn.gru(D, H, reset_after=v), TypeError, "True or False", 1, "no", None
-)
-CASES += each("ctrnn", "dt", lambda v: _ctrnn(dt=v), ValueError, "above 0", 0, -1.0, "1", np.nan, True, None)
-CASES += each("ctrnn", "tau", lambda v: _ctrnn(tau=v), ValueError, "above 0", 0, -1.0, "1", np.nan, True, None)
-CASES += each("ctrnn", "sigma", lambda v: _ctrnn(sigma=v), ValueError, "at least 0", -0.1, "1", np.inf)
-CASES += each(
-    "gated_cell", "gates", lambda v: _gated(gates=v), TypeError, "activations by name", 2, None, "n", {}, ["n"]
-)
-CASES += each("gated_cell", "gates['n']", lambda v: _gated(gates={"n": v}), TypeError, "function", "tanh", None)
-CASES += each("apart", "function", jaxrnn.apart, TypeError, "function", "tanh", 1)
-CASES += each("gated_cell", "update", lambda v: _gated(update=v), TypeError, "function", "tanh", None)
-for function in ("hidden", "zero_carry", "own_params", "noise"):
-    CASES += each("gated_cell", function, lambda v, f=function: _gated(**{f: v}), TypeError, "function", "tanh", 1)
-CASES += each("gated_cell", "hidden_bias", lambda v: _gated(hidden_bias=v), TypeError, "True or False", 1, None)
-CASES += each(
-    "gru", "hidden_bias", lambda v: jaxrnn.gru(D, H, reset_after=False, hidden_bias=v), ValueError, "False with", True
-)
-for i, function in enumerate(("init", "initial_carry", "step")):
-    CASES += each(
-        "cell",
-        function,
-        lambda v, i=i: jaxrnn.cell(*(v if i == j else _any for j in range(3))),
-        TypeError,
-        "function",
-        "tanh",
-        None,
-    )
-CASES += each("cell", "noise", lambda v: jaxrnn.cell(_any, _any, _any, noise=v), TypeError, "function", "tanh", 1)
-CASES += [
-    Case(
-        "gated_cell-update-arguments",
-        lambda: _gated(update=lambda params, h, n: h),
-        TypeError,
-        "update",
-        "a function of (params, carry, gates, noise)",
-        "(params, h, n)",
-    ),
-    Case(
-        "gated_cell-gates-number-as-name",
-        lambda: _gated(gates={1: jnp.tanh}),
-        TypeError,
-        "gates",
-        "activations by name",
-        "dict",
-    ),
-    Case(
-        "gated_cell-gates-arguments",
-        lambda: _gated(gates={"n": lambda zx, zh: zx}),
-        TypeError,
-        "gates['n']",
-        "a function of (z)",
-        "(zx, zh)",
-    ),
-    Case(
-        "gated_cell-gates-apart-arguments",
-        lambda: _gated(gates={"f": jnp.tanh, "n": jaxrnn.apart(lambda zx, zh: zx)}),
-        TypeError,
-        "gates['n']",
-        "a function of (zx, zh, f)",
-        "(zx, zh)",
-    ),
-    Case(
-        "cell-step-arguments",
-        lambda: jaxrnn.cell(_any, _any, lambda params, h: h),
-        TypeError,
-        "step",
-        "a function of (params, carry, x)",
-        "(params, h)",
-    ),
-    Case(
-        "cell-step-noise",
-        lambda: jaxrnn.cell(_any, _any, lambda params, h, x: h, noise=_any),
-        TypeError,
-        "step",
-        "a function of (params, carry, x, noise)",
-        "(params, h, x)",
-    ),
-]
-
-CASES += [
-    Case(
-        "lstm-zoneout-shape",
-        lambda: jaxrnn.lstm(D, H, zoneout=np.full(H + 1, 0.1)),
-        ValueError,
-        "zoneout",
-        f"({H},)",
-        f"[{H + 1}]",
-    ),
-    Case(
-        "lstm-forget_bias-shape",
-        lambda: jaxrnn.lstm(D, H, forget_bias=ones(H + 1)),
-        ValueError,
-        "forget_bias",
-        f"({H},)",
-        f"{H + 1}",
-    ),
-    Case(
-        "lstm-proj_size-dropout",
-        lambda: jaxrnn.lstm(D, H, proj_size=2, recurrent_dropout=0.1),
-        ValueError,
-        "recurrent_dropout",
-        "None with proj_size",
-        "0.1",
-    ),
-    Case(
-        "lstm-proj_size-zoneout",
-        lambda: jaxrnn.lstm(D, H, proj_size=2, zoneout=0.1),
-        ValueError,
-        "zoneout",
-        "None with proj_size",
-        "0.1",
-    ),
-    Case(
-        "lstm-proj_size-heads",
-        lambda: jaxrnn.lstm(D, H, proj_size=2, heads=2),
-        ValueError,
-        "heads",
-        "1 with proj_size",
-        "2",
-    ),
-    Case(
-        "gru-reset_before-heads",
-        lambda: jaxrnn.gru(D, H, reset_after=False, heads=2),
-        ValueError,
-        "heads",
-        "1 with reset_after=False",
-        "2",
-    ),
-    Case("ctrnn-dt-above-tau", lambda: _ctrnn(dt=6.0), ValueError, "dt", "at most tau = 5", "6"),
-    Case(
-        "ctrnn-tau-shape",
-        lambda: _ctrnn(tau=ones(H + 1)),
-        ValueError,
-        "tau",
-        f"number or an array of shape ({H},), above 0",
-        f"float32[{H + 1}]",
-    ),
-    Case("ctrnn-dt-shape", lambda: _ctrnn(dt=ones(H + 1)), ValueError, "dt", "a number above 0", f"float32[{H + 1}]"),
-    Case(
-        "ctrnn-sigma-shape",
-        lambda: _ctrnn(sigma=ones(H + 1)),
-        ValueError,
-        "sigma",
-        f"number or an array of shape ({H},), of at least 0",
-        f"float32[{H + 1}]",
-    ),
-    Case("torch_uniform-H", lambda: jaxrnn.initializers.torch_uniform(0), ValueError, "H", "positive integer", "0"),
-]
-for name, build in BUILDERS.items():
-    CASES += not_keys(f"{name}.init", lambda v, b=build: b(D, H).init(v))[:2]
-CASES += [
-    Case(
-        "elman-param_dtype-integer",
-        lambda: jaxrnn.elman(D, H, param_dtype=jnp.int8),
-        TypeError,
-        "param_dtype",
-        "float",
-        "int8",
-    )
+NO_BIAS = bad_value("None without a bias", chrono=9, bias=False)
+TABLE = [
+    right("elman", SIZES, OPTIONS, function="activation"), *OF_ALL,
+    right("lstm", SIZES, OPTIONS, size="proj_size", flag="peephole coupled layer_norm", finite="forget_bias",
+          above_2="chrono"), *OF_ALL, NO_BIAS, bad_value("(4,)", zoneout=np.full(5, 0.1)),
+        bad_value("in [0, 1), got float 1.0", zoneout=jaxrnn.cells.LSTMCarry(1.0, 0.1)),
+        bad_value("(4,)", forget_bias=np.ones(5)),
+        bad_value("no such option with layer_norm, got one", bias=False, layer_norm=True),
+        bad_value("None with proj_size", recurrent_dropout=0.1, proj_size=2),
+        bad_value("None with proj_size", zoneout=0.1, proj_size=2), bad_value("1 with proj_size", heads=2, proj_size=2),
+    right("gru", SIZES, OPTIONS, flag="reset_after", above_2="chrono"), *OF_ALL, NO_BIAS,
+        bad_value("1 with reset_after=False", heads=2, reset_after=False),
+        bad_value("False with reset_after=False", hidden_bias=True, reset_after=False),
+    right("ctrnn", SIZES | {"dt": 1, "tau": 5}, OPTIONS, above_0="dt tau", not_negative="sigma", function="activation"),
+        *OF_ALL, bad_value("at most tau = 5", dt=6.0), bad_value("a number above 0", dt=np.ones(H)),
+        bad_value("array of shape (4,), above 0", tau=np.ones(H + 1)),
+        bad_value("array of shape (4,), of at least 0", sigma=np.ones(H + 1)),
+    right("gated_cell", GATED, OPTIONS, function="update hidden zero_carry own_params noise"), *OF_ALL,
+        bad_type("activations by name", gates={}), bad_type("activations by name", gates=["n"]),
+        bad_type("activations by name", gates={1: jnp.tanh}),
+        bad_type("gates['n']: a function, got str 'tanh'", gates={"n": "tanh"}),
+        bad_type("gates['n']: a function of (z), got one of (zx, zh)", gates={"n": lambda zx, zh: zx}),
+        bad_type("gates['n']: a function of (zx, zh, m), got one of (x, /)", gates={"m": len, "n": jaxrnn.apart(abs)}),
+        bad_type("a function of (params, carry, gates, noise), got one of (p, h, n)", update=lambda p, h, n: h),
+    *(right(f"{name}.init", {}, call=cell.init, key="key") for name, cell in {
+        "elman": ELMAN, "lstm": LSTM, "gru": GRU, "ctrnn": jaxrnn.ctrnn(D, H, 1.0, 2.0),
+        "gated_cell": jaxrnn.gated_cell(**GATED), "projected lstm": jaxrnn.lstm(D, H, proj_size=2)}.items()),
+    right("cell", {"init": _any, "initial_carry": _any, "step": _any}, function="init initial_carry step noise"),
+        bad_type("a function of (params, carry, x), got one of (p, h)", step=lambda p, h: h),
+        bad_type("a function of (params, carry, x, noise), got one of (p, h, x)", step=lambda p, h, x: h, noise=_any),
+    right("apart", {"function": len}, function="function"),
+    right("torch_uniform", {}, call=jaxrnn.initializers.torch_uniform, size="H"),
 ]

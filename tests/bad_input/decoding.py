@@ -1,159 +1,71 @@
-"""Wrong arguments of the loops that feed a model's outputs back to it."""
+"""Wrong arguments of the loops that feed a model's outputs back to it, of decoders, and of the edit distance."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from tests.bad_input.case import XS, B, Case, D, H, O, T, drawn, each, not_keys, ones, sizes
+from tests.bad_input.case import bad_type, bad_value, right
+from tests.bad_input.values import HS, KEY, XS, YS, B, D, H, O, T, drawn, ones
 
-MODEL = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, D))
-OTHER = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, O))
-BACKWARD = jaxrnn.bidirectional(jaxrnn.gru(D, H), jaxrnn.gru(D, H))
-SHORT = jaxrnn.chain(jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.last())
-STEPS = 3
-
-
-def _rollout(model=MODEL, xs=XS, steps=STEPS, **options):
-    params = drawn(model) if isinstance(model, jaxrnn.Model) else None
-    return jaxrnn.decoding.rollout(model, params, xs, steps, **options)
+CELL, GRU, K = jaxrnn.gru(D, H), jaxrnn.stack([jaxrnn.gru(D, H)]), 3
+MODEL, OTHER, ENDS = (jaxrnn.chain(GRU, last) for last in (jaxrnn.dense(H, D), jaxrnn.dense(H, O), jaxrnn.last()))
+BACKWARD, NORMAL = jaxrnn.bidirectional(CELL, CELL), jaxrnn.chain(MODEL, jaxrnn.residual(jaxrnn.batch_norm(D)))
+WRITER = jaxrnn.chain(jaxrnn.embed(O, D), GRU, jaxrnn.dense(H, O))
+TIED = jaxrnn.tied(O, H, jaxrnn.stack([jaxrnn.gru(H, H)]))
+SAMPLED = jaxrnn.decoding.scheduled_sampling(WRITER, 0.5, feedback=lambda y, x: jnp.argmax(y, -1).astype(x.dtype))
 
 
-def _of_models(name, call):
-    """Models that can't go on from step to step."""
-    yield Case(f"{name}-cell", lambda: call(jaxrnn.gru(D, H)), TypeError, "model", "Model", "GRU")
-    yield Case(f"{name}-backward", lambda: call(BACKWARD), ValueError, "model", "forward", "Bidirectional")
-    inside = jaxrnn.chain(BACKWARD, jaxrnn.dense(2 * H, D))
-    yield Case(f"{name}-backward-inside", lambda: call(inside), ValueError, "model", "forward", "Chain")
-    yield Case(f"{name}-last", lambda: call(SHORT), ValueError, "model", "each step", "last")
-    layer = jaxrnn.attention_decoder(jaxrnn.gru(D, H), jaxrnn.dot_attention(H, H))
-    pair = jaxrnn.encoder_decoder(jaxrnn.stack([jaxrnn.gru(D, H)]), layer)
-    yield Case(f"{name}-pair", lambda: call(pair), TypeError, "model", "one sequence", "EncoderDecoder")
+def _sampling(xs=XS, feedback=None, rate=0.5, **options):
+    model = jaxrnn.decoding.scheduled_sampling(MODEL, rate, feedback=feedback)
+    return model.apply(drawn(MODEL), xs, key=KEY, **options)
 
 
-def _of_rollout():
-    def case(what, error, argument, expected, got, **wrong):
-        return Case(f"rollout-{what}", lambda: _rollout(**wrong), error, argument, expected, got)
-
-    yield from _of_models("rollout", _rollout)
-    yield from sizes("rollout", "steps", lambda v: _rollout(steps=v))
-    yield case("xs-string", TypeError, "xs", "array", "'xs'", xs="xs")
-    yield case("xs-empty", ValueError, "xs", "time step", f"[0, {B}, {D}]", xs=XS[:0])
-    yield case("xs-features", ValueError, "xs", f"{D} features", f"{D + 1}]", xs=ones(T, B, D + 1))
-    yield case("carry", ValueError, "carry", "tuple of 2", f"float32[{B}, {H}]", carry=ones(B, H))
-    yield from each("rollout", "feedback", lambda v: _rollout(feedback=v), TypeError, "function", 1, "argmax")
-    yield case("outputs-no-inputs", ValueError, "feedback", f"[{B}, {D}]", f"[{B}, {O}]", model=OTHER)
-    shape = f"[{B}, {D}]"
-    yield case("feedback-shape", ValueError, "feedback", shape, f"[{B}]", feedback=lambda y: y[..., 0])
-    yield case("feedback-none", TypeError, "feedback", "array", "None", feedback=lambda y: None)
-    integers = lambda y: y.astype(jnp.int32)  # noqa: E731
-    yield case("feedback-integers", TypeError, "feedback", "floating-point", "int32", feedback=integers)
-    joined = lambda y, known: y + known  # noqa: E731
-    yield case("inputs-alone", TypeError, "feedback", "function of (y, inputs[k])", "None", inputs=ones(STEPS, B, D))
-    of_y = lambda y: y  # noqa: E731
-    yield case("feedback-two", TypeError, "feedback", "of (y)", "(y, known)", feedback=joined)
-    one = {"feedback": of_y, "inputs": ones(STEPS, B, D)}
-    yield case("feedback-one", TypeError, "feedback", "of (y, inputs[k])", "one of (y)", **one)
-    wrong = {"feedback": joined, "error": ValueError, "argument": "inputs"}
-    yield case("inputs-steps", expected=f"[{STEPS}, {B}, E]", got="[2,", inputs=ones(2, B, D), **wrong)
-    yield case("inputs-rows", expected=f"[{STEPS}, {B}, E]", got=f"[{STEPS}, 1,", inputs=ones(STEPS, 1, D), **wrong)
-    yield case("inputs-string", TypeError, "inputs", "array", "'calendar'", inputs="calendar", feedback=joined)
-
-
-def _of_scheduled_sampling():
-    name = "scheduled_sampling"
-    yield from _of_models(name, lambda model: jaxrnn.decoding.scheduled_sampling(model, 0.5))
-    rates = (1.1, -0.1, "0.5", True, np.nan, None, [0.1, 1.2], [[0.1]])
-    yield from each(name, "rate", lambda v: jaxrnn.decoding.scheduled_sampling(MODEL, v), ValueError, "[0, 1]", *rates)
-    feedbacks = lambda v: jaxrnn.decoding.scheduled_sampling(MODEL, 0.5, feedback=v)  # noqa: E731
-    yield from each(name, "feedback", feedbacks, TypeError, "function", 1, "argmax")
-    of_one = lambda: jaxrnn.decoding.scheduled_sampling(MODEL, 0.5, feedback=lambda y: y)  # noqa: E731
-    yield Case(f"{name}-feedback-one", of_one, TypeError, "feedback", "of (y[t-1], x[t])", "one of (y)")
-    normal = jaxrnn.chain(MODEL, jaxrnn.residual(jaxrnn.batch_norm(D)))
-    by_step = lambda: jaxrnn.decoding.scheduled_sampling(normal, 0.5)  # noqa: E731
-    yield Case(f"{name}-batch_norm", by_step, ValueError, "model", "without batch_norm", "Chain")
-    misfit = lambda: jaxrnn.decoding.scheduled_sampling(OTHER, 0.5)  # noqa: E731
-    yield Case(f"{name}-outputs-no-inputs", misfit, ValueError, "feedback", f"{D} input", "None")
-
-    def applied(xs=XS, feedback=None, rate=0.5, **options):
-        model = jaxrnn.decoding.scheduled_sampling(MODEL, rate, feedback=feedback)
-        return model.apply(drawn(MODEL), xs, key=jax.random.key(0), **options)
-
-    for what, call, error, argument, expected, got in (
-        ("shape", lambda: applied(feedback=lambda y, x: y[0]), ValueError, "feedback", f"[{B}, {D}]", f"[{D}]"),
-        ("rate", lambda: applied(rate=ones(T - 1)), ValueError, "rate", f"T = {T}", f"float32[{T - 1}]"),
-        ("xs", lambda: applied(ones(T, B, D + 1)), ValueError, "xs", f"{D} features", f"{D + 1}]"),
-        ("lengths", lambda: applied(lengths=[1, T + 1]), ValueError, "lengths", f"T = {T}", f"{T + 1}"),
-        ("resets", lambda: applied(resets=np.ones(B, bool)), ValueError, "resets", f"({T}, {B})", f"bool[{B}]"),
-        ("carry", lambda: applied(carry=ones(B, H)), ValueError, "carry", "tuple of 2", f"float32[{B}, {H}]"),
-    ):
-        yield Case(f"{name}.apply-{what}", call, error, argument, expected, got)
-
-
-WRITER = jaxrnn.chain(jaxrnn.embed(O, D), jaxrnn.stack([jaxrnn.gru(D, H)]), jaxrnn.dense(H, O))
-START = np.zeros((1, B), np.int32)
-
-
-def _chosen(y, x):
-    return jnp.argmax(y, -1).astype(x.dtype)
-
-
-def _of_symbols(name, search):
-    """What `generate` and `beam_search` must refuse."""
-
-    def run(model=WRITER, xs=START, steps=STEPS, **options):
-        return search(model, drawn(model) if isinstance(model, jaxrnn.Model) else None, xs, steps, **options)
-
-    yield from _of_models(name, run)
-    yield from sizes(name, "steps", lambda v: run(steps=v))
-    yield from [c for c in sizes(name, "stop", lambda v: run(stop=v)) if c.got not in ("None", "0")]
-    yield Case(f"{name}-stop-large", lambda: run(stop=99), ValueError, "stop", f"0 to {O - 1}", "99")
-    tied, wrapped = (
-        jaxrnn.tied(O, H, jaxrnn.stack([jaxrnn.gru(H, H)])),
-        jaxrnn.decoding.scheduled_sampling(WRITER, 0.5, feedback=_chosen),
-    )
-    for what, model in (("", WRITER), ("-tied", tied), ("-wrapped", wrapped)):
-        large = lambda model=model: run(model, START + O)  # noqa: E731
-        yield Case(f"{name}-xs-large{what}", large, ValueError, "xs", f"0 to {O - 1}", f"{O} to {O}")
-    yield Case(f"{name}-xs-negative", lambda: run(xs=START - 1), ValueError, "xs", f"0 to {O - 1}", "-1 to -1")
-    for what, error, expected, got, xs in (
-        ("string", TypeError, "array", "'xs'", "xs"),
-        ("floats", TypeError, "integer symbols", "float32", ones(1, B)),
-        ("empty", ValueError, "at least one symbol", f"[0, {B}]", START[:0]),
-        ("scalar", ValueError, "at least one symbol", "int32[]", np.int32(0)),
-    ):
-        yield Case(f"{name}-xs-{what}", lambda xs=xs: run(xs=xs), error, "xs", expected, got)
-    wrong = ones(B, H)
-    yield Case(f"{name}-carry", lambda: run(carry=wrong), ValueError, "carry", "tuple of 3", f"float32[{B}, {H}]")
-
-
-def _of_generate():
-    def run(**options):
-        return jaxrnn.decoding.generate(WRITER, drawn(WRITER), START, STEPS, **options)
-
-    yield from _of_symbols("generate", jaxrnn.decoding.generate)
-    yield from not_keys("generate", lambda v: run(key=v))
-    yield from each(
-        "generate", "temperature", lambda v: run(temperature=v), ValueError, "above 0", 0.0, -1.0, "1", np.inf, None
-    )
-    yield from [c for c in sizes("generate", "top_k", lambda v: run(top_k=v)) if c.got != "None"]
-    key = jax.random.key(0)
-    most = lambda: run(top_k=99, key=key)  # noqa: E731
-    yield Case("generate-top_k-large", most, ValueError, "top_k", f"O = {O}", "99")
-    for wrong in ({"temperature": 0.5}, {"top_k": 1}, {"temperature": jnp.float32(0.5)}):
-        alone = lambda wrong=wrong: run(**wrong)  # noqa: E731
-        yield Case(f"generate-undrawn-{wrong}", alone, ValueError, "key", "with temperature or top_k", "None")
-
-
-def _of_beam_search():
-    def run(**options):
-        return jaxrnn.decoding.beam_search(WRITER, drawn(WRITER), START, STEPS, **options)
-
-    yield from _of_symbols("beam_search", jaxrnn.decoding.beam_search)
-    yield from sizes("beam_search", "beam", lambda v: run(beam=v))
-    yield from each(
-        "beam_search", "length_penalty", lambda v: run(length_penalty=v), ValueError, "at least 0", -0.1, "1", None
-    )
-
-
-CASES = [*_of_rollout(), *_of_scheduled_sampling(), *_of_generate(), *_of_beam_search()]
+# fmt: off
+SHAPE, INPUTS, JOINED, START = "[2, 3]", ones(K, B, D), {"feedback": lambda y, x: y + x}, ones(1, B, dtype=int) - 1
+WRITE, A, N = {"model": WRITER, "params": drawn(WRITER), "xs": START, "steps": K}, ones(4, B, dtype=int), np.full(B, 3)
+OF_MODELS = [
+    bad_value("forward", model=BACKWARD), bad_value("forward", model=jaxrnn.chain(BACKWARD, jaxrnn.dense(2 * H, D))),
+    bad_value("each step", model=ENDS),
+    bad_type("one sequence",
+             model=jaxrnn.encoder_decoder(GRU, jaxrnn.attention_decoder(CELL, jaxrnn.dot_attention(H, H)))),
+]
+OF_SYMBOLS = [
+    *OF_MODELS, bad_value("0 to 1", stop=99),
+    *(bad_value("0 to 1, got 2 to 2", xs=START + O, model=model, params=drawn(model))
+      for model in (WRITER, TIED, SAMPLED)),
+    bad_type("integer symbols", xs=ones(1, B)), bad_value("at least one symbol, got [0, 2]", xs=START[:0]),
+    bad_value("at least one symbol", xs=np.int32(0)), bad_value("tuple of 3", carry=HS),
+]
+BLANK = bad_value("a class from 0 to 1", blank=O)
+TABLE = [
+    right("rollout", {"model": MODEL, "params": drawn(MODEL), "xs": XS, "steps": K}, size="steps", array="xs",
+          features="xs", function="feedback", model="model"), *OF_MODELS, bad_value("time step", xs=XS[:0]),
+        bad_value("tuple of 2", carry=HS),
+        bad_value(f"feedback: {SHAPE}, got [{B}, {O}]", model=OTHER, params=drawn(OTHER)),
+        bad_value(f"{SHAPE}, got [{B}]", feedback=lambda y: y[..., 0]),
+        bad_type("an array, got None", feedback=lambda y: None),
+        bad_type("floating-point, got int32", feedback=lambda y: y.astype(jnp.int32)),
+        bad_type("feedback: a function of (y, inputs[k]), got None", inputs=INPUTS),
+        bad_type("feedback: a function of (y), got one of (y, x)", **JOINED),
+        bad_type("of (y, inputs[k]), got one of (y)", feedback=lambda y: y, inputs=INPUTS),
+        bad_value("[3, 2, E]", inputs=INPUTS[:2], **JOINED), bad_type("an array", inputs="calendar", **JOINED),
+    right("scheduled_sampling", {"model": MODEL, "rate": 0.5}, function="feedback", model="model"), *OF_MODELS,
+        bad_value("in [0, 1]", rate=1.1), bad_type("of (y[t-1], x[t]), got one of (y)", feedback=lambda y: y),
+        bad_value("without batch_norm", model=NORMAL), bad_value("feedback: 3 input, got None", model=OTHER),
+    right("scheduled_sampling.apply", {}, call=_sampling, features="xs", lengths="lengths", steps="resets"),
+        bad_value(f"{SHAPE}, got [{D}]", feedback=lambda y, x: y[0]), bad_value("T = 5", rate=ones(T - 1)),
+        bad_value("tuple of 2", carry=HS),
+    right("generate", {**WRITE, "carry": None, "key": KEY, "temperature": 0.5, "top_k": 1, "stop": 0},
+          size="steps top_k", array="xs", key="key", above_0="temperature", symbol="stop", model="model"), *OF_SYMBOLS,
+        bad_value("O = 2", top_k=99),
+        *(bad_value("with temperature or top_k", key=None, **{"temperature": 1.0, "top_k": None} | draw)
+          for draw in ({"temperature": 0.5}, {"top_k": 1}, {"temperature": jnp.float32(0.5)})),
+    right("beam_search", {**WRITE, "beam": 2, "stop": 0}, size="steps beam", array="xs", not_negative="length_penalty",
+          symbol="stop", model="model"), *OF_SYMBOLS,
+    right("ctc_greedy", {"ys": YS, "lengths": None, "blank": 0}, array="ys", lengths="lengths"), BLANK,
+    right("ctc_beam", {"ys": YS, "lengths": None, "blank": 0}, array="ys", lengths="lengths", size="beam max_length"),
+        BLANK,
+    right("edit_distance", {"a": A, "a_lengths": N, "b": A, "b_lengths": N}, array="a b"),
+        bad_value("[L, ...]", a=np.int32(1), a_lengths=1), bad_value("[M, 2], got [4, 1]", b=A[:, :1], b_lengths=N[:1]),
+        bad_value("L = 4, got 5 to 5", a_lengths=N + 2), bad_value("M = 4, got 5 to 5", b_lengths=N + 2),
+]

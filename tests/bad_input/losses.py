@@ -1,130 +1,69 @@
 """Wrong arguments of the losses."""
 
-import functools
-
 import numpy as np
 
-import jaxrnn
-from tests.bad_input.case import B, Case, D, O, T, each, ones
+from tests.bad_input.case import Entries, bad_type, bad_value, right
+from tests.bad_input.values import LENGTHS, LONG, MASK, YS, B, D, O, T, ones, without
 
-YS, VALUES, CLASSES = ones(T, B, O), ones(T, B, O), np.zeros((T, B), np.int32)
-REGRESSIONS = {
-    "mean_squared_error": jaxrnn.losses.mean_squared_error,
-    "binary_cross_entropy": jaxrnn.losses.binary_cross_entropy,
-    "quantile_loss": functools.partial(jaxrnn.losses.quantile_loss, quantiles=[0.5]),
-}
-CLASSIFICATIONS = {
-    "cross_entropy": jaxrnn.losses.cross_entropy,
-    "accuracy": jaxrnn.losses.accuracy,
-    "f1": jaxrnn.losses.f1,
-}
-TARGETS, MASK = 'batch["targets"]', 'batch["mask"]'
+CLASSES, LABELS = ones(T, B, dtype=int) - 1, ones(2, B, dtype=int)
+CTC = {"targets": LABELS, "targets_lengths": np.full(B, 2)}
+
+# fmt: off
+TARGETS, IN_MASK, O_IN_YS = 'batch["targets"]', 'batch["mask"]', "got float32[5, 2, 2]"
+RANGE, NEW_TARGETS, LONGER = f"{TARGETS}: 0 to {O - 1}", f"{TARGETS}: ({T}, {B}", Entries(xs=ones(T + 1, B, D))
 
 
-def _of_all(name, loss, targets):
-    def case(what, error, argument, expected, got, ys=YS, batch=None, **entries):
-        batch = {"targets": targets} | entries if batch is None else batch
-        return Case(f"{name}-{what}", lambda: loss(ys, batch), error, argument, expected, got)
-
-    yield case("batch-array", ValueError, "batch", 'entry "targets"', "float32", batch=YS)
-    yield case("batch-empty", ValueError, "batch", 'entry "targets"', "a dict with []", batch={})
-    yield case("batch-list", ValueError, "batch", 'entry "targets"', "list []", batch=[])
-    yield case("targets-none", TypeError, TARGETS, "array", "None", targets=None)
-    yield case("targets-string", TypeError, TARGETS, "array", "'cat'", targets="cat")
-    yield case("targets-time", ValueError, TARGETS, f"({T}, {B}", f"[{T - 1}, {B}", targets=targets[1:])
-    yield case("targets-rows", ValueError, TARGETS, f"({T}, {B}", f"[{T}, 1", targets=targets[:, :1])
-    yield case("targets-one-a-row", ValueError, TARGETS, "one a step", f"[{B}", targets=targets[0])
-    yield case("ys-string", TypeError, "ys", "array", "'ys'", ys="ys")
-    yield case("ys-integers", TypeError, "ys", "floating-point", "int32", ys=np.ones((T, B, O), np.int32))
-    yield case("ys-number", ValueError, "ys", "[", "float32[]", ys=np.float32(1.0), targets=targets.max())
-    yield case("ys-empty", ValueError, "ys", "time step", "[0, ", ys=YS[:0], targets=targets[:0])
-    yield case("ys-tuple", TypeError, "ys", "array", "tuple", ys=(YS, YS[1:]))
-    yield case("mask-shape", ValueError, MASK, f"({T}, {B})", f"bool[{B}]", mask=np.ones(B, bool))
-    yield case("mask-integers", TypeError, MASK, "booleans", "int32", mask=np.ones((T, B), np.int32))
-    yield case("mask-string", TypeError, MASK, "array", "'gap'", mask="gap")
-    yield case("lengths-long", ValueError, "lengths", f"T = {T}", f"1 to {T + 1}", lengths=np.array([1, T + 1]))
-    own = {"targets_lengths": np.array([1, T + 1])}
-    yield case("targets_lengths-long", ValueError, "targets_lengths", f"T = {T}", f"1 to {T + 1}", **own)
-    yield case("steps", ValueError, "ys", '"targets_lengths"', f"[{T}, {B}, {O}]", xs=ones(T + 1, B, D))
-    yield case("lengths-negative", ValueError, "lengths", f"T = {T}", "-1 to 1", lengths=np.array([-1, 1]))
-    yield case("lengths-floats", TypeError, "lengths", "integers", "float32", lengths=ones(B))
-    yield case("lengths-rows", ValueError, "lengths", f"({B},)", "[3]", lengths=np.ones(3, np.int32))
-    for at in ("first", 0, None):
-        call = lambda at=at: loss(YS, {"targets": targets}, at=at)  # noqa: E731
-        yield Case(f"{name}-at={at}", call, ValueError, "at", "'last'", str(at))
-    last = lambda: loss(YS, {"targets": targets[-1], "mask": np.ones((T, B), bool)}, at="last")  # noqa: E731
-    yield Case(f"{name}-last-mask", last, ValueError, MASK, "one a row", f"bool[{T}, {B}]")
-    yield Case(
-        f"{name}-last-one-a-step",
-        lambda: loss(YS, {"targets": targets[1:]}, at="last"),
-        ValueError,
-        TARGETS,
-        "one a row",
-        f"[{T - 1}, {B}",
-    )
+def _of_all(name, targets, **options):
+    """What all losses but CTC refuse."""
+    batch = {"targets": targets, "lengths": LENGTHS, "mask": MASK}
+    return [
+        right(name, {"ys": YS, "batch": batch, "at": "steps", "time_major": True, **options}, array="ys",
+              flag="time_major", option="at" if name in ("accuracy", "f1") else "at over_time"),
+        bad_value('entry "targets"', batch=YS), bad_type(f"{TARGETS}: an array, got None", batch=Entries(targets=None)),
+        bad_value(f"{NEW_TARGETS}, got [{T - 1}, {B}", batch=Entries(targets=targets[1:])),
+        bad_value(f"{TARGETS}: one a step, got [{B}", batch=Entries(targets=targets[0])),
+        bad_value("[", ys=np.float32(1.0), batch={"targets": targets.max()}),
+        bad_value(f"{IN_MASK}: ({T}, {B}), got bool[{B}]", batch=Entries(mask=MASK[0])),
+        bad_type(f"{IN_MASK}: booleans, got float32", batch=Entries(mask=ones(T, B))),
+        bad_type(f"{IN_MASK}: an array, got str 'gap'", batch=Entries(mask="gap")),
+        bad_value("lengths: T = 5, got 1 to 6", batch=Entries(lengths=LONG)),
+        bad_value("targets_lengths: T = 5, got 1 to 6", batch=Entries(targets_lengths=LONG)),
+        bad_value(f'ys: "targets_lengths", {O_IN_YS}', batch=LONGER),
+        bad_value(f"{IN_MASK}: one a row, got bool[{T}, {B}]", at="last", batch=Entries(targets=targets[-1])),
+        bad_value(f"{TARGETS}: one a row, got [{T - 1}, {B}", at="last", batch={"targets": targets[1:]}),
+    ]
 
 
-CASES = []
-for name, loss in REGRESSIONS.items():
-    CASES += _of_all(name, loss, VALUES)
-    CASES.append(
-        Case(
-            f"{name}-targets-features",
-            lambda loss=loss: loss(YS, {"targets": ones(T, B)}),
-            ValueError,
-            TARGETS,
-            f"({T}, {B}, {O})",
-            f"[{T}, {B}]",
-        )
-    )
-for what, targets, got in (
-    ("large", 2 * VALUES, "2.0"),
-    ("negative", -VALUES, "-1.0"),
-    ("nan", np.nan * VALUES, "nan"),
-):
-    call = lambda targets=targets: jaxrnn.losses.binary_cross_entropy(YS, {"targets": targets})  # noqa: E731
-    CASES.append(Case(f"binary_cross_entropy-targets-{what}", call, ValueError, TARGETS, "from 0 to 1", got))
-for name, loss in CLASSIFICATIONS.items():
-    CASES += _of_all(name, loss, CLASSES)
-    for what, targets, error, expected, got in (
-        ("one-hot", VALUES, TypeError, "integer classes", "float32"),
-        ("trailing", CLASSES[..., None], ValueError, f"({T}, {B})", f"[{T}, {B}, 1]"),
-        ("too-large", CLASSES + O, ValueError, f"0 to {O - 1}", f"{O}"),
-        ("negative", CLASSES - 1, ValueError, f"0 to {O - 1}", "-1"),
-    ):
-        call = lambda loss=loss, targets=targets: loss(YS, {"targets": targets})  # noqa: E731
-        CASES.append(Case(f"{name}-targets-{what}", call, error, TARGETS, expected, got))
-CASES += each(
-    "cross_entropy",
-    "label_smoothing",
-    lambda v: jaxrnn.losses.cross_entropy(YS, {"targets": CLASSES}, label_smoothing=v),
-    ValueError,
-    "[0, 1)",
-    1.0,
-    -0.1,
-    "0.1",
-    True,
-    np.nan,
-    None,
-    [0.1, 0.2],
-)
-for name, loss in (REGRESSIONS | {"cross_entropy": jaxrnn.losses.cross_entropy}).items():
-    targets = CLASSES if name == "cross_entropy" else VALUES
-    call = lambda v, loss=loss, targets=targets: loss(YS, {"targets": targets}, over_time=v)  # noqa: E731
-    CASES += each(name, "over_time", call, ValueError, "'sum'", "median", 1, None)
-CASES += each(
-    "quantile_loss",
-    "quantiles",
-    lambda v: jaxrnn.losses.quantile_loss(YS, {"targets": VALUES}, quantiles=v),
-    ValueError,
-    "(0, 1)",
-    0.5, [], [0.0], [1.0], ["low"], None, [[0.5]],
-)  # fmt: skip
-for what, targets, expected, got in (
-    ("all-outputs", VALUES, f"({T}, {B}, {O // 2})", f"{O}]"),
-    ("features", ones(T), f"({T}, {B}, {O // 2})", f"[{T}]"),
-):
-    call = lambda targets=targets: jaxrnn.losses.quantile_loss(YS, {"targets": targets}, quantiles=[0.1, 0.9])  # noqa: E731
-    CASES.append(Case(f"quantile_loss-two-targets-{what}", call, ValueError, TARGETS, expected, got))
-call = lambda: jaxrnn.losses.quantile_loss(YS, {"targets": VALUES}, quantiles=[0.1, 0.5, 0.9])  # noqa: E731
-CASES.append(Case("quantile_loss-outputs", call, ValueError, "ys", "3 outputs", f"[{T}, {B}, {O}]"))
+OF_CLASSES = [
+    bad_type(f"{TARGETS}: integer classes, got float32", batch=Entries(targets=YS)),
+    bad_value(f"{NEW_TARGETS}), got [{T}, {B}, 1]", batch=Entries(targets=CLASSES[..., None])),
+    *(bad_value(f"{RANGE}, got {got}", batch={"targets": CLASSES + got}) for got in (O, -1)),
+]
+OF_VALUES = bad_value(f"{NEW_TARGETS}, {O}), got [{T}, {B}]", batch=Entries(targets=ones(T, B)))
+TABLE = [
+    *_of_all("accuracy", CLASSES), *OF_CLASSES,
+    *_of_all("f1", CLASSES, average="macro"), *OF_CLASSES,
+    *_of_all("cross_entropy", CLASSES, label_smoothing=0.1, class_weights=[1.0] * O), *OF_CLASSES,
+        bad_value("in [0, 1)", label_smoothing=1.0), bad_type("an array", ys="ys", class_weights=None),
+    *_of_all("mean_squared_error", YS), OF_VALUES,
+    *_of_all("binary_cross_entropy", YS), OF_VALUES,
+        *(bad_value(f"{TARGETS}: from 0 to 1, got {x}", batch={"targets": x * YS}) for x in (2.0, -1.0, np.nan)),
+    *_of_all("quantile_loss", YS, quantiles=[0.5]), OF_VALUES, bad_value("(0, 1)", quantiles=0.5),
+        bad_value(f"ys: 3 outputs, {O_IN_YS}", quantiles=[0.1, 0.5, 0.9]),
+        bad_value(f"{NEW_TARGETS}, 1), {O_IN_YS}", quantiles=[0.1, 0.9]),
+        bad_value(f"{NEW_TARGETS}, 1), got float32[{T}]", quantiles=[0.1, 0.9], batch={"targets": ones(T)}),
+    right("ctc_loss", {"ys": YS, "batch": CTC, "blank": 0}, array="ys", flag="time_major"),
+        bad_value("a class from 0 to 1", blank=O), bad_value('entry "targets"', batch=YS),
+        bad_value('entry "targets_lengths"', batch=without(CTC, "targets_lengths")),
+        bad_value("lengths: T = 5, got 1 to 6", batch=Entries(lengths=LONG)),
+        bad_type(f"{TARGETS}: an array, got None", batch=Entries(targets=None)),
+        bad_type(f"{TARGETS}: integer labels, got float32", batch=Entries(targets=ones(2, B))),
+        bad_value(f"{TARGETS}: (L, {B}), got [2, 7]", batch=Entries(targets=ones(B, 7, dtype=int))),
+        bad_value(f"{TARGETS}: L >= 1, got [0, ", batch=Entries(targets=LABELS[:0])),
+        bad_value(f"{TARGETS}: other than blank = 0, got 0", batch=Entries(targets=LABELS - 1)),
+        bad_value(f"{RANGE}, got {O}", batch=Entries(targets=LABELS + 1)),
+        bad_value(f"{RANGE}, got -1", batch=Entries(targets=LABELS - 2)),
+        bad_value(f"{TARGETS}: a step for each label, got row [1] of 2 steps", batch=Entries(lengths=[3, 2])),
+        bad_value('batch["targets_lengths"]: L = 2, got 0 to 3', batch=Entries(targets_lengths=[0, 3])),
+        bad_value("ys: T = 6 steps, got [5, ", batch=LONGER),
+]

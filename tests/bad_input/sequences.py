@@ -1,338 +1,99 @@
-"""Wrong arguments of `unroll` and `check_gradients`, and cells whose functions break their contract."""
-
-from typing import NamedTuple
+"""Wrong arguments of what runs cells and differentiates them, and cells whose functions break their contract."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import jaxrnn
-from tests.bad_input.case import ROWS, XS, B, Case, D, H, T, changed, drawn, each, not_keys, ones, sizes
+from tests.bad_input.case import bad_type, bad_value, right
+from tests.bad_input.values import ELMAN, GRU, HS, KEY, LENGTHS, LSTM, MASK, XS, B, D, H, T, drawn, ones
 
-LSTM, ELMAN, MODEL = jaxrnn.lstm(D, H), jaxrnn.elman(D, H), jaxrnn.stack([jaxrnn.elman(D, H)])
-P_LSTM, P_ELMAN = drawn(LSTM), drawn(ELMAN)
-W_X = P_LSTM["w_x"]
-INTEGERS = np.ones((T, B, D), np.int32)
-
-
-class Other(NamedTuple):
-    """Named like no carry of the library."""
-
-    c: np.ndarray
-    h: np.ndarray
+PARAMS, PLAIN, Carry = drawn(ELMAN), jaxrnn.gru(D, H, reset_after=False), jaxrnn.cells.LSTMCarry
+INFLUENCE, OTHER, SNAP1 = (
+    jaxrnn.online.rtrl_start(GRU, drawn(GRU), (rows,), sparsity=sparsity)[1]
+    for rows, sparsity in ((B, None), (B + 1, None), (B, "snap1"))
+)
 
 
-def lstm(xs=XS, carry=None, **options):
-    return jaxrnn.unroll(LSTM, options.pop("params", P_LSTM), xs, carry, **options)
-
-
-def elman(xs=XS, carry=None, **options):
-    return jaxrnn.unroll(ELMAN, options.pop("params", P_ELMAN), xs, carry, **options)
-
-
-def check(thing=ELMAN, params=P_ELMAN, xs=XS, **options):
-    return jaxrnn.check_gradients(thing, params, xs, **options)
-
-
-def _of_both(name, run):
-    """What `unroll` and `check_gradients` share; `run` is either with an Elman cell."""
-
-    def case(what, error, argument, expected, got, **wrong):
-        return Case(f"{name}-{what}", lambda: run(**wrong), error, argument, expected, got)
-
-    fits, entries = f"[T, ..., {D}]", "a dict with the entries ['b', 'w_h', 'w_x']"
-    return [
-        case("params-none", ValueError, "params", entries, "None", params=None),
-        case("params-string", ValueError, "params", entries, "str 'w_x'", params="w_x"),
-        case("params-lstm", ValueError, "params['b']", f"shape ({H},)", f"float32[{4 * H}]", params=P_LSTM),
-        case(
-            "params-missing",
-            ValueError,
-            "params",
-            entries,
-            "a dict with ['b', 'w_x']",
-            params=changed(P_ELMAN, w_h=None),
-        ),
-        case(
-            "params-extra", ValueError, "params", entries, "['b', 'w', 'w_h', 'w_x']", params=P_ELMAN | {"w": ones(2)}
-        ),
-        case("params-shape", ValueError, "params['b']", f"shape ({H},)", "float32[1]", params=P_ELMAN | {"b": ones(1)}),
-        case(
-            "params-integers",
-            TypeError,
-            "params['b']",
-            "float",
-            f"int32[{H}]",
-            params=P_ELMAN | {"b": np.ones(H, np.int32)},
-        ),
-        case("params-of-model", ValueError, "params", entries, "a dict with ['0']", params={"0": P_ELMAN}),
-        case("xs-vector", ValueError, "xs", fits, f"[{T}]", xs=ones(T)),
-        case("xs-number", ValueError, "xs", fits, "[]", xs=np.float32(1.0)),
-        case("xs-features", ValueError, "xs", f"{D} features", f"[{T}, {B}, {D + 1}]", xs=ones(T, B, D + 1)),
-        case("xs-empty", ValueError, "xs", "at least one time step", f"[0, {B}, {D}]", xs=ones(0, B, D)),
-        case("xs-integers", TypeError, "xs", "floating-point", f"int32[{T}, {B}, {D}]", xs=INTEGERS),
-        case("xs-booleans", TypeError, "xs", "floating-point", f"bool[{T}, {B}, {D}]", xs=INTEGERS > 0),
-        case("xs-complex", TypeError, "xs", "floating-point", "complex64", xs=INTEGERS.astype(np.complex64)),
-        case("xs-string", TypeError, "xs", "array", "str 'xs'", xs="xs"),
-        case("xs-none", TypeError, "xs", "array", "None", xs=None),
-        case("xs-ragged", TypeError, "xs", "array", "list [[1.0], [1.0, 2.0]]", xs=[[1.0], [1.0, 2.0]]),
-        case("xs-dict", TypeError, "xs", "array", "dict {'xs': 1}", xs={"xs": 1}),
-        case("carry-batch", ValueError, "carry", f"shape ({B}, {H})", f"float32[{B + 1}, {H}]", carry=ones(B + 1, H)),
-        case(
-            "carry-features", ValueError, "carry", f"shape ({B}, {H})", f"float32[{B}, {H + 1}]", carry=ones(B, H + 1)
-        ),
-        case("carry-row", ValueError, "carry", f"shape ({B}, {H})", f"float32[{H}]", carry=ones(H)),
-        case("carry-number", ValueError, "carry", f"shape ({B}, {H})", "float", carry=0.0),
-        case("carry-string", TypeError, "carry", "an array", "str 'zeros'", carry="zeros"),
-        case(
-            "carry-lstm",
-            ValueError,
-            "carry",
-            f"shape ({B}, {H})",
-            "LSTMCarry of 2",
-            carry=jaxrnn.cells.LSTMCarry(ones(B, H), ones(B, H)),
-        ),
-        case("lengths-long", ValueError, "lengths", f"0 to T = {T}", f"1 to {T + 1}", lengths=np.array([1, T + 1])),
-        case("lengths-negative", ValueError, "lengths", f"0 to T = {T}", "-1 to 1", lengths=[-1, 1]),
-        case("lengths-floats", TypeError, "lengths", "integers", f"float32[{B}]", lengths=ones(B)),
-        case("lengths-booleans", TypeError, "lengths", "integers", f"bool[{B}]", lengths=[True, False]),
-        case("lengths-number", ValueError, "lengths", f"({B},)", "[]", lengths=3),
-        case("lengths-rows", ValueError, "lengths", f"({B},)", f"[{B + 1}]", lengths=[1] * (B + 1)),
-        case("lengths-steps", TypeError, "lengths", "integers", f"bool[{T}, {B}]", lengths=np.ones((T, B), bool)),
-        case("lengths-string", TypeError, "lengths", "array", "str 'all'", lengths="all"),
-        case("resets-row", ValueError, "resets", f"({T}, {B})", f"bool[{B}]", resets=np.ones(B, bool)),
-        case("resets-swapped", ValueError, "resets", f"({T}, {B})", f"bool[{B}, {T}]", resets=np.ones((B, T), bool)),
-        case("resets-integers", TypeError, "resets", "booleans", "int32", resets=np.ones((T, B), np.int32)),
-        case("resets-floats", TypeError, "resets", "booleans", "float32", resets=ones(T, B)),
-        case("resets-string", TypeError, "resets", "array", "str 'first'", resets="first"),
-        *not_keys(name, lambda v: run(key=v)),
-    ]
-
-
-def _loop(step, carry=lambda params, batch_shape: jnp.zeros((*batch_shape, H)), noise=None, **options):
+def _plain(step=None, initial_carry=lambda params, batch_shape: jnp.zeros((*batch_shape, H)), noise=None, **options):
     """An unroll of a plain cell with something wrong about its functions."""
-    cell = jaxrnn.cell(lambda key: {}, carry, step, noise=noise)
-    return jaxrnn.unroll(cell, {}, XS, key=None if noise is None else jax.random.key(0), **options)
+    cell = jaxrnn.cell(lambda key: {}, initial_carry, step or (lambda params, carry, x: (carry, x)), noise=noise)
+    return jaxrnn.unroll(cell, {}, XS, key=None if noise is None else KEY, **options)
 
 
-def _gated(update=lambda params, carry, gates, noise: gates[0], gate=jnp.tanh, **functions):
+def _gated(update=lambda params, carry, gates, noise: gates[0], **functions):
     """The same of a gated cell."""
-    key = jax.random.key(0) if "noise" in functions else None
-    cell = jaxrnn.gated_cell(D, H, {"n": gate}, update, **functions)
-    return jaxrnn.unroll(cell, P_ELMAN, XS, key=key)
+    return jaxrnn.unroll(jaxrnn.gated_cell(D, H, {"n": jnp.tanh}, update, **functions), PARAMS, XS)
 
 
-def _wider(x):
-    return jnp.concatenate([x, x], axis=-1)
+def _under(gradient, cell=GRU, xs=XS):
+    return jaxrnn.unroll(cell, drawn(cell), xs, gradient=gradient)
 
 
-def _tracer_in_step(gradient):
-    def loss(scale):
-        def step(params, carry, x):
-            return carry * scale, carry
-
-        return _loop(step, gradient=gradient)[1].sum()
-
-    return jax.grad(loss)(1.5)
-
-
-CASES = _of_both("unroll", elman) + _of_both("check_gradients", check)
-CASES += [
-    Case("unroll-cell-model", lambda: jaxrnn.unroll(MODEL, {"0": P_ELMAN}, XS), TypeError, "cell", "Cell", "Stack"),
-    Case("unroll-cell-builder", lambda: jaxrnn.unroll(jaxrnn.lstm, P_LSTM, XS), TypeError, "cell", "Cell", "function"),
-    Case("unroll-cell-string", lambda: jaxrnn.unroll("lstm", P_LSTM, XS), TypeError, "cell", "Cell", "str 'lstm'"),
-    Case("unroll-cell-swapped", lambda: jaxrnn.unroll(P_LSTM, LSTM, XS), TypeError, "cell", "Cell", "dict"),
-    Case(
-        "unroll-carry-bare", lambda: lstm(carry=ones(B, H)), ValueError, "carry", "LSTMCarry of 2", f"float32[{B}, {H}]"
-    ),
-    Case(
-        "unroll-carry-pair", lambda: lstm(carry=(ones(B, H),) * 2), ValueError, "carry", "LSTMCarry of 2", "tuple of 2"
-    ),
-    Case(
-        "unroll-carry-other",
-        lambda: lstm(carry=Other(ones(B, H), ones(B, H))),
-        ValueError,
-        "carry",
-        "LSTMCarry",
-        "Other",
-    ),
-    Case(
-        "unroll-carry-c",
-        lambda: lstm(carry=jaxrnn.cells.LSTMCarry(ones(B, H), ones(B, H + 1))),
-        ValueError,
-        "carry.c",
-        f"shape ({B}, {H})",
-        f"float32[{B}, {H + 1}]",
-    ),
-    Case(
-        "unroll-carry-half",
-        lambda: lstm(carry=jaxrnn.cells.LSTMCarry(ones(B, H), ones(B, H).astype(np.float16))),
-        TypeError,
-        "carry.c",
-        "float32",
-        "float16",
-    ),
-    Case(
-        "unroll-carry-integers",
-        lambda: elman(carry=np.ones((B, H), np.int32)),
-        TypeError,
-        "carry",
-        "float32",
-        "int32",
-    ),
-    Case(
-        "unroll-carry-none-in-it",
-        lambda: lstm(carry=jaxrnn.cells.LSTMCarry(ones(B, H), None)),
-        TypeError,
-        "carry.c",
-        "an array",
-        "None",
-    ),
-    Case("unroll-row-lengths", lambda: elman(ROWS, lengths=[3]), ValueError, "lengths", "()", "int32[1]"),
-    Case("unroll-row-carry", lambda: elman(ROWS, ones(1, H)), ValueError, "carry", f"shape ({H},)", f"float32[1, {H}]"),
-    Case("unroll-row-resets", lambda: elman(ROWS, resets=[[True]] * T), ValueError, "resets", f"({T},)", f"[{T}, 1]"),
-    *each("unroll", "reverse", lambda v: elman(reverse=v), TypeError, "True or False", 1, "yes", None),
-    *each("unroll", "gradient", lambda v: elman(gradient=v), TypeError, "Gradient", "autodiff", 0),
-    Case(
-        "unroll-gradient-builder",
-        lambda: elman(gradient=jaxrnn.autodiff),
-        TypeError,
-        "gradient",
-        "Gradient",
-        "function",
-    ),
+# fmt: off
+OF_BOTH = {"params": "params", "array": "xs carry resets", "features": "xs", "lengths": "lengths", "rows": "lengths",
+           "steps": "resets mask", "key": "key"}
+OPTIONS = {"carry": HS, "lengths": LENGTHS, "resets": MASK, "mask": MASK, "key": KEY, "reverse": False,
+           "gradient": jaxrnn.reverse_scan(), "states": True, "burn_in": 0, "time_major": True}
+SHAPE, OF_LSTM = "shape (2, 4)", bad_value("params['b']: shape (4,), got float32[16]", params=drawn(LSTM))
+ONLINE = {"cell": GRU, "params": drawn(GRU)}
+STEP = {"carry": HS, "influence": INFLUENCE, "x": XS[0], "loss": lambda y: jnp.sum(y**2)}
+OF_ONLINE = [
+    bad_type("Cell", cell=jaxrnn.stack([GRU])),
+    bad_value("gated, got ResetBeforeGRU", sparsity="snap1", cell=PLAIN, params=drawn(PLAIN)),
+]
+TABLE = [
+    right("unroll", {**ONLINE, "xs": XS, **OPTIONS}, OF_BOTH, cell="cell", flag="reverse states time_major",
+          gradient="gradient"), bad_value("0 with reverse", burn_in=2, reverse=True), bad_value("T - 1 = 4", burn_in=5),
+    right("unroll an LSTM", {"cell": LSTM, "params": drawn(LSTM), "xs": XS}), bad_value("LSTMCarry of 2", carry=HS),
+        bad_value("LSTMCarry of 2", carry=(HS, HS)),
+        bad_value(f"carry.c: {SHAPE}, got float32[{B}, {H + 1}]", carry=Carry(HS, ones(B, H + 1))),
+    right("unroll a row", {"cell": ELMAN, "params": PARAMS, "xs": XS[:, 0]}), OF_LSTM,
+        bad_value("(), got int32[1]", lengths=[3]), bad_value("shape (4,)", carry=ones(1, H)),
+        bad_value("(5,), got bool[5, 1]", resets=[[True]] * T),
+    right("check_gradients", {"cell_or_model": ELMAN, "params": PARAMS, "xs": XS}, OF_BOTH, cell="cell_or_model",
+          size="directions"), OF_LSTM,
+        bad_value("params: '0', got a dict with ['b'", cell_or_model=jaxrnn.stack([ELMAN])),
+        bad_type("tuple or list", gradients=jaxrnn.autodiff()),
+        bad_type("Gradient, got str 'autodiff'", gradients=("autodiff",)),
     # Cells whose own functions are wrong.
-    Case(
-        "step-carry-shape",
-        lambda: _loop(lambda p, c, x: (_wider(c), c)),
-        ValueError,
-        "step: carry",
-        f"shape ({B}, {H})",
-        f"float32[{B}, {2 * H}]",
-    ),
-    Case(
-        "step-carry-dtype",
-        lambda: _loop(lambda p, c, x: (c.astype(jnp.float16), c)),
-        TypeError,
-        "step: carry",
-        "float32",
-        "float16",
-    ),
-    Case(
-        "step-carry-tuple",
-        lambda: _loop(lambda p, c, x: ((c, c), c)),
-        ValueError,
-        "step: carry",
-        "an array",
-        "tuple of 2",
-    ),
-    Case("step-carry-none", lambda: _loop(lambda p, c, x: (None, c)), TypeError, "step: carry", "an array", "None"),
-    Case("step-returns-one", lambda: _loop(lambda p, c, x: c), TypeError, "step", "(carry, y)", f"[{B}, {H}]"),
-    Case("step-returns-three", lambda: _loop(lambda p, c, x: (c, c, c)), TypeError, "step", "(carry, y)", "3"),
-    Case("step-returns-none", lambda: _loop(lambda p, c, x: None), TypeError, "step", "(carry, y)", "None"),
-    Case("step-y-string", lambda: _loop(lambda p, c, x: (c, "y")), TypeError, "step", "array", "'y'"),
-    Case(
-        "step-y-without-rows",
-        lambda: _loop(lambda p, c, x: (c, c.sum()), lengths=[1, 2]),
-        ValueError,
-        "step: y",
-        f"({B},)",
-        "float32[]",
-    ),
-    Case(
-        "step-closes-over-tracer",
-        lambda: _tracer_in_step(jaxrnn.reverse_scan()),
-        ValueError,
-        "step",
-        "closes over no traced value",
-        "float32[]",
-    ),
-    Case(
-        "initial_carry-without-rows",
-        lambda: _loop(lambda p, c, x: (c, c), lambda p, s: jnp.zeros(H), lengths=[1, 2]),
-        ValueError,
-        "initial_carry",
-        f"({B},)",
-        f"float32[{H}]",
-    ),
-    Case(
-        "initial_carry-string",
-        lambda: _loop(lambda p, c, x: (c, x), lambda p, s: "zeros"),
-        TypeError,
-        "initial_carry",
-        "array",
-        "'zeros'",
-    ),
-    Case(
-        "noise-without-steps",
-        lambda: _loop(lambda p, c, x, n: (c, c), noise=lambda k, t, s: jnp.zeros((*s, H))),
-        ValueError,
-        "noise",
-        f"{T}",
-        f"[{B}, {H}]",
-    ),
-    Case(
-        "update-shape",
-        lambda: _gated(lambda p, c, gates, n: _wider(c)),
-        ValueError,
-        "step: carry",
-        f"shape ({B}, {H})",
-        f"float32[{B}, {2 * H}]",
-    ),
-    Case("hidden-shape", lambda: _gated(hidden=_wider), ValueError, "hidden", f"({B}, {H})", f"[{B}, {2 * H}]"),
-    Case("hidden-tuple", lambda: _gated(hidden=lambda c: (c, c)), TypeError, "hidden", "array", "tuple"),
-    Case(
-        "zero_carry-string",
-        lambda: _gated(zero_carry=lambda s, d: "zeros"),
-        TypeError,
-        "zero_carry",
-        "array",
-        "'zeros'",
-    ),
-    Case(
-        "own_params-takes-w_x",
-        lambda: _gated(own_params=lambda k: {"w_x": ones(2)}),
-        ValueError,
-        "own_params",
-        "w_x",
-        "w_x",
-    ),
-    Case(
-        "own_params-list",
-        lambda: _gated(own_params=lambda k: [ones(2)]),
-        TypeError,
-        "own_params",
-        "dict",
-        "list",
-    ),
-    # check_gradients has more of its own.
-    Case(
-        "check_gradients-thing-string", lambda: check("lstm"), TypeError, "cell_or_model", "Cell or Model", "str 'lstm'"
-    ),
-    Case("check_gradients-model-params", lambda: check(MODEL), ValueError, "params", "'0'", "'b'"),
-    *sizes("check_gradients", "directions", lambda v: check(directions=v)),
-    Case(
-        "check_gradients-one",
-        lambda: check(gradients=jaxrnn.autodiff()),
-        TypeError,
-        "gradients",
-        "tuple or list",
-        "autodiff()",
-    ),
-    Case(
-        "check_gradients-names",
-        lambda: check(gradients=("autodiff",)),
-        TypeError,
-        "gradients",
-        "Gradient",
-        "'autodiff'",
-    ),
-    Case(
-        "check_gradients-string",
-        lambda: check(gradients="autodiff"),
-        TypeError,
-        "gradients",
-        "tuple or list",
-        "str 'autodiff'",
-    ),
+    right("unroll a plain cell", {}, call=_plain),
+        bad_value(f"step: carry: {SHAPE}, got float32[{H}]", step=lambda p, c, x: (c[0], c)),
+        bad_type("(carry, y), got float32", step=lambda p, c, x: c),
+        bad_type("(carry, y), got tuple of 3", step=lambda p, c, x: (c, c, c)),
+        bad_type("an array, got str 'y'", step=lambda p, c, x: (c, "y")),
+        bad_value("step: y: (2,), got float32[]", step=lambda p, c, x: (c, c.sum()), lengths=LENGTHS),
+        bad_value("(2,), got float32[4]", initial_carry=lambda p, s: jnp.zeros(H), lengths=LENGTHS),
+        bad_type("an array, got str 'zeros'", initial_carry=lambda p, s: "zeros"),
+        bad_value("5, got float32[4]", noise=lambda k, t, s: jnp.zeros(H), step=lambda p, c, x, n: (c, c)),
+    right("unroll a gated cell", {}, call=_gated),
+        bad_value(f"step: carry: {SHAPE}, got float32[{H}]", update=lambda p, c, g, n: c[0]),
+        bad_value("(2, 4), got float32[4]", hidden=lambda c: c[0]),
+        bad_type("an array, got tuple", hidden=lambda c: (c, c)),
+        bad_type("an array, got str 'zeros'", zero_carry=lambda s, d: "zeros"),
+        bad_value("w_x, got ['w_x']", own_params=lambda k: {"w_x": ones(2)}),
+        bad_type("dict, got list", own_params=lambda k: [ones(2)]),
+    right("unroll what closes over a tracer", {}, call=lambda gradient: jax.grad(lambda a: _plain(
+          lambda p, c, x: (c * a, c), gradient=gradient)[1].sum())(1.5)),
+        bad_value("step: closes over no traced value, got one that closes over", gradient=jaxrnn.reverse_scan()),
+    # Gradients.
+    right("reverse_scan", {}, above_0="clip_norm clip_value", option="loop"),
+    right("reverse_scan of a cell", {"gradient": jaxrnn.reverse_scan(loop="persistent")}, call=_under),
+        bad_value("loop: 'scan' for this cell, got a GatedCell", cell=PLAIN),
+        bad_value("loop: 'scan' for this cell, got mix hidden units", cell=jaxrnn.lstm(D, H, layer_norm=True)),
+    right("checkpointed", {}, size="segments checkpoints"),
+        bad_value("None beside segments=2", checkpoints=3, segments=2),
+    right("checkpointed of a cell", {"gradient": jaxrnn.checkpointed(checkpoints=5)}, call=_under),
+        bad_value("checkpoints: at least 14 for 100 steps, got 5", xs=ones(100, D)),
+    right("truncated", {"k1": 1}, size="k1 k2"), bad_value("at least k1 = 4", k2=3, k1=4),
+    right("rtrl", {}, option="sparsity"),
+    right("rtrl of a cell", {"gradient": jaxrnn.rtrl(sparsity="snap1")}, call=_under),
+        bad_value("sparsity: one head, got 2", cell=jaxrnn.gru(D, H, heads=2)),
+    right("rtrl of inputs", {}, call=lambda gradient: jax.grad(lambda xs: _under(gradient, xs=xs)[1].sum())(XS)),
+        bad_value("goes back in time where the gradient of xs is asked for", gradient=jaxrnn.rtrl()),
+    right("rtrl_start", ONLINE | {"batch_shape": (B,)}, params="params", option="sparsity"), *OF_ONLINE,
+        bad_type("tuple", batch_shape=2), bad_value("positive, got -2", batch_shape=(-2,)),
+    right("rtrl_step", ONLINE | STEP, params="params", option="sparsity", function="loss", array="x carry"), *OF_ONLINE,
+        bad_value("[..., 3]", x=ones(B, D + 1)), bad_value("scalar, got float32[4]", loss=lambda y: y[0]),
+        bad_value("12, 2, 4, got float32[12, 3, 4]", influence=OTHER),
+        bad_value("12, 2, 4, got float32[2, 3, 4]", influence=SNAP1),
 ]
