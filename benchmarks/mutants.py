@@ -22,18 +22,8 @@ import tyro
 
 ROOT = pathlib.Path(__file__).parents[1]
 CORE = (
-    "bptt",
-    "cells",
-    "data",
-    "decoding",
-    "gradients",
-    "influences",
-    "losses",
-    "models",
-    "primitives",
-    "training",
-    ".",
-)
+    "bptt", "cells", "data", "decoding", "gradients", "influences", "losses", "models", "primitives", "training", ".",
+)  # fmt: skip
 COPIED = ("jaxrnn", "tests", "experiments", "benchmarks", "docs", "README.md", "CONTRIBUTING.md", "pyproject.toml")
 SWAPPED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

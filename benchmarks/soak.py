@@ -28,6 +28,7 @@ import tyro
 
 import jaxrnn
 from benchmarks.survival.damages import damage
+from jaxrnn.training.checkpoint import SAVES
 from jaxrnn.training.saves import numbers
 
 
@@ -112,7 +113,7 @@ def main(config: Config) -> None:
             process.send_signal(number)
             codes[process.wait()] += 1
             killed += 1
-            saves = folder / "run" / "checkpoints"
+            saves = folder / "run" / SAVES
             if rng.random() < 0.5 and len(numbers(saves)) == 3:
                 newest = saves / str(max(numbers(saves)))
                 damaged[damage(saves, random.Random(rng.random()), only=newest)] += 1

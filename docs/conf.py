@@ -41,17 +41,12 @@ napoleon_custom_sections = [("Example", "Example")]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-MODULES = ("cells", "data", "decoding", "diagnostics", "extend", "initializers", "interop", "losses", "models",
-           "online", "sweeps", "training")  # fmt: skip
 
-
-def public_names():
+def public_names(module=jaxrnn):
     """Full names of all that users may rely on."""
-    yield from (f"jaxrnn.{name}" for name in jaxrnn.__all__ if not inspect.ismodule(getattr(jaxrnn, name)))
-    for module in MODULES:
-        for name in getattr(jaxrnn, module).__all__:
-            if not inspect.ismodule(getattr(getattr(jaxrnn, module), name)):
-                yield f"jaxrnn.{module}.{name}"
+    for name in module.__all__:
+        value = getattr(module, name)
+        yield from public_names(value) if inspect.ismodule(value) else [f"{module.__name__}.{name}"]
 
 
 def escape_markup(app, what, name, obj, options, lines):

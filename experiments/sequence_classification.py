@@ -153,7 +153,7 @@ def from_keras(weights: list[np.ndarray]) -> Any:
 
 
 def of_keras(config: Config, params: Any, data: dict[str, np.ndarray]) -> Runner:
-    """The same program as in Keras's introductions, except for its initial weights and the order of rows."""
+    """Keras's own program, as in its introductions, except for its initial weights and the order of rows."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras  # pyright: ignore[reportMissingImports]
 

@@ -23,10 +23,7 @@ EXAMPLES = [
     for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name))
     if test.examples
 ]
-PUBLIC = [
-    *runpy.run_path(str(pathlib.Path(__file__).parents[1] / "docs/conf.py"))["public_names"](),
-    *(f"jaxrnn.interop.{flax}.layer" for flax in ("linen", "nnx")),
-]
+PUBLIC = [*runpy.run_path(str(pathlib.Path(__file__).parents[1] / "docs/conf.py"))["public_names"]()]
 
 
 @pytest.mark.slow

@@ -40,11 +40,10 @@ def damages(count: int = 500, of_sweeps: int = 100, seed: int = 0) -> None:
             folder.mkdir()
             whole = jax.tree.leaves(runs.result(kind, None, hidden, steps=steps))
             runs.result(kind, folder, hidden, steps=steps if kind == "sweep" else 20)
-            saves = "saves" if kind == "sweep" else "checkpoints"
             for _ in range(each):
                 copy = pathlib.Path(root) / "copy"
                 shutil.copytree(folder, copy)
-                what = damage(copy / "run" / saves, rng)
+                what = damage(runs.saves_of(kind, copy), rng)
                 outcome = _outcome(kind, copy, hidden, steps, whole)
                 outcomes[outcome.partition(":")[0]] += 1
                 if outcome.startswith(("silent", "bare")):
@@ -88,7 +87,7 @@ def damage(saves: pathlib.Path, rng: random.Random, only: pathlib.Path | None = 
 
 
 def _outcome(kind: str, folder: pathlib.Path, hidden: int, steps: int, whole: list[Any]) -> str:
-    saves = folder / "run" / ("saves" if kind == "sweep" else "checkpoints")
+    saves = runs.saves_of(kind, folder)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:

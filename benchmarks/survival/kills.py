@@ -86,7 +86,7 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
     for name in names:
         shutil.rmtree(folder, ignore_errors=True) if (folder / runs.DONE).exists() else None
         process = _start(kind, folder, often=name == "SIGKILL")
-        saves = folder / "run" / ("saves" if kind == "sweep" else "checkpoints")
+        saves = runs.saves_of(kind, folder)
         # SIGKILL comes at any moment; other signals only after a run has begun, since Python handles earlier ones.
         deadline = time.monotonic() + (rng.uniform(0.5, 6.0) if name == "SIGKILL" else 60.0)
         while process.poll() is None and time.monotonic() < deadline:

@@ -15,7 +15,7 @@ import optax
 
 import jaxrnn
 from jaxrnn.sweeps import record
-from jaxrnn.training import run
+from jaxrnn.training import checkpoint, run
 
 KINDS = ("dict", "slow", "stream", "bucketed", "prefetch", "sweep")
 STEPS, BLOCK = 120, 5
@@ -84,6 +84,11 @@ def result(kind: str, folder: pathlib.Path | None, hidden: int = 8, pause: float
     history = found.history
     state = found.state._replace(key=jax.random.key_data(found.state.key))
     return [found.params, state, history.train, history.validation, history.validation_steps]
+
+
+def saves_of(kind: str, folder: pathlib.Path) -> pathlib.Path:
+    """The folder of the saves that a run of this kind, or a sweep, leaves in a folder."""
+    return folder / "run" / (record.SAVES if kind == "sweep" else checkpoint.SAVES)
 
 
 def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:

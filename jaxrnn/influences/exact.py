@@ -116,7 +116,7 @@ def apply(influence: list[Arrays], d_carry: Arrays, of: Arrays) -> Arrays:
 
 
 def apply_to_rows(influence: list[Arrays], d_carry: Arrays) -> Arrays:
-    """The same derivatives for earlier carries, flattened."""
+    """The derivatives for earlier carries, each flattened."""
 
     def total(entry: Arrays) -> jax.Array:
         parts = [jnp.tensordot(j, d, d.ndim) for j, d in zip(entry, d_carry, strict=True)]

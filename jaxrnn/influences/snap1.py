@@ -103,7 +103,7 @@ def advance(
         return derivatives(*changed)
 
     def by_gate(part: int, g: int) -> Arrays:
-        """The same derivatives by the pre-activations of a gate."""
+        """The derivatives of the carry's leaves by the pre-activations of a gate."""
         changed = list(zeros)
         changed[part] = zeros[part].at[..., g * H : (g + 1) * H].set(1)
         return derivatives(*changed)
@@ -133,7 +133,7 @@ def advance(
         return [p.reshape(*p.shape[:-3], -1, H) for p in products]
 
     def rows_of(i: int, a: jax.Array) -> Arrays:
-        """The same derivatives by an array [..., H] of the cell's own, one row [H] after the other."""
+        """The derivatives of the carry's leaves by an array [..., H] of the cell's own, one row [H] after the other."""
         basis = jnp.eye(a.size // H, dtype=a.dtype)
         tangents = jnp.broadcast_to(basis[..., None], (*basis.shape, H)).reshape(-1, *a.shape)
         return [jnp.moveaxis(d, 0, -2) for d in jax.vmap(lambda t: by(3, i, t))(tangents)]
@@ -170,7 +170,7 @@ def apply(influence: list[Arrays], d_carry: Arrays, of: Arrays) -> Arrays:
 
 
 def apply_to_rows(influence: list[Arrays], d_carry: Arrays) -> Arrays:
-    """The same derivatives for earlier carries, flattened."""
+    """The derivatives for earlier carries, each flattened."""
     return [total.reshape(-1) for total in _by_row(influence, d_carry)]
 
 

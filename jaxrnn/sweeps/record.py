@@ -24,6 +24,8 @@ from jaxrnn.training.lock import locked
 from jaxrnn.training.run import SAVE_SECONDS
 from jaxrnn.training.saves import newest_intact, numbers, put_newer_aside, write_save
 
+SAVES = "saves"
+"""The folder of a sweep's saves."""
 COLUMNS = ("taken", "rung", "first_bad", "best_step", "score")
 """The state of each member, arrays [M]."""
 
@@ -61,7 +63,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
                     hold.enter_context(locked(path))
                 about = _about(members, steps, key, runners, task)
                 about |= {"block": block, "rungs": [list(rung) for rung in rungs]}
-                self._path, self._about = path / "saves", json.loads(json.dumps(about))
+                self._path, self._about = path / SAVES, json.loads(json.dumps(about))
                 self._restore(self._path, resume)
             check_same("run_dir", self.taken.tolist())
             self._hold = hold.pop_all()

@@ -24,7 +24,7 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
       waits: whether signals wait until `leave` is called.
 
     Attributes:
-      caught: the signal that waits, or None.
+      caught: the last signal that has not ended the run, or None.
     """
 
     def __init__(self, *, active: bool = True, waits: bool = False) -> None:

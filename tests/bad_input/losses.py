@@ -14,7 +14,7 @@ RANGE, NEW_TARGETS, LONGER = f"{TARGETS}: 0 to {O - 1}", f"{TARGETS}: ({T}, {B}"
 
 
 def _of_all(name, targets, **options):
-    """What all losses but CTC refuse."""
+    """Wrong arguments, which all losses but CTC refuse."""
     batch = {"targets": targets, "lengths": LENGTHS, "mask": MASK}
     return [
         right(name, {"ys": YS, "batch": batch, "at": "steps", "time_major": True, **options}, array="ys",

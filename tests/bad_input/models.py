@@ -57,7 +57,7 @@ AFTER, FLOATS = "no time axis behind last or mean_over_time", bad_type("integers
 
 
 def _of_apply(name, model):
-    """What all models refuse."""
+    """Wrong arguments, which all models refuse."""
     params, features = PARAMS[name], "xs" if name in NESTED | FLAT else ""
     arguments = {"params": params, "xs": SYMBOLS if name in OF_SYMBOLS else XS}
     yield right(f"{name}.apply", arguments, OF_APPLY, call=model.apply, features=features)

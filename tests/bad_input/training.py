@@ -43,7 +43,7 @@ OF_PARAMS = [bad_value("(4, got 16", params=drawn(LSTM)), bad_value("'0', '1'], 
 
 
 def _of_data(whose, said=""):
-    """What any data set must not be."""
+    """Wrong data sets, which every function refuses."""
     def entry(bad, message, /, **entries):
         return bad(message, **{whose: Entries(entries)})
 
