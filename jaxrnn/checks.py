@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.compiled import is_traced
 from jaxrnn.primitives.primitive import Tracer
 
 FOREIGN = ("torch", "tensorflow")
@@ -115,7 +116,8 @@ def instance(name: str, value: Any, kind: type | tuple[type, ...], hint: str = "
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         expected = " or ".join(k.__name__ for k in kinds)
-        raise TypeError(f"{name}: expected a {expected}, got {short(value)}{hint and '; ' + hint}")
+        article = "an" if expected[0] in "AEIOU" else "a"
+        raise TypeError(f"{name}: expected {article} {expected}, got {short(value)}{hint and '; ' + hint}")
     return value
 
 
@@ -169,7 +171,7 @@ def function(name: str, value: Any, *arguments: str) -> Any:
 
 def key(name: str, value: Any) -> Any:
     """A JAX random key (typed, or the older uint32 pair), not a batch of them."""
-    dtype = getattr(value, "dtype", None)
+    dtype = value.dtype if _is_array(value) else None
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     old = dtype == np.uint32 and value.shape == jax.eval_shape(jax.random.PRNGKey, 0).shape
     if not (old or (typed and value.ndim == 0)):
@@ -207,10 +209,10 @@ def array(name: str, value: Any) -> jax.Array:
     return found
 
 
-def params(name: str, tree: Any) -> None:
-    """Raises where a leaf is an array of another library."""
+def arrays(name: str, tree: Any) -> None:
+    """Raises where a leaf is neither an array nor a number."""
     for path, x in jax.tree_util.tree_leaves_with_path(tree):
-        if not isinstance(x, jax.Array) and type(x).__module__.startswith(FOREIGN):
+        if not is_traced(x):
             array(f"{name}{jax.tree_util.keystr(path)}", x)
 
 
@@ -421,7 +423,7 @@ def short(value: Any) -> str:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "dtype") and hasattr(value, "shape")
+    return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, type)
 
 
 def _entries(value: dict[str, Any]) -> str:

@@ -84,7 +84,8 @@ def unroll(
     checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan() or jaxrnn.autodiff()")
     for name, flag in (("states", states), ("time_major", time_major)):
         checks.flag(name, flag)
-    checks.params("params", params)
+    checks.arrays("params", params)
+    checks.arrays("carry", carry)
     options = arguments.checked_options(cell, xs, carry, lengths, resets, reverse, key, mask, time_major)
     least = 1 + (not time_major) + (cell.features[0] is not None)
     burn_in = checks.burn_in(burn_in, checks.steps("xs", options["xs"], time_major, least))

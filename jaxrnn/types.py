@@ -286,7 +286,7 @@ class Model(Options, abc.ABC):
     def check_symbols(self, name: str, given: Any, T: int, lengths: Any, mask: Any) -> None:
         """Raises if xs [T, ...] in NumPy hold a symbol that the model does not know: its output would be NaN."""
         most = self.input_symbols
-        if most is None or not isinstance(given, np.ndarray) or not given.size or len(given) != T:
+        if most is None or not isinstance(given, np.ndarray) or not given.size or np.shape(given)[:1] != (T,):
             return
         if lengths is None and mask is None:  # symbols on padding may be anything
             checks.symbols(name, given, most)
@@ -336,7 +336,8 @@ class Model(Options, abc.ABC):
         Raises:
           ValueError, TypeError: an argument does not fit; the message names it. Raised while tracing.
         """
-        checks.params("params", params)
+        checks.arrays("params", params)
+        checks.arrays("carry", carry)
         checks.flag("states", states)
         checks.flag("time_major", time_major)
         key = None if key is None else checks.key("key", key)

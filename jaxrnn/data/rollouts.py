@@ -33,13 +33,20 @@ def resets_from_dones(dones: Any, *, before: Any = None) -> jax.Array:
       >>> jaxrnn.data.resets_from_dones([False, True, False, False], before=True).tolist()
       [True, False, True, False]
     """
-    dones = checks.array("dones", dones).astype(bool)
+    dones = _booleans("dones", dones)
     if dones.ndim < 1 or not dones.shape[0]:
         raise ValueError(f"dones: expected an array [T, ...] of at least one step, got {checks.short(dones)}")
-    first = jnp.zeros(dones.shape[1:], bool) if before is None else checks.array("before", before).astype(bool)
+    first = jnp.zeros(dones.shape[1:], bool) if before is None else _booleans("before", before)
     if first.shape != dones.shape[1:]:
         raise ValueError(f"before: expected shape {dones.shape[1:]}, got {checks.short(first)}")
     return jnp.concatenate([first[None], dones[:-1]])
+
+
+def _booleans(name: str, value: Any) -> jax.Array:
+    found = checks.array(name, value)
+    if not jnp.issubdtype(found.dtype, jnp.number) and found.dtype != bool:
+        raise TypeError(f"{name}: expected booleans or numbers, got {checks.short(found)}")
+    return found.astype(bool)
 
 
 def pieces(sequences: Tree, length: int, *, every: int | None = None) -> Tree:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.compiled import compiled
-from jaxrnn.decoding.one_step import before_last, check_symbol, checked_model, checked_prompt, one_step
+from jaxrnn.decoding.one_step import before_last, check_parts, check_symbol, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -69,7 +69,7 @@ def beam_search(
       >>> beams.symbols.shape, bool((beams.scores[:, 0] >= beams.scores[:, 1]).all())
       ((6, 2, 3), True)
     """
-    checked_model(model)
+    check_parts(model, params, carry)
     xs = checked_prompt(model, xs)
     steps, beam = checks.positive_int("steps", steps), checks.positive_int("beam", beam)
     stop = None if stop is None else checks.symbol("stop", stop)

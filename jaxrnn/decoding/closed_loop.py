@@ -9,7 +9,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_sequence
 from jaxrnn.compiled import compiled
 from jaxrnn.decoding.feedback import Feedback, fed_back
-from jaxrnn.decoding.one_step import checked_model, one_step
+from jaxrnn.decoding.one_step import check_parts, one_step
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -58,7 +58,7 @@ def rollout(
       >>> forecast.shape
       (6, 2, 1)
     """
-    checked_model(model)
+    check_parts(model, params, carry)
     steps = checks.positive_int("steps", steps)
     xs = checked_sequence(xs)
     if feedback is not None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32
 from jaxrnn.compiled import compiled
-from jaxrnn.decoding.one_step import before_last, check_symbol, checked_model, checked_prompt, one_step
+from jaxrnn.decoding.one_step import before_last, check_parts, check_symbol, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
 
@@ -59,7 +59,7 @@ def generate(
       >>> symbols.shape
       (6, 2)
     """
-    checked_model(model)
+    check_parts(model, params, carry)
     xs = checked_prompt(model, xs)
     steps = checks.positive_int("steps", steps)
     key = None if key is None else checks.key("key", key)

@@ -6,9 +6,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params
 from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.encoder_decoder import EncoderDecoder
 from jaxrnn.types import Model, Params, Tree
+
+
+def check_parts(model: Any, params: Params, carry: Tree) -> None:
+    """Raises unless a model can run step by step, with these parameters and a carry of arrays."""
+    checked_model(model)
+    checked_params(model, params)
+    checks.arrays("carry", carry)
 
 
 def checked_model(model: Any) -> Model:
@@ -54,4 +62,5 @@ def before_last(model: Model, params: Params, carry: Tree, xs: jax.Array) -> Tre
     """The state before the last of the symbols xs [T, *batch_shape]; `carry` is the state before the first."""
     if xs.shape[0] > 1:
         return model.apply(params, xs[:-1], carry=carry)[0]
-    return model.initial_carry(params, xs.shape[1:]) if carry is None else carry
+    initial = model.initial_carry(params, xs.shape[1:])
+    return initial if carry is None else checks.array_tree("carry", carry, initial)

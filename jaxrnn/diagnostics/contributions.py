@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.arguments import checked_options
+from jaxrnn.arguments import checked_options, checked_params
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import ByLag, backward, by_lag
 from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
@@ -58,7 +58,7 @@ def weight_contributions(
     """
     checks.callable_("loss", loss)
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
-    return _weight_contributions(cell, params, loss, _chosen(params, names), options)
+    return _weight_contributions(cell, params, loss, _chosen(cell, params, names), options)
 
 
 @compiled
@@ -118,7 +118,7 @@ def lag_contributions(
     checks.callable_("loss", loss)
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
-    return _by_lag(cell, params, loss, _chosen(params, names), max_lag, options).d_weights
+    return _by_lag(cell, params, loss, _chosen(cell, params, names), max_lag, options).d_weights
 
 
 def gradient_norm_by_lag(
@@ -181,7 +181,8 @@ def _by_lag(
     return by_lag(record_cell(cell, params, loss, options), {name: params[name] for name in names}, max_lag)
 
 
-def _chosen(params: Params, names: Sequence[str] | None) -> tuple[str, ...]:
+def _chosen(cell: Cell, params: Params, names: Sequence[str] | None) -> tuple[str, ...]:
+    checked_params(checks.instance("cell", cell, Cell), params)
     if not isinstance(params, dict):
         raise TypeError(f"params: expected a dict, whose entries have names, got {checks.short(params)}")
     if names is None:

@@ -27,6 +27,7 @@ class Composite(Model):
         return {name: part.init(k) for name, part, k in zip(self.names, self.parts, keys, strict=True)}
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        checked_params(self, params)
         return tuple(p.initial_carry(params[name], batch_shape) for name, p in zip(self.names, self.parts, strict=True))
 
     def shares(

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params
 from jaxrnn.models.attention_decoder import AttentionDecoder, attach
 from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.chain import Chain
@@ -49,6 +50,7 @@ class EncoderDecoder(Composite):
         return None, self.decoder.features[1]
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
+        checked_params(self, params)
         return self.decoder.initial_carry(params["decoder"], batch_shape)
 
     def reads(self, batch: dict[str, Any]) -> Pair:
@@ -64,6 +66,7 @@ class EncoderDecoder(Composite):
 
     def encode(self, params: Params, source: Any, *, lengths: Any = None, mask: Any = None) -> Model:
         """The decoder, attached to the encoder's outputs of a source; its parameters are params["decoder"]."""
+        checked_params(self, params)
         _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, mask=mask)
         return attach(self.decoder, values, lengths=lengths, mask=mask)
 

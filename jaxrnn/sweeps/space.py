@@ -151,6 +151,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Space:
       >>> len(space.members(jax.random.key(0)))
       2
     """
+    checks.instance("rows", rows, Iterable)
     found = [dict(row) if isinstance(row, Mapping) else checks.instance("space", row, dict) for row in rows]
     if not found:
         raise ValueError("space: expected at least one member, got none")

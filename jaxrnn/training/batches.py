@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_counts, check_symbols, checked_batch, read_as
@@ -59,8 +60,8 @@ class Batches:
         layout: Layout = TIME_FIRST,
         model: Any = None,
     ):
-        one_by_one = isinstance(data, (list, tuple))
-        if not isinstance(data, Iterable) or (one_by_one and not all(isinstance(batch, dict) for batch in data)):
+        of_others = isinstance(data, (list, tuple)) and not all(isinstance(batch, dict) for batch in data)
+        if not isinstance(data, Iterable) or isinstance(data, (np.ndarray, jax.Array)) or of_others:
             raise TypeError(f"data: expected a dict of arrays or an iterable of such dicts, got {checks.short(data)}")
         if isinstance(data, Sized) and not len(data):
             raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")

@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxrnn.functions import wrapped
 from jaxrnn.training.block import Order, Task, make_block, order_of
 from jaxrnn.training.diagnose import make_diagnose
+from jaxrnn.training.step import measuring
 
 KEPT = 16
 """The number of tasks whose programs are kept."""
@@ -38,6 +39,7 @@ class Programs(NamedTuple):
 
         A loss that reads a changed value of its module is another loss.
         """
+        measuring(task.model, task.loss, task.metrics)  # checks them before they are wrapped
         metrics = None if task.metrics is None else {name: wrapped(f) for name, f in task.metrics.items()}
         dicts = {"metrics": metrics, "axes": task.axes, "validation_axes": task.validation_axes}
         entries = {name: None if d is None else Entries(d) for name, d in dicts.items()}

@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[Any, type[Exception], str]] = {
     "model": (ELMAN, TypeError, "a Model"), "optimizer": ("adam", TypeError, "a GradientTransformation"),
     "metrics": ([], TypeError, "a dict of functions"), "dict": ([], TypeError, "a dict"),
     "mesh": (0, TypeError, "a Mesh"), "array": ("xs", TypeError, "an array"),
-    "params": ({}, ValueError, "a dict with the entries [', got a dict with []"),
+    "leaf": (b"x", TypeError, "an array"), "params": ({}, ValueError, "a dict with the entries [', got a dict with []"),
     "features": (ones(T, B, D + 1), ValueError, f"{D} features"), "steps": (ones(T, B), TypeError, "booleans"),
     "lengths": (LONG, ValueError, f"values from 0 to T = {T}, got 1 to {T + 1}"),
     "rows": ([1, 1, 1], ValueError, f"shape ({B},), got int32[3]"),

@@ -39,8 +39,8 @@ OF_SYMBOLS = [
 BLANK = bad_value("a class from 0 to 1", blank=O)
 TABLE = [
     right("rollout", {"model": MODEL, "params": drawn(MODEL), "xs": XS, "steps": K}, size="steps", array="xs",
-          features="xs", function="feedback", model="model"), *OF_MODELS, bad_value("time step", xs=XS[:0]),
-        bad_value("tuple of 2", carry=HS),
+          features="xs", function="feedback", model="model", params="params", leaf="carry"), *OF_MODELS,
+        bad_value("time step", xs=XS[:0]),        bad_value("tuple of 2", carry=HS),
         bad_value(f"feedback: {SHAPE}, got [{B}, {O}]", model=OTHER, params=drawn(OTHER)),
         bad_value(f"{SHAPE}, got [{B}]", feedback=lambda y: y[..., 0]),
         bad_type("an array, got None", feedback=lambda y: None),
@@ -56,12 +56,13 @@ TABLE = [
         bad_value(f"{SHAPE}, got [{D}]", feedback=lambda y, x: y[0]), bad_value("T = 5", rate=ones(T - 1)),
         bad_value("tuple of 2", carry=HS),
     right("generate", {**WRITE, "carry": None, "key": KEY, "temperature": 0.5, "top_k": 1, "stop": 0},
-          size="steps top_k", array="xs", key="key", above_0="temperature", symbol="stop", model="model"), *OF_SYMBOLS,
+          size="steps top_k", array="xs", params="params", leaf="carry", key="key", above_0="temperature",
+          symbol="stop", model="model"), *OF_SYMBOLS,
         bad_value("O = 2", top_k=99),
         *(bad_value("with temperature or top_k", key=None, **{"temperature": 1.0, "top_k": None} | draw)
           for draw in ({"temperature": 0.5}, {"top_k": 1}, {"temperature": jnp.float32(0.5)})),
     right("beam_search", {**WRITE, "beam": 2, "stop": 0}, size="steps beam", array="xs", not_negative="length_penalty",
-          symbol="stop", model="model"), *OF_SYMBOLS,
+          symbol="stop", model="model", params="params", leaf="carry"), *OF_SYMBOLS,
     right("ctc_greedy", {"ys": YS, "lengths": None, "blank": 0}, array="ys", lengths="lengths"), BLANK,
     right("ctc_beam", {"ys": YS, "lengths": None, "blank": 0}, array="ys", lengths="lengths", size="beam max_length"),
         BLANK,

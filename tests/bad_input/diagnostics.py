@@ -18,9 +18,10 @@ OF_REPORT = {"size": "rows max_lag", "key": "key", "params": "params", "function
 NAMED = "a gated cell that names its gates, got"
 PART = bad_value("'w_x']", params=without(PARAMS, "w_x"))
 OF_LOSS = bad_value("floating-point scalar, got float32[5]", loss=lambda ys, batch=None: ys.sum((1, 2)))
+LISTED = jaxrnn.cell(lambda key: [1.0], lambda params, batch_shape: 0.0, lambda params, carry, x: (carry, x))
 NAMES = [
     bad_value("names[1]: w_h, got 'w_y'", names=("w_h", "w_y")), bad_type("in a list", names="w_h"),
-    bad_type("a dict", params=[1.0]),
+    bad_type("a dict", params=[1.0], cell=LISTED),
 ]
 REPORTS = [
     OF_LOSS, bad_type("a Model or Cell", model=None), bad_value('entry "xs"', batch={"targets": XS}),
@@ -45,7 +46,7 @@ TABLE = [
     right("hidden_gradients", LOSSES, OF_CELL, function="loss"), PART, OF_LOSS,
     right("first_non_finite", LOSSES, OF_CELL, function="loss"), PART, OF_LOSS,
     right("gradient_norm_by_lag", LOSSES, OF_CELL, function="loss", size="max_lag"), PART, OF_LOSS,
-    right("weight_contributions", LOSSES, OF_CELL, function="loss"), PART, OF_LOSS, *NAMES,
+    right("weight_contributions", LOSSES, OF_CELL, function="loss", params="params"), PART, OF_LOSS, *NAMES,
     right("lag_contributions", LOSSES, OF_CELL, function="loss", size="max_lag"), PART, OF_LOSS, *NAMES,
     right("state_jacobians", CELL, OF_CELL), PART,
     right("gate_statistics", CELL, OF_CELL, above_0="margin"), PART, bad_value("at most 0.5", margin=0.6),

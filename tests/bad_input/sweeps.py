@@ -48,7 +48,7 @@ TABLE = [
         bad_value("below 0", lr=jaxrnn.sweeps.uniform(-1, 1)),
     right("table", {"rows": [{"a": 1}]}), bad_value("space: at least one member, got none", rows=[]),
         bad_value("space[1]: ['a'], got ['b']", rows=[{"a": 1}, {"b": 1}]),
-        bad_type("space: a dict, got int 3", rows=[3]),
+        bad_type("space: a dict, got int 3", rows=[3]), bad_type("an Iterable", rows=3),
     right("uniform", {"low": 1, "high": 2}, finite="low high"), bad_value("above low = 1", high=1),
     right("log_uniform", {"low": 1, "high": 2}, above_0="low"),
     right("choice", {"values": [1]}), bad_type("at least one", values=[]),
