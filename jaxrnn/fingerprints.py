@@ -26,9 +26,45 @@ def digest(tree: Any) -> str:
     return found.hexdigest()
 
 
-def named(f: Any) -> str:
-    """The name of a function, and its fingerprint."""
-    return f"{getattr(f, '__qualname__', type(f).__name__)} {fingerprint(f)}"
+SHORT = 100
+"""Longer strings and lists are not told as settings; a fingerprint is of all."""
+
+
+def described(f: Any) -> dict[str, str]:
+    """The settings, the name and the fingerprint of a function, or of a tuple of functions."""
+    return settings(f) | {"name": getattr(f, "__qualname__", type(f).__name__), "fingerprint": fingerprint(f)}
+
+
+def settings(f: Any) -> dict[str, str]:
+    """The numbers and short strings that a function closes over or has as defaults, by their names in its code."""
+    found: dict[str, str] = {}
+    seen = set()
+
+    def visit(name: str, value: Any) -> None:
+        value = unwrapped(value)
+        if isinstance(value, (bool, int, float, complex)) or (isinstance(value, str) and len(value) <= SHORT):
+            same = sum(label.partition(" ")[0] == name for label in found)
+            found[f"{name} ({same + 1})" if same else name] = repr(value)
+        elif id(value) in seen or (isinstance(value, (dict, list, tuple)) and len(value) > SHORT):
+            return
+        seen.add(id(value))
+        if isinstance(value, types.FunctionType):
+            code = value.__code__
+            defaults = value.__defaults__ or ()
+            visit(name, dict(zip(code.co_freevars, closure(value), strict=True)))
+            visit(name, dict(zip(code.co_varnames[code.co_argcount - len(defaults) :], defaults, strict=False)))
+            visit(name, value.__kwdefaults__)
+        elif isinstance(value, (functools.partial, jax.tree_util.Partial)):
+            visit(name, (value.func, value.args, value.keywords))
+        elif isinstance(value, dict):
+            for key, x in value.items():
+                visit(str(key), x)
+        elif isinstance(value, (list, tuple)):
+            for x in value:
+                visit(name, x)
+
+    visit("value", f)
+    return found
 
 
 def fingerprint(value: Any) -> str:

@@ -1,5 +1,7 @@
 """Figures. matplotlib, an optional extra, is imported when the first figure is made."""
 
+import functools
+import io
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,15 @@ def new_figure(name: str, size: tuple[float, float], rows: int, columns: int) ->
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(f'{name} needs matplotlib: pip install "jaxrnn[plot]"') from error
-    figure = Figure(figsize=size, layout="constrained")
+    figure: Any = Figure(figsize=size, layout="constrained")
+    figure._repr_png_ = functools.partial(_png, figure)  # for notebooks, with or without %matplotlib inline
     return figure, list(np.ravel(figure.subplots(rows, columns)))
+
+
+def _png(figure: Any) -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
 
 
 def saved(figure: Any, path: str | None) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn.fingerprints import digest, fingerprint, named
+from jaxrnn.fingerprints import described, digest, fingerprint
 from jaxrnn.sweeps.processes import check_same, gathered
 from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.runner import Part, Runner
@@ -252,4 +252,4 @@ def _told(value: Any) -> Any:
     """An argument of a task, without addresses in memory, which differ between processes."""
     if isinstance(value, dict):
         return {name: _told(x) for name, x in value.items()}
-    return named(value) if callable(value) else f"{value!r} {fingerprint(value)}"
+    return described(value) if callable(value) else f"{value!r} {fingerprint(value)}"

@@ -127,6 +127,7 @@ def sweep(
                     sizes[index], why = choose_size(runner, strategy, memory, end)
                     notes.append(f"{runner.group.static or 'all members'}: {why}")
                     bar.set_description("training")
+                    bar.unpause()  # its rate is that of training, without compiling
                 mine = share(pending)
                 for start, places in itertools.groupby(sorted(mine, key=lambda p: taken[p]), key=lambda p: taken[p]):
                     for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):

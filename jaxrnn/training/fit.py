@@ -158,7 +158,7 @@ def fit(
         step out: the state stays as before it. "stop": the run ends with a warning that names the cause, and
         `FitResult.bad_batch` is the batch. "skip": the run continues with the next batch. "restart": the parameters and
         the optimizer go back to the end of the last whole block in which all was finite, and updates are half as large
-        from there on. `History.nonfinite` lists these steps.
+        from there on. A warning counts these steps at the end, and `History.nonfinite` lists them.
       nonfinite_limit: the number of steps in a row that "skip" leaves out, or of restarts, before the run ends as with
         "stop".
       callback: a function, or several, called with a `jaxrnn.training.BlockEnd` after each block: the step, the
@@ -285,6 +285,13 @@ def fit(
         warnings.warn(
             f"fit: {history.nonfinite[bad]} was not finite at step {bad}, which was left out (a class or symbol out of "
             f"range gives NaN, too); the run ended there{'' if bad_batch is None else f', and {look} looks at it'}",
+            stacklevel=2,
+        )
+    elif history.nonfinite:
+        bad, count = history.first_bad_step, len(history.nonfinite)
+        warnings.warn(
+            f"fit: {count} step{' was' if count == 1 else 's were'} left out (on_nonfinite={on_nonfinite!r}); the "
+            f"first is step {bad}: {history.nonfinite[bad]} was not finite",
             stacklevel=2,
         )
     if now.best is not None and not best_step and len(history.validation_steps):

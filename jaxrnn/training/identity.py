@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrnn.fingerprints import digest, fingerprint, named
+from jaxrnn.fingerprints import described, digest, fingerprint
 from jaxrnn.training.block import Task
 from jaxrnn.training.state import TrainState
 from jaxrnn.types import Params
@@ -24,16 +24,16 @@ def identity(task: Task, state: TrainState, params: Params, data: Any, held_out:
     return {
         "model": repr(task.model),
         "model's functions and numbers": fingerprint(task.model),
-        "loss": named(task.loss),
+        "loss": described(task.loss),
         "gradient": f"{task.gradient!r} {fingerprint(task.gradient)}",
-        "optimizer": fingerprint(task.optimizer),
+        "optimizer": described(task.optimizer),
         "optimizer's state": hashlib.sha1(str(jax.tree.structure(state.opt_state)).encode()).hexdigest(),
         "optimizer's updates": updates(task.optimizer, state),
         "batch_size": task.batch_size,
         "stream": task.stream,
         "monitor": f"{task.mode} {task.monitor}",
-        "metrics": {name: named(f) for name, f in sorted((task.metrics or {}).items())},
-        "eval_params": None if task.eval_params is None else named(task.eval_params),
+        "metrics": {name: described(f) for name, f in sorted((task.metrics or {}).items())},
+        "eval_params": None if task.eval_params is None else described(task.eval_params),
         "rows on axes": task.axes,
         "rows of the validation on axes": task.validation_axes,
         "first step": int(state.step),

@@ -59,7 +59,7 @@ class Run:
                 while history.steps < steps and history.stopped == "steps":
                     read = self.feed.read(self._asked(history.steps, steps))
                     if read.steps == 0:
-                        if not history.steps:
+                        if history.steps == history.start:
                             raise ValueError("data: expected at least one batch, got an iterable without any")
                         history.stopped = "data"
                         break
@@ -140,6 +140,7 @@ class Run:
             self.compiled[shapes] = block.lower(*arguments).compile() if jitted else block
             self.history.compile_seconds += time.perf_counter() - start
             self.bar.set_description(f"training, {self.feed.read_as}")
+            self.bar.unpause()  # its rate is that of training, without compiling
         return self.compiled[shapes]
 
     def _order(self, data: Batch) -> Order | None:

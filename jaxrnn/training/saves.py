@@ -40,12 +40,12 @@ class Save(NamedTuple):
 
     def differences(self, kind: str, ours: dict[str, Any]) -> list[str]:
         """Differences between the run or sweep of this save and ours, one sentence each."""
-        names = dict.fromkeys([*ours, *self.about])
+        want, got = _by_path(ours), _by_path(self.about)
         return [
-            f"run_dir: expected a {kind} with {name} = {ours.get(name)}, got one with {self.about.get(name)} in "
+            f"run_dir: expected a {kind} with {name} = {want.get(name)}, got one with {got.get(name)} in "
             f"{self.folder.parent.parent}"
-            for name in names
-            if self.about.get(name) != ours.get(name)
+            for name in dict.fromkeys([*want, *got])
+            if want.get(name) != got.get(name)
         ]
 
     def arrays(self, expected: Mapping[str, Any], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
@@ -68,6 +68,15 @@ class Save(NamedTuple):
                 if want != got and not (name.startswith(more) and name not in wanted):
                     raise ValueError(f"run_dir: {name}: expected {want}, got {got} in {self.folder}")
             return {name: _as_it_was(file.get_tensor(name), expected.get(name)) for name in names}
+
+
+def _by_path(about: dict[str, Any]) -> dict[str, Any]:
+    """The entries of nested dicts by their paths, such as "optimizer.b1"."""
+    found: dict[str, Any] = {}
+    for name, value in about.items():
+        inner = _by_path(value) if isinstance(value, dict) else None
+        found |= {f"{name}.{key}": x for key, x in inner.items()} if inner else {name: value}
+    return found
 
 
 class DamagedError(Exception):

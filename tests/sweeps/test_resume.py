@@ -218,7 +218,7 @@ def test_a_sweep_that_is_refused_lets_go_of_its_folder(saved):
 
 def test_anyway_goes_on_with_a_sweep_that_differs(tmp_path):
     sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path)
-    with pytest.warns(UserWarning, match=r"^sweep: going on although it differs: .*build = other_build"):
+    with pytest.warns(UserWarning, match=r"^sweep: going on although it differs: .*build.name = other_build"):
         sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path, of=CHANGES["build"]["of"], resume="anyway")
 
 

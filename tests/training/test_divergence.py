@@ -9,6 +9,8 @@ import pytest
 import jaxrnn
 from tests.training.setup import KEY, MODEL, OPTIMIZER, assert_same, batch_of, data_set, fit, rows_of_run
 
+LEFT_OUT = r"^fit: \d+ steps? (was|were) left out"
+
 
 def test_a_nan_in_the_data_ends_the_run_and_says_where():
     """The second step of the second block. The best parameters are those before."""
@@ -68,10 +70,13 @@ def test_the_step_that_was_left_out_is_one_call_away():
 
 
 def test_skip_leaves_such_steps_out_and_takes_the_others():
-    result = fit(poisoned(), steps=30, block=4, on_nonfinite="skip")
+    message = r"^fit: \d+ steps were left out \(on_nonfinite='skip'\); the first is step \d+: loss"
+    with pytest.warns(UserWarning, match=message) as said:
+        result = fit(poisoned(), steps=30, block=4, on_nonfinite="skip")
     rows = rows_of_run(30, 4)
     bad = [i + 1 for i, r in enumerate(rows) if 5 in r]
     assert [*result.history.nonfinite] == bad
+    assert str(said[0].message).startswith(f"fit: {len(bad)} steps")
     assert result.history.stopped == "steps"
     batches = [batch_of(data_set(), r) for i, r in enumerate(rows) if i + 1 not in bad]
     assert_same(result.state.params, fit(batches, steps=len(batches), block=4).state.params)
@@ -82,7 +87,8 @@ def test_skip_ends_after_its_limit_in_a_row():
     with pytest.warns(UserWarning, match="at step 7"):
         ended = fit(batches, steps=20, block=5, on_nonfinite="skip", nonfinite_limit=3)
     assert [*ended.history.nonfinite] == [4, 5, 6, 7]
-    assert fit(batches, steps=20, block=5, on_nonfinite="skip", nonfinite_limit=5).history.stopped == "steps"
+    with pytest.warns(UserWarning, match="5 steps were left out"):
+        assert fit(batches, steps=20, block=5, on_nonfinite="skip", nonfinite_limit=5).history.stopped == "steps"
 
 
 def test_restart_goes_back_to_the_last_whole_block_with_half_the_update(tmp_path):
@@ -91,12 +97,15 @@ def test_restart_goes_back_to_the_last_whole_block_with_half_the_update(tmp_path
     bad = [poisoned() if i == 5 else batch for i, batch in enumerate(batches)]
     bad[5] = batch_of(bad[5], np.arange(4, 7))
     options = {"block": 4, "optimizer": optax.sgd(0.1)}
-    result = fit(bad, steps=8, on_nonfinite="restart", **options)
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        result = fit(bad, steps=8, on_nonfinite="restart", **options)
     four = fit(batches, steps=4, **options).params
     rest = fit(batches[6:], steps=2, params=four, block=4, optimizer=optax.sgd(0.05))
     assert_same(result.state.params, rest.state.params)
-    fit(bad, steps=6, on_nonfinite="restart", run_dir=tmp_path, **options)
-    resumed = fit(bad, steps=8, on_nonfinite="restart", run_dir=tmp_path, **options)
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        fit(bad, steps=6, on_nonfinite="restart", run_dir=tmp_path, **options)
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        resumed = fit(bad, steps=8, on_nonfinite="restart", run_dir=tmp_path, **options)
     assert_same(resumed.state, result.state)
     with pytest.warns(UserWarning, match="was not finite at step 5"):
         ended = fit([bad[5]] * 8, steps=8, on_nonfinite="restart", nonfinite_limit=4, **options)
@@ -107,7 +116,8 @@ def test_restart_goes_back_to_the_last_whole_block_with_half_the_update(tmp_path
 def test_a_run_that_diverged_goes_on_under_another_policy(policy, tmp_path):
     with pytest.warns(UserWarning, match="was not finite"):
         ended = fit(poisoned(), steps=30, block=4, run_dir=tmp_path)
-    gone_on = fit(poisoned(), steps=30, block=4, run_dir=tmp_path, on_nonfinite=policy, nonfinite_limit=30)
+    with pytest.warns(UserWarning, match=LEFT_OUT):
+        gone_on = fit(poisoned(), steps=30, block=4, run_dir=tmp_path, on_nonfinite=policy, nonfinite_limit=30)
     assert gone_on.history.steps == 30 > ended.history.steps
     assert gone_on.history.first_bad_step == ended.history.first_bad_step
 

@@ -45,6 +45,8 @@ def test_an_iterable_goes_on_where_it_stands():
     rest = iter(batches)
     first = fit(rest, steps=3, block=3)
     assert_same(fit(rest, steps=8, block=3, state=first.state, key=None).state, whole.state)
+    with pytest.raises(ValueError, match=r"^data: expected at least one batch, got an iterable without any"):
+        fit(rest, steps=9, state=whole.state, key=None)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The picture of a run."""
 
+import io
+import pickle
+
 import matplotlib.image
 import numpy as np
 
@@ -32,6 +35,12 @@ def test_a_picture_has_one_panel_for_each_measurement_with_its_curves(tmp_path):
     assert width > 2 * height
     for panel in np.array_split(pixels[..., :3], 3, axis=1):  # in each of them something coloured was drawn
         assert (panel.max(-1) - panel.min(-1) > 0.3).sum() > 100
+
+
+def test_a_notebook_gets_a_picture():
+    """Without the inline backend of matplotlib, and from a copy."""
+    copied = pickle.loads(pickle.dumps(history().plot()))
+    assert matplotlib.image.imread(io.BytesIO(copied._repr_png_())).shape[-1] == 4
 
 
 def test_the_smooth_curve_is_a_running_mean_over_a_fiftieth():

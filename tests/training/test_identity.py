@@ -234,6 +234,13 @@ def test_a_change_is_an_error_that_names_it(change, tmp_path, monkeypatch):
         fit(steps=4, run_dir=tmp_path, **(first | second))
 
 
+def test_another_learning_rate_is_named(tmp_path):
+    fit(steps=2, run_dir=tmp_path, optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01)))
+    message = r"^run_dir: expected a run with optimizer\.step_size = -0\.02, got one with -0\.01 in .*, and 2 more"
+    with pytest.raises(ValueError, match=message):
+        fit(steps=4, run_dir=tmp_path, optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.02)))
+
+
 @pytest.mark.parametrize("change", MAY)
 def test_what_may_change_does_not_keep_a_run_from_going_on(change, tmp_path):
     before = {"validation": data_set(1)} if change == "patience" else {}
