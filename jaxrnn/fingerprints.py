@@ -38,7 +38,7 @@ def described(f: Any) -> dict[str, str]:
 def settings(f: Any) -> dict[str, str]:
     """The numbers and short strings that a function closes over or has as defaults, by their names in its code."""
     found: dict[str, str] = {}
-    seen = set()
+    seen: dict[int, Any] = {}  # by id, which another value may get once they are gone
 
     def visit(name: str, value: Any) -> None:
         value = unwrapped(value)
@@ -47,7 +47,7 @@ def settings(f: Any) -> dict[str, str]:
             found[f"{name} ({same + 1})" if same else name] = repr(value)
         elif id(value) in seen or (isinstance(value, (dict, list, tuple)) and len(value) > SHORT):
             return
-        seen.add(id(value))
+        seen[id(value)] = value
         if isinstance(value, types.FunctionType):
             code = value.__code__
             defaults = value.__defaults__ or ()
