@@ -21,6 +21,10 @@ html_theme = "furo"
 html_title = "jaxrnn"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_theme_options = {
+    mode: {"code-font-size": "75%"}  # 97 characters beside the navigation
+    for mode in ("light_css_variables", "dark_css_variables")
+}
 html_show_sphinx = False
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]

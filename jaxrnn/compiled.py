@@ -26,7 +26,6 @@ def compiled(f: F) -> F:
     Args:
       f: a function that returns trees of arrays, and takes Python values before they are converted.
     """
-
     return _compiled(f, hurried=False)
 
 

@@ -1,7 +1,11 @@
 """Strict settings for all tests, and the fixtures for the two precisions."""
 
+import collections
+import ctypes
 import gc
+import json
 import os
+import pathlib
 import resource
 import sys
 
@@ -27,16 +31,73 @@ def pytest_collection_finish():
     gc.set_threshold(10_000, 10, 10)
 
 
-MEMORY = 2**30
-"""Bytes from which on a worker forgets the programs of each file that it has run."""
+MEASURED = pathlib.Path(__file__).with_name("seconds.json")
+"""Seconds of each test that takes long, as `python -m pytest -m "" --record` measured them."""
+LONG, ONE = 0.5, 2.0
+"""Tests that take LONG seconds are marked slow, except the quickest case of a function if it takes less than ONE."""
 
 
-@pytest.fixture(scope="module", autouse=True)
+def pytest_addoption(parser):
+    parser.addoption("--record", action="store_true", help=f"write the seconds of each test to {MEASURED.name}")
+    parser.addoption("--share", default="0/1", help="K/N: every N-th test only, in the order of their seconds")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    measured = json.loads(MEASURED.read_text())
+    seconds = {item: measured.get(item.nodeid, 0.0) for item in items}
+    quickest = {}
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        if seconds[item] < ONE and seconds[item] < seconds[quickest.setdefault(name, item)]:
+            quickest[name] = item
+    kept = {item for item in quickest.values() if seconds[item] < ONE}
+    for item in items:
+        if seconds[item] >= LONG and item not in kept and not item.get_closest_marker("always"):
+            item.add_marker(pytest.mark.slow)
+    number, count = map(int, config.getoption("share").split("/"))
+    slow = sorted((item for item in items if item.get_closest_marker("slow")), key=lambda item: -seconds[item])
+    others = {item for i, item in enumerate(slow) if i % count != number % count}
+    items[:] = [item for item in items if item not in others]
+
+
+class _Record:
+    """Writes the seconds of all tests that were run."""
+
+    def __init__(self):
+        self.seconds = collections.Counter()
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self):
+        long = {name: round(took, 1) for name, took in sorted(self.seconds.items()) if took >= LONG}
+        MEASURED.write_text(json.dumps(long, indent=0) + "\n")
+
+
+def pytest_configure(config):
+    if config.getoption("record") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Record())
+
+
+MEMORY = 3 * 2**29
+"""Bytes from which on a worker forgets the programs that it has compiled."""
+
+
+@pytest.fixture(autouse=True)
 def _forgotten_programs():
     yield
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) > MEMORY:
+    if _resident() > MEMORY:
         jax.clear_caches()
         gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _resident() -> int:
+    if sys.platform == "linux":
+        return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ EXAMPLES = [
 PUBLIC = [*runpy.run_path(str(pathlib.Path(__file__).parents[1] / "docs/conf.py"))["public_names"]()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("test", EXAMPLES)
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")  # Keras's own
 def test_example(test):

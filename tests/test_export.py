@@ -47,7 +47,6 @@ def test_values_and_gradients_of_a_program_for_any_sizes(cell, gradient, shape):
     assert_close(program.call(params, xs, lengths), f(params, xs, lengths), 1e-5)
 
 
-@pytest.mark.slow
 def test_a_model_for_any_sizes():
     model = jaxrnn.chain(
         jaxrnn.stack([jaxrnn.gru(1, 3)]), jaxrnn.bidirectional(jaxrnn.lstm(3, 2), jaxrnn.lstm(3, 2)), jaxrnn.dense(4, 2)

@@ -130,7 +130,6 @@ def test_keys_decide_what_is_drawn():
         assert np.all(a[name] != c[name]), entry.name
 
 
-@pytest.mark.slow
 def test_many_orthogonal_matrices_are_drawn_one_after_the_other():
     """Several batched decompositions in one program wait for each other for ever; see `initializers.orthogonal`."""
     keys = jax.random.split(KEY, 4)

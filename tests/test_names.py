@@ -75,7 +75,6 @@ def test_names_in_text_exist_and_there_is_no_alias(path):
 IMPORT = "import time, jax, optax; start = time.perf_counter(); import jaxrnn; print(time.perf_counter() - start)"
 
 
-@pytest.mark.slow
 def test_importing_is_quick(tmp_path):
     """Above jax and optax, once there is bytecode: 0.15 s are the aim, on a machine that does nothing else."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -4,11 +4,7 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from tests.compiling import environment
-
-pytestmark = pytest.mark.slow
 
 SCRIPT = """
 import json

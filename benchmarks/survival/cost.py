@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 import jaxrnn
-from experiments import characters
+from experiments.characters import Config, build, load, streams
 
 
 def cost(rounds: int = 5, steps: int = 300, every: int = 100) -> None:
@@ -27,14 +27,14 @@ def cost(rounds: int = 5, steps: int = 300, every: int = 100) -> None:
       every: the number of steps between two measurements of the gradient.
     """
     _of_folder(rounds, steps, every)
-    _of_blocks(rounds, 2000)
+    _of_blocks(rounds, 1600)
 
 
 def _of_folder(rounds: int, steps: int, every: int) -> None:
-    config = characters.Config()
-    text = characters.load(config)
-    model = characters.build(config, text.count)
-    data = characters.streams(text.encode(text.train), config.streams)
+    config = Config()
+    text = load(config)
+    model = build(config, text.count)
+    data = streams(text.encode(text.train), config.streams)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(config.learning_rate))
 
     def plain(**options: Any) -> float:
@@ -76,11 +76,10 @@ def _of_blocks(rounds: int, steps: int) -> None:
         state = jaxrnn.training.train_state(model, optimizer, key=jax.random.key(0))
         arrays, found = jax.tree.map(jnp.asarray, data), []
         start = time.perf_counter()
-        for i in range(steps):
-            if i % 16 == 0:
-                order = np.asarray(chosen(jax.random.fold_in(state.key, i)))
-            state, measured = step(state, arrays, order[i % 16])
-            found.append(float(measured["loss"]))
+        for epoch in range(steps // 16):
+            for rows in np.asarray(chosen(jax.random.fold_in(state.key, epoch))):
+                state, measured = step(state, arrays, rows)
+                found.append(float(measured["loss"]))
         return time.perf_counter() - start
 
     def fitted() -> float:

@@ -288,7 +288,7 @@ def fit(
             stacklevel=2,
         )
     elif history.nonfinite:
-        bad, count = history.first_bad_step, len(history.nonfinite)
+        bad, count = min(history.nonfinite), len(history.nonfinite)
         warnings.warn(
             f"fit: {count} step{' was' if count == 1 else 's were'} left out (on_nonfinite={on_nonfinite!r}); the "
             f"first is step {bad}: {history.nonfinite[bad]} was not finite",

@@ -119,7 +119,6 @@ def test_lengths_of_their_own_have_one_maximal_length_in_a_bucket():
             np.testing.assert_array_equal(batch["words"][: batch["words_lengths"][b], b], words[row])
 
 
-@pytest.mark.slow
 def test_training_in_pieces_is_training_at_once(tmp_path):
     options = {"steps": 24, "model": MODEL, "block": 6}
     fit(bucketed(), **options | {"steps": 11}, run_dir=tmp_path)

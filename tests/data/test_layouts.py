@@ -52,7 +52,6 @@ def test_rows_first_trains_as_time_first(loss, T):
     assert want.read in repr(want)
 
 
-@pytest.mark.slow
 def test_rows_first_in_batches_evaluation_sweeps_and_streams():
     given, model = data(), jaxrnn.chain(jaxrnn.gru(D, 4), jaxrnn.dense(4, O))
     batches = [given, data(seed=1)]

@@ -128,7 +128,6 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("slow", [False, True], ids=["ready", "reading"])
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("raise SystemExit(3)", 3)], ids=["end", "exit"])
 def test_a_program_ends_with_an_iterator_open(slow, end, code):

@@ -201,7 +201,6 @@ def test_a_rate_that_changes_from_step_to_step_compiles_once():
         assert abs(later(start, data)[1]["loss"] - losses[0]) > 1e-3
 
 
-@pytest.mark.slow
 def test_as_part_of_a_chain_and_in_check_gradients():
     model = jaxrnn.chain(jaxrnn.decoding.scheduled_sampling(SAME, 0.5), jaxrnn.dense(D, O))
     assert model.features == (D, O)

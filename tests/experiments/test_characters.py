@@ -108,7 +108,6 @@ def test_bytes_that_training_lacks_are_paid_for():
     assert characters.unknown_bits(other) == pytest.approx(2 * math.log2(252) / 4)
 
 
-@pytest.mark.slow
 def test_a_small_run(tmp_path, capsys):
     config = dataclasses.replace(characters.SMOKE, progress=False, out=tmp_path)
     with jax.numpy_dtype_promotion("standard"):

@@ -91,7 +91,6 @@ def test_error_rates():
     assert by_string == 0.5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("front", ["none", "conv"])
 def test_a_small_run(front, tmp_path, capsys):
     config = dataclasses.replace(digit_strings.SMOKE, front=front, progress=False, out=tmp_path)

@@ -169,7 +169,6 @@ def test_all_methods_are_scored_on_the_values_that_all_forecast():
     assert (got["MAE"], got["coverage"], got["width"]) == pytest.approx((0.0, 1.0, 2.0))
 
 
-@pytest.mark.slow
 def test_a_small_run(tmp_path, capsys):
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
         found = forecasting.main(dataclasses.replace(SMOKE, out=tmp_path))

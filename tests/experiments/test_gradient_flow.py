@@ -11,7 +11,6 @@ PARTS = ("hidden_gradients", "weight_contributions", "lag_contributions", "gradi
 PICTURES = {"report", *PARTS, "gate_statistics"}
 
 
-@pytest.mark.slow
 def test_a_small_run(tmp_path, capsys):
     config = gradient_flow.Config(
         cell="elman", T=5, hidden=3, steps=2, batch_size=4, progress=False, out=tmp_path

@@ -97,7 +97,6 @@ def test_decoding_is_bounded_by_the_training_words(monkeypatch, tmp_path):
     assert given[-1] == max(len(said) for all_said in words["train"].values() for said in all_said) + 5
 
 
-@pytest.mark.slow
 def test_a_small_run(tmp_path, capsys):
     config = dataclasses.replace(pronunciation.SMOKE, progress=False, out=tmp_path)
     with jax.numpy_dtype_promotion("standard"):  # optax promotes

@@ -83,7 +83,6 @@ def test_weights_to_keras_and_back():
     jax.tree.map(np.testing.assert_array_equal, back, {**params, "1": {}})
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")
 def test_losses_equal_keras(tmp_path):
     """The program as it stands, in a process of its own: Keras keeps neither strict promotion nor silence."""

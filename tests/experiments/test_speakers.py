@@ -33,7 +33,6 @@ def config(tmp_path):
     return dataclasses.replace(speakers.SMOKE, out=tmp_path)
 
 
-@pytest.mark.slow
 def test_a_small_run(config, capsys):
     """With its progress bar."""
     with jax.numpy_dtype_promotion("standard"):  # optax promotes

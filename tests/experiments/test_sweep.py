@@ -16,7 +16,6 @@ def run(*options):
     return subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
 
 
-@pytest.mark.slow
 def test_a_small_sweep_leaves_a_table_and_pictures(tmp_path):
     options = ["--lr", "1e-2:1:3:log", "--hidden", "2", "--steps", "4", "--strategy", "vmap", "--no-progress"]
     with socket.create_server(("localhost", 0)) as free:

@@ -119,7 +119,6 @@ def test_a_run_is_the_plain_loop_over_draws():
     assert run["last training loss"] == run["curve"][-1]
 
 
-@pytest.mark.slow
 def test_a_small_run(tmp_path, capsys):
     config = dataclasses.replace(synthetic.SMOKE, progress=False, out=tmp_path)
     with jax.numpy_dtype_promotion("standard"):

@@ -20,7 +20,6 @@ def test_the_residual_cell_is_its_equation():
     np.testing.assert_allclose(jaxrnn.unroll(cell, params, jnp.asarray(xs))[0], h, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_a_small_run(tmp_path, capsys):
     config = vanishing.Config(
         lengths=(6,), networks=("gru",), trainings=("clipped",), hidden=8, steps=2, block=1, patience=1,

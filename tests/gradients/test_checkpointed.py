@@ -96,7 +96,6 @@ def optimised():
         jax.config.update("jax_disable_most_optimizations", True)
 
 
-@pytest.mark.slow
 def test_memory():
     """The compiled program's own analysis. (`benchmarks/memory.py` also measures the time.)"""
     autodiff = temporaries(jaxrnn.autodiff(), 1000)

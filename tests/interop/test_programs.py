@@ -7,8 +7,6 @@ import pytest
 pytest.importorskip("tyro")
 from benchmarks.drop_in.__main__ import PROGRAMS, losses, program
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("name", PROGRAMS)

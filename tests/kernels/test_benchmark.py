@@ -3,12 +3,10 @@
 import json
 
 import jax
-import pytest
 
 from benchmarks import gpu
 
 
-@pytest.mark.slow
 def test_it_compares_then_times_and_writes_what_it_found(tmp_path, capsys):
     out = tmp_path / "gpu.json"
     gpu.main(gpu.Config(rounds=1, sections=("sweep", "cells", "tune"), smoke=True, out=out))

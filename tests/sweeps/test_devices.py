@@ -3,11 +3,7 @@
 import subprocess
 import sys
 
-import pytest
-
 from tests.compiling import environment
-
-pytestmark = pytest.mark.slow
 
 PROGRAM = r"""
 import re, sys

@@ -9,13 +9,10 @@ import time
 
 import jax
 import numpy as np
-import pytest
 
 import jaxrnn
 from tests.compiling import environment
 from tests.sweeps.setup import DATA, KEY, build, sweep
-
-pytestmark = pytest.mark.slow
 
 START = """
 import os, signal, sys

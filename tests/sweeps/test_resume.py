@@ -114,7 +114,6 @@ def test_a_damaged_save_gives_way_to_the_one_before(tmp_path, monkeypatch, name)
         sweep(SPACE, run_dir=tmp_path, **OPTIONS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_saves_the_sweep_and_ends_it(number, error, tmp_path, monkeypatch):
     space, extend, count = jaxrnn.grid(lr=[0.01, 0.1]), record.Record.extend, iter(range(10**6))
@@ -169,7 +168,6 @@ def test_another_sweep_is_refused_and_what_differs_is_named(change, saved):
         sweep(jaxrnn.grid(lr=[0.1]), run_dir=saved, **CHANGES[change])
 
 
-@pytest.mark.slow
 def test_a_sweep_goes_on_in_another_process(tmp_path):
     """Nothing that identifies it is an address in memory."""
     program = (

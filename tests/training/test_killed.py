@@ -6,12 +6,8 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from tests.compiling import environment
 from tests.training.setup import assert_same_run, fit, saved_steps
-
-pytestmark = pytest.mark.slow
 
 KILLED = """
 import importlib, sys

@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 from tests.compiling import environment
 
 PROGRAM = """
@@ -82,7 +80,6 @@ def run(program):
     return done.stdout.splitlines()
 
 
-@pytest.mark.slow
 def test_training_on_a_mesh_equals_training_on_one_device():
     names = ["batch norm", "minibatches", "dropout", "gated, lengths", "streams", "batches"]
     assert run(PROGRAM) == names
