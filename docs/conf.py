@@ -73,9 +73,17 @@ def check_that_all_is_documented(app, env):
             logging.getLogger(__name__).warning("public, but on no page of docs/reference: %s", name)
 
 
+def without_links_back(app, pagename, templatename, context, doctree):
+    """Source pages without links to the reference, which has names at another address than their module's."""
+    del app, templatename, doctree
+    if pagename.startswith("_modules/"):
+        context["body"] = re.sub(r'<a class="viewcode-back".*?</a>', "", context["body"])
+
+
 def setup(app):
-    """Connects the two functions above."""
+    """Connects the functions above."""
     formulas = app.extensions["sphinx-mathjax-offline"]  # copies files at the end, and does not say that it is safe
     formulas.parallel_read_safe = formulas.parallel_write_safe = True
     app.connect("autodoc-process-docstring", escape_markup, priority=100)
     app.connect("env-check-consistency", check_that_all_is_documented)
+    app.connect("html-page-context", without_links_back)
