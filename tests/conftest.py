@@ -33,7 +33,7 @@ def pytest_collection_finish():
 
 MEASURED = pathlib.Path(__file__).with_name("seconds.json")
 """Seconds of each test that takes long, as `python -m pytest -m "" --record` measured them."""
-LONG, ONE = 0.5, 2.0
+LONG, ONE = 0.4, 2.5
 """Tests that take LONG seconds are marked slow, except the quickest case of a function if it takes less than ONE."""
 
 
@@ -57,7 +57,8 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.slow)
     number, count = map(int, config.getoption("share").split("/"))
     slow = sorted((item for item in items if item.get_closest_marker("slow")), key=lambda item: -seconds[item])
-    others = {item for i, item in enumerate(slow) if i % count != number % count}
+    others = [item for i, item in enumerate(slow) if i % count != number % count]
+    config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
 
 
@@ -71,7 +72,7 @@ class _Record:
         self.seconds[report.nodeid] += report.duration
 
     def pytest_sessionfinish(self):
-        long = {name: round(took, 1) for name, took in sorted(self.seconds.items()) if took >= LONG}
+        long = {name: round(took, 2) for name, took in sorted(self.seconds.items()) if took >= LONG}
         MEASURED.write_text(json.dumps(long, indent=0) + "\n")
 
 

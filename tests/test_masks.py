@@ -104,6 +104,7 @@ def stacked_in_time(a, b):
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
 
 
+@pytest.mark.always
 def test_states_continue_a_run_anywhere(x64):
     """With holes and episodes, also one that starts on a hole at the end of what was read."""
     e = example(BY_NAME["lstm"], T=9)

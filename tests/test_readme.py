@@ -10,6 +10,7 @@ README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 TRAIN, OWN_CELL = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.always
 @pytest.mark.parametrize("block", [TRAIN, OWN_CELL], ids=["train", "own_cell"])
 def test_example_runs(block, capsys):
     names = {}

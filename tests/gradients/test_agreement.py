@@ -8,6 +8,7 @@ from tests.helpers import mostly_slow
 from tests.registry import ENTRIES, QUICK
 
 
+@pytest.mark.always
 @pytest.mark.parametrize("entry", mostly_slow(ENTRIES, *QUICK), ids=lambda e: e.name)
 def test_equal_to_autodiff(entry, x64):
     assert_equal_to_autodiff(every_gradient(entry), entry, FLOAT64, without_options=entry in ENTRIES[::3])

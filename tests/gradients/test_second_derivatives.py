@@ -37,6 +37,7 @@ def test_hessian_vector_products(name):
     assert_hessians_agree(loss, floats(arguments))
 
 
+@pytest.mark.always
 @pytest.mark.parametrize("name", mostly_slow(["lstm", "custom_plain"], "lstm"))
 def test_hessian_vector_products_under_vmap_with_shared_weights(name):
     e = example(BY_NAME[name], T=4)

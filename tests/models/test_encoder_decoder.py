@@ -124,6 +124,7 @@ def test_the_padding_of_what_the_decoder_reads_reaches_nothing(attend, x64):
     np.testing.assert_allclose(found, whole(arguments)[0], rtol=1e-10)
 
 
+@pytest.mark.always
 def test_a_row_of_the_decoder_ends_at_its_own_length(x64):
     """Its carry is held there, and it looks at nothing any more."""
     model, batch = vectors("after")

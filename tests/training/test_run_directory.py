@@ -66,6 +66,7 @@ def test_a_finished_run_trains_and_compiles_nothing_more(tmp_path, compiled):
     assert "jit(block)" not in compiled
 
 
+@pytest.mark.always
 def test_each_call_goes_on_and_keeps_three_saves(saved):
     """It comes last: other runs, which were refused above, have left the directory as it was."""
     first = saved_steps(saved)
