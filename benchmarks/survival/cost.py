@@ -1,9 +1,13 @@
 """The price of `jaxrnn.fit` beside its compiled steps: blocks of one step, run folders, measurements."""
 
+import contextlib
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -11,61 +15,76 @@ import numpy as np
 import optax
 
 import jaxrnn
-from experiments.characters import Config, build, load, streams
+from experiments.characters import Config, build, load, steps_of, streams
+from jaxrnn.training import run
+from jaxrnn.training.run import SAVE_SECONDS
 
 
-def cost(rounds: int = 5, steps: int = 300, every: int = 100) -> None:
-    """Times runs with and without what watches them, interleaved; compiling is apart.
+def cost(rounds: int = 9, steps: int = 400, every: int = 500) -> None:
+    """Measures the time that goes into watching a run, apart from its compiled steps; compiling is apart.
 
-    Prints the extra time of a run folder and measurements of the gradient, on the model of `experiments.characters`:
-    saves, the files of the folder, the comparison with an earlier run, and the measurements together. Prints the time
-    of a step with block=1, beside a loop by hand over a jitted step that reads its loss, on a GRU of 8 units.
+    First the model of `experiments.characters`, with a run folder and measurements of the gradient: the share of the
+    command's whole time that goes into the comparison with an earlier run and the first measurement, into further
+    measurements and the files of the folder, and into saves.
+
+    Then the time of a step with block=1, beside a loop by hand over a jitted step that reads its loss, interleaved. The
+    network is so small that the calls are all that counts.
 
     Args:
-      rounds: the number of pairs of runs, after one that is not counted.
-      steps: the number of steps of a run with a folder.
-      every: the number of steps between two measurements of the gradient.
+      rounds: the number of pairs of runs with block=1, after one that is not counted.
+      steps: the number of steps of the run with a folder.
+      every: the number of steps between two measurements of the gradient, for the share; they are timed more often.
     """
-    _of_folder(rounds, steps, every)
-    _of_blocks(rounds, 1600)
+    _of_folder(steps, every)
+    _of_blocks(rounds, 4800)
 
 
-def _of_folder(rounds: int, steps: int, every: int) -> None:
+def _of_folder(steps: int, every: int) -> None:
     config = Config()
     text = load(config)
     model = build(config, text.count)
     data = streams(text.encode(text.train), config.streams)
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(config.learning_rate))
+    spent: dict[str, list[float]] = {"comparison": [], "saves": [], "looks": []}
 
-    def plain(**options: Any) -> float:
-        start = time.perf_counter()
+    def timed(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return f(*args, **options)
+            finally:
+                spent[name].append(time.perf_counter() - start)
+
+        return call
+
+    parts = ((sys.modules["jaxrnn.training.fit"], "identity"), (run.Run, "_save"), (run.Run, "_look"))
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        for name, (owner, attribute) in zip(spent, parts, strict=True):
+            stack.enter_context(mock.patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
         result = jaxrnn.fit(
             model, jaxrnn.losses.cross_entropy, optimizer, data, key=jax.random.key(0), steps=steps, stream=config.k,
-            progress=False, **options,
+            progress=False, run_dir=folder, diagnose_every=steps // 4,
         )  # fmt: skip
-        return time.perf_counter() - start - result.history.compile_seconds
-
-    def watched() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            return plain(run_dir=folder, diagnose_every=every)
-
-    pairs = _interleaved(plain, watched, rounds)
-    extra = [100 * (b / a - 1) for a, b in pairs]
-    alone = statistics.median(a for a, _ in pairs)
-    print(f"a run folder, and the gradient measured every {every} of {steps} steps, {alone:.1f} s without: ", end="")
-    print(f"{' '.join(f'{x:+.2f}' for x in extra)}, median {statistics.median(extra):+.2f} %", flush=True)
+    step, whole = result.history.run_seconds / steps, steps_of(config, text.train)
+    once = sum(spent["comparison"]) + spent["looks"][0]
+    look, save = (statistics.median(spent[name][1:]) for name in ("looks", "saves"))
+    shares = [once / (step * whole), look / (step * every), save / SAVE_SECONDS]
+    print(f"once {once:.1f} s, of which most is compiling; each measurement {look:.2f} s; each save {save:.2f} s")
+    print(f"of the {step * whole:.0f} s that {whole} steps take, measured each {every} steps: ", end="")
+    print(f"{' + '.join(f'{100 * x:.2f}' for x in shares)} = {100 * sum(shares):.2f} %", flush=True)
 
 
 def _of_blocks(rounds: int, steps: int) -> None:
-    model = jaxrnn.chain(jaxrnn.gru(3, 8), jaxrnn.dense(8, 2))
-    loss, optimizer, batch_size = jaxrnn.losses.mean_squared_error, optax.adam(1e-2), 16
+    model = jaxrnn.chain(jaxrnn.elman(1, 4), jaxrnn.dense(4, 1))
+    loss, optimizer, batch_size = jaxrnn.losses.mean_squared_error, optax.sgd(1e-2), 8
     rng = np.random.default_rng(0)
-    data = {name: rng.standard_normal((10, 256, n), np.float32) for name, n in (("xs", 3), ("targets", 2))}
+    data = {name: rng.standard_normal((3, 128, 1), np.float32) for name in ("xs", "targets")}
     train_step = jaxrnn.training.make_train_step(model, loss, optimizer)
 
     @jax.jit
     def chosen(key: jax.Array) -> jax.Array:
-        return jax.random.permutation(key, 256).reshape(-1, batch_size)
+        return jax.random.permutation(key, 128).reshape(-1, batch_size)
 
     def step(state: Any, data: Any, rows: jax.Array) -> Any:
         return train_step(state, jax.tree.map(lambda x: x[:, rows], data))
@@ -90,14 +109,8 @@ def _of_blocks(rounds: int, steps: int) -> None:
         )  # fmt: skip
         return time.perf_counter() - start - result.history.compile_seconds
 
-    pairs = [(1e6 * a / steps, 1e6 * b / steps) for a, b in _interleaved(by_hand, fitted, rounds)]
+    pairs = [(by_hand(), fitted()) if i % 2 else (fitted(), by_hand())[::-1] for i in range(rounds + 1)][1:]
+    hand, ours = (1e6 * statistics.median(times) / steps for times in zip(*pairs, strict=True))
     ratios = [b / a for a, b in pairs]
-    print(f"block=1: {statistics.median(b for _, b in pairs):.0f} us a step, by hand ", end="")
-    print(f"{statistics.median(a for a, _ in pairs):.0f}: {' '.join(f'{x:.2f}' for x in ratios)}, ", end="")
+    print(f"block=1: {ours:.0f} us a step, by hand {hand:.0f}: {' '.join(f'{x:.2f}' for x in ratios)}, ", end="")
     print(f"median {statistics.median(ratios):.2f} times")
-
-
-def _interleaved(first: Any, second: Any, rounds: int) -> list[tuple[float, float]]:
-    """Pairs of seconds, in turns that begin with the one or the other; the first pair, which compiles, is left out."""
-    pairs = [(first(), second()) if i % 2 else (second(), first())[::-1] for i in range(rounds + 1)]
-    return pairs[1:]
