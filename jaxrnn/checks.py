@@ -2,7 +2,8 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +16,10 @@ from jaxrnn.primitives.primitive import Tracer
 FOREIGN = ("torch", "tensorflow")
 """Libraries whose arrays users bring along and JAX does not know."""
 Shapes = tuple[tuple[int, ...], ...]
+ArrayLike = jax.typing.ArrayLike | Sequence[Any]
+"""Anything that an array is made of."""
+DTypeLike = jax.typing.DTypeLike
+PathLike = str | os.PathLike[str]
 
 
 def is_integer(value: Any) -> bool:

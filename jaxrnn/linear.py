@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn import checks
 from jaxrnn.primitives.matmul import matmul
 
 FLOAT32 = np.dtype(np.float32)
@@ -17,7 +18,9 @@ def state_dtype(params_dtype: Any) -> Any:
     return jnp.float64 if params_dtype == jnp.float64 else jnp.float32
 
 
-def affine(x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: Any = None) -> jax.Array:
+def affine(
+    x: jax.Array, w: jax.Array, b: jax.Array | None = None, *, dtype: checks.DTypeLike | None = None
+) -> jax.Array:
     """x @ w + b, over the last axis.
 
     The gradient of `w` is one plain matrix product over all rows, vmapped or not: see `jaxrnn.primitives.matmul`.

@@ -24,7 +24,7 @@ HEADER, DIGEST = "jaxrnn", "jaxrnn.sha256"
 """Entries of a file's metadata: jaxrnn's description of the file, as JSON, and the SHA-256 of that text."""
 
 
-def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
+def save(path: checks.PathLike, params: Params, model: Model | Cell | None = None) -> None:
     """Writes parameters to a safetensors file: plain arrays, which every framework reads and which hold no code.
 
     Its header holds the version of jaxrnn, the model's options, and the SHA-256 of each array.
@@ -85,7 +85,7 @@ def save(path: Any, params: Params, model: Model | Cell | None = None) -> None:
     os.replace(partial, file)
 
 
-def load(path: Any, model: Model | Cell | None = None) -> Params:
+def load(path: checks.PathLike, model: Model | Cell | None = None) -> Params:
     """Reads the parameters that `save` wrote, or those of a run from its `run_dir`.
 
     `load` compares names and sizes before it reads an array. In a file that `save` wrote it checks each array by its
@@ -150,7 +150,7 @@ class File(NamedTuple):
     empty: list[str]
 
 
-def opened(name: str, path: Any) -> File:
+def opened(name: str, path: checks.PathLike) -> File:
     """Opens a safetensors file; raises if it is not one, or if it differs from the description that `save` wrote."""
     found = _path(path)
     if found.suffix in PICKLES:
@@ -245,7 +245,7 @@ def as_it_is(name: str, x: Any) -> jax.Array:
     return jnp.array(x)
 
 
-def _path(path: Any) -> pathlib.Path:
+def _path(path: checks.PathLike) -> pathlib.Path:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path: expected the path of a file, got {checks.short(path)}")
     return pathlib.Path(path)

@@ -304,11 +304,11 @@ class Model(Options, abc.ABC):
         xs: Any,
         *,
         carry: Tree = None,
-        lengths: Any = None,
-        resets: Any = None,
+        lengths: checks.ArrayLike | None = None,
+        resets: checks.ArrayLike | None = None,
         key: jax.Array | None = None,
         gradient: "Gradient | None" = None,
-        mask: Any = None,
+        mask: checks.ArrayLike | None = None,
         states: bool = False,
         burn_in: int = 0,
         time_major: bool = True,
@@ -421,11 +421,11 @@ class Call(NamedTuple):
       path: the path of the model's parameters within those of the outermost model.
     """
 
-    lengths: Any = None
-    resets: Any = None
+    lengths: checks.ArrayLike | None = None
+    resets: checks.ArrayLike | None = None
     key: jax.Array | None = None
     gradient: "Gradient | None" = None
-    mask: Any = None
+    mask: checks.ArrayLike | None = None
     states: bool = False
     burn_in: int = 0
     time_major: bool = True

@@ -85,8 +85,8 @@ class GatedCell(Cell):
     input_init: initializers.Initializer = initializers.GLOROT
     recurrent_init: initializers.Initializer = initializers.ORTHOGONAL
     bias_init: initializers.Initializer = initializers.ZEROS
-    dtype: Any = None
-    param_dtype: Any = FLOAT32
+    dtype: checks.DTypeLike | None = None
+    param_dtype: checks.DTypeLike = FLOAT32
     recurrent_dropout: Any = leaf(default=None)
     zoneout: Tree = leaf(default=None)
     learn_carry: bool = False

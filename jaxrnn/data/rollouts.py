@@ -9,7 +9,7 @@ from jaxrnn import checks
 from jaxrnn.types import Tree
 
 
-def resets_from_dones(dones: Any, *, before: Any = None) -> jax.Array:
+def resets_from_dones(dones: checks.ArrayLike, *, before: checks.ArrayLike | None = None) -> jax.Array:
     """Episode starts, for `resets`: the step after each step that is done.
 
     resets[t] = dones[t-1]: a done step is the last one of its episode.

@@ -1,6 +1,6 @@
 """The most probable labels, over all their alignments: prefix beam search."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,12 @@ class _Prefixes(NamedTuple):
 
 
 def ctc_beam(
-    ys: jax.Array, lengths: Any = None, *, beam: int = 16, blank: int = 0, max_length: int | None = None
+    ys: jax.Array,
+    lengths: checks.ArrayLike | None = None,
+    *,
+    beam: int = 16,
+    blank: int = 0,
+    max_length: int | None = None,
 ) -> CTCBeam:
     """Prefix beam search: follows the `beam` most probable strings from step to step, all their alignments together.
 

@@ -1,15 +1,16 @@
 """The labels of the most probable alignment."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import checks
 from jaxrnn.arguments import checked_logits
 from jaxrnn.validity import valid_steps
 
 
-def ctc_greedy(ys: jax.Array, lengths: Any = None, *, blank: int = 0) -> tuple[jax.Array, jax.Array]:
+def ctc_greedy(
+    ys: jax.Array, lengths: checks.ArrayLike | None = None, *, blank: int = 0
+) -> tuple[jax.Array, jax.Array]:
     """Takes the most probable class of each step, merges repeats and removes blanks.
 
     The result is the most probable alignment, not the most probable labelling: a labelling may have many alignments,

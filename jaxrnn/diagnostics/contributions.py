@@ -22,8 +22,8 @@ def weight_contributions(
     *,
     names: Sequence[str] | None = None,
     carry: Tree = None,
-    lengths: Any = None,
-    resets: Any = None,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> dict[str, Any]:
@@ -78,8 +78,8 @@ def lag_contributions(
     names: Sequence[str] | None = None,
     max_lag: int | None = None,
     carry: Tree = None,
-    lengths: Any = None,
-    resets: Any = None,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> dict[str, Any]:
@@ -129,8 +129,8 @@ def gradient_norm_by_lag(
     *,
     max_lag: int | None = None,
     carry: Tree = None,
-    lengths: Any = None,
-    resets: Any = None,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> jax.Array:

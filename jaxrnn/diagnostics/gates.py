@@ -44,8 +44,8 @@ def gate_statistics(
     *,
     margin: float = MARGIN,
     carry: Tree = None,
-    lengths: Any = None,
-    resets: Any = None,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> dict[str, GateStatistics]:

@@ -20,8 +20,8 @@ def hidden_gradients(
     loss: Loss,
     *,
     carry: Tree = None,
-    lengths: Any = None,
-    resets: Any = None,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> Tree:

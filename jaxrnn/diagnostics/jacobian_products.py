@@ -10,7 +10,7 @@ from jaxrnn.compiled import compiled
 from jaxrnn.validity import checked_resets, valid_steps
 
 
-def singular_values(matrices: Any) -> jax.Array:
+def singular_values(matrices: checks.ArrayLike) -> jax.Array:
     """Singular values, the largest first: the factors by which a matrix stretches a gradient, in its N directions.
 
     Args:
@@ -31,7 +31,7 @@ def singular_values(matrices: Any) -> jax.Array:
     return jnp.linalg.svd(_square(matrices), compute_uv=False)
 
 
-def spectral_radius(matrices: Any) -> jax.Array:
+def spectral_radius(matrices: checks.ArrayLike) -> jax.Array:
     """The largest magnitude of an eigenvalue: the growth per step, in the long run, under repeated multiplication.
 
     Args:
@@ -53,7 +53,12 @@ def spectral_radius(matrices: Any) -> jax.Array:
 
 
 def product_norms(
-    jacobians: Any, *, max_lag: int | None = None, lengths: Any = None, resets: Any = None, reverse: bool = False
+    jacobians: checks.ArrayLike,
+    *,
+    max_lag: int | None = None,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
+    reverse: bool = False,
 ) -> jax.Array:
     """The norm of dh[t]/dh[t-k] by lag k: the most that a gradient can grow on its way back over k steps.
 
@@ -117,7 +122,7 @@ class Running(NamedTuple):
     counted: jax.Array
 
 
-def running(jacobians: Any, lengths: Any, resets: Any, reverse: bool) -> Running:
+def running(jacobians: checks.ArrayLike, lengths: Any, resets: Any, reverse: bool) -> Running:
     """Checks the arguments of functions of Jacobians over time, and puts the Jacobians in order."""
     J = _square(jacobians, "jacobians")
     if J.ndim < 3 or J.shape[0] < 1:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn import checks
 from jaxrnn.arguments import check_rows, checked_options
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.layer import Layer, in_time, run_cell
@@ -21,8 +22,8 @@ def state_jacobians(
     xs: Any,
     *,
     carry: Tree = None,
-    lengths: Any = None,
-    resets: Any = None,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> jax.Array:

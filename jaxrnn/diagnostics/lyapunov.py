@@ -1,7 +1,5 @@
 """Lyapunov exponents of a recurrence."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +10,12 @@ from jaxrnn.diagnostics.jacobian_products import Running, running
 
 
 def lyapunov_spectrum(
-    jacobians: Any, *, transient: int = 0, lengths: Any = None, resets: Any = None, reverse: bool = False
+    jacobians: checks.ArrayLike,
+    *,
+    transient: int = 0,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
+    reverse: bool = False,
 ) -> jax.Array:
     """The finite-time Lyapunov exponents: mean growth rates along the state's own path, by QR.
 

@@ -33,8 +33,8 @@ def first_non_finite(
     loss: Loss,
     *,
     carry: Tree = None,
-    lengths: Any = None,
-    resets: Any = None,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> FirstNonFinite:

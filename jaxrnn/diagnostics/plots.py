@@ -126,7 +126,12 @@ def plot_gradient_norm_by_lag(norms: Any, path: str | None = None) -> Any:
 
 
 def plot_state_jacobians(
-    jacobians: Any, path: str | None = None, *, lengths: Any = None, resets: Any = None, reverse: bool = False
+    jacobians: checks.ArrayLike,
+    path: str | None = None,
+    *,
+    lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None,
+    reverse: bool = False,
 ) -> Any:
     """Draws singular values over time, and all of them beside the growth per step in the long run.
 

@@ -298,7 +298,7 @@ def _loss(
     classes: bool = False,
     within: tuple[int, int] | None = None,
     per_target: int = 1,
-    dtype: Any = None,
+    dtype: checks.DTypeLike | None = None,
     weigh: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
     """The reduction that all losses share, in float32 at least.

@@ -1,7 +1,7 @@
 """Attention: weights of a query over the steps of a memory, and the memory's mean under these weights."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ class AdditiveAttention(Attention):
     M: int
     A: int
     w_init: initializers.Initializer = initializers.GLOROT
-    param_dtype: Any = FLOAT32
+    param_dtype: checks.DTypeLike = FLOAT32
 
     def init(self, key: jax.Array) -> Params:
         q, m, v = jax.random.split(checks.key("key", key), 3)
@@ -93,7 +93,7 @@ class DotAttention(Attention):
     M: int
     general: bool = True
     w_init: initializers.Initializer = initializers.GLOROT
-    param_dtype: Any = FLOAT32
+    param_dtype: checks.DTypeLike = FLOAT32
 
     def init(self, key: jax.Array) -> Params:
         return {"w": self.w_init(checks.key("key", key), (self.M, self.Q), self.param_dtype)} if self.general else {}
@@ -111,7 +111,7 @@ def additive_attention(
     A: int,
     *,
     w_init: initializers.Initializer = initializers.GLOROT,
-    param_dtype: Any = FLOAT32,
+    param_dtype: checks.DTypeLike = FLOAT32,
 ) -> AdditiveAttention:
     """Bahdanau's attention: score(q, m[s]) = tanh(q @ w_q + m[s] @ w_m + b) @ v.
 
@@ -155,7 +155,7 @@ def dot_attention(
     *,
     general: bool = True,
     w_init: initializers.Initializer = initializers.GLOROT,
-    param_dtype: Any = FLOAT32,
+    param_dtype: checks.DTypeLike = FLOAT32,
 ) -> DotAttention:
     """Luong's attention: score(q, m[s]) = q . (m[s] @ w), the paper's "general" form, or q . m[s], its "dot" form.
 

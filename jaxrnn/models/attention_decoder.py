@@ -170,7 +170,9 @@ def attention_decoder(
     return AttentionDecoder(gated, attention, attend, gradient)
 
 
-def attach(model: Model, values: Any, *, lengths: Any = None, mask: Any = None) -> Model:
+def attach(
+    model: Model, values: Any, *, lengths: checks.ArrayLike | None = None, mask: checks.ArrayLike | None = None
+) -> Model:
     """Attaches a memory to a model, for its attention to read.
 
     Models that decode step by step (`jaxrnn.decoding.generate`, `jaxrnn.decoding.beam_search`) need a memory attached.

@@ -19,8 +19,8 @@ class BatchNorm(Stateless):
     """See `batch_norm`."""
 
     D: int
-    epsilon: Any = leaf(default=1e-5)
-    param_dtype: Any = FLOAT32
+    epsilon: float | jax.Array = leaf(default=1e-5)
+    param_dtype: checks.DTypeLike = FLOAT32
 
     @property
     def features(self) -> tuple[int, int]:
@@ -52,7 +52,7 @@ class BatchNorm(Stateless):
         return ys.astype(xs.dtype)
 
 
-def batch_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = FLOAT32) -> BatchNorm:
+def batch_norm(D: int, *, epsilon: float | jax.Array = 1e-5, param_dtype: checks.DTypeLike = FLOAT32) -> BatchNorm:
     """Batch normalisation between layers: y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
     The mean and the variance of a feature are taken over all valid steps of all rows at once ("sequence-wise"; Laurent

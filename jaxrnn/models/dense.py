@@ -1,7 +1,6 @@
 """The affine layer."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 
@@ -21,8 +20,8 @@ class Dense(Stateless):
     activation: Callable[[jax.Array], jax.Array] | None = None
     w_init: initializers.Initializer = initializers.GLOROT
     b_init: initializers.Initializer = initializers.ZEROS
-    dtype: Any = None
-    param_dtype: Any = FLOAT32
+    dtype: checks.DTypeLike | None = None
+    param_dtype: checks.DTypeLike = FLOAT32
 
     @property
     def features(self) -> tuple[int, int]:
@@ -46,8 +45,8 @@ def dense(
     activation: Callable[[jax.Array], jax.Array] | None = None,
     w_init: initializers.Initializer = initializers.GLOROT,
     b_init: initializers.Initializer = initializers.ZEROS,
-    dtype: Any = None,
-    param_dtype: Any = FLOAT32,
+    dtype: checks.DTypeLike | None = None,
+    param_dtype: checks.DTypeLike = FLOAT32,
 ) -> Dense:
     """An affine map at each time step: y[t] = activation(x[t] @ w + b).
 

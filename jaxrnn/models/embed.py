@@ -1,7 +1,5 @@
 """The embedding of symbols."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -20,7 +18,7 @@ class Embed(Stateless):
     symbols: int
     O: int
     w_init: initializers.Initializer = NORMAL
-    param_dtype: Any = FLOAT32
+    param_dtype: checks.DTypeLike = FLOAT32
 
     @property
     def features(self) -> tuple[None, int]:
@@ -52,7 +50,7 @@ def embed(
     O: int,
     *,
     w_init: initializers.Initializer = NORMAL,
-    param_dtype: Any = FLOAT32,
+    param_dtype: checks.DTypeLike = FLOAT32,
 ) -> Embed:
     """One learned vector for each symbol: y[t] = w[x[t]].
 

@@ -27,7 +27,7 @@ class Pair(NamedTuple):
 
     source: Any
     previous: Any
-    lengths: Any = None
+    lengths: checks.ArrayLike | None = None
 
 
 @pytree
@@ -64,7 +64,14 @@ class EncoderDecoder(Composite):
             )
         return Pair(batch["xs"], batch["previous"], lengths)
 
-    def encode(self, params: Params, source: Any, *, lengths: Any = None, mask: Any = None) -> Model:
+    def encode(
+        self,
+        params: Params,
+        source: Any,
+        *,
+        lengths: checks.ArrayLike | None = None,
+        mask: checks.ArrayLike | None = None,
+    ) -> Model:
         """The decoder, attached to the encoder's outputs of a source; its parameters are params["decoder"]."""
         checked_params(self, params)
         _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, mask=mask)
@@ -168,9 +175,9 @@ def attention_weights(
     source: Any,
     previous: Any,
     *,
-    lengths: Any = None,
-    targets_lengths: Any = None,
-    mask: Any = None,
+    lengths: checks.ArrayLike | None = None,
+    targets_lengths: checks.ArrayLike | None = None,
+    mask: checks.ArrayLike | None = None,
 ) -> jax.Array:
     """The weights of the decoder's attention to the source, at each step of `previous`.
 

@@ -1,7 +1,5 @@
 """Layer normalisation."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -17,8 +15,8 @@ class LayerNorm(Stateless):
     """See `layer_norm`."""
 
     D: int
-    epsilon: Any = leaf(default=1e-5)
-    param_dtype: Any = FLOAT32
+    epsilon: float | jax.Array = leaf(default=1e-5)
+    param_dtype: checks.DTypeLike = FLOAT32
 
     @property
     def features(self) -> tuple[int, int]:
@@ -34,7 +32,7 @@ class LayerNorm(Stateless):
         return (normal * scale + shift).astype(xs.dtype)
 
 
-def layer_norm(D: int, *, epsilon: Any = 1e-5, param_dtype: Any = FLOAT32) -> LayerNorm:
+def layer_norm(D: int, *, epsilon: float | jax.Array = 1e-5, param_dtype: checks.DTypeLike = FLOAT32) -> LayerNorm:
     """Layer normalisation at each time step: y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
     Args:

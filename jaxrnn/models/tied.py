@@ -23,8 +23,8 @@ class Tied(Model):
     model: Model = leaf()
     bias: bool = True
     w_init: initializers.Initializer = UNIT_VECTORS
-    dtype: Any = None
-    param_dtype: Any = FLOAT32
+    dtype: checks.DTypeLike | None = None
+    param_dtype: checks.DTypeLike = FLOAT32
 
     @property
     def keeps_time(self) -> bool:
@@ -81,8 +81,8 @@ def tied(
     *,
     bias: bool = True,
     w_init: initializers.Initializer = UNIT_VECTORS,
-    dtype: Any = None,
-    param_dtype: Any = FLOAT32,
+    dtype: checks.DTypeLike | None = None,
+    param_dtype: checks.DTypeLike = FLOAT32,
 ) -> Tied:
     """A language model with one table for reading and predicting symbols: y[t] = model(w[x[t]]) @ w.T + b.
 

@@ -124,7 +124,7 @@ class Results:
             raise ImportError("to_pandas needs pandas: pip install pandas") from error
         return pandas.DataFrame(self.table)
 
-    def to_csv(self, path: Any) -> None:
+    def to_csv(self, path: checks.PathLike) -> None:
         """Writes `table` as CSV."""
         table = self.table
         with pathlib.Path(path).open("w", newline="") as file:
@@ -132,7 +132,7 @@ class Results:
             writer.writerow(table)
             writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
 
-    def to_json(self, path: Any) -> None:
+    def to_json(self, path: checks.PathLike) -> None:
         """Writes `table`, the curves and the notes as JSON; NaN becomes null."""
         found = {"table": self.table, "train": self.train, "validation": self.validation}
         found |= {"validation_steps": self.validation_steps, "notes": self.notes, "compiles": self.compiles}

@@ -33,7 +33,7 @@ def sweep(
     memory: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     pruning: Halving | None = None,
-    run_dir: Any = None,
+    run_dir: checks.PathLike | None = None,
     resume: Resume = "same",
     progress: bool = True,
 ) -> Results:

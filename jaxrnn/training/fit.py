@@ -100,7 +100,7 @@ def fit(
     nonfinite_limit: int = 10,
     callback: Callback | Sequence[Callback] | None = None,
     mesh: jax.sharding.Mesh | None = None,
-    run_dir: Any = None,
+    run_dir: checks.PathLike | None = None,
     resume: Resume = "same",
     progress: bool = True,
 ) -> FitResult:
@@ -301,7 +301,7 @@ def fit(
 
 
 def _going_on(
-    model: Model, optimizer: Any, state: TrainState, key: Any, params: Params, streams: int | None
+    model: Model, optimizer: Optimizer, state: TrainState, key: Any, params: Params, streams: int | None
 ) -> TrainState:
     """A state to start from, checked and copied, so that the caller's state stays valid."""
     for name, value in (("key", key), ("params", params)):

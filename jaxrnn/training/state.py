@@ -12,7 +12,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.types import Cell, Model, Params, Tree
 
-Optimizer = Any
+Optimizer = optax.GradientTransformation
 """An `optax.GradientTransformation`, or an object that has one, such as `optax.MultiSteps`."""
 
 
