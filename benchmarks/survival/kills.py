@@ -99,7 +99,7 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
         if code == 0:
             found.append((f"{name} too late", ""))
         elif code not in CODES[name]:
-            found.append((name, f"{kind}: code {code} after {name}: {errors[-300:]}"))
+            found.append((name, f"{kind}: code {code} after {name}, {last} steps logged: {errors[-300:]}"))
         elif name != "SIGKILL" and _reached(kind, saves) < last:  # only the signal can have made it save
             found.append((name, f"{kind}: saved {_reached(kind, saves)}, was at {last}"))
         else:
