@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+import psutil
 import tyro
 
 import jaxrnn
@@ -66,7 +67,12 @@ def train(config: Config, folder: pathlib.Path) -> None:
     def note(end: Any) -> bool:
         digest = hashlib.sha1(b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(end.state.params)))
         with (folder / LOG).open("a") as file:
-            row = {"pid": os.getpid(), "step": end.step, "time": time.time(), "bytes": resident()}
+            row = {
+                "pid": os.getpid(),
+                "step": end.step,
+                "time": time.time(),
+                "bytes": psutil.Process().memory_info().rss,
+            }
             programs = compiled["/jax/core/compile/backend_compile_duration"]
             file.write(json.dumps(row | {"programs": programs, "digest": digest.hexdigest()}) + "\n")
         return (folder / STOP).exists()
@@ -75,11 +81,6 @@ def train(config: Config, folder: pathlib.Path) -> None:
         model, jaxrnn.losses.mean_squared_error, optax.adam(1e-3), {"xs": xs, "targets": xs}, key=jax.random.key(0),
         steps=10**8, batch_size=32, block=20, run_dir=folder / "run", callback=note, progress=False,
     )  # fmt: skip
-
-
-def resident() -> int:
-    """The resident memory of this process in bytes (Linux)."""
-    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def rows(folder: pathlib.Path) -> list[dict[str, Any]]:

@@ -11,12 +11,11 @@ from jaxrnn.functions import restored, wrapped
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
 HURRIED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiler options for a CPU: half of the time to compile, a slower program."""
 
 
-def compiled(f: F) -> F:
+def compiled(f: F, hurried: bool = False) -> F:
     """`jax.jit` that traces arrays and floating-point numbers, and takes all other arguments as static.
 
     A second call whose arguments have equal structures (cells, models, options), equal functions, strings and integers,
@@ -25,23 +24,17 @@ def compiled(f: F) -> F:
 
     Args:
       f: a function that returns trees of arrays, and takes Python values before they are converted.
+      hurried: whether programs that run a few times only are compiled with few optimisations, on a CPU.
     """
-    return _compiled(f, hurried=False)
 
-
-def compiled_in_a_hurry(f: F) -> F:
-    """As `compiled`, for programs that run a few times: on a CPU, with most of the optimisations left out."""
-    return _compiled(f, hurried=True)
-
-
-def _compiled(f: F, hurried: bool) -> F:
     def run(static: Any, arrays: list[Any]) -> Any:
         structure, others = static
         args, options = jax.tree.unflatten(structure, map(_either, arrays, others))
         return f(*args, **options)
 
     run.__name__ = f.__name__  # the program's name in profiles
-    fast, quickly = jax.jit(run, static_argnums=0), jax.jit(run, static_argnums=0, compiler_options=HURRIED)
+    program = jax.jit(run, static_argnums=0)
+    on_cpu = jax.jit(run, static_argnums=0, compiler_options=HURRIED) if hurried else program
 
     @functools.wraps(f)
     def call(*args: Any, **options: Any) -> Any:
@@ -52,8 +45,8 @@ def _compiled(f: F, hurried: bool) -> F:
             hash(static)
         except TypeError:
             return f(*args, **options)
-        run = quickly if hurried and jax.default_backend() == "cpu" else fast
-        return run(static, [x if is_array else None for x, is_array in zip(leaves, traced, strict=True)])
+        chosen = on_cpu if hurried and jax.default_backend() == "cpu" else program
+        return chosen(static, [x if is_array else None for x, is_array in zip(leaves, traced, strict=True)])
 
     return call  # pyright: ignore[reportReturnType]
 

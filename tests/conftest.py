@@ -6,11 +6,11 @@ import gc
 import json
 import os
 import pathlib
-import resource
 import sys
 
 import jax
 import numpy as np
+import psutil
 import pytest
 
 from tests.compiling import CHEAP
@@ -45,20 +45,19 @@ def pytest_addoption(parser):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     measured = json.loads(MEASURED.read_text())
-    seconds = {item: measured.get(item.nodeid, 0.0) for item in items}
-    quickest = {}
+    seconds, functions = {item: measured.get(item.nodeid, 0.0) for item in items}, collections.defaultdict(list)
     for item in items:
-        name = item.nodeid.partition("[")[0]
-        if seconds[item] < ONE and seconds[item] < seconds[quickest.setdefault(name, item)]:
-            quickest[name] = item
-    kept = {item for item in quickest.values() if seconds[item] < ONE}
-    for item in items:
-        if seconds[item] >= LONG and item not in kept and not item.get_closest_marker("always"):
-            item.add_marker(pytest.mark.slow)
+        functions[item.nodeid.partition("[")[0]].append(item)
+    for cases in functions.values():
+        quickest = min(cases, key=seconds.get)
+        for item in cases:
+            kept = item is quickest and seconds[item] < ONE
+            if seconds[item] >= LONG and not kept and not item.get_closest_marker("always"):
+                item.add_marker(pytest.mark.slow)
     number, count = map(int, config.getoption("share").split("/"))
     slow = sorted((item for item in items if item.get_closest_marker("slow")), key=lambda item: -seconds[item])
-    others = [item for i, item in enumerate(slow) if i % count != number % count]
-    config.hook.pytest_deselected(items=others)
+    others = {item for i, item in enumerate(slow) if i % count != number % count}
+    config.hook.pytest_deselected(items=[*others])
     items[:] = [item for item in items if item not in others]
 
 
@@ -88,17 +87,11 @@ MEMORY = 3 * 2**29
 @pytest.fixture(autouse=True)
 def _forgotten_programs():
     yield
-    if _resident() > MEMORY:
+    if psutil.Process().memory_info().rss > MEMORY:
         jax.clear_caches()
         gc.collect()
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def _resident() -> int:
-    if sys.platform == "linux":
-        return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Comparison of every gradient of a cell or model with autodiff and with finite differences."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jaxrnn import checks
 from jaxrnn.arguments import checked_inputs, checked_options, checked_params, steps_and_rows
 from jaxrnn.cells.custom import CustomCell
-from jaxrnn.compiled import compiled, compiled_in_a_hurry
+from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.diagnostics.table import table
 from jaxrnn.driver import unroll
@@ -180,7 +181,7 @@ def _loss(thing: Cell | Model, arguments: dict[str, Any], options: dict[str, Any
     return random_product(thing.apply(params, xs, carry=carry, gradient=gradient, **options))
 
 
-@compiled_in_a_hurry
+@functools.partial(compiled, hurried=True)
 def _gradients(
     thing: Cell | Model, arguments: dict[str, Any], chosen: tuple[int, ...], options: dict[str, Any], gradient: Gradient
 ) -> list[jax.Array]:
@@ -194,7 +195,7 @@ def _gradients(
     return jax.grad(loss)([values[i] for i in chosen])
 
 
-@compiled_in_a_hurry
+@functools.partial(compiled, hurried=True)
 def _along(
     thing: Cell | Model, arguments: dict[str, Any], options: dict[str, Any], gradient: list[Any], direction: list[Any]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -43,8 +43,8 @@ class Bidirectional(Composite):
     def names(self) -> tuple[str, ...]:
         return "forward", "backward"
 
-    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> BidirectionalCarry:
-        return BidirectionalCarry(*super().initial_carry(params, batch_shape))
+    def carry_of_parts(self, params: Params, batch_shape: tuple[int, ...]) -> BidirectionalCarry:
+        return BidirectionalCarry(*super().carry_of_parts(params, batch_shape))
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Any, Any]:
         after, outputs, xs = [], [], checked_inputs(self.forward, xs)

@@ -28,7 +28,16 @@ class Composite(Model):
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         checked_params(self, params)
-        return tuple(p.initial_carry(params[name], batch_shape) for name, p in zip(self.names, self.parts, strict=True))
+        return self.carry_of_parts(params, batch_shape)
+
+    def carry_of_parts(self, params: Params, batch_shape: tuple[int, ...]) -> Tree:
+        """The initial carry, of parameters that are checked already, with those of all parts within."""
+        return tuple(
+            part.carry_of_parts(params[name], batch_shape)
+            if isinstance(part, Composite)
+            else part.initial_carry(params[name], batch_shape)
+            for name, part in zip(self.names, self.parts, strict=True)
+        )
 
     def shares(
         self, params: Params, carry: Tree, call: Call, batch_shape: tuple[int, ...] | None = None
@@ -40,7 +49,7 @@ class Composite(Model):
         count = len(self.parts)
         checked_params(self, params)
         if carry is not None:
-            expected = jax.eval_shape(lambda params: self.initial_carry(params, batch_shape or ()), params)
+            expected = jax.eval_shape(lambda params: self.carry_of_parts(params, batch_shape or ()), params)
             checks.same_tree("carry", carry, expected, rows=batch_shape is None)
             checks.same_dtypes("carry", carry, expected)
         carries = [None] * count if carry is None else carry

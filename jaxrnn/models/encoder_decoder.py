@@ -49,8 +49,7 @@ class EncoderDecoder(Composite):
     def features(self) -> tuple[None, int | None]:
         return None, self.decoder.features[1]
 
-    def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
-        checked_params(self, params)
+    def carry_of_parts(self, params: Params, batch_shape: tuple[int, ...]) -> Tree:
         return self.decoder.initial_carry(params["decoder"], batch_shape)
 
     def reads(self, batch: dict[str, Any]) -> Pair:
