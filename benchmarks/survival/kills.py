@@ -96,12 +96,13 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
         process.send_signal(NAMES[name])
         _, errors = process.communicate()
         last, code = _logged(folder, process.pid), process.returncode
-        if code == 0:
-            found.append((f"{name} too late", ""))
-        elif code not in CODES[name]:
+        ended = code == 0 or (last == runs.TOTAL[kind] and code == -NAMES[name])  # no longer caught after the last save
+        if not ended and code not in CODES[name]:
             found.append((name, f"{kind}: code {code} after {name}, {last} steps logged: {errors[-300:]}"))
         elif name != "SIGKILL" and _reached(kind, saves) < last:  # only the signal can have made it save
             found.append((name, f"{kind}: saved {_reached(kind, saves)}, was at {last}"))
+        elif ended:
+            found.append((f"{name} too late", ""))
         else:
             found.append((name, ""))
     process = _start(kind, folder)

@@ -19,6 +19,8 @@ from jaxrnn.training import checkpoint, run
 
 KINDS = ("dict", "slow", "stream", "bucketed", "prefetch", "sweep")
 STEPS, BLOCK = 120, 5
+TOTAL = {kind: STEPS if kind != "sweep" else 16 * STEPS for kind in KINDS}
+"""The steps that a whole run logs; for a sweep, of its four members together."""
 DONE, LOG = "done.npz", "steps.log"
 
 
