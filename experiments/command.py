@@ -18,7 +18,7 @@ import tyro
 import jaxrnn
 from experiments import run_folder
 from jaxrnn.training.checkpoint import make_writable
-from jaxrnn.training.lock import locked
+from jaxrnn.training.lock import Lock
 
 Config = TypeVar("Config", bound=Any)
 
@@ -193,7 +193,7 @@ def alone(path: pathlib.Path) -> Iterator[None]:
     """Ends the program if another process uses a folder of saves; locks the folder inside the context."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locked(path))
+            stack.enter_context(Lock(path))
         except RuntimeError as error:
             expect("out", "a folder that no other process is using", False, error)
         yield

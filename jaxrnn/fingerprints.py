@@ -4,9 +4,10 @@ import dataclasses
 import dis
 import functools
 import hashlib
+import operator
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -91,7 +92,8 @@ class _Fingerprints:
         kind, found = type(value), hashlib.sha1(usedforsecurity=False)
         self._known[id(value)] = value, b"above"  # stands for a value that contains itself
         try:
-            for piece in (f"{kind.__module__}.{kind.__qualname__}", *self._pieces(value)):
+            module = kind.__module__ if _is_library(kind.__module__) else ""  # a script is __main__, or has a name
+            for piece in (f"{module}.{kind.__qualname__}", *self._pieces(value)):
                 found.update(piece if isinstance(piece, bytes) else piece.encode())
                 found.update(b"|")
         except RecursionError:  # nested too deeply
@@ -120,11 +122,11 @@ class _Fingerprints:
             yield repr(value.co_names)
             yield from map(self.of, value.co_consts)
         elif isinstance(value, (set, frozenset)):
-            yield repr(sorted(map(repr, value)))
-        elif isinstance(value, dict):
-            for key in sorted(value, key=repr):
-                yield repr(key)
-                yield self.of(value[key])
+            yield from sorted(map(self.of, value))
+        elif isinstance(value, Mapping):
+            for key, x in sorted(((self.of(key), x) for key, x in value.items()), key=operator.itemgetter(0)):
+                yield key
+                yield self.of(x)
         elif isinstance(value, (list, tuple)):
             yield from map(self.of, value)
         elif isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
@@ -133,6 +135,8 @@ class _Fingerprints:
                 yield from self._of_class(value)
         elif isinstance(inside, types.FunctionType):
             yield self.of(inside)
+            for rule in ("fwd", "bwd", "jvp"):  # of jax.custom_vjp, jax.custom_jvp
+                yield self.of(getattr(value, rule, None))
         else:
             yield from self._of_object(value)
 
@@ -141,36 +145,67 @@ class _Fingerprints:
         if _is_library(f.__module__):
             yield f"{f.__module__}.{f.__qualname__}"
             return
-        yield self.of(f.__code__)
-        loaded, attributes = _names(f.__code__)
+        yield self.of(_without_docstring(f))
+        loaded, imported, attributes = _names(f.__code__)
         for name in sorted(loaded & set(f.__globals__)):
-            value = f.__globals__[name]
             yield name
-            yield self.of(value)
-            if isinstance(value, types.ModuleType) and not _is_library(value.__name__):
-                for attribute in sorted(attributes & set(vars(value))):
-                    yield self.of(getattr(value, attribute))
+            yield self.of(f.__globals__[name])
+            yield from self._of_module(f.__globals__[name], attributes)
+        for name in sorted(imported & set(sys.modules)):
+            yield from self._of_module(sys.modules[name], attributes)
+
+    def _of_module(self, module: Any, attributes: set[str]) -> Iterator[Piece]:
+        """These attributes of a user's module, and of its modules."""
+        if isinstance(module, types.ModuleType) and not _is_library(module.__name__):
+            for name in sorted(attributes & set(vars(module))):
+                yield name
+                yield self.of(getattr(module, name))
+                yield from self._of_module(getattr(module, name), attributes - {name})
 
     def _of_object(self, value: Any) -> Iterator[Piece]:
-        """An object's fields, except those of Python's own classes, and the code of its class."""
+        """An object's fields, and the class of a user's object; of Python's own, the parts that `pickle` would save."""
         if dataclasses.is_dataclass(value):
             names = [f.name for f in dataclasses.fields(value)]
+        elif type(value).__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
+            yield from map(self.of, _reduced(value))
+            names = []
         else:
-            of_python = type(value).__module__.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
-            names = [] if of_python else sorted(getattr(value, "__dict__", {}))
+            names = sorted(getattr(value, "__dict__", {}))
         for name in names:
             yield name
             yield self.of(getattr(value, name, None))
         yield from self._of_class(type(value))
 
     def _of_class(self, cls: type) -> Iterator[Piece]:
-        """The code of a user's class."""
-        for kind in cls.__mro__:
-            for name, method in sorted(vars(kind).items()) if not _is_library(kind.__module__) else ():
-                inner = getattr(method, "__func__", getattr(method, "fget", getattr(method, "func", method)))
-                if isinstance(inner, types.FunctionType) and not _is_library(inner.__module__):
-                    yield name
-                    yield self.of(inner)
+        """The code and the attributes of a user's class."""
+        for kind in (*cls.__mro__, type(cls)):
+            for name, value in sorted(vars(kind).items()) if not _is_library(kind.__module__) else ():
+                inner = getattr(value, "__func__", getattr(value, "fget", value))
+                inner = inner.func if isinstance(inner, functools.cached_property) else inner
+                is_method = isinstance(inner, types.FunctionType)
+                if _is_library(inner.__module__) if is_method else name.startswith("__") or name in OF_CLASSES:
+                    continue
+                yield name
+                yield self.of(inner)
+
+
+OF_CLASSES = {"_abc_impl"}
+"""Attributes of classes that say nothing of what their objects do."""
+
+
+def _reduced(value: Any) -> list[Any]:
+    """The class and the parts of an object that `pickle` would save; nothing if it can't be pickled."""
+    try:
+        made, *parts = value.__reduce_ex__(4)
+    except Exception:  # a lock, a file, a generator
+        return []
+    return [made, *(list(part) if isinstance(part, Iterator) else part for part in parts)]
+
+
+def _without_docstring(f: types.FunctionType) -> types.CodeType:
+    consts = f.__code__.co_consts
+    has_one = f.__doc__ is not None and consts[:1] == (f.__doc__,)
+    return f.__code__.replace(co_consts=("", *consts[1:])) if has_one else f.__code__
 
 
 KNOWN_BY_NAME = {"jax", "jaxlib", "jaxrnn", "optax", "flax", "numpy"}
@@ -185,12 +220,16 @@ def _is_library(module: str | None) -> bool:
     return "site-packages" in file or "dist-packages" in file
 
 
-def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
-    """The names (of globals, of attributes) that a function and the functions inside it read."""
-    loaded = {x.argval for x in dis.get_instructions(code) if x.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    attributes = set(code.co_names)
+def _names(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
+    """The names (of globals, of modules, of attributes) that a function and the functions inside it read."""
+    loaded, imported, attributes = set[str](), set[str](), set(code.co_names)
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            loaded.add(instruction.argval)
+        elif instruction.opname == "IMPORT_NAME":
+            imported.add(instruction.argval)
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
-            more, others = _names(inner)
-            loaded, attributes = loaded | more, attributes | others
-    return loaded, attributes
+            more = _names(inner)
+            loaded, imported, attributes = loaded | more[0], imported | more[1], attributes | more[2]
+    return loaded, imported, attributes

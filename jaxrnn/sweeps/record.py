@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.trained import Trained
 from jaxrnn.training.checkpoint import Resume, folder, refuse
 from jaxrnn.training.interrupts import Interrupts
-from jaxrnn.training.lock import locked
+from jaxrnn.training.lock import Lock
 from jaxrnn.training.run import SAVE_SECONDS
 from jaxrnn.training.saves import newest_intact, numbers, put_newer_aside, write_save
 
@@ -56,11 +57,13 @@ class Record(contextlib.AbstractContextManager["Record"]):
         self.rungs: list[tuple[int, np.ndarray]] = []
         self._path, self._about, self._saved = None, {}, time.monotonic()
         self._last: Part | None = None
+        self._lock: Lock | None = None
+        self.not_saved = ""
         with contextlib.ExitStack() as hold:
             if run_dir is not None:
                 path = folder(run_dir)
                 if jax.process_index() == 0:
-                    hold.enter_context(locked(path))
+                    self._lock = hold.enter_context(Lock(path))
                 about = _about(members, steps, key, runners, task)
                 about |= {"block": block, "rungs": [list(rung) for rung in rungs]}
                 self._path, self._about = path / SAVES, json.loads(json.dumps(about))
@@ -106,13 +109,11 @@ class Record(contextlib.AbstractContextManager["Record"]):
         except BaseException as error:
             interrupts.hold(error)
             if self._path is not None and jax.process_count() == 1:
-                try:
-                    if self._last is not None:
-                        self._last.store()
-                    self.save()
+                if self._last is not None:
+                    self._last.store()
+                self.save("")
+                if not self.not_saved:
                     error.add_note(f"run_dir: saved in {self._path.parent}")
-                except RuntimeError:  # the current block has overwritten its members' states
-                    error.add_note(f"run_dir: the last save in {self._path.parent} stands")
             raise
 
     def exchange(self, group: int, places: np.ndarray) -> None:
@@ -183,17 +184,22 @@ class Record(contextlib.AbstractContextManager["Record"]):
             sum(runner.compiles for runner in self._runners),
             self._runners[0].program.mode,
             Trained.of(task, self._runners),
+            self.not_saved,
         )
 
-    def save(self) -> None:
-        """Writes everything to the directory; if that fails, a warning says so, and it is tried again later."""
-        if self._path is None or jax.process_index() > 0:
+    def save(self, then: str = " and is tried again later") -> None:
+        """Writes everything to the directory; if that fails, a warning says so, and ends with `then`."""
+        if self._path is None or self._lock is None:
             return
         self._saved = time.monotonic()
         try:
+            self._lock.renew()
             write_save(self._path, max(numbers(self._path), default=0) + 1, self._arrays(), self._about, {})
         except Exception as error:  # the disk fails, or an array can't be written
-            warnings.warn(f"run_dir: saving into {self._path.parent} failed: {error}", stacklevel=3)
+            self.not_saved = f"after {int(self.taken.sum())} steps of all members: {error}"
+            warnings.warn(f"run_dir: saving into {self._path.parent} failed {self.not_saved}{then}", stacklevel=3)
+        else:
+            self.not_saved = ""
 
     def _arrays(self) -> dict[str, Any]:
         arrays = {name: getattr(self, name) for name in COLUMNS} | self._states()
@@ -240,7 +246,7 @@ def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runn
     given = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
     data = {name: given.pop(name, None) for name in ("data", "validation")}
     return {
-        "members": [repr(member) for member in members],
+        "members": ["{" + ", ".join(f"{name}: {_valued(x)}" for name, x in member.items()) + "}" for member in members],
         "steps": steps,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "data": digest(data),
@@ -249,7 +255,15 @@ def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runn
 
 
 def _told(value: Any) -> Any:
-    """An argument of a task, without addresses in memory, which differ between processes."""
+    """An argument of a task."""
     if isinstance(value, dict):
         return {name: _told(x) for name, x in value.items()}
-    return described(value) if callable(value) else f"{value!r} {fingerprint(value)}"
+    return described(value) if callable(value) else _valued(value)
+
+
+def _valued(value: Any) -> str:
+    """A value as a text that equal values share, also in another process: without addresses in memory."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    shown = getattr(value, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    return f"{shown} {fingerprint(value)}"

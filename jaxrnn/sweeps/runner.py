@@ -75,7 +75,7 @@ class Runner:
         if size not in self._compiled:
             places = np.zeros(size, int)
             start = time.perf_counter()
-            run = jax.jit(chunk(self.program, self.group.static), donate_argnums=2)
+            run = jax.jit(chunk(self.program, self.group.static))  # states are not donated: an error leaves them whole
             lowered = run.lower(*self._inputs(places), self._load(places, 0), *self._bounds(0, 0, False))
             self._compiled[size] = lowered.compile()
             self.compile_seconds = time.perf_counter() - start

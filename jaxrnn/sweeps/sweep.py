@@ -139,6 +139,6 @@ def sweep(
                 bar.update(int(record.taken.sum()) - bar.n)
                 record.finish(index, first_bad(runner.states))
             record.close_rung(number, end, alive)
-        record.save()
+        record.save("; the result is returned, and is nowhere on disk")
         interrupts.leave()
         return record.results(tuple(notes), task)

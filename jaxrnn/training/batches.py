@@ -15,6 +15,10 @@ MOST_SHAPES = 32
 """The largest number of batch shapes, each of which is compiled; more shapes are an error."""
 
 
+END: Any = object()
+"""Stands for a batch where there is none left."""
+
+
 class Read(NamedTuple):
     """The data of one block.
 
@@ -74,7 +78,7 @@ class Batches:
         self._shapes: set[tuple[tuple[int, ...], ...]] = set()
         self._streams, self._counts = stream is not None, False
         if stream is not None:
-            self._next = next(self._batches, None)
+            self._next = self._take()
             if self._next is not None:
                 T, self.rows = checked_batch("data", self._next, layout)["xs"].shape[:2]
                 if stream != T:
@@ -85,8 +89,12 @@ class Batches:
         return "batches" if self._first is None else f"batches of {read_as(self._first)}"
 
     def skip(self, steps: int) -> None:
-        for _ in range(steps):
-            self._take()
+        for taken in range(steps):
+            if self._take() is None:
+                raise ValueError(
+                    f"data: expected the {steps} batches that the run in run_dir has taken, and further ones, got an "
+                    f"iterable that ended after {taken}"
+                )
 
     def read(self, steps: int) -> Read:
         taken: list[dict[str, jax.Array]] = []
@@ -111,7 +119,9 @@ class Batches:
 
     def _take(self) -> Batch | None:
         batch, self._next = self._next, None
-        return next(self._batches, None) if batch is None else batch
+        if batch is None and (batch := next(self._batches, END)) is None:
+            raise TypeError("data: expected a dict of arrays as each batch, got None")
+        return None if batch is END else batch
 
     def _checked(self, batch: Batch) -> dict[str, jax.Array]:
         """A batch's arrays, checked: entries and dtypes, and in streams shapes, are those of the first batch."""

@@ -14,15 +14,16 @@ import safetensors
 
 from jaxrnn import checks
 from jaxrnn.training.block import Guard, OnNonfinite
-from jaxrnn.training.history import History
-from jaxrnn.training.lock import NAME as LOCK
-from jaxrnn.training.lock import locked
+from jaxrnn.training.history import SAID, STEPS, History
+from jaxrnn.training.lock import Lock
 from jaxrnn.training.saves import ARRAYS, is_key, newest_intact, plain, put_newer_aside, write_save
 from jaxrnn.types import Params, Tree
 
 SAVES = "checkpoints"
 OPTIONAL = ("best", "evaluated", "guard", "first_bad")
 """Parts of a `Progress` besides its state."""
+RANKING = ("loss", "monitor", "metrics", "eval_params", "validation")
+"""Entries of the identity that a run's best parameters depend on; only `resume="anyway"` lets them differ."""
 Resume = Literal["same", "anyway"]
 
 
@@ -41,11 +42,10 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
     """
 
     def __init__(self, path: Any, about: dict[str, Any], resume: Resume, on_nonfinite: OnNonfinite) -> None:
-        self._about, self._hold = about, contextlib.ExitStack()
+        self._about = about
         self._resume: Resume = resume
         self._on_nonfinite, self.path = on_nonfinite, folder(path)
-        if jax.process_index() == 0:
-            self._hold.enter_context(locked(self.path))
+        self._lock = Lock(self.path) if jax.process_index() == 0 else None
         self.saved: int | None = None
 
     def restore(self, like: Tree) -> tuple[Tree, History] | None:
@@ -61,16 +61,26 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         expected = dict(zip(_names(like), jax.tree.leaves(plain(like)), strict=True))
         own = {name: x for name, x in expected.items() if name.startswith("state")}
         arrays = found.arrays(own, more=("history/", *OPTIONAL))
+        for name in (*SAID, "on_nonfinite", *(f"history/{kind}" for kind in STEPS)):
+            if name not in found.said and name not in arrays:
+                raise ValueError(
+                    f"run_dir: {name}: expected it in a save of this version, got nothing in {found.folder}"
+                )
         other = found.said["on_nonfinite"] != [*self._on_nonfinite]
+        ranked_anew = any(found.about.get(name) != self._about.get(name) for name in RANKING)
+        anew = {"guard": other, "first_bad": other, "best": ranked_anew}
         for part in OPTIONAL:  # parts may be missing or differ if resume="anyway"
             names = [name for name in expected if name.startswith(part)]
             fits = all(name in arrays and arrays[name].shape == expected[name].shape for name in names)
-            if not fits or (other and part in ("guard", "first_bad")):
+            if not fits or anew.get(part):
                 arrays |= {name: expected[name] for name in names}
         state = _typed(jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected]), like)
         if other:
             state = state._replace(guard=Guard.of(state.state, self._on_nonfinite))
         history = History.of(arrays, found.said)
+        monitor = self._about["monitor"].split()[-1]
+        if ranked_anew and monitor in history.validation:  # those scores are no longer compared with later ones
+            history.validation[monitor] = np.full_like(history.validation[monitor], np.nan)
         if not int(state.state.step) == history.steps == found.number:
             raise ValueError(
                 f"run_dir: expected a state and a history of {found.number} steps, got one of {int(state.state.step)} "
@@ -84,19 +94,16 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         """Saves a state and the history up to it; returns when both are on disk."""
         if self.saved == history.steps:
             return
-        if jax.process_index() == 0:
-            if not (self.path / LOCK).exists():
-                warnings.warn(f"run_dir: {self.path} was deleted, and is made again", stacklevel=5)
-                self._hold.close()
-                self.path.mkdir(parents=True, exist_ok=True)
-                self._hold.enter_context(locked(self.path))
+        if self._lock is not None:
+            self._lock.renew()
             said = history.said() | {"empty": [*_empty(state.state.params)], "on_nonfinite": [*self._on_nonfinite]}
             arrays = dict(zip(_names(state), jax.tree.leaves(plain(state)), strict=True)) | history.arrays()
             write_save(self.path / SAVES, history.steps, arrays, self._about, said)
         self.saved = history.steps
 
     def __exit__(self, *_: object) -> None:
-        self._hold.close()
+        if self._lock is not None:
+            self._lock.__exit__()
 
 
 def folder(run_dir: Any) -> pathlib.Path:

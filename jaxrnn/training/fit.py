@@ -174,15 +174,17 @@ def fit(
         save, and ends with the parameters of an uninterrupted run; with more steps it continues a finished run. Three
         saves are kept, each with the SHA-256 of its files. If a save is damaged or incomplete, the run continues from
         the one before, with a warning that names the file. If a save fails, a warning says so, the run goes on, and
-        saving is tried again later. One process has the directory at a time. The files `metrics.csv` and
-        `metrics.jsonl` in it have a row for each block.
+        saving is tried again later. A block needs memory for the state twice, so that an error in it loses nothing
+        else. One process has the directory at a time. The files `metrics.csv` and `metrics.jsonl` in it have a row for
+        each block.
       resume: "same": if the run in run_dir had other arguments, an error names the first difference. "anyway": the run
         goes on, and a warning names all differences. Compared are: the model, the loss, the metrics and `eval_params`,
         by their code, constants and closures; the optimizer, by its state's structure and its updates for random
         gradients at several steps; the data and the validation, by their bytes; an iterable by its attribute
         `identity`, if it has one, as `jaxrnn.data.bucketed` has; `params` and `key`. Not compared are: `steps`,
         `block`, `patience`, `diagnose_every`, `on_nonfinite`, `callback`, `mesh` and `progress`, which may change; the
-        batches of an iterable without `identity`; code of libraries; the inner state of C objects.
+        batches of an iterable without `identity`; code of libraries; the inner state of C objects; values that code
+        looks up by a name in a string (`getattr`, `globals`) or outside of Python (files, the environment).
       progress: show a progress bar.
 
     Returns:
@@ -258,10 +260,15 @@ def fit(
         if run_dir is not None:
             read = feed.arrays if isinstance(feed, InMemory) else data
             about = identity(task, start, params if state is None else start.params, read, held_out)
+            about["time_major"] = layout.time_major is not False
             directory = stack.enter_context(RunDirectory(run_dir, about, resume, task.on_nonfinite))
+            files = [directory.path / name for name in ("metrics.csv", "metrics.jsonl")]
             now, history = directory.restore(now) or (now, history)
+            if at_hand and directory.saved is None and any(file.exists() and file.stat().st_size for file in files):
+                warnings.warn(
+                    f"run_dir: {directory.path} has measurements of a run, but no save; it begins anew", stacklevel=2
+                )
             if at_hand:
-                files = directory.path / "metrics.csv", directory.path / "metrics.jsonl"
                 callbacks = (CSVLogger(files[0]), JSONLLogger(files[1]), *callbacks)
         if history.steps > steps:
             raise ValueError(f"steps: expected at least the {history.steps} that run_dir has taken, got {steps}")
@@ -271,9 +278,9 @@ def fit(
         stack.callback(watchers.close)
         hidden = not progress or not at_hand
         bar = stack.enter_context(tqdm(total=steps, initial=history.steps, unit="step", disable=hidden))
+        programs = Programs.of(task, length, donate=directory is None)
         run = Run(
-            task, Programs.of(task, length), feed, held_out, block, every, patience, directory, watchers, bar, now,
-            history,
+            task, programs, feed, held_out, block, every, patience, directory, watchers, bar, now, history
         )  # fmt: skip
         history.stopped = run.reason_to_stop()
         run.train(steps)

@@ -88,15 +88,25 @@ class History:
         return int(np.isfinite(self.validation.get(monitor, np.zeros(0))[later:]).sum())
 
     def extend(self, train: dict[str, Any], validation: dict[str, Any]) -> None:
-        """Adds the values of some steps, and those of a validation unless they are empty."""
-        for name, values in train.items():
-            self.train[name] = self._appended(self.train.get(name), np.asarray(values), f"train/{name}")
-        for name, value in validation.items():
-            found = self.validation.get(name)
-            self.validation[name] = self._appended(found, np.asarray(value)[None], f"validation/{name}")
+        """Adds the values of some steps, and those of a validation unless they are empty.
+
+        Names that are new, or no longer measured, get NaN elsewhere.
+        """
+        steps = self.steps - self.start
+        self._extend("train", {name: np.asarray(values) for name, values in train.items()}, steps)
         if validation:
-            steps = np.asarray([self.steps])
-            self.validation_steps = self._appended(self.validation_steps, steps, "validation_steps")
+            values = {name: np.asarray(value)[None] for name, value in validation.items()}
+            self._extend("validation", values, len(self.validation_steps))
+            reached = np.asarray([self.steps])
+            self.validation_steps = self._appended(self.validation_steps, reached, "validation_steps")
+
+    def _extend(self, kind: str, found: dict[str, np.ndarray], past: int) -> None:
+        series: dict[str, np.ndarray] = getattr(self, kind)
+        count = len(next(iter(found.values())))
+        found |= {name: np.full(count, np.nan, x.dtype) for name, x in series.items() if name not in found}
+        for name, values in found.items():
+            before = np.full(past, np.nan, values.dtype) if name not in series else series[name]
+            series[name] = self._appended(before, values, f"{kind}/{name}")
 
     def look(self, diagnostics: dict[str, Any]) -> None:
         """Adds a measurement of the gradient after the steps taken so far."""

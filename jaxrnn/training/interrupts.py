@@ -15,7 +15,8 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
     """Turns SIGINT and SIGTERM into exceptions between two blocks, or while a run waits for its data.
 
     SIGINT becomes KeyboardInterrupt, SIGTERM `SystemExit(143)`. Signals with a handler other than the default are left
-    alone, as are all signals outside of the main thread. A second signal in a block does not wait for the block's end.
+    alone, as are all signals outside of the main thread. A second signal of the same kind does not wait for the
+    block's end, which is lost then.
     Python drops an exception that is raised in a callback of the garbage collector or in `__del__`. So a signal stays
     caught when its exception is raised, and is raised again at the end of the next block, until `hold` is called.
 
@@ -66,6 +67,6 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
             raise KeyboardInterrupt if self.caught == signal.SIGINT else SystemExit(128 + self.caught)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
-        second, self.caught = self.caught is not None, number
+        second, self.caught = self.caught == number, number
         if second or not self.waits:
             self.leave()

@@ -1,11 +1,11 @@
 """A lock that lets one process at a time use a folder."""
 
 import contextlib
+import io
 import os
 import pathlib
 import socket
 import warnings
-from collections.abc import Iterator
 
 try:
     import fcntl
@@ -15,42 +15,78 @@ except ImportError:  # not POSIX
 NAME = "lock"
 
 
-@contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Locks a folder for this process; the system releases the lock when the process ends, however it ends.
+class Lock(contextlib.AbstractContextManager["Lock"]):
+    """A lock on a folder for this process; the system releases it when the process ends, however it ends.
 
     Raises:
       RuntimeError: another process, or another call in this one, has the folder; the message names it.
-      OSError: the folder can't be written.
+      ValueError: the file of the lock can't be written.
     """
-    with (folder / NAME).open("a+") as file:
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        try:
+            self._file = _opened(folder)
+        except OSError as error:
+            raise ValueError(
+                f"run_dir: expected a directory whose file {NAME} can be written, got {folder}: {error.strerror}"
+            ) from error
+
+    def renew(self) -> None:
+        """Makes and locks the folder again if it was deleted; a warning says so.
+
+        Raises:
+          RuntimeError: another process has made the folder again, and has it.
+          OSError: the folder can't be made.
+        """
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(self._folder / NAME), os.fstat(self._file.fileno())):
+                return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = _opened(self._folder)
+        _close(self._file)
+        self._file = file
+        warnings.warn(f"run_dir: {self._folder} was deleted, and is made again", stacklevel=6)
+
+    def __exit__(self, *_: object) -> None:
+        _close(self._file)
+
+
+def _opened(folder: pathlib.Path) -> io.FileIO:
+    """Opens and locks the file; it is not buffered, so that a full disk is noticed here and not when it is closed."""
+    file = io.FileIO(folder / NAME, "a+")
+    try:
         if fcntl is not None:
             _hold(file, folder)
-        with contextlib.suppress(OSError):  # the disk is full: the folder is locked all the same
-            file.seek(0)
-            file.truncate()
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-        _held.add(file.fileno())
-        try:
-            yield
-        finally:
-            _held.discard(file.fileno())
-            with contextlib.suppress(OSError):  # the folder is gone, or the disk is full
-                file.truncate(0)
+    except BaseException:
+        file.close()
+        raise
+    with contextlib.suppress(OSError):  # the disk is full: the folder is locked all the same
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+    _held.add(file.fileno())
+    return file
 
 
-def _hold(file: object, folder: pathlib.Path) -> None:
+def _close(file: io.FileIO) -> None:
+    _held.discard(file.fileno())
+    with contextlib.suppress(OSError):  # the folder is gone, or the disk is full
+        file.truncate(0)
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def _hold(file: io.FileIO, folder: pathlib.Path) -> None:
     assert fcntl is not None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # pyright: ignore
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         who = (folder / NAME).read_text() or "another process"
         raise RuntimeError(
             f"run_dir: expected a folder that no other process is using, got {folder}, which {who} has"
         ) from None
     except OSError as error:
-        warnings.warn(f"run_dir: {folder} can't be locked ({error}); nothing else should use it", stacklevel=5)
+        warnings.warn(f"run_dir: {folder} can't be locked ({error}); nothing else should use it", stacklevel=6)
 
 
 _held: set[int] = set()

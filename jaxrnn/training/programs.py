@@ -34,8 +34,10 @@ class Programs(NamedTuple):
     ahead: int
 
     @classmethod
-    def of(cls, task: Task, length: int) -> "Programs":
+    def of(cls, task: Task, length: int, donate: bool) -> "Programs":
         """Makes the programs of a task for blocks of at most `length` steps, or finds those of an equal task.
+
+        With `donate` a block overwrites the state that it gets, and an error in it leaves no state.
 
         A loss that reads a changed value of its module is another loss.
         """
@@ -45,11 +47,11 @@ class Programs(NamedTuple):
         entries = {name: None if d is None else Entries(d) for name, d in dicts.items()}
         task = task._replace(loss=wrapped(task.loss), **entries)  # pyright: ignore[reportArgumentType]
         try:
-            return _programs(task, length)
+            return _programs(task, length, donate)
         except TypeError as error:
             if "unhashable" not in str(error):
                 raise
-            return _programs.__wrapped__(task, length)
+            return _programs.__wrapped__(task, length, donate)
 
 
 class Entries(dict[str, Any]):
@@ -60,9 +62,9 @@ class Entries(dict[str, Any]):
 
 
 @functools.lru_cache(KEPT)
-def _programs(task: Task, length: int) -> Programs:
+def _programs(task: Task, length: int, donate: bool) -> Programs:
     same = None if task.mesh is None else NamedSharding(task.mesh, PartitionSpec())
-    block = jax.jit(make_block(task, length), donate_argnums=0, out_shardings=same)
+    block = jax.jit(make_block(task, length), donate_argnums=0 if donate else (), out_shardings=same)
     ahead = max(length, min(AHEAD, MOST_ROWS // (task.batch_size or 1)))
     order = jax.jit(lambda data, key, step: order_of(task, data, key, step, ahead), out_shardings=same)
     return Programs(block, make_diagnose(task), order, ahead)

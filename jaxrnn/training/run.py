@@ -98,16 +98,16 @@ class Run:
         history.run_seconds += time.perf_counter() - start
         first_bad = int(report.first_bad)
         taken = first_bad - before if first_bad else read.steps
-        history.extend(
-            {name: x[:taken] for name, x in report.train.items()}, report.validation if due and not first_bad else {}
-        )
         causes = report.causes[:taken]
-        for i in np.flatnonzero(causes).tolist() if causes.any() else ():
-            history.nonfinite[before + i + 1] = cause_in_words(int(causes[i]), now.state.params)
+        bad = np.flatnonzero(causes).tolist() if causes.any() else ()
+        nonfinite = {before + i + 1: cause_in_words(int(causes[i]), now.state.params) for i in bad}
         if now.guard is not None and now.guard.good is not None and reached % self.block == 0 and not causes.any():
             good = jax.tree.map(jnp.copy, (now.state.params, now.state.opt_state))
             now = now._replace(guard=now.guard._replace(good=good))
+        measured = {name: x[:taken] for name, x in report.train.items()}
         self.now = now
+        history.nonfinite |= nonfinite
+        history.extend(measured, report.validation if due and not first_bad else {})
         history.stopped = "diverged" if first_bad else self.out_of_patience()
         if first_bad and self.task.axes is None:
             self.bad_batch = jax.tree.map(lambda x: x[taken - 1], read.data)
@@ -200,9 +200,7 @@ class Run:
             return
         if is_shared(self.task.mesh):  # other processes may be at other steps
             pass
-        elif any(x.is_deleted() for x in jax.tree.leaves(self.now)):
-            error.add_note("run_dir: the block under way is lost")
-        else:
+        elif int(self.now.state.step) == self.history.steps:  # else a user's signal handler has come between them
             self._save("")
         if self.directory.saved is not None:
             told = f"run_dir: saved after step {self.directory.saved} in {self.directory.path}"

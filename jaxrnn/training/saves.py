@@ -45,7 +45,7 @@ class Save(NamedTuple):
             f"run_dir: expected a {kind} with {name} = {want.get(name)}, got one with {got.get(name)} in "
             f"{self.folder.parent.parent}"
             for name in dict.fromkeys([*want, *got])
-            if want.get(name) != got.get(name)
+            if json.dumps(want.get(name)) != json.dumps(got.get(name))  # NaN equals NaN
         ]
 
     def arrays(self, expected: Mapping[str, Any], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
@@ -92,7 +92,7 @@ def write_save(
       OSError: the save could not be written; its partial files are removed.
     """
     partial, older = root / ".partial", numbers(root)
-    shutil.rmtree(partial, ignore_errors=True)
+    _remove(partial)
     try:
         partial.mkdir(parents=True)
         data = safetensors.numpy.save({name: _stored(x) for name, x in arrays.items()})
@@ -101,30 +101,49 @@ def write_save(
         manifest = {"number": number, "about": about, "said": said, "files": files}
         _write(partial / MANIFEST, json.dumps({"sha256": _digest(manifest)} | manifest).encode())
         _sync(partial)
-        shutil.rmtree(root / str(number), ignore_errors=True)  # remains of a write that seemed to fail
+        _remove(root / str(number))  # remains of a write that seemed to fail
         os.replace(partial, root / str(number))
         _sync(root)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         raise
     for old in sorted({*older} - {number})[: -(KEPT - 1) or None]:
-        shutil.rmtree(root / str(old), ignore_errors=True)
+        _remove(root / str(old))
 
 
 def numbers(root: pathlib.Path) -> list[int]:
-    """The numbers of the saves in a folder."""
-    names = [path.name for path in root.glob("*") if path.name.isdecimal() and path.is_dir()]
-    return [int(name) for name in names if name == str(int(name))]
+    """The numbers of the saves in a folder, also of those that are damaged; none if the folder does not exist.
+
+    Raises:
+      OSError: the folder can't be read.
+    """
+    if not os.path.lexists(root):
+        return []
+    return [int(name) for name in os.listdir(root) if name.isdecimal() and name == str(int(name))]
+
+
+def _remove(path: pathlib.Path) -> None:
+    """Removes a folder, or a file or link in its place, if it can be removed."""
+    if path.is_symlink() or path.is_file():
+        with contextlib.suppress(OSError):
+            path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def newest_intact(argument: str, root: pathlib.Path) -> Save | None:
     """The newest of a folder's saves that agrees with its manifest; None if there are no saves.
 
     Raises:
-      ValueError: there are saves, but none is intact.
+      ValueError: there are saves, but none is intact; or the folder can't be read.
     """
     wrong = []
-    for number in sorted(numbers(root), reverse=True):
+    try:
+        found = sorted(numbers(root), reverse=True)
+    except OSError as error:
+        raise ValueError(
+            f"{argument}: expected a folder of saves that can be read, got {root}: {error.strerror}"
+        ) from error
+    for number in found:
         try:
             save = _checked(root / str(number), number)
         except DamagedError as error:
@@ -143,7 +162,7 @@ def put_newer_aside(save: Save) -> None:
     for number in numbers(save.folder.parent):
         if number > save.number:
             aside = save.folder.parent / f"{number}.damaged"
-            shutil.rmtree(aside, ignore_errors=True)
+            _remove(aside)
             os.replace(save.folder.parent / str(number), aside)
 
 
@@ -154,21 +173,23 @@ def _checked(folder: pathlib.Path, number: int) -> Save:
         digest = manifest.pop("sha256")
         if digest != _digest(manifest) or manifest["number"] != number:
             raise ValueError(f"it is not the one that was written for save {number}")
-        files, save = manifest["files"], Save(folder, number, manifest["about"], manifest["said"])
+        (want,), save = manifest["files"].values(), Save(folder, number, manifest["about"], manifest["said"])
+        if [*manifest["files"]] != [ARRAYS] or not (isinstance(save.about, dict) and isinstance(save.said, dict)):
+            raise ValueError(f"it does not describe {ARRAYS}")
     except FileNotFoundError:
         raise DamagedError(f"{path} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged ({error})") from error
-    for name, want in files.items():
-        try:
-            with (folder / name).open("rb") as file:
-                found = [(folder / name).stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
-        except FileNotFoundError:
-            raise DamagedError(f"{folder / name} is missing") from None
-        except OSError as error:
-            raise DamagedError(f"{folder / name} can't be read ({error})") from error
-        if found != want:
-            raise DamagedError(f"{folder / name} is damaged")
+    path = folder / ARRAYS
+    try:
+        with path.open("rb") as file:
+            found = [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing") from None
+    except OSError as error:
+        raise DamagedError(f"{path} can't be read ({error})") from error
+    if found != want:
+        raise DamagedError(f"{path} is damaged")
     return save
 
 

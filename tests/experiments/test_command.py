@@ -14,7 +14,7 @@ import pytest
 
 from experiments import command, run_folder
 from experiments.__main__ import experiments
-from jaxrnn.training.lock import locked
+from jaxrnn.training.lock import Lock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +203,7 @@ def test_a_run_begins_anew_and_puts_an_unfinished_one_aside(tmp_path, capsys):
     assert capsys.readouterr().err == ""
     assert not path.exists()
     path.mkdir()
-    with locked(path), pytest.raises(SystemExit, match="--out: expected a folder that no other process is using"):
+    with Lock(path), pytest.raises(SystemExit, match="--out: expected a folder that no other process is using"):
         command.run_dir(config, tmp_path)
 
 

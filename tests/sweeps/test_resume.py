@@ -8,6 +8,7 @@ import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxrnn
@@ -17,6 +18,7 @@ from tests.compiling import environment
 from tests.sweeps.setup import DATA, HELD_OUT, KEY, build, sweep, task
 
 SPACE = jaxrnn.grid(lr=np.geomspace(1e-3, 0.1, 5), hidden=[2, 3])
+XS = np.random.default_rng(0).normal(size=(5, 8, 2)).astype("f")
 OPTIONS = {"steps": 9, "block": 3, "strategy": "loop"}
 
 
@@ -225,6 +227,33 @@ def test_a_full_disk_costs_a_sweep_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(record, "write_save", full)
-    with pytest.warns(UserWarning, match=r"^run_dir: saving into .* failed: .*No space left on device"):
+    with pytest.warns(UserWarning, match=r"^run_dir: saving into .* failed .*No space left on device"):
         found = sweep(jaxrnn.grid(lr=[0.1]), run_dir=tmp_path)
     same(found, sweep(jaxrnn.grid(lr=[0.1])))
+
+
+def test_functions_among_the_members_are_told_apart_by_their_code(tmp_path):
+    def of_activations(*activations):
+        def build(hyper):
+            cell = jaxrnn.elman(2, 3, activation=hyper.activation)
+            model = jaxrnn.chain(jaxrnn.stack([cell]), jaxrnn.dense(3, 2))
+            return model, jaxrnn.losses.cross_entropy, optax.sgd(0.1)
+
+        space = jaxrnn.grid(activation=activations)
+        what = jaxrnn.task(build, {"xs": XS, "targets": np.zeros((5, 8), int)}, batch_size=4)
+        return jaxrnn.sweep(what, space, key=KEY, steps=4, run_dir=tmp_path, progress=False, strategy="loop")
+
+    of_activations(jax.numpy.sin, lambda z: jax.numpy.tanh(z))
+    assert of_activations(jax.numpy.sin, lambda z: jax.numpy.tanh(z)).compiles == 0  # the same, made again
+    with pytest.raises(ValueError, match=r"^run_dir: expected a sweep with members = "):
+        of_activations(jax.numpy.sin, lambda z: jax.numpy.tanh(2 * z))
+
+
+def test_a_save_that_fails_is_in_the_results(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError("no space")
+
+    monkeypatch.setattr(record, "write_save", full)
+    with pytest.warns(UserWarning, match="failed after 90 steps of all members: no space; the result is returned, and"):
+        results = sweep(SPACE, run_dir=tmp_path, **OPTIONS)
+    assert results.not_saved == "after 90 steps of all members: no space"

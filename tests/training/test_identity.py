@@ -1,5 +1,6 @@
 """Changes to a run that goes on are errors that name what changed; those that may change are listed in `fit`."""
 
+import argparse
 import functools
 import logging
 import types
@@ -61,6 +62,33 @@ class Scaled:
 
     def __call__(self, ys, batch):
         return self.weight * jaxrnn.losses.mean_squared_error(ys, batch)
+
+
+class Settings:
+    weight = 0.5
+
+
+class OtherSettings:
+    weight = 0.25
+
+
+OtherSettings.__qualname__ = "Settings"
+
+
+def of_class(settings):
+    """Reads an attribute of a class."""
+    return lambda ys, batch: settings.weight * jaxrnn.losses.mean_squared_error(ys, batch)
+
+
+def with_rule(factor):
+    """A loss with a backward rule of its own."""
+
+    @jax.custom_vjp
+    def scaled(x):
+        return x
+
+    scaled.defvjp(lambda x: (x, None), lambda _, g: (factor * g,))
+    return lambda ys, batch: scaled(jaxrnn.losses.mean_squared_error(ys, batch))
 
 
 def leaky(rate):
@@ -160,6 +188,12 @@ CHANGES = {
     ),
     "a default": ({"loss": with_default}, {"loss": with_another_default}),
     "an object's number": ({"loss": Scaled(0.5)}, {"loss": Scaled(0.25)}),
+    "a class's attribute": ({"loss": of_class(Settings)}, {"loss": of_class(OtherSettings)}),
+    "an argparse.Namespace": (
+        {"loss": of_class(argparse.Namespace(weight=0.5))},
+        {"loss": of_class(argparse.Namespace(weight=0.25))},
+    ),
+    "a backward rule": ({"loss": with_rule(1.0)}, {"loss": with_rule(2.0)}),
     "jit of another loss": ({"loss": jax.jit(weighted(0.5))}, {"loss": jax.jit(weighted(0.25))}),
     "metric": ({"metrics": {"a": largest}}, {"metrics": {"a": smallest}}),
     "a metric's name": ({"metrics": {"a": largest}}, {"metrics": {"b": largest}}),

@@ -1,6 +1,8 @@
 """Whatever ends a run, or goes wrong with its saves, what came out of the last whole block is kept."""
 
+import contextlib
 import errno
+import io
 import json
 import os
 import shutil
@@ -11,12 +13,13 @@ import time
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxrnn
-from jaxrnn.training import checkpoint
+from jaxrnn.training import checkpoint, lock
 from jaxrnn.training import run as running
-from jaxrnn.training.lock import NAME
+from jaxrnn.training.lock import NAME, Lock
 from tests.compiling import environment
 from tests.training.setup import assert_same_run, batch_of, data_set, fit, saved_steps
 
@@ -122,8 +125,106 @@ def test_a_second_process_is_told_who_has_the_folder(tmp_path):
     finally:
         process.kill()
         process.communicate()
-    assert_same_run(fit(steps=4, run_dir=tmp_path), fit(steps=4))  # the lock went with it
+    with pytest.warns(UserWarning, match="has measurements of a run, but no save; it begins anew"):
+        assert_same_run(fit(steps=4, run_dir=tmp_path), fit(steps=4))  # the lock went with it
     assert (tmp_path / NAME).read_text() == ""
+
+
+def disturbed(happens):
+    """A loss that lets something happen in the middle of the fifth block."""
+    calls = []
+
+    def look(x):
+        calls.append(x)
+        if len(calls) == 14:
+            happens()
+        return np.zeros((), np.float32)
+
+    @jax.custom_jvp
+    def nothing(x):
+        return jax.pure_callback(look, jax.ShapeDtypeStruct((), np.float32), x)
+
+    nothing.defjvp(lambda primals, tangents: (nothing(*primals), 0.0 * tangents[0]))
+    return lambda ys, batch: jaxrnn.losses.mean_squared_error(ys, batch) + nothing(ys.mean())
+
+
+def test_two_kinds_of_signals_in_a_block_wait_for_its_end(tmp_path):
+    both = lambda: [os.kill(os.getpid(), number) for number in (signal.SIGINT, signal.SIGTERM)]  # noqa: E731
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as raised:
+        fit(steps=30, block=3, run_dir=tmp_path, loss=disturbed(both))
+    assert raised.value.__notes__ == [f"run_dir: saved after step 15 in {tmp_path}"]
+
+
+def test_an_error_of_the_program_loses_its_block_alone(tmp_path):
+    def fails():
+        raise RuntimeError("inside")
+
+    with pytest.raises(Exception, match="inside") as raised:
+        fit(steps=30, block=3, run_dir=tmp_path, loss=disturbed(fails))
+    assert raised.value.__notes__[-1] == f"run_dir: saved after step 12 in {tmp_path}"
+
+
+def test_saves_that_can_not_be_seen_are_no_start_from_the_beginning(tmp_path):
+    fit(steps=4, run_dir=tmp_path)
+    (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
+    with pytest.warns(UserWarning, match="has measurements of a run, but no save; it begins anew"):
+        fit(steps=4, run_dir=tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(
+        ValueError, match=r"^run_dir: expected a folder of saves that can be read, got .*checkpoints: No"
+    ):
+        fit(steps=4, run_dir=tmp_path)
+
+
+def test_a_folder_that_another_run_has_made_again_is_left_to_it(tmp_path):
+    def other(end):
+        if end.step == 2:
+            shutil.rmtree(tmp_path)
+            held.enter_context(Lock(tmp_path)) if tmp_path.mkdir() is None else None
+
+    with contextlib.ExitStack() as held, pytest.warns(UserWarning, match="failed after step 4: .*no other process is"):
+        result = fit(steps=4, block=2, run_dir=tmp_path, callback=other)
+    assert "no other process" in result.history.not_saved
+    assert not saved_steps(tmp_path)
+
+
+def test_a_disk_that_is_full_from_the_start_costs_nothing(tmp_path, monkeypatch):
+    class Full(io.FileIO):
+        write = full
+
+    monkeypatch.setattr(lock.io, "FileIO", Full)
+    assert fit(steps=4, run_dir=tmp_path).history.steps == 4
+
+
+def test_an_optimizer_that_is_not_finite_at_some_step_resumes(tmp_path):
+    def optimizer():
+        return optax.sgd(lambda count: 0.1 * jax.numpy.sqrt(1 - count / 1000))
+
+    fit(steps=2, run_dir=tmp_path, optimizer=optimizer())
+    assert fit(steps=4, run_dir=tmp_path, optimizer=optimizer()).history.steps == 4
+
+
+def test_anyway_ranks_anew_and_measures_anew(tmp_path):
+    def worse(ys, batch):
+        return 100 + jaxrnn.losses.mean_squared_error(ys, batch)
+
+    options = {"block": 3, "validation": data_set(1), "run_dir": tmp_path}
+    fit(steps=6, **options)
+    with pytest.warns(UserWarning, match="monitor = min worse"):
+        result = fit(steps=12, metrics={"worse": worse}, monitor="worse", patience=3, resume="anyway", **options)
+    assert result.best_step in (9, 12)
+    assert result.history.train["worse"].shape == (12,)
+    assert np.isnan(result.history.train["worse"]).sum() == 6
+    assert result.history.validation["worse"].shape == (4,)
+
+
+def test_batches_that_are_none_or_fewer_than_before_are_errors(tmp_path):
+    with pytest.raises(TypeError, match=r"^data: expected a dict of arrays as each batch, got None"):
+        fit((data_set() if i < 3 else None for i in range(9)), steps=9, block=1)
+    fit((data_set() for _ in range(9)), steps=6, block=3, run_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"^data: expected the 6 batches that the run in run_dir has taken.*after 4$"):
+        fit((data_set() for _ in range(4)), steps=12, block=3, run_dir=tmp_path)
 
 
 def test_a_folder_that_is_in_use_in_this_process_is_refused(tmp_path):
@@ -180,15 +281,18 @@ def test_what_is_looked_at_in_the_block_of_a_signal_is_not_lost(tmp_path):
     assert steps == [*range(3, 31, 3)]
 
 
-def test_a_save_that_could_not_be_read_is_put_aside_and_no_file_is_a_save(tmp_path):
+def test_what_could_not_be_read_is_put_aside(tmp_path):
     for steps in (6, 12):
         fit(steps=steps, run_dir=tmp_path)
     saves = tmp_path / "checkpoints"
     (saves / "12" / "arrays.safetensors").write_bytes(b"")
     (saves / "99").write_text("")
-    with pytest.warns(UserWarning, match="going on from save 6"):
+    (saves / "98").symlink_to("nowhere")
+    with pytest.warns(
+        UserWarning, match="going on from save 6, since .*99.* is damaged .*98.* is missing.*12.* is damaged"
+    ):
         fit(steps=18, run_dir=tmp_path)
-    assert {path.name for path in saves.iterdir()} == {"6", "12.damaged", "18", "99"}
+    assert {path.name for path in saves.iterdir()} == {"6", "12.damaged", "18", "98.damaged", "99.damaged"}
 
 
 def test_anyway_goes_on_with_a_validation_that_was_not_there(tmp_path):
