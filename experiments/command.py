@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+import re
 import shutil
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import jax
 import numpy as np
+import typeguard
 import tyro
 
 import jaxrnn
@@ -76,7 +78,14 @@ def start(
     )
     check(config)
     run_folder.write_config(config.out, config, "started")
-    main(config)
+    try:
+        main(config)
+    except (ValueError, RuntimeError) as error:
+        if not re.match(r"[^:\n]+: expected [^\n]+, got [^\n]+$", str(error)):
+            raise
+        told = "\n".join([str(error), *getattr(error, "__notes__", ())])  # an option that only the library could judge
+        print(told, file=sys.stderr)
+        raise RefusedError(told) from error
     if jax.process_index() == 0:
         print(f"\n{run_folder.table(run_folder.written(config.out) or {str(config.out): 'no new files'})}")
 
@@ -120,7 +129,8 @@ def positive(config: Any, *names: str) -> None:
 
 
 LIMITS = {
-    "learning_rate": (0.0, 1e3), "learning_rates": (0.0, 1e3), "clip_norm": (0.0, np.inf), "dropout": (-1e-300, 1.0),
+    "learning_rate": (0.0, 1e3), "learning_rates": (0.0, 1e3), "dynamic_rate": (0.0, 1e3), "clip_norm": (0.0, np.inf),
+    "dropout": (-1e-300, 1.0), "recurrent_dropout": (-1e-300, 1.0), "temperature": (-1e-300, 1e3),
     "seed": (-1, 2**32), "key": (-1, 2**32), "seeds": (0, 10_001), "hidden": (-1, 65_537), "embed": (0, 65_537),
     "batch_size": (0, 65_537), "streams": (0, 65_537), "layers": (0, 65), "steps": (-1, 10**9), "epochs": (0, 10**6),
     "block": (0, 10**6), "k": (0, 10**6), "rows": (0, 10**8), "T": (0, 10**6), "beam": (0, 10**4),
@@ -147,7 +157,11 @@ def within(name: str, x: Any, limits: tuple[float, float]) -> None:
     """Ends the program unless a number lies between these two limits."""
     low, high = limits
     whole = all(isinstance(number, int) for number in (x, low, high))
-    expected = f"from {low + 1:,} to {high - 1:,}" if whole else f"above {max(low, 0):g} and below {high:g}"
+    expected = (
+        f"from {low + 1:,} to {high - 1:,}"
+        if whole
+        else f"{'from 0' if low < 0 else f'above {low:g}'} and below {high:g}"
+    )
     expect(name, f"a number {expected}", low < x < high, x)
 
 
@@ -161,15 +175,19 @@ def read_config(kind: type[Config], default: Config | None, file: pathlib.Path) 
     fits = isinstance(values, dict) and set(values) <= set(known)
     expect("config", f"the config.json of a run of this command, with some of {[*known]}", fits, file)
     assert isinstance(values, dict)
+    hints = get_type_hints(kind)
     for name, value in values.items():
         if isinstance(value, list):
             values[name] = tuple(value)
         elif isinstance(value, str) and "Path" in str(known[name]):
             values[name] = pathlib.Path(value)
-        shown = getattr(default, name, None)
-        numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (values[name], shown))
-        same = None in (value, shown) or numbers or isinstance(values[name], type(shown))
-        expect("config", f"{name} as {type(shown).__name__}", same, f"{value!r} in {file}")
+        try:
+            typeguard.check_type(values[name], hints[name])
+            fits = not isinstance(value, bool) or hints[name] is bool
+        except typeguard.TypeCheckError:
+            fits = False
+        shown = getattr(hints[name], "__name__", str(hints[name])).replace("typing.", "")
+        expect("config", f"{name} as {shown}", fits, f"{value!r} in {file}")
     return kind(**values) if default is None else dataclasses.replace(default, **values)
 
 

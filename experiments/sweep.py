@@ -158,6 +158,8 @@ def start_processes(config: Config) -> None:
 def main(config: Config) -> dict[str, Any]:
     """Runs the sweep; prints a table, writes it and the pictures; returns the best member and the number of members."""
     start_processes(config)
+    count = len(jax.local_devices())
+    command.expect("devices", f"0 to {count}, the devices that there are", 0 <= config.devices <= count, config.devices)
     devices = jax.local_devices()[: config.devices or None]
     mesh = jax.sharding.Mesh(np.array(devices), ("members",)) if len(devices) > 1 else None
     what, members = task(config), space(config)
@@ -170,14 +172,22 @@ def main(config: Config) -> dict[str, Any]:
     folder = config.out / config.task
     folder.mkdir(parents=True, exist_ok=True)
     first = jax.process_index() == 0
-    there = (folder / "saves").exists() and not config.resume
+    there = any((folder / name).exists() for name in ("saves", "table.csv")) and not config.resume
     command.expect("out", "a folder without a sweep, or --resume or --overwrite", config.overwrite or not there, folder)
-    if there and first:
+    saves, before = folder / "saves", folder / "saves-before"
+    if there and first and saves.exists():
         with command.alone(folder):
-            shutil.rmtree(folder / "saves")
+            shutil.rmtree(before, ignore_errors=True)
+            saves.rename(before)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the folder is ready")
-    results = jaxrnn.sweep(what, members, run_dir=folder, progress=config.progress, **options)
+    try:
+        results = jaxrnn.sweep(what, members, run_dir=folder, progress=config.progress, **options)
+    except BaseException:
+        if first and before.exists() and not saves.exists():
+            before.rename(saves)  # nothing has taken its place
+        raise
+    shutil.rmtree(before, ignore_errors=True)
     found = {"members": len(results), "programs compiled": results.compiles}
     found |= {f"best {name}": column.tolist()[0] for name, column in results.table.items()}
     if not first:

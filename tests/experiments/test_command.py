@@ -12,7 +12,7 @@ import types
 
 import pytest
 
-from experiments import command, run_folder
+from experiments import characters, command, run_folder
 from experiments.__main__ import experiments
 from jaxrnn.training.lock import Lock
 
@@ -140,6 +140,13 @@ def test_a_configuration_is_that_of_an_earlier_run_but_for_what_is_given(monkeyp
         command.run(given.append, SMOKE)
 
 
+@pytest.mark.parametrize(("name", "value"), [("epochs", True), ("epochs", 8.5), ("epochs", None), ("cell", "bogus")])
+def test_a_value_of_a_configuration_has_its_options_type(name, value, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"config": {name: value}}))
+    with pytest.raises(SystemExit, match=f"--config: expected {name} as .*, got {value!r} in "):
+        command.read_config(characters.Config, None, tmp_path / "config.json")
+
+
 def run_command(name, monkeypatch, *options):
     """Runs an experiment's command line in this process; its exit code."""
     monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # which the import of sweep would set
@@ -175,7 +182,8 @@ WRONG = [
     ("digits", "--batch-size", "999999"), ("digits", "--seed", "-1"), ("digits", "--hidden", "99999999"),
     ("characters", "--layers", "1000"), ("characters", "--clip-norm", "inf"), ("speakers", "--steps", "0"),
     ("vanishing", "--learning-rate", "inf"), ("gradient_flow", "--T", "1"), ("bptt_by_hand", "--hidden", "0"),
-    ("sequence_classification", "--epochs", "-3"), ("digits", "--out", "/dev/null/x"),
+    ("sequence_classification", "--epochs", "-3"), ("characters", "--temperature", "-1"),
+    ("characters", "--recurrent-dropout", "2"), ("digits", "--out", "/dev/null/x"),
 ]  # fmt: skip
 
 
@@ -185,6 +193,23 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(name, option, value, monkeypa
     assert run_command(name, monkeypatch, option, value) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.fullmatch(rf"{option}: expected .*, got {value}(: .*|\.0)?", line), line
+
+
+def test_an_option_that_only_the_library_can_judge_is_one_line_too(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run_command("digits", monkeypatch, "--batch-size", "60000", "--smoke") == 2
+    assert capsys.readouterr().err == "batch_size: expected at most the 1293 rows of data, got 60000\n"
+
+
+def test_an_earlier_sweep_stays_until_another_one_has_begun(monkeypatch, capsys, tmp_path):
+    saves = tmp_path / "digits" / "saves"
+    saves.mkdir(parents=True)
+    (saves / "note").write_text("earlier")
+    options = ["digits", "--out", str(tmp_path), "--steps", "2"]
+    assert run_command("sweep", monkeypatch, *options) == 2
+    assert "--resume or --overwrite" in capsys.readouterr().err
+    assert run_command("sweep", monkeypatch, *options, "--overwrite", "--batch-size", "60000") == 2
+    assert (saves / "note").read_text() == "earlier"
 
 
 def test_a_run_begins_anew_and_puts_an_unfinished_one_aside(tmp_path, capsys):
