@@ -5,6 +5,7 @@ import dis
 import functools
 import hashlib
 import operator
+import random
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -194,7 +195,9 @@ OF_CLASSES = {"_abc_impl"}
 
 
 def _reduced(value: Any) -> list[Any]:
-    """The class and the parts of an object that `pickle` would save; nothing if it can't be pickled."""
+    """The class and the parts of an object that `pickle` would save; nothing if it can't be, or changes when read."""
+    if isinstance(value, (Iterator, random.Random)):
+        return []
     try:
         made, *parts = value.__reduce_ex__(4)
     except Exception:  # a lock, a file, a generator
