@@ -16,12 +16,7 @@ import jaxrnn
 from benchmarks.agreement import error
 from benchmarks.timing import interleaved, machine
 
-CELLS = {
-    "elman": jaxrnn.elman,
-    "lstm": jaxrnn.lstm,
-    "gru": jaxrnn.gru,
-    "gru, reset before (plain)": lambda D, H: jaxrnn.gru(D, H, reset_after=False),
-}
+CELLS = {"elman": jaxrnn.elman, "lstm": jaxrnn.lstm, "gru": jaxrnn.gru}
 SHAPES = [(20, 35, 650, 650), (20, 20, 650, 650), (32, 128, 96, 512), (32, 100, 64, 128), (128, 50, 128, 256)]
 SHAPES += [(256, 100, 32, 128), (1, 1000, 32, 64)]
 
