@@ -63,7 +63,8 @@ class Run:
                             raise ValueError("data: expected at least one batch, got an iterable without any")
                         history.stopped = "data"
                         break
-                    program = self._program(read.data)
+                    with interrupts.held():  # Python would crash at its exit in the midst of compiling
+                        program = self._program(read.data)
                     with interrupts.held():
                         self._look(read, self._take_block(program, read, steps))
                     if anywhere(interrupts.caught is not None, mesh):
