@@ -65,7 +65,6 @@ class Run:
                         break
                     with interrupts.held():  # Python would crash at its exit in the midst of compiling
                         program = self._program(read.data)
-                    with interrupts.held():
                         self._look(read, self._take_block(program, read, steps))
                     if anywhere(interrupts.caught is not None, mesh):
                         self._save("")
