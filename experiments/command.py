@@ -1,6 +1,5 @@
 """The shared parts of the commands: options, the check of a model's gradient, runs over several seeds."""
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -9,8 +8,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, TypeVar, get_type_hints
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import jax
 import numpy as np
@@ -83,9 +82,7 @@ def start(
     except (ValueError, RuntimeError) as error:
         if not re.match(r"[^:\n]+: expected [^\n]+, got [^\n]+$", str(error)):
             raise
-        told = "\n".join([str(error), *getattr(error, "__notes__", ())])  # an option that only the library could judge
-        print(told, file=sys.stderr)
-        raise RefusedError(told) from error
+        refuse("\n".join([str(error), *getattr(error, "__notes__", ())]))  # an option that only the library could judge
     if jax.process_index() == 0:
         print(f"\n{run_folder.table(run_folder.written(config.out) or {str(config.out): 'no new files'})}")
 
@@ -113,12 +110,16 @@ class RefusedError(SystemExit):
         return self.text
 
 
+def refuse(text: str) -> NoReturn:
+    """Ends the program with a message."""
+    print(text, file=sys.stderr)
+    raise RefusedError(text)
+
+
 def expect(name: str, what: str, met: bool, got: Any) -> None:
     """Ends the program unless an option meets the condition `what`."""
     if not met:
-        error = RefusedError(f"--{name.replace('_', '-')}: expected {what}, got {got}")
-        print(error, file=sys.stderr)
-        raise error
+        refuse(f"--{name.replace('_', '-')}: expected {what}, got {got}")
 
 
 def positive(config: Any, *names: str) -> None:
@@ -157,11 +158,8 @@ def within(name: str, x: Any, limits: tuple[float, float]) -> None:
     """Ends the program unless a number lies between these two limits."""
     low, high = limits
     whole = all(isinstance(number, int) for number in (x, low, high))
-    expected = (
-        f"from {low + 1:,} to {high - 1:,}"
-        if whole
-        else f"{'from 0' if low < 0 else f'above {low:g}'} and below {high:g}"
-    )
+    first = "from 0" if low < 0 else f"above {low:g}"
+    expected = f"from {low + 1:,} to {high - 1:,}" if whole else f"{first} and below {high:g}"
     expect(name, f"a number {expected}", low < x < high, x)
 
 
@@ -171,15 +169,14 @@ def read_config(kind: type[Config], default: Config | None, file: pathlib.Path) 
         values = json.loads(file.read_text())["config"]
     except (OSError, ValueError, KeyError, TypeError):
         values = None
-    known = {field.name: field.type for field in dataclasses.fields(kind)}
-    fits = isinstance(values, dict) and set(values) <= set(known)
-    expect("config", f"the config.json of a run of this command, with some of {[*known]}", fits, file)
-    assert isinstance(values, dict)
     hints = get_type_hints(kind)
+    fits = isinstance(values, dict) and set(values) <= set(hints)
+    expect("config", f"the config.json of a run of this command, with some of {[*hints]}", fits, file)
+    assert isinstance(values, dict)
     for name, value in values.items():
         if isinstance(value, list):
             values[name] = tuple(value)
-        elif isinstance(value, str) and "Path" in str(known[name]):
+        elif isinstance(value, str) and "Path" in str(hints[name]):
             values[name] = pathlib.Path(value)
         try:
             typeguard.check_type(values[name], hints[name])
@@ -206,15 +203,13 @@ def run_dir(config: Any, folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
-@contextlib.contextmanager
-def alone(path: pathlib.Path) -> Iterator[None]:
-    """Ends the program if another process uses a folder of saves; locks the folder inside the context."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(Lock(path))
-        except RuntimeError as error:
-            expect("out", "a folder that no other process is using", False, error)
-        yield
+def alone(path: pathlib.Path) -> Lock:
+    """Locks a folder of saves, or ends the program if another process uses it."""
+    try:
+        return Lock(path)
+    except RuntimeError as error:
+        expect("out", "a folder that no other process is using", False, error)
+        raise
 
 
 def check_gradient(model: jaxrnn.Model, params: Any, xs: Any, **options: Any) -> None:

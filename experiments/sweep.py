@@ -187,11 +187,11 @@ def main(config: Config) -> dict[str, Any]:
         if first and before.exists() and not saves.exists():
             before.rename(saves)  # nothing has taken its place
         raise
-    shutil.rmtree(before, ignore_errors=True)
     found = {"members": len(results), "programs compiled": results.compiles}
     found |= {f"best {name}": column.tolist()[0] for name, column in results.table.items()}
     if not first:
         return found
+    shutil.rmtree(before, ignore_errors=True)
     results.to_csv(folder / "table.csv")
     results.to_json(folder / "results.json")
     run_folder.write(folder, config, found)

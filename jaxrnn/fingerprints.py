@@ -183,11 +183,13 @@ class _Fingerprints:
             for name, value in sorted(vars(kind).items()) if not _is_library(kind.__module__) else ():
                 inner = getattr(value, "__func__", getattr(value, "fget", value))
                 inner = inner.func if isinstance(inner, functools.cached_property) else inner
-                is_method = isinstance(inner, types.FunctionType)
-                if _is_library(inner.__module__) if is_method else name.startswith("__") or name in OF_CLASSES:
-                    continue
-                yield name
-                yield self.of(inner)
+                if isinstance(inner, types.FunctionType):
+                    counts = not _is_library(inner.__module__)
+                else:
+                    counts = not name.startswith("__") and name not in OF_CLASSES
+                if counts:
+                    yield name
+                    yield self.of(inner)
 
 
 OF_CLASSES = {"_abc_impl"}

@@ -259,16 +259,15 @@ def fit(
         directory, at_hand = None, jax.process_index() == 0
         if run_dir is not None:
             read = feed.arrays if isinstance(feed, InMemory) else data
-            about = identity(task, start, params if state is None else start.params, read, held_out)
-            about["time_major"] = layout.time_major is not False
+            given = params if state is None else start.params
+            about = identity(task, start, given, read, held_out, layout.time_major is not False)
             directory = stack.enter_context(RunDirectory(run_dir, about, resume, task.on_nonfinite))
-            files = [directory.path / name for name in ("metrics.csv", "metrics.jsonl")]
             now, history = directory.restore(now) or (now, history)
-            if at_hand and directory.saved is None and any(file.exists() and file.stat().st_size for file in files):
-                warnings.warn(
-                    f"run_dir: {directory.path} has measurements of a run, but no save; it begins anew", stacklevel=2
-                )
             if at_hand:
+                files = [directory.path / name for name in ("metrics.csv", "metrics.jsonl")]
+                if directory.saved is None and any(file.exists() and file.stat().st_size for file in files):
+                    told = f"run_dir: {directory.path} has measurements of a run, but no save; it begins anew"
+                    warnings.warn(told, stacklevel=2)
                 callbacks = (CSVLogger(files[0]), JSONLLogger(files[1]), *callbacks)
         if history.steps > steps:
             raise ValueError(f"steps: expected at least the {history.steps} that run_dir has taken, got {steps}")

@@ -19,7 +19,9 @@ SCALES = (1e-3, 1e3, 1.0, 1e-8)
 """Sizes of the consecutive random gradients of a trial: they reveal clipping, momentum and epsilon."""
 
 
-def identity(task: Task, state: TrainState, params: Params, data: Any, held_out: Any) -> dict[str, Any]:
+def identity(
+    task: Task, state: TrainState, params: Params, data: Any, held_out: Any, time_major: bool
+) -> dict[str, Any]:
     """The properties that a resumed run must share with the one before, as far as they can be compared; see `fit`."""
     return {
         "model": repr(task.model),
@@ -36,6 +38,7 @@ def identity(task: Task, state: TrainState, params: Params, data: Any, held_out:
         "eval_params": None if task.eval_params is None else described(task.eval_params),
         "rows on axes": task.axes,
         "rows of the validation on axes": task.validation_axes,
+        "time_major": time_major,
         "first step": int(state.step),
         "key": [str(jax.random.key_impl(state.key)), *np.ravel(jax.random.key_data(state.key)).tolist()],
         "params": "drawn" if params is None else digest(params),

@@ -15,10 +15,10 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
     """Turns SIGINT and SIGTERM into exceptions between two blocks, or while a run waits for its data.
 
     SIGINT becomes KeyboardInterrupt, SIGTERM `SystemExit(143)`. Signals with a handler other than the default are left
-    alone, as are all signals outside of the main thread. A second signal of the same kind does not wait for the
-    block's end, which is lost then.
-    Python drops an exception that is raised in a callback of the garbage collector or in `__del__`. So a signal stays
-    caught when its exception is raised, and is raised again at the end of the next block, until `hold` is called.
+    alone, as are all signals outside of the main thread. A second signal of the same kind does not wait for the end of
+    the block, which is lost then. Python drops an exception that is raised in a callback of the garbage collector or in
+    `__del__`. So a signal stays caught when its exception is raised, and is raised again at the end of the next block,
+    until `hold` is called.
 
     Args:
       active: False: signals are left as they are.

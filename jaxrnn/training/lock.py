@@ -70,10 +70,8 @@ def _opened(folder: pathlib.Path) -> io.FileIO:
 
 def _close(file: io.FileIO) -> None:
     _held.discard(file.fileno())
-    with contextlib.suppress(OSError):  # the folder is gone, or the disk is full
+    with contextlib.suppress(OSError), file:  # the folder is gone, or the disk is full
         file.truncate(0)
-    with contextlib.suppress(OSError):
-        file.close()
 
 
 def _hold(file: io.FileIO, folder: pathlib.Path) -> None:

@@ -173,8 +173,8 @@ def _checked(folder: pathlib.Path, number: int) -> Save:
         digest = manifest.pop("sha256")
         if digest != _digest(manifest) or manifest["number"] != number:
             raise ValueError(f"it is not the one that was written for save {number}")
-        (want,), save = manifest["files"].values(), Save(folder, number, manifest["about"], manifest["said"])
-        if [*manifest["files"]] != [ARRAYS] or not (isinstance(save.about, dict) and isinstance(save.said, dict)):
+        files, save = manifest["files"], Save(folder, number, manifest["about"], manifest["said"])
+        if not all(isinstance(x, dict) for x in (files, save.about, save.said)) or [*files] != [ARRAYS]:
             raise ValueError(f"it does not describe {ARRAYS}")
     except FileNotFoundError:
         raise DamagedError(f"{path} is missing") from None
@@ -188,7 +188,7 @@ def _checked(folder: pathlib.Path, number: int) -> Save:
         raise DamagedError(f"{path} is missing") from None
     except OSError as error:
         raise DamagedError(f"{path} can't be read ({error})") from error
-    if found != want:
+    if found != files[ARRAYS]:
         raise DamagedError(f"{path} is damaged")
     return save
 

@@ -155,6 +155,22 @@ def test_two_kinds_of_signals_in_a_block_wait_for_its_end(tmp_path):
     assert raised.value.__notes__ == [f"run_dir: saved after step 15 in {tmp_path}"]
 
 
+def test_a_signal_while_a_run_compiles_waits(tmp_path, monkeypatch):
+    """The block that follows is taken: Python crashes where it ends in the midst of compiling."""
+    compiled = running.Run._program
+
+    def signalled(self, data):
+        if self.history.steps == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return compiled(self, data)
+
+    monkeypatch.setattr(running.Run, "_program", signalled)
+    with pytest.raises(SystemExit) as raised:
+        fit(steps=30, block=3, run_dir=tmp_path)
+    assert raised.value.code == 143
+    assert raised.value.__notes__ == [f"run_dir: saved after step 3 in {tmp_path}"]
+
+
 def test_an_error_of_the_program_loses_its_block_alone(tmp_path):
     def fails():
         raise RuntimeError("inside")
@@ -181,7 +197,8 @@ def test_a_folder_that_another_run_has_made_again_is_left_to_it(tmp_path):
     def other(end):
         if end.step == 2:
             shutil.rmtree(tmp_path)
-            held.enter_context(Lock(tmp_path)) if tmp_path.mkdir() is None else None
+            tmp_path.mkdir()
+            held.enter_context(Lock(tmp_path))
 
     with contextlib.ExitStack() as held, pytest.warns(UserWarning, match="failed after step 4: .*no other process is"):
         result = fit(steps=4, block=2, run_dir=tmp_path, callback=other)
