@@ -5,7 +5,6 @@ import itertools
 import json
 import pathlib
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -79,6 +78,10 @@ def start(
     run_folder.write_config(config.out, config, "started")
     try:
         main(config)
+    except KeyboardInterrupt as error:
+        again = "--resume goes on" if getattr(config, "resume", None) is not None else ""
+        print("\n".join(["interrupted", *getattr(error, "__notes__", ()), again]), file=sys.stderr)
+        raise SystemExit(130) from None
     except (ValueError, RuntimeError) as error:
         if not re.match(r"[^:\n]+: expected [^\n]+, got [^\n]+$", str(error)):
             raise
@@ -189,17 +192,13 @@ def read_config(kind: type[Config], default: Config | None, file: pathlib.Path) 
 
 
 def run_dir(config: Any, folder: pathlib.Path) -> pathlib.Path:
-    """The folder in which `jaxrnn.fit` saves: folder/run. Without --resume an unfinished run in it is put aside."""
+    """The folder in which `jaxrnn.fit` saves: folder/run. Without --resume a run that is in it is put aside."""
     path = folder / "run"
     if path.exists() and not config.resume:
         with alone(path):
-            if (folder / "metrics.json").exists():
-                shutil.rmtree(path)
-                (folder / "metrics.json").unlink()
-            else:
-                aside = next(x for i in itertools.count(1) if not (x := folder / f"run-before-{i}").exists())
-                path.rename(aside)
-                print(f"{path} had an unfinished run, now in {aside}; --resume goes on with one", file=sys.stderr)
+            aside = next(x for i in itertools.count(1) if not (x := folder / f"run-before-{i}").exists())
+            path.rename(aside)
+        print(f"{path} had a run, now in {aside}; --resume goes on with one", file=sys.stderr)
     return path
 
 

@@ -171,10 +171,11 @@ def main(config: Config) -> dict[str, Any]:
         return {}
     folder = config.out / config.task
     folder.mkdir(parents=True, exist_ok=True)
-    first = jax.process_index() == 0
+    first, saves, before = jax.process_index() == 0, folder / "saves", folder / "saves-before"
+    if first and before.exists() and not saves.exists():
+        before.rename(saves)  # of a process that ended before its first save
     there = any((folder / name).exists() for name in ("saves", "table.csv")) and not config.resume
     command.expect("out", "a folder without a sweep, or --resume or --overwrite", config.overwrite or not there, folder)
-    saves, before = folder / "saves", folder / "saves-before"
     if there and first and saves.exists():
         with command.alone(folder):
             shutil.rmtree(before, ignore_errors=True)

@@ -22,6 +22,10 @@ DTypeLike = jax.typing.DTypeLike
 PathLike = str | os.PathLike[str]
 
 
+class OutOfRangeError(ValueError):
+    """A value of known data is not one of those that are allowed."""
+
+
 def is_integer(value: Any) -> bool:
     """Tells whether a value is an integer of Python or NumPy, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

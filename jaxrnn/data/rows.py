@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.models.encoder_decoder import EncoderDecoder
 from jaxrnn.validity import checked_bools, valid_steps
 
 Batch = dict[str, Any]
@@ -151,27 +150,14 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
     return arrays
 
 
-def check_symbols(name: str, data: Any, arrays: Batch, model: Any) -> None:
-    """Raises if a symbol is not one that the model reads, as far as values are known: its output would be NaN."""
-    encoder, decoder = model.parts if isinstance(model, EncoderDecoder) else (model, None)
-    for entry, part, lengths in (("xs", encoder, "lengths"), ("previous", decoder, "targets_lengths")):
-        symbols, given = getattr(part, "input_symbols", None), data.get(entry) if isinstance(data, dict) else None
-        if symbols is None or not isinstance(given, (np.ndarray, list)):
-            continue
-        values = np.asarray(arrays[entry])
-        counted = np.ones(values.shape[:2], bool)
-        if lengths in arrays:
-            counted &= np.arange(len(values))[:, None] < np.asarray(arrays[lengths])
-        if entry == "xs" and "xs_mask" in arrays:
-            counted &= np.asarray(arrays["xs_mask"])
-        checks.symbols(f"{name}[{entry!r}]", values[counted], symbols)
-
-
 def same_axes(data: Batch, validation: Batch, layout: Layout, stream: int | None) -> None:
-    """Raises if validation data have other steps and as many rows, since the layout is then probably wrong.
+    """Raises if validation data do not say which steps count, as data do, or if their layout is probably wrong.
 
-    Streams are exempt: their validation uses later steps.
+    The latter is so if they have other steps and as many rows, except for streams, whose validation uses later steps.
     """
+    for entry in ("lengths", "targets_lengths", "xs_mask"):
+        if entry in data and entry not in validation:
+            raise ValueError(f"validation: expected the entry {entry!r} as in data, got {checks.short(validation)}")
     (T, N), (T_held_out, N_held_out) = data["xs"].shape[:2], validation["xs"].shape[:2]
     if layout.time_major is None and stream is None and N_held_out == N and T_held_out != T:
         raise ValueError(

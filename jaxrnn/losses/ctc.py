@@ -124,13 +124,13 @@ def _check_values(targets: Any, targets_lengths: Any, lengths: Any, O: int, blan
     is_label = np.arange(len(targets)).reshape(-1, *(1,) * targets_lengths.ndim) < targets_lengths
     wrong = targets[is_label & ((targets < 0) | (targets >= O) | (targets == blank))]
     if wrong.size:
-        raise ValueError(
+        raise checks.OutOfRangeError(
             f'batch["targets"]: expected labels from 0 to {O - 1} other than blank = {blank}, got {wrong[0]}'
         )
     needed = targets_lengths + ((targets[1:] == targets[:-1]) & is_label[1:]).sum(0)
     if checks.in_numpy(lengths) and np.any(needed > np.asarray(lengths)):
         row = tuple(np.argwhere(needed > np.asarray(lengths))[0].tolist())
-        raise ValueError(
+        raise checks.OutOfRangeError(
             'batch["targets"]: expected a step for each label and one more between equal ones, got labels that need '
             f"{needed[row]} steps in row {list(row)} of {np.asarray(lengths)[row]} steps"
         )

@@ -350,9 +350,6 @@ def _checked(
         raise TypeError(f'batch["targets"]: expected integer classes, got {checks.short(targets)}')
     if jnp.issubdtype(targets.dtype, jnp.complexfloating):
         raise TypeError(f'batch["targets"]: expected real numbers, got {checks.short(targets)}')
-    allowed = (0, ys.shape[-1] - 1) if classes else within
-    if allowed and isinstance(given, np.ndarray) and lengths is None and mask is None:
-        _check_values(given, *allowed, "classes" if classes else "numbers")
     features = () if classes else (ys.shape[-1] // per_target,)
     has_time = at == "steps" or _has_time(ys, targets, features, batch, lengths)
     if not time_major and has_time:
@@ -385,6 +382,13 @@ def _checked(
     ys = at_least_float32(ys)
     targets = checks.integers('batch["targets"]', targets) if classes else targets.astype(ys.dtype)
     counted = _counted(lengths, mask, at, ys, name)
+    allowed = (0, ys.shape[-1] - 1) if classes else within
+    if allowed and isinstance(given, np.ndarray) and checks.in_numpy(lengths, batch.get("mask")):
+        swapped = not time_major and at == "steps"
+        known, marks = (
+            None if x is None else np.swapaxes(x, 0, 1) if swapped else x for x in (given, batch.get("mask"))
+        )
+        _check_values(known, marks, lengths, lead, *allowed, kind="classes" if classes else "numbers")
     return Checked(zero_unless(counted, ys), zero_unless(counted, targets), counted)
 
 
@@ -414,11 +418,23 @@ def _lengths(batch: Batch) -> tuple[str, Any]:
     return ("lengths", batch.get("lengths")) if own is None else ("targets_lengths", own)
 
 
-def _check_values(targets: np.ndarray, least: int, most: int, kind: str) -> None:
-    """Raises unless all targets lie within these bounds."""
+def _check_values(
+    targets: Any, mask: Any, lengths: Any, lead: tuple[int, ...], least: int, most: int, *, kind: str
+) -> None:
+    """Raises unless all targets that count lie within these bounds; the values of all arguments are known."""
+    counted = np.ones(lead, bool) if mask is None else np.asarray(mask)
+    if lengths is not None and counted.ndim == np.ndim(lengths):  # at="last": a row of length 0 has no last step
+        counted = counted & (np.asarray(lengths) > 0)
+    elif lengths is not None:
+        steps = np.arange(len(counted)).reshape(-1, *(1,) * (counted.ndim - 1))
+        within = steps < np.asarray(lengths)
+        counted = counted & within.reshape(within.shape + (1,) * (counted.ndim - within.ndim))
+    if counted.shape == lead:
+        targets = targets.reshape(*lead, -1)[counted]
     low, high = np.min(targets, initial=least), np.max(targets, initial=least)
     if not (low >= least and high <= most):  # NaN included
-        raise ValueError(f'batch["targets"]: expected {kind} from {least} to {most}, got values from {low} to {high}')
+        got = f"values from {low} to {high}"
+        raise checks.OutOfRangeError(f'batch["targets"]: expected {kind} from {least} to {most}, got {got}')
 
 
 def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array, name: str) -> jax.Array | None:

@@ -4,16 +4,15 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.data.rows import check_symbols
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.program import SEED, is_traced
 from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.task import ModelTask
 from jaxrnn.training.step import objective
+from jaxrnn.training.values import check_values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +65,6 @@ def check_members(task: Any, members: list[Member]) -> None:
     if not isinstance(task, ModelTask):
         return
     read = {SEED, "batch_size"}
-    whole = {name: x for name, x in task.data.items() if jnp.issubdtype(x.dtype, jnp.integer)}
-    symbols = jax.tree.map(np.asarray, whole)
     for number, member in enumerate(members):
         hyper = Hyper(member)
         try:
@@ -78,7 +75,12 @@ def check_members(task: Any, members: list[Member]) -> None:
         if not isinstance(built, tuple) or len(built) != 3:
             raise TypeError(f"build: expected it to return (model, loss, optimizer), got {checks.short(built)}")
         read |= hyper.read
-        check_symbols("data", symbols, task.data, built[0])
+    for group in grouped(members):
+        model, loss, _ = task.build(Hyper(members[group.members[0]]))
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        for name, arrays in (("data", task.data), ("validation", task.validation)):
+            if arrays is not None:
+                check_values(name, arrays, model, params, loss, task.metrics)
     unread = sorted({name for member in members for name in member} - read)
     if unread:
         for group in grouped(members):

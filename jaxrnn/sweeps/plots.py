@@ -61,8 +61,7 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
             axes.plot([place for place, _ in lost], [0.97] * len(lost), "kx", transform=top, label=label)
     if (at > 0).all() and at.max() > 20 * at.min():
         axes.set_xscale("log")
-    if np.nanmin(score) > 0:
-        axes.set_yscale("log")
+    _scale(axes, results, score)
     axes.set(xlabel=x, ylabel=_score(results) + when, title="median and quartiles over all else")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small")
@@ -70,7 +69,7 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
 
 
 def plot_curves(results: Results, *, path: str | None = None) -> Any:
-    """Draws the loss of all members against the step, of the validation if there is one, with the best member in black.
+    """Draws the measure that ranks members against the step, of the validation if there is one; the best in black.
 
     Args, Returns, Raises: as for `plot_sweep`.
 
@@ -91,18 +90,17 @@ def plot_curves(results: Results, *, path: str | None = None) -> Any:
     checks.instance("results", results, Results)
     figure, (axes,) = new_figure("plot_curves", (6.0, 4.0), 1, 1)
     if results.validation:
-        steps, curves, kind = results.validation_steps, results.validation["loss"], "validation loss"
+        steps, curves = results.validation_steps, results.validation[results.monitor]
+        kind = f"validation {results.monitor}"
     else:
-        curves = results.train["loss"]
-        steps, kind = np.arange(1, curves.shape[1] + 1), "training loss"
+        curves = results.train[results.monitor]
+        steps, kind = np.arange(1, curves.shape[1] + 1), f"training {results.monitor}"
     dots = ".-" if len(steps) < 20 else "-"
     for curve in curves:
         axes.plot(steps, curve, dots, color="C0", alpha=max(0.02, min(0.5, 10 / len(curves))), linewidth=0.8)
     order = results.order
     axes.plot(steps, curves[order[0]], dots, color="k", label=f"member {order[0]}, the best")
-    positive = curves[np.isfinite(curves)]
-    if len(positive) and positive.min() > 0:
-        axes.set_yscale("log")
+    _scale(axes, results, curves)
     axes.set(xlabel="step", ylabel=kind, title=f"{len(results)} members")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small")
@@ -144,8 +142,7 @@ def plot_rungs(results: Results, *, path: str | None = None) -> Any:
     counts = ", ".join(str((last >= i).sum()) for i in range(len(ends)))
     axes.set(xlabel="step", ylabel=_score(results), title=f"members at each rung: {counts}")
     axes.set_xscale("log")
-    if np.nanmin(results.rungs[0][1]) > 0:
-        axes.set_yscale("log")
+    _scale(axes, results, results.rungs[0][1])
     axes.set_xticks(ends, [str(end) for end in ends])
     axes.set_xticks([], minor=True)
     axes.grid(alpha=0.3)
@@ -154,4 +151,12 @@ def plot_rungs(results: Results, *, path: str | None = None) -> Any:
 
 def _score(results: Results) -> str:
     """The name of the measure that ranks members."""
-    return "lowest validation loss" if results.validation else "training loss of the last block"
+    best = "lowest" if results.mode == "min" else "highest"
+    return f"{best} validation {results.monitor}" if results.validation else f"{results.monitor} of all training data"
+
+
+def _scale(axes: Any, results: Results, values: np.ndarray) -> None:
+    """Makes the axis of the scores logarithmic where they are losses above 0."""
+    finite = values[np.isfinite(values)]
+    if results.mode == "min" and len(finite) and finite.min() > 0:
+        axes.set_yscale("log")

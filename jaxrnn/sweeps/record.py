@@ -184,6 +184,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
             sum(runner.compiles for runner in self._runners),
             self._runners[0].program.mode,
             Trained.of(task, self._runners),
+            self._runners[0].program.monitor,
             self.not_saved,
         )
 

@@ -33,6 +33,7 @@ class Results:
       notes: the choices made by the sweep, and the reasons.
       compiles: the number of compiled programs.
       mode: whether the lowest score is the best, "min", or the highest, "max".
+      monitor: the measure that ranks members.
       not_saved: the reason why the last save into a run_dir failed; empty if it did not fail.
 
     Example:
@@ -61,6 +62,7 @@ class Results:
     compiles: int
     mode: str
     trained: Trained
+    monitor: str = "loss"
     not_saved: str = ""
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import warnings
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jaxrnn.sweeps.strategy import choose_size
 from jaxrnn.sweeps.task import ModelTask, Task
 from jaxrnn.training.checkpoint import Resume
 from jaxrnn.training.interrupts import Interrupts
+from jaxrnn.training.values import not_finite
 
 
 def sweep(
@@ -141,4 +143,13 @@ def sweep(
             record.close_rung(number, end, alive)
         record.save("; the result is returned, and is nowhere on disk")
         interrupts.leave()
-        return record.results(tuple(notes), task)
+        results = record.results(tuple(notes), task)
+    if results.diverged.all():
+        steps_ = results.columns["first_bad"]
+        when = f", the first at step {steps_[steps_ > 0].min()}" if steps_.any() else ""
+        why = not_finite("data", task.data) if isinstance(task, ModelTask) else ""
+        warnings.warn(
+            f"sweep: a loss or gradient was not finite in all {len(members)} members{when}{why and f'; {why}'}",
+            stacklevel=2,
+        )
+    return results

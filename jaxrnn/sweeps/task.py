@@ -12,7 +12,7 @@ from jaxrnn.data.rows import TIME_FIRST, Layout, checked_data, checked_layout, s
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.training.block import EvalParams
 from jaxrnn.training.feed import check_pieces
-from jaxrnn.training.step import Loss, Metrics
+from jaxrnn.training.step import Loss, Metrics, checked_monitor
 from jaxrnn.types import Gradient, Model, Tree
 
 Build = Callable[[Hyper], tuple[Model, Loss, optax.GradientTransformation]]
@@ -45,7 +45,7 @@ def task(
     gradient: Gradient | None = None,
     stream: int | None = None,
     monitor: str = "loss",
-    mode: Literal["min", "max"] = "min",
+    mode: Literal["min", "max"] | None = None,
     eval_params: EvalParams | None = None,
     time_major: bool | None = None,
     per_row: Sequence[str] = (),
@@ -58,7 +58,7 @@ def task(
       data, batch_size, validation, metrics, gradient, stream, eval_params, time_major, per_row: as for `fit`. A
         hyperparameter "batch_size" replaces the argument.
       monitor, mode: members are ranked by the lowest ("min") or highest ("max") validation "loss", or by another one of
-        the `metrics`.
+        the `metrics`. mode=None: as for `fit`.
 
     Returns:
       A task for `sweep`. A member trains as `jaxrnn.fit(*build(hyper), data, key=results.key(member), ...)` would train
@@ -79,8 +79,7 @@ def task(
     checks.callable_("build", build)
     if not isinstance(data, dict):
         raise TypeError(f"data: expected a dict of arrays that hold all rows, got {checks.short(data)}")
-    checks.one_of("mode", mode, ("min", "max"))
-    checks.one_of("monitor", monitor, ("loss", *checks.metrics(metrics)))
+    monitor, ranked = checked_monitor(monitor, mode, metrics)
     if batch_size is not None:
         checks.positive_int("batch_size", batch_size)
     if eval_params is not None:
@@ -93,7 +92,7 @@ def task(
     if stream is not None:
         check_pieces(data, axes, checks.positive_int("stream", stream))
     return ModelTask(
-        build, data, batch_size, validation, checks.metrics(metrics) or None, gradient, stream, monitor, mode,
+        build, data, batch_size, validation, checks.metrics(metrics) or None, gradient, stream, monitor, ranked,
         eval_params, Layout(True, layout.per_row),
     )  # fmt: skip
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_counts, check_symbols, checked_batch, read_as
+from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_counts, checked_batch, read_as
 from jaxrnn.training.placement import everywhere
+from jaxrnn.training.values import check_symbols
 
 MOST_SHAPES = 32
 """The largest number of batch shapes, each of which is compiled; more shapes are an error."""
@@ -126,7 +127,8 @@ class Batches:
     def _checked(self, batch: Batch) -> dict[str, jax.Array]:
         """A batch's arrays, checked: entries and dtypes, and in streams shapes, are those of the first batch."""
         arrays = checked_batch("data", batch, self._layout)
-        check_symbols("data: a batch", batch, arrays, self._model)
+        if all(isinstance(batch[entry], (np.ndarray, list)) for entry in ("xs", "previous") if entry in arrays):
+            check_symbols("data: a batch", arrays, self._model)
         self._first = self._first or arrays
         if self._streams:
             checks.same_tree("data: a batch", arrays, self._first)

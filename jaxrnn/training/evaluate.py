@@ -5,12 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
-from jaxrnn.data.rows import check_symbols, checked_data, checked_layout, rows_of
+from jaxrnn.data.rows import checked_data, checked_layout, rows_of
 from jaxrnn.training.step import Loss, Metrics, measuring, outputs
+from jaxrnn.training.values import check_symbols, check_values
 from jaxrnn.types import Model, Params
 
 EVALUATION_BATCH = 1024
@@ -61,10 +63,13 @@ def evaluate(
     checked_params(model, params)
     batch_size = checks.positive_int("batch_size", batch_size)
     arrays, axes = checked_data("data", data, checked_layout(time_major, per_row))
-    check_symbols("data", data, arrays, model)
+    check_symbols("data", arrays, model)
     named = tuple(checks.metrics(metrics).items())
     found = _evaluate(model, params, arrays, loss, named, tuple(axes.items()), batch_size)
-    return {name: float(value) for name, value in found.items()}
+    values = {name: float(value) for name, value in found.items()}
+    if not np.isfinite(values["loss"]):
+        check_values("data", arrays, model, params, loss, metrics)
+    return values
 
 
 @compiled

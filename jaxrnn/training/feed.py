@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from jaxrnn import checks
-from jaxrnn.data.rows import TIME_FIRST, Layout, check_symbols, checked_data, read_as, rows_of
+from jaxrnn.data.rows import TIME_FIRST, Layout, checked_data, read_as, rows_of
 from jaxrnn.models.bidirectional import reads_backward
 from jaxrnn.training.batches import Batches, Read
 from jaxrnn.training.placement import check_rows, everywhere
@@ -70,7 +70,6 @@ def feeding(
     if not isinstance(data, dict):
         return Batches(data, batch_size, length, stream, mesh, layout, model)
     arrays, axes = checked_data("data", data, layout)
-    check_symbols("data", data, arrays, model)
     N = rows_of(arrays)
     if stream is not None:
         check_pieces(arrays, axes, stream)

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch, check_symbols, checked_data, checked_layout, same_axes
+from jaxrnn.data.rows import Batch, checked_data, checked_layout, same_axes
 from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.training.batches import longest_run
 from jaxrnn.training.block import EvalParams, Guard, OnNonfinite, Progress, Task, no_best
@@ -24,7 +24,8 @@ from jaxrnn.training.placement import everywhere
 from jaxrnn.training.programs import Programs
 from jaxrnn.training.run import Run
 from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer, train_state
-from jaxrnn.training.step import Loss, Metrics
+from jaxrnn.training.step import Loss, Metrics, checked_monitor
+from jaxrnn.training.values import check_values, what_is_wrong
 from jaxrnn.training.watching import Callback, CSVLogger, JSONLLogger, Watchers, checked_callbacks
 from jaxrnn.types import Gradient, Model, Params
 
@@ -86,7 +87,7 @@ def fit(
     validation: dict[str, Any] | None = None,
     block: int = 100,
     monitor: str = "loss",
-    mode: Literal["min", "max"] = "min",
+    mode: Literal["min", "max"] | None = None,
     patience: int | None = None,
     params: Params = None,
     state: TrainState | None = None,
@@ -134,7 +135,8 @@ def fit(
       block: the number of steps in one compiled call and from one validation to the next; a call has fewer steps where
         the shape of the batches changes.
       monitor, mode: the best parameters are those of the lowest ("min") or highest ("max") validation "loss", or of
-        another one of the `metrics`. A validation that is not finite is never the best.
+        another one of the `metrics`. mode=None: "min" for the loss, "max" for `jaxrnn.losses.accuracy` and `f1`; an
+        error for other metrics. A validation that is not finite is never the best.
       patience: stop after this many finite validations without a better one. None: never.
       params: parameters to start from, instead of freshly drawn ones.
       state: a state to continue from, such as `result.state` of another run: its parameters, optimizer state, schedule,
@@ -217,8 +219,7 @@ def fit(
     checks.positive_int("steps", steps)
     checks.positive_int("block", block)
     checks.flag("progress", progress)
-    checks.one_of("mode", mode, ("min", "max"))
-    checks.one_of("monitor", monitor, ("loss", *checks.metrics(metrics)))
+    monitor, ranked = checked_monitor(monitor, mode, metrics)
     if eval_params is not None:
         checks.function("eval_params", eval_params, "opt_state", "params")
     if patience is not None:
@@ -236,12 +237,11 @@ def fit(
     held_out, held_out_axes = None, None
     if validation is not None:
         held_out, held_out_axes = checked_data("validation", validation, layout)
-        check_symbols("validation", validation, held_out, model)
         if isinstance(feed, InMemory):
             same_axes(feed.arrays, held_out, layout, stream)
     task = Task(
         model, loss, optimizer, metrics, gradient, feed.axes, held_out_axes, batch_size or 0, stream, mesh,
-        monitor, mode, eval_params, OnNonfinite(on_nonfinite, 0 if on_nonfinite == "stop" else nonfinite_limit),
+        monitor, ranked, eval_params, OnNonfinite(on_nonfinite, 0 if on_nonfinite == "stop" else nonfinite_limit),
     )  # fmt: skip
     if state is None:
         start = train_state(model, optimizer, key=key, params=params, streams=None if stream is None else feed.rows)
@@ -249,6 +249,10 @@ def fit(
         if steps <= int(checks.instance("state", state, TrainState, "such as result.state").step):
             raise ValueError(f"steps: expected more in all than the {state.step} that the state has taken, got {steps}")
         start = _going_on(model, optimizer, state, key, params, None if stream is None else feed.rows)
+    known = {"data": feed.arrays if isinstance(feed, InMemory) else None, "validation": held_out}
+    for name, arrays in known.items():
+        if arrays is not None:
+            check_values(name, arrays, model, start.params, loss, metrics)
     copied = None if eval_params is None else jax.tree.map(jnp.copy, start.params)
     best, guard = None if validation is None else no_best(start.params), Guard.of(start, task.on_nonfinite)
     now, history = Progress(start, best, jnp.zeros((), jnp.int32), copied, guard), History(start=int(start.step))
@@ -269,6 +273,7 @@ def fit(
                     told = f"run_dir: {directory.path} has measurements of a run, but no save; it begins anew"
                     warnings.warn(told, stacklevel=2)
                 callbacks = (CSVLogger(files[0]), JSONLLogger(files[1]), *callbacks)
+        history.monitor, history.mode = monitor, ranked
         if history.steps > steps:
             raise ValueError(f"steps: expected at least the {history.steps} that run_dir has taken, got {steps}")
         feed.skip(history.steps - history.start)
@@ -287,10 +292,12 @@ def fit(
     best_step = int(now.best.step) if now.best is not None else 0
     if history.stopped == "diverged":
         bad = int(now.first_bad)
+        read = ("data", feed.arrays) if isinstance(feed, InMemory) else ("bad_batch", bad_batch or {})
+        why = what_is_wrong(*read, model, start.params, loss, metrics)
         look = "jaxrnn.gradient_report(model, result.state.params, result.bad_batch, loss)"
         warnings.warn(
-            f"fit: {history.nonfinite[bad]} was not finite at step {bad}, which was left out (a class or symbol out of "
-            f"range gives NaN, too); the run ended there{'' if bad_batch is None else f', and {look} looks at it'}",
+            f"fit: {history.nonfinite[bad]} was not finite at step {bad}, which was left out; the run ended there"
+            f"{why}{'' if bad_batch is None else f'; {look} looks at it'}",
             stacklevel=2,
         )
     elif history.nonfinite:
@@ -300,8 +307,11 @@ def fit(
             f"first is step {bad}: {history.nonfinite[bad]} was not finite",
             stacklevel=2,
         )
+    if history.stopped == "data" and history.steps < steps:
+        warnings.warn(f"fit: data ended after {history.steps} of {steps} steps", stacklevel=2)
     if now.best is not None and not best_step and len(history.validation_steps):
-        warnings.warn(f"fit: no validation had a finite {monitor}; the last parameters are returned", stacklevel=2)
+        why = what_is_wrong("validation", held_out or {}, model, start.params, loss, metrics)
+        warnings.warn(f"fit: no validation had a finite {monitor}; the last parameters are returned{why}", stacklevel=2)
     found = jax.tree.map(jnp.copy, now.learnt)
     return FitResult(found, now.state, history, best_step or history.steps, feed.read_as, monitor, bad_batch)
 

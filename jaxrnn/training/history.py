@@ -30,6 +30,7 @@ class History:
       start: the number of steps of the state that the run began with.
       stopped: the reason why the run ended: "steps" (all were taken), "patience", "data" (an iterator ended),
         "callback" or "diverged" (see `fit(on_nonfinite=...)`).
+      monitor, mode: the measure by which the best validation is chosen, and "min" or "max".
       not_saved: the reason why the last save into a run_dir failed; empty if it did not fail.
 
     Example:
@@ -58,6 +59,8 @@ class History:
     start: int = 0
     stopped: str = "steps"
     not_saved: str = ""
+    monitor: str = "loss"
+    mode: str = "min"
     _rooms: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, init=False, compare=False)
     """Buffers that hold the arrays above at their front, with room to grow."""
 
@@ -178,9 +181,12 @@ class History:
                 low, high = np.nanmin(shown), np.nanmax(shown)
                 margin = 0.05 * (high - low) or 0.05
                 axes.set_ylim(low - margin, high + margin)
-            if np.isfinite(self.validation.get("loss", np.nan)).any():
-                best = self.validation_steps[np.nanargmin(self.validation["loss"])]
-                axes.axvline(best, color="C1", linestyle=":", label="lowest validation loss")
+            scores = np.asarray(self.validation.get(self.monitor, ()), float)
+            if np.isfinite(scores).any():
+                lowest = self.mode == "min"
+                best = np.nanargmin(np.where(np.isfinite(scores), scores if lowest else -scores, np.nan))
+                label = f"{'lowest' if lowest else 'highest'} validation {self.monitor}"
+                axes.axvline(self.validation_steps[best], color="C1", linestyle=":", label=label)
             axes.set(xlabel="step", title=name.replace("_", " ").replace("norm", "norm, before clipping"))
             axes.grid(alpha=0.3)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)

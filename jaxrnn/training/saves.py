@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -41,11 +42,16 @@ class Save(NamedTuple):
     def differences(self, kind: str, ours: dict[str, Any]) -> list[str]:
         """Differences between the run or sweep of this save and ours, one sentence each."""
         want, got = _by_path(ours), _by_path(self.about)
+        names = dict.fromkeys([*want, *got])
+        found = [name for name in names if json.dumps(want.get(name)) != json.dumps(got.get(name))]  # NaN equals NaN
+        of = {name.split(".")[0] for name in found}
+        found = [
+            name for name in found if "'s " not in name or name.split("'s ")[0] not in of
+        ]  # a difference has one name
         return [
-            f"run_dir: expected a {kind} with {name} = {want.get(name)}, got one with {got.get(name)} in "
+            f"run_dir: expected a {kind} with {_differs(name, want.get(name), got.get(name))} in "
             f"{self.folder.parent.parent}"
-            for name in dict.fromkeys([*want, *got])
-            if json.dumps(want.get(name)) != json.dumps(got.get(name))  # NaN equals NaN
+            for name in found
         ]
 
     def arrays(self, expected: Mapping[str, Any], more: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
@@ -77,6 +83,13 @@ def _by_path(about: dict[str, Any]) -> dict[str, Any]:
         inner = _by_path(value) if isinstance(value, dict) else None
         found |= {f"{name}.{key}": x for key, x in inner.items()} if inner else {name: value}
     return found
+
+
+def _differs(name: str, want: Any, got: Any) -> str:
+    """The end of a sentence about two values; digests and long lists are not shown."""
+    if any((isinstance(x, list) and len(x) > 8) or re.fullmatch("[0-9a-f]{16,}", str(x)) for x in (want, got)):
+        return f"the same {name}, got one with another"
+    return f"{name} = {want}, got one with {got}"
 
 
 class DamagedError(Exception):
@@ -153,7 +166,8 @@ def newest_intact(argument: str, root: pathlib.Path) -> Save | None:
             warnings.warn(f"{argument}: going on from save {number}, since {'; '.join(wrong)}", stacklevel=4)
         return save
     if wrong:
-        raise ValueError(f"{argument}: expected an intact save, got none: {'; '.join(wrong)}")
+        anew = "; another run_dir begins anew" if argument == "run_dir" else ""
+        raise ValueError(f"{argument}: expected an intact save, got none: {'; '.join(wrong)}{anew}")
     return None
 
 

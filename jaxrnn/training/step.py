@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import checks
+from jaxrnn.losses import accuracy, f1
 from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer
 from jaxrnn.types import Gradient, Model, Params, Tree
 from jaxrnn.validity import reading
@@ -17,6 +18,7 @@ from jaxrnn.validity import reading
 Batch = dict[str, Any]
 Loss = Callable[[Any, Batch], jax.Array]
 Metrics = Mapping[str, Loss]
+HIGHER_IS_BETTER = (accuracy, f1)
 TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 
 
@@ -153,6 +155,21 @@ def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Calla
         return dict(zip(("loss", *checks.metrics(metrics)), values, strict=True))
 
     return measure
+
+
+def checked_monitor(monitor: Any, mode: Any, metrics: Metrics | None) -> tuple[str, str]:
+    """The measure that ranks parameters, and "min" or "max", which None leaves to measures whose direction is known."""
+    known = checks.metrics(metrics)
+    checks.one_of("monitor", monitor, ("loss", *known))
+    measure = inspect.unwrap(known[monitor]) if monitor != "loss" else None
+    while isinstance(measure, functools.partial):
+        measure = measure.func
+    if mode is None and (measure is None or measure in HIGHER_IS_BETTER):
+        return monitor, "max" if measure in HIGHER_IS_BETTER else "min"
+    if mode is None:
+        raise ValueError(f'mode: expected "min" or "max" with monitor={monitor!r}, got None')
+    checks.one_of("mode", mode, ("min", "max"))
+    return monitor, mode
 
 
 def checked_loss(name: str, loss: Any) -> Loss:

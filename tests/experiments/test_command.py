@@ -12,6 +12,7 @@ import types
 
 import pytest
 
+import jaxrnn
 from experiments import characters, command, run_folder
 from experiments.__main__ import experiments
 from jaxrnn.training.lock import Lock
@@ -212,22 +213,38 @@ def test_an_earlier_sweep_stays_until_another_one_has_begun(monkeypatch, capsys,
     assert (saves / "note").read_text() == "earlier"
 
 
-def test_a_run_begins_anew_and_puts_an_unfinished_one_aside(tmp_path, capsys):
+def test_a_sweep_that_was_killed_before_its_first_save_leaves_the_earlier_one(monkeypatch, capsys, tmp_path):
+    saves, before = (tmp_path / "digits" / name for name in ("saves", "saves-before"))
+    before.mkdir(parents=True)
+    (before / "note").write_text("earlier")
+    assert run_command("sweep", monkeypatch, "digits", "--out", str(tmp_path), "--steps", "2") == 2
+    assert "--resume or --overwrite" in capsys.readouterr().err
+    assert (saves / "note").read_text() == "earlier"
+
+
+def test_ctrl_c_names_the_option_that_goes_on(monkeypatch, capsys, tmp_path):
+    def interrupted(*args, **options):
+        error = KeyboardInterrupt()
+        error.add_note("run_dir: saved after step 3 in there")
+        raise error
+
+    monkeypatch.setattr(jaxrnn, "fit", interrupted)
+    assert run_command("digits", monkeypatch, "--out", str(tmp_path), "--smoke") == 130
+    err = capsys.readouterr().err
+    assert err.endswith("interrupted\nrun_dir: saved after step 3 in there\n--resume goes on\n")
+
+
+def test_a_run_begins_anew_and_puts_the_one_before_aside(tmp_path, capsys):
     config = types.SimpleNamespace(resume=False)
     for number in range(3):
         path = command.run_dir(config, tmp_path)
         assert not path.exists()
         path.mkdir()
         (path / str(number)).write_text("")
-    assert "an unfinished run" in capsys.readouterr().err
+    assert "had a run, now in" in capsys.readouterr().err
     assert [(tmp_path / f"run-before-{i + 1}" / str(i)).exists() for i in range(2)] == [True, True]
     assert command.run_dir(types.SimpleNamespace(resume=True), tmp_path) == path
     assert (path / "2").exists()
-    (tmp_path / "metrics.json").write_text("{}")  # it has ended
-    command.run_dir(config, tmp_path)
-    assert capsys.readouterr().err == ""
-    assert not path.exists()
-    path.mkdir()
     with Lock(path), pytest.raises(SystemExit, match="--out: expected a folder that no other process is using"):
         command.run_dir(config, tmp_path)
 

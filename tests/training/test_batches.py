@@ -81,6 +81,7 @@ def test_validation_comes_after_each_block_of_steps_whatever_the_shapes_and_at_t
     assert_close(result.history.validation["loss"][0], want, 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:fit. data ended after 4 of 50 steps")
 def test_the_end_of_the_data_is_seen_where_it_is_that_of_a_run():
     """4 batches in two blocks of 2: there is a validation after the second one."""
 

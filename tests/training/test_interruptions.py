@@ -229,7 +229,9 @@ def test_anyway_ranks_anew_and_measures_anew(tmp_path):
     options = {"block": 3, "validation": data_set(1), "run_dir": tmp_path}
     fit(steps=6, **options)
     with pytest.warns(UserWarning, match="monitor = min worse"):
-        result = fit(steps=12, metrics={"worse": worse}, monitor="worse", patience=3, resume="anyway", **options)
+        result = fit(
+            steps=12, metrics={"worse": worse}, monitor="worse", mode="min", patience=3, resume="anyway", **options
+        )
     assert result.best_step in (9, 12)
     assert result.history.train["worse"].shape == (12,)
     assert np.isnan(result.history.train["worse"]).sum() == 6

@@ -1,6 +1,7 @@
 """Batches from an iterator."""
 
 import numpy as np
+import pytest
 
 from tests.helpers import assert_close
 from tests.training.setup import (
@@ -26,7 +27,8 @@ def test_a_run_ends_with_its_iterator():
     """Two blocks of 3 and one of 1: the last one takes no step that there is no batch for."""
     data = data_set()
     batches = [batch_of(data, np.arange(i, i + 3)) for i in range(7)]
-    result = fit((batch for batch in batches), steps=50, block=3, validation=data)
+    with pytest.warns(UserWarning, match="fit: data ended after 7 of 50 steps"):
+        result = fit((batch for batch in batches), steps=50, block=3, validation=data)
     assert result.history.stopped == "data"
     assert result.history.steps == int(result.state.step) == 7
     np.testing.assert_array_equal(result.history.validation_steps, [3, 6, 7])

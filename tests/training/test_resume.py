@@ -69,7 +69,8 @@ def test_a_run_that_diverged_does_not_go_on(tmp_path):
 
 
 def test_a_run_whose_iterator_ended_goes_on_with_a_longer_one(tmp_path):
-    short = fit(batches(7), steps=STEPS, block=3, run_dir=tmp_path)
+    with pytest.warns(UserWarning, match="data ended after 7 of"):
+        short = fit(batches(7), steps=STEPS, block=3, run_dir=tmp_path)
     assert short.history.stopped == "data"
     assert short.history.steps == 7
     assert_same_run(fit(batches(), steps=STEPS, block=3, run_dir=tmp_path), fit(batches(), steps=STEPS, block=3))
