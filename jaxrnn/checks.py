@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -209,7 +210,11 @@ def array(name: str, value: Any) -> jax.Array:
     except OverflowError as error:
         raise ValueError(f"{name}: expected integers of at most 32 bits, got {short(value)}") from error
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected an array, got {short(value)}") from error
+        text = _is_array(value) or isinstance(value, (list, tuple))  # of something else than numbers
+        hint = "; it has them as .params" if hasattr(value, "params") else ""
+        raise TypeError(
+            f"{name}: expected an array{' of numbers' if text else ''}, got {short(value)}{hint}"
+        ) from error
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.dtype != found.dtype and value.size:
         least, most = jnp.iinfo(found.dtype).min, jnp.iinfo(found.dtype).max
         if value.min() < least or value.max() > most:
@@ -388,7 +393,12 @@ def within(part: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        error.add_note(f"in part {part} of the model")
+        notes: list[str] = getattr(error, "__notes__", [])
+        inner = re.fullmatch("in part (.+) of the model", notes[-1]) if notes else None
+        if inner:
+            notes[-1] = f"in part {part}/{inner[1]} of the model"
+        else:
+            error.add_note(f"in part {part} of the model")
         raise
 
 

@@ -14,12 +14,22 @@ def reading(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def valid_steps(
-    lengths: Any, T: int, batch_shape: tuple[int, ...], *, name: str = "lengths", size: str = "T"
+    lengths: Any,
+    T: int,
+    batch_shape: tuple[int, ...],
+    *,
+    name: str = "lengths",
+    size: str = "T",
+    time_major: bool | None = None,
 ) -> jax.Array:
-    """A mask of the steps within each row, bool [T, *batch_shape]; checks `lengths`, called `name`, up to T."""
+    """A mask of the steps within each row, bool [T, *batch_shape]; checks `lengths`, called `name`, up to T.
+
+    `time_major`: the layout that the user named; None: none.
+    """
     shape = checks.array(name, lengths).shape
     if shape != batch_shape:
-        hint = "; time comes first here: say time_major=False for sequences [B, T, ...]" if shape == (T,) else ""
+        looks = shape == (T,) and time_major is None
+        hint = "; time comes first here: say time_major=False for sequences [B, T, ...]" if looks else ""
         raise ValueError(f"{name}: expected shape {batch_shape}, got {checks.short(checks.array(name, lengths))}{hint}")
     lengths_ = checks.lengths(lengths, T, name=name, size=size)
     steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *(1,) * len(batch_shape))

@@ -22,13 +22,27 @@ class GatedOptions(TypedDict, total=False):
     heads: int
 
 
+ELSEWHERE = {
+    "num_layers": "jaxrnn.stack([cell, cell]) has several layers",
+    "bidirectional": "jaxrnn.bidirectional(cell, cell) reads both ways",
+    "batch_first": "time_major=False, of apply, unroll and fit, reads batch-first data",
+    "time_major": "time_major=False, of apply, unroll and fit, reads batch-first data",
+    "dropout": "jaxrnn.dropout(rate) stands between layers in a jaxrnn.chain, recurrent_dropout acts on h[t-1]",
+    "return_sequences": "all outputs are returned; jaxrnn.last() keeps the last one",
+    "return_state": "the state after the last step is always returned, as the carry",
+    "nonlinearity": "it is called activation",
+}
+"""Options of other libraries, and what does the same here."""
+
+
 def checked(options: GatedOptions) -> dict[str, Any]:
     """The options; raises an error that names the option that is wrong."""
     given: dict[str, Any] = dict(options)
     known = tuple(GatedOptions.__annotations__)
     for name in given:
         if name not in known:
-            raise TypeError(f"{name}: expected one of the options {known}, got an unknown one")
+            hint = f"; {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+            raise TypeError(f"{name}: expected one of the options {known}, got an unknown one{hint}")
     for name in ("input_init", "recurrent_init", "bias_init"):
         if name in given:
             checks.callable_(name, given[name])

@@ -113,16 +113,14 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
     arrays = {entry: checks.array(f"{name}[{entry!r}]", value) for entry, value in values.items()}
     for entry in arrays:
         if entry in MISSPELT:
-            raise ValueError(
-                f"{name}: expected the entry {MISSPELT[entry]!r}, got {entry!r}, which nothing reads; did you mean it?"
-            )
+            raise ValueError(f"{name}: expected the entry {MISSPELT[entry]!r}, got {entry!r}, which nothing reads")
     xs = arrays["xs"]
     if xs.ndim < 2 or not all(xs.shape[:2]):
         raise ValueError(f'{name}["xs"]: expected an array [T, N, ...] with T, N >= 1, got {checks.short(xs)}')
     if xs.ndim == 2 and jnp.issubdtype(xs.dtype, jnp.floating):
         raise ValueError(
             f'{name}["xs"]: expected an array [T, N, D] of N rows, got {checks.short(xs)}; one sequence [T, D] is '
-            "xs[:, None], a feature [T, N] is xs[..., None]"
+            "xs[:, None], a feature [T, N] is xs[..., None], symbols [T, N] are integers"
         )
     for entry in layout.per_row:
         if entry not in arrays or entry in ("xs", "resets", "previous"):
@@ -137,7 +135,7 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
             f"{name}['targets']: expected N = {N} rows as in xs, got {checks.short(targets)}{_rows_first(True, layout)}"
         )
     if "lengths" in arrays:
-        valid_steps(np.asarray(arrays["lengths"]), T, (N,))
+        valid_steps(np.asarray(arrays["lengths"]), T, (N,), name=f"{name}['lengths']", time_major=layout.time_major)
         arrays["lengths"] = checks.integers("lengths", arrays["lengths"])
     for entry in ("resets", "xs_mask"):
         if entry in arrays:

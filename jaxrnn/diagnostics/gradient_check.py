@@ -21,7 +21,7 @@ from jaxrnn.gradients.checkpointed import checkpointed
 from jaxrnn.gradients.reverse_scan import reverse_scan
 from jaxrnn.gradients.rtrl import RTRL, has_forward_mode, rtrl
 from jaxrnn.models.batch_norm import batch_norms
-from jaxrnn.types import Cell, Gradient, Model, Params, Tree
+from jaxrnn.types import Cell, Gradient, Model, Params, Tree, rows_and_steps
 
 EXACT = 1e-9
 """Tolerance on the relative error of a gradient that equals autodiff's, in float64."""
@@ -91,6 +91,7 @@ def check_gradients(
     key: jax.Array | None = None,
     gradients: tuple[Gradient, ...] | None = None,
     directions: int = 4,
+    time_major: bool = True,
 ) -> GradientReport:
     """Compares ways of differentiating a cell or model through time, on the user's own data.
 
@@ -112,6 +113,7 @@ def check_gradients(
         `checkpointed()` and, for a cell of moderate size whose step has a forward mode, `rtrl()`, which has no
         gradient for `xs`.
       directions: the number of random directions for each parameter.
+      time_major: False: xs, resets and mask have the rows on axis 0 and time on axis 1.
 
     Returns:
       A GradientReport: `print` it; `report.ok`, `report.max_error`. The relative error is max|a - b| / max|b|, for each
@@ -140,6 +142,9 @@ def check_gradients(
         xs = checks.array("xs", xs) if xs is None else jax.tree.map(lambda x: checks.array("xs", x), xs)
     if cell_or_model.features[0] is not None and not jnp.issubdtype(jax.tree.leaves(xs)[0].dtype, jnp.floating):
         raise TypeError(f"xs: expected floating-point numbers, got {checks.short(xs)}")
+    if not checks.flag("time_major", time_major):
+        checks.steps("xs", xs, time_major, 2 + (cell_or_model.features[0] is not None))
+        xs, resets, mask = jax.tree.map(lambda x: rows_and_steps(jnp.asarray(x)), (xs, resets, mask))
     batch_shape = _batch_shape(cell_or_model, params, xs)
     compared = _equal_to_autodiff(cell_or_model, params, xs, batch_shape) if gradients is None else gradients
     if carry is not None:

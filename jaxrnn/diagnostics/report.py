@@ -1,6 +1,7 @@
 """One page on the gradient of a model on its way back through time."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -120,8 +121,19 @@ class GradientFlow:
 
     @property
     def verdict(self) -> str:
-        """The verdict on the worst layer."""
-        return self.worst.verdict
+        """The verdict on the worst layer; "not finite" if the loss is not finite."""
+        return self.worst.verdict if self._finite else "not finite"
+
+    @property
+    def _finite(self) -> bool:
+        return self.loss is None or math.isfinite(self.loss)
+
+    @property
+    def _headline(self) -> str:
+        """The verdict in words."""
+        if self._finite or self.worst.verdict == "not finite":
+            return str(self.worst)
+        return f"the loss is not finite, though every step is: {self.loss}; targets may be out of range or not finite"
 
     def __repr__(self) -> str:
         return f"GradientFlow({self.verdict!r}, {[str(layer) for layer in self.layers]})"
@@ -143,7 +155,7 @@ class GradientFlow:
             ratio = f"{d / norm:.1e}" if norm > 0 else "-"
             parameters.append((name or "params", f"{d:.2e}", f"{norm:.2e}", ratio))
         of = "no loss: of a random projection of the outputs" if self.loss is None else f"loss {self.loss:.4g}"
-        return "\n".join([str(self.worst), of, "", *table(layers), "", *table(parameters)])
+        return "\n".join([self._headline, of, "", *table(layers), "", *table(parameters)])
 
     def plot(self, path: str | None = None) -> Any:
         """Draws the gradient's norm by lag, the spectrum of the Jacobians, saturated gates and each parameter's norm.
@@ -166,7 +178,7 @@ class GradientFlow:
         )
         plots.draw_saturation(gates, {layer.name: layer.statistics.gates for layer in self.layers})
         plots.draw_parameter_norms(norms, self.gradient_norms, self.parameter_norms)
-        figure.suptitle(str(self.worst), fontweight="bold")
+        figure.suptitle(self._headline, fontweight="bold")
         return saved(figure, path)
 
 
@@ -180,6 +192,7 @@ def gradient_report(
     rows: int = ROWS,
     max_lag: int = MAX_LAG,
     jacobians: bool = True,
+    time_major: bool = True,
 ) -> GradientFlow:
     """Reports on the gradient of each recurrent layer: whether it vanishes or explodes, and why.
 
@@ -196,6 +209,7 @@ def gradient_report(
       key: for noise; None means evaluation.
       rows: the number of rows of the batch that are analysed by lag.
       max_lag: the longest lag, in steps.
+      time_major: False: sequences in `batch` are [B, T, ...]. The loss gets time first all the same.
       jacobians: whether to analyse Jacobians: of two rows, and all steps. Memory: 2 T N^2 numbers for a carry of N.
 
     Returns:
@@ -220,7 +234,7 @@ def gradient_report(
       ('vanishing', 99)
     """
     max_lag, rows = checks.positive_int("max_lag", max_lag), checks.positive_int("rows", rows)
-    jacobians, batch = checks.flag("jacobians", jacobians), checked_values(model, batch)
+    jacobians, batch = checks.flag("jacobians", jacobians), checked_values(model, batch, time_major)
     with cells_outside_of_transformations():
         measured = _measure(model, params, batch, loss, key, rows, max_lag, jacobians)
     found, spectra = jax.tree.map(np.asarray, measured)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
+from jaxrnn.data.rows import Layout, checked_batch
 from jaxrnn.diagnostics.backward import backward, by_lag
 from jaxrnn.diagnostics.gates import GateStatistics, gates
 from jaxrnn.diagnostics.layer import Layer, record
@@ -66,6 +67,7 @@ def gradient_statistics(
     key: jax.Array | None = None,
     rows: int = ROWS,
     max_lag: int = MAX_LAG,
+    time_major: bool = True,
 ) -> GradientStatistics:
     """The numbers of `gradient_report` that are cheap: a pure function, to be jitted and called during training.
 
@@ -80,6 +82,7 @@ def gradient_statistics(
       key: for noise; None means evaluation.
       rows: the number of rows of the batch that are analysed by lag.
       max_lag: the longest lag, in steps.
+      time_major: False: sequences in `batch` are [B, T, ...]. The loss gets time first all the same.
 
     Returns:
       GradientStatistics.
@@ -98,7 +101,7 @@ def gradient_statistics(
       (['0/0 LSTM'], (20,))
     """
     max_lag, rows = checks.positive_int("max_lag", max_lag), checks.positive_int("rows", rows)
-    batch = checked_values(model, batch)
+    batch = checked_values(model, batch, time_major)
     with cells_outside_of_transformations():
         return _gradient_statistics(model, params, batch, loss, key, rows, max_lag)
 
@@ -110,10 +113,12 @@ def _gradient_statistics(
     return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
 
 
-def checked_values(model: Model | Cell, batch: dict[str, Any]) -> dict[str, Any]:
-    """A batch with checked lengths: inside of `jax.jit` their values are not known."""
+def checked_values(model: Model | Cell, batch: dict[str, Any], time_major: bool = True) -> dict[str, Any]:
+    """A batch, time first, with checked lengths: inside of `jax.jit` their values are not known."""
     checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")
+    if not checks.flag("time_major", time_major):
+        return dict(checked_batch("batch", batch, Layout(time_major=False)))
     if batch.get("lengths") is None:
         return batch
     xs = checks.array("xs", batch["xs"] if isinstance(model, Cell) else jax.tree.leaves(model.reads(batch))[0])

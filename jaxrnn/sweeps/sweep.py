@@ -135,8 +135,8 @@ def sweep(
                     for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
                         record.extend(index, part)
                         interrupts.leave()
-                        bar.update(len(part.places) * (part.end - part.start))
                         bar.set_postfix(best=f"{record.best_score():.4g}", refresh=False)
+                        bar.update(len(part.places) * (part.end - part.start))
                 record.exchange(index, mine)
                 bar.update(int(record.taken.sum()) - bar.n)
                 record.finish(index, first_bad(runner.states))

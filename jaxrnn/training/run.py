@@ -111,7 +111,6 @@ class Run:
         history.stopped = "diverged" if first_bad else self.out_of_patience()
         if first_bad and self.task.axes is None:
             self.bad_batch = jax.tree.map(lambda x: x[taken - 1], read.data)
-        self.bar.update(taken)
         return taken
 
     def _look(self, read: Read, taken: int) -> None:
@@ -125,6 +124,7 @@ class Run:
         if not self.bar.disable and (last or time.monotonic() - self.shown_at > self.bar.mininterval):
             self.bar.set_postfix(_shown(history, taken), refresh=False)
             self.shown_at = time.monotonic()
+        self.bar.update(taken)
 
     def _program(self, data: Batch) -> Callable[..., Any]:
         """Compiles the block for data of this shape, unless it is compiled already."""
