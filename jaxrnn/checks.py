@@ -210,11 +210,9 @@ def array(name: str, value: Any) -> jax.Array:
     except OverflowError as error:
         raise ValueError(f"{name}: expected integers of at most 32 bits, got {short(value)}") from error
     except (TypeError, ValueError) as error:
-        text = _is_array(value) or isinstance(value, (list, tuple))  # of something else than numbers
         hint = "; it has them as .params" if hasattr(value, "params") else ""
-        raise TypeError(
-            f"{name}: expected an array{' of numbers' if text else ''}, got {short(value)}{hint}"
-        ) from error
+        hint = ", which holds no numbers" if _is_array(value) else hint
+        raise TypeError(f"{name}: expected an array, got {short(value)}{hint}") from error
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.dtype != found.dtype and value.size:
         least, most = jnp.iinfo(found.dtype).min, jnp.iinfo(found.dtype).max
         if value.min() < least or value.max() > most:

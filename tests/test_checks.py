@@ -43,6 +43,8 @@ NUMBERS = "0.5 float32 jax"
 POSITIVE = f"1 2 int64 1.0 2.5 {NUMBERS}"
 ARRAYS = f"0 -1 0.0 -0.1 inf -inf nan complex True bool_ [] () [0.5] float64 row key keys old_key long {POSITIVE}"
 UNEQUAL = f"{POOL['rows'][1]}; jaxrnn.data.padded makes one of rows of different lengths, numpy.stack of equal ones"
+OTHERS = {"strings": "<U1[1], which holds no numbers", "rows": UNEQUAL}
+OTHERS |= dict.fromkeys(("dicts", "object"), "object[1], which holds no numbers")
 # A check, its error, what it expects, all values of the pool that are right, and the texts of values unlike the pool's.
 CHECKS = [
     (checks.positive_int, ValueError, "a positive integer", "1 2 int64", repr),
@@ -63,7 +65,7 @@ CHECKS = [
     (checks.float_dtype, TypeError, "a floating-point dtype such as jnp.bfloat16", "float16", repr),
     (checks.callable_, TypeError, "a function", "len int8 np.int8", None),
     (checks.key, TypeError, "a random key such as jax.random.key(0)", "key old_key", None),
-    (checks.array, TypeError, "an array", ARRAYS, {"strings": "<U1[1]", "dicts": "object[1]", "rows": UNEQUAL}),
+    (checks.array, TypeError, "an array", ARRAYS, OTHERS),
 ]
 
 

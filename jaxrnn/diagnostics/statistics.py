@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
-from jaxrnn.data.rows import Layout, checked_batch
 from jaxrnn.diagnostics.backward import backward, by_lag
 from jaxrnn.diagnostics.gates import GateStatistics, gates
 from jaxrnn.diagnostics.layer import Layer, record
@@ -18,7 +17,7 @@ from jaxrnn.diagnostics.non_finite import FirstNonFinite, non_finite
 from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, paths
-from jaxrnn.types import Cell, Gradient, Model, Params
+from jaxrnn.types import Cell, Gradient, Model, Params, rows_and_steps
 from jaxrnn.validity import reading
 
 ROWS = 8
@@ -118,7 +117,8 @@ def checked_values(model: Model | Cell, batch: dict[str, Any], time_major: bool 
     checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")
     if not checks.flag("time_major", time_major):
-        return dict(checked_batch("batch", batch, Layout(time_major=False)))
+        lead, own = jnp.shape(batch["xs"])[:2], {"targets", "previous"} if "targets_lengths" in batch else set()
+        batch = {e: rows_and_steps(x) if e in own or jnp.shape(x)[:2] == lead else x for e, x in batch.items()}
     if batch.get("lengths") is None:
         return batch
     xs = checks.array("xs", batch["xs"] if isinstance(model, Cell) else jax.tree.leaves(model.reads(batch))[0])

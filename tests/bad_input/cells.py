@@ -20,7 +20,9 @@ OPTIONS = {
     "dtype": "dtype param_dtype", "rate": "recurrent_dropout zoneout",
 }
 OF_ALL = [
-    bad_type("one of the options ('bias', , got an unknown one", size=3), bad_value("a divisor of H = 4", heads=3),
+    bad_type("one of the options ('bias', , got an unknown one", size=3),
+        bad_type("one of the options ('bias', , got an unknown one; jaxrnn.stack([cell, cell]) has", num_layers=2),
+        bad_value("a divisor of H = 4", heads=3),
     bad_value("numbers like the carry", zoneout=(0.1, 0.2, 0.3)), bad_type("float", param_dtype=None),
 ]
 NO_BIAS = bad_value("None without a bias", chrono=9, bias=False)

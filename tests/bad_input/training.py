@@ -61,7 +61,10 @@ def _of_data(whose, said=""):
         entry(bad_type, f"{targets}: an array, got str 'cat'", targets="cat"),
         entry(bad_value, f"{said}xs: {D} features, got float32[", xs=ones(T, N, D + 1)),
         entry(bad_value, f'{said}batch["targets"]: , {O}), got , {O + 1}]', targets=ones(T, N, O + 1)),
-        *(entry(bad_value, "lengths: T = 5, got 6", lengths=x) for x in (longer, jnp.array(longer, "int32"))),
+        *(
+            entry(bad_value, f"{whose}['lengths']: T = 5, got 6", lengths=x)
+            for x in (longer, jnp.array(longer, "int32"))
+        ),
         entry(bad_value, f"{whose}['targets_lengths']: L = {T}, got {T + 1}", targets_lengths=longer),
         entry(bad_type, "resets: booleans, got float32", resets=ones(T, N)),
     ]
@@ -118,7 +121,7 @@ TABLE = [
                   **_third(xs=ones(T + 1, B, D), targets=ones(T + 1, B, O)), stream=T),
         bad_type("data: a batch['targets']: float32, got int32", **_third(targets=ones(T, B, O, dtype=np.int32))),
         bad_value("data: a batch: the entries ['targets', 'xs'], got ['lengths', ", **_third(lengths=np.full(B, T))),
-        bad_value("lengths: T = 5, got 6", **_third(lengths=np.full(B, T + 1))),
+        bad_value("data['lengths']: T = 5, got 6", **_third(lengths=np.full(B, T + 1))),
     right("evaluate", EVALUATE, FUNCTIONS, params="params", size="batch_size"), *OF_FUNCTIONS, *OF_PARAMS,
     *_of_data("data"), bad_value("dict", data=[DATA, DATA]),
     right("train_state", {"model": MODEL, "optimizer": SGD, "key": KEY}, model="model", optimizer="optimizer",
@@ -130,7 +133,7 @@ TABLE = [
         bad_value('entry "xs", got float32[5, 2, 3]', batches=[XS]),
         bad_value('batches["xs"]: of N rows, got float32[5, 3]', batches={"xs": ones(T, D)}),
         bad_value("that end", batches=ENDLESS), bad_value("that end", batches=jaxrnn.data.prefetch(ENDLESS)),
-        bad_value("lengths: T = 5, got 6", batches=[DATA | {"lengths": np.full(N, T + 1)}, DATA]),
+        bad_value("batches['lengths']: T = 5, got 6", batches=[DATA | {"lengths": np.full(N, T + 1)}, DATA]),
         bad_value("xs: 3 features, got 4]", batches={"xs": ones(T, N, D + 1)}),
     right("padded", {"rows": ROWS, "own_lengths": (), "per_row": ()}, flag="time_major"), *OF_ROWS,
     right("bucketed", {"rows": ROWS, "batch_size": 1, "key": KEY}, size="batch_size buckets run epochs", key="key"),

@@ -39,6 +39,7 @@ def of_steps(ys, batch):
     return (weights * (ys - batch["targets"]) ** 2).mean()
 
 
+@pytest.mark.filterwarnings("ignore:.*nothing reads 'weight'")
 @pytest.mark.parametrize("T", [5, 8], ids=["T = 5", "T = N = 8"])
 @pytest.mark.parametrize("loss", [jaxrnn.losses.mean_squared_error, of_steps], ids=["built in", "own"])
 def test_rows_first_trains_as_time_first(loss, T):
@@ -144,7 +145,7 @@ def test_where_there_are_as_many_steps_as_rows_an_entry_may_be_said_to_be_none()
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (lambda d: rows_first(d), {}, "^lengths: expected shape .*time_major=False"),
+        (lambda d: rows_first(d), {}, r"^data\['lengths'\]: expected shape .*time_major=False"),
         (lambda d: {k: v for k, v in rows_first(d).items() if k != "lengths"}, {}, "time_major=False"),
         (lambda d: {"xs": rows_first(d)["xs"], "targets": np.zeros(N, int)}, {}, r"targets.*time_major=False"),
         (

@@ -224,3 +224,36 @@ def test_a_model_that_runs_its_cells_inside_a_transformation_is_refused_with_a_r
 
     with pytest.raises(ValueError, match=r"^model: expected one that runs its cells outside of jax.jit"):
         jaxrnn.gradient_report(Jitted(model.cells, None), model.init(jax.random.key(0)), {"xs": XS}, jacobians=False)
+
+
+def test_a_loss_that_is_not_finite_is_no_healthy_gradient():
+    """The target of a class that there is not: every step is finite, and so is the gradient."""
+    model = jaxrnn.chain(jaxrnn.gru(2, 3), jaxrnn.dense(3, 4))
+    batch = {"xs": jnp.ones((5, 2, 2)), "targets": jnp.full((5, 2), 4)}
+    report = jaxrnn.gradient_report(model, model.init(jax.random.key(0)), batch, jaxrnn.losses.cross_entropy)
+    assert report.verdict == "not finite"
+    assert str(report).startswith("the loss is not finite, though every step is: nan; targets may be out of range")
+
+
+def test_batch_first_batches_and_sequences():
+    model = jaxrnn.chain(jaxrnn.gru(2, 3), jaxrnn.dense(3, 1))
+    params, rng = model.init(jax.random.key(0)), np.random.default_rng(0)
+    batch = {"xs": rng.normal(size=(6, 4, 2)), "targets": rng.normal(size=(6, 4, 1)), "lengths": np.array([6, 3, 1, 5])}
+    batch |= {"mask": rng.random((6, 4)) < 0.8, "resets": rng.random((6, 4)) < 0.2}
+    rows_first = {name: x.swapaxes(0, 1) if x.ndim > 1 else x for name, x in batch.items()}
+    arguments = (model, params), jaxrnn.losses.mean_squared_error
+    for f in (jaxrnn.gradient_report, jaxrnn.diagnostics.gradient_statistics):
+        want, got = (f(*arguments[0], x, arguments[1], time_major=x is batch) for x in (batch, rows_first))
+        assert want.gradient_norms == got.gradient_norms
+        assert want.loss == got.loss
+    xs, options = ("xs", {"lengths": batch["lengths"]})
+    want, got = (
+        jaxrnn.check_gradients(
+            model, params, x[xs], resets=x["resets"], mask=x["mask"], time_major=x is batch, **options
+        )
+        for x in (batch, rows_first)
+    )
+    assert want.ok
+    assert str(want) == str(got)
+    with pytest.raises(ValueError, match=r"^xs: expected an array \[B, T, D\] with time_major=False, got float"):
+        jaxrnn.check_gradients(model, params, batch["xs"][0], time_major=False)

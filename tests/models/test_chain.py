@@ -81,3 +81,11 @@ def test_a_shortcut_around_what_changes_the_shape_is_an_error():
         ValueError, match=r"model: expected outputs of the shape of its inputs, \(5, 4, 3\), got \(4, 3\)"
     ):
         jaxrnn.residual(jaxrnn.last()).apply({}, np.ones((T, B, D), np.float32))
+
+
+def test_an_error_names_the_part_by_its_path():
+    model = jaxrnn.chain(jaxrnn.chain(jaxrnn.dropout(0.1), jaxrnn.stack(jaxrnn.gru(3, 4))), jaxrnn.dense(4, 1))
+    with pytest.raises(ValueError, match="xs: expected 3 features") as info:
+        model.apply(model.init(jax.random.key(0)), jnp.ones((5, 2, 2)))
+    assert "in part 0/1/0 of the model" in info.value.__notes__
+    assert sum(note.startswith("in part") for note in info.value.__notes__) == 1
