@@ -1,5 +1,6 @@
 """Checks of the values of data before training: symbols, targets, and numbers that are not finite."""
 
+import inspect
 import warnings
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 from jaxrnn import checks
 from jaxrnn.data.rows import Batch
 from jaxrnn.models.encoder_decoder import EncoderDecoder
+from jaxrnn.shapes import once_by_shapes
 from jaxrnn.training.step import Loss, Metrics, measuring, outputs
 from jaxrnn.types import Model, Params
+from jaxrnn.validity import reading
 
 SAY_WHICH = ("targets", "lengths", "targets_lengths", "mask")
 """The entries whose values tell a loss which targets are in range."""
@@ -36,12 +39,16 @@ def check_values(
     known = {entry: np.asarray(arrays[entry]) for entry in SAY_WHICH if entry in arrays}
     read: set[str] = set()
 
-    def measured(params: Params, batch: Batch) -> Any:
+    def measured(ys: Any, batch: Batch) -> Any:
         batch = _Recorded({**batch, **known}, read)
-        return measuring(model, loss, metrics)(outputs(model, params, batch)[1], batch)
+        model.reads(batch)
+        reading(batch)
+        return measuring(model, loss, metrics)(ys, batch)
 
     try:
-        jax.eval_shape(measured, params, shapes)
+        comparable = not jax.tree_util.all_leaves([model])
+        ys = (_outputs if comparable else inspect.unwrap(_outputs))(model, params, shapes)
+        jax.eval_shape(measured, ys, shapes)
     except checks.OutOfRangeError as error:
         raise ValueError(str(error).replace("batch[", f"{name}[")) from None
     except Exception:  # any error of the user's code, which comes again where it is traced with its real batches
@@ -50,6 +57,11 @@ def check_values(
         warnings.warn(
             f"{name}: nothing reads {', '.join(map(repr, unread))}, neither the model nor the loss", stacklevel=3
         )
+
+
+@once_by_shapes
+def _outputs(model: Model, params: Params, batch: Batch) -> Any:
+    return jax.eval_shape(lambda params, batch: outputs(model, params, batch)[1], params, batch)
 
 
 class _Recorded(dict[str, Any]):
