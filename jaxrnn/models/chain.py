@@ -33,6 +33,9 @@ class Chain(Composite):
     def input_symbols(self) -> int | None:
         return self.models[0].input_symbols
 
+    def reads(self, batch: dict[str, Any]) -> Any:
+        return self.models[0].reads(batch)
+
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
         final, ys = [], xs
         for name, model, p, c, key in self.shares(params, carry, call):

@@ -68,7 +68,7 @@ class History:
         last = {name: values[-1] for name in in_order(self.train) if len(values := self.train[name])}
         last |= {f"validation {name}": values[-1] for name, values in self.validation.items()}
         shown = "".join(f", {name} {x:.4g}" for name, x in last.items())
-        return f"History({self.steps} steps{shown and ', the last with' + shown[1:]}, {self.stopped})"
+        return f"History({self.steps} steps{shown and ', the last with' + shown[1:]}, ended: {self.stopped})"
 
     @property
     def steps(self) -> int:
