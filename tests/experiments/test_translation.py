@@ -1,0 +1,194 @@
+"""Translation: placeholders, catalogues, the split, pieces, the memory, scores, and a small run."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import polib
+import pytest
+
+from experiments import translation
+from experiments.translation import PLACEHOLDER, STOP, Memory, Pair, Pieces, mark, marked
+
+GERMAN = {
+    "red": "rot", "green": "grün", "blue": "blau", "black": "schwarz", "white": "weiß", "grey": "grau",
+    "brown": "braun", "pink": "rosa", "house": "Haus", "tree": "Baum", "car": "Auto", "book": "Buch", "door": "Tür",
+    "table": "Tisch", "chair": "Stuhl", "lamp": "Lampe", "shirt": "Hemd", "ball": "Ball", "cup": "Tasse",
+    "box": "Kiste", "bag": "Tasche", "hat": "Hut",
+}  # fmt: skip
+COLOURS, THINGS = [*GERMAN][:8], [*GERMAN][8:]
+
+
+def catalogue(path, pairs):
+    """Writes a .po file, and its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = polib.POFile()
+    file.metadata = {"Content-Type": "text/plain; charset=utf-8", "Plural-Forms": "nplurals=2; plural=(n != 1);"}
+    file.extend(polib.POEntry(msgid=source, msgstr=target) for source, target in pairs)
+    file.save(str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("%s of %(name)s, %2$d", ["%s", "%(name)s", "%2$d"]),
+        ("{name} {} {0:d} {a b}", ["{name}", "{}", "{0:d}"]),
+        ("100% sure, 5 %", []),
+        ("start %PRODUCTNAME $(ARG1) ${x}", ["%PRODUCTNAME", "$(ARG1)", "${x}"]),
+        ('<b>a</b> < 3 <a href="x">', ["<b>", "</b>", '<a href="x">']),
+        ("%(count)d items, %.2f", ["%(count)d", "%.2f"]),
+    ],
+)
+def test_placeholders(text, found):
+    assert PLACEHOLDER.findall(text) == found
+
+
+def test_placeholders_become_marks_and_come_back():
+    pair = marked("%s in %(a)s, %s", "In %(a)s: %s und %s")
+    assert pair == Pair(f"{mark(0)} in {mark(1)}, {mark(0)}", f"In {mark(1)}: {mark(0)} und {mark(0)}", ("%s", "%(a)s"))
+    assert translation.filled(pair.target, pair.names) == "In %(a)s: %s und %s"
+    assert marked("%s", "%d") is None
+    assert marked("%s", "%s %s") is None
+    assert marked(" ".join(f"{{n{i}}}" for i in range(9)), " ".join(f"{{n{i}}}" for i in range(9))) is None
+
+
+def test_catalogues_of_a_language_are_found_once(tmp_path):
+    po = catalogue(tmp_path / "a" / "de" / "LC_MESSAGES" / "x.po", [("House", "Haus")])
+    mo = po.with_suffix(".mo")
+    polib.pofile(str(po)).save_as_mofile(str(mo))
+    own = catalogue(tmp_path / "b" / "de.po", [("Tree", "Baum")])
+    catalogue(tmp_path / "a" / "fr" / "LC_MESSAGES" / "x.po", [("House", "Maison")])
+    assert translation.files(tmp_path, "de") == [mo, own]
+    assert [*translation.messages(mo)] == [*translation.messages(po)] == [("House", "Haus")]
+
+
+def test_messages_have_both_numbers_and_no_guesses(tmp_path):
+    file = polib.POFile()
+    file.metadata = {"Content-Type": "text/plain; charset=utf-8", "Plural-Forms": "nplurals=2; plural=(n != 1);"}
+    file.append(polib.POEntry(msgid="%d day", msgid_plural="%d days", msgstr_plural={0: "%d Tag", 1: "%d Tage"}))
+    file.append(polib.POEntry(msgid="old", msgstr="alt", obsolete=True))
+    file.append(polib.POEntry(msgid="may", msgstr="Mai", flags=["fuzzy"]))
+    file.save(str(tmp_path / "de.po"))
+    found = [*translation.messages(tmp_path / "de.po")]
+    assert [pair for pair in found if all(pair)] == [("%d day", "%d Tag"), ("%d days", "%d Tage")]
+
+
+def colours(count=112):
+    """Messages such as "The red house", and their translations."""
+    both = [(f"The {c} {t} is new", f"{GERMAN[t]} {GERMAN[c]} ist neu") for c in COLOURS for t in THINGS]
+    return both[:count]
+
+
+def test_a_broken_catalogue_is_named_and_left_out(tmp_path, capsys):
+    catalogue(
+        tmp_path / "good" / "de.po", [*colours(), ("The red house is new", "noch einmal"), ("%s", "%d"), ("x", "")]
+    )
+    for name, data in (("broken", b"\x00" * 40), ("cut", b"\xde\x12\x04\x95\x00\x00")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "de.mo").write_bytes(data)
+    parts = translation.load(translation.Config(catalogues=tmp_path))
+    assert {part: len(pairs) for part, pairs in parts.items()} == {"test": 11, "validation": 5, "train": 96}
+    out = capsys.readouterr().out
+    assert out.count("left out, since it can't be read: ") == 2
+    assert "112 messages in 3 catalogues; left out: 1 another translation of the same message, 1 empty or too" in out
+    assert ", 1 other placeholders than the message" in out
+    with pytest.raises(SystemExit, match="--catalogues: expected 100 messages in 'fr', or more, got 0"):
+        translation.load(translation.Config(catalogues=tmp_path, language="fr"))
+    with pytest.raises(SystemExit, match="--catalogues: expected a folder, got nowhere"):
+        translation.load(translation.Config(catalogues=tmp_path.relative_to(tmp_path) / "nowhere"))
+
+
+def test_messages_that_are_nearly_equal_are_in_one_part():
+    texts = [
+        f"{form} {i // 6}" for i, form in enumerate(["Save ~File", "save file", "SAVE  FILE:", "save _file..."] * 60)
+    ]
+    pairs = [Pair(f"{chr(97 + i % 7)} {text}", "", ()) for i, text in enumerate(texts)]
+    parts = translation.split(pairs, seed=0)
+    keys = {part: {translation.alike(pair.source) for pair in found} for part, found in parts.items()}
+    assert sum(map(len, keys.values())) == len(set().union(*keys.values()))
+    assert translation.alike("Page 10 of ~20") == translation.alike("page 3 of 4.")
+    assert translation.alike("Pages") != translation.alike("Page")
+    again = translation.split(pairs, seed=0)
+    assert again == parts != translation.split(pairs, seed=1)
+
+
+PAIRS = [Pair(source, target, ()) for source, target in colours()] + [
+    Pair(f"The {mark(0)} is {mark(1)}", f"{mark(1)} ist {mark(0)}", ("%s", "{name}"))
+]
+
+
+def test_pieces_keep_texts_and_marks():
+    pieces = Pieces(PAIRS, 100, seed=0)
+    for pair in PAIRS[-3:]:
+        for text in (pair.source, pair.target):
+            numbers = pieces.encode(text)
+            assert pieces.decode(numbers) == text
+            assert STOP not in numbers
+            assert pieces.decode(np.concatenate([numbers, [STOP], numbers])) == text
+    assert len(pieces.encode(mark(0))) <= 2
+    shown = pieces.names(pieces.encode(PAIRS[-1].source), PAIRS[-1].names)
+    assert "%s" in " ".join(shown)
+    assert {tuple(pieces.encode(PAIRS[0].source, sampled=True)) for _ in range(20)} != {
+        tuple(pieces.encode(PAIRS[0].source))
+    }
+
+
+def test_rows_are_pairs_and_further_ways_to_cut_them():
+    pieces = Pieces(PAIRS, 100, seed=0)
+    rows = translation.rows(PAIRS[:2], pieces, samples=2)
+    assert [len(x) for x in rows.values()] == [4, 4, 4]
+    for previous, targets in zip(rows["previous"], rows["targets"], strict=True):
+        assert previous[0] == targets[-1] == STOP
+        np.testing.assert_array_equal(previous[1:], targets[:-1])
+    assert [pieces.decode(x) for x in rows["targets"]] == [pair.target for pair in PAIRS[:2]] * 2
+
+
+def test_the_memory_finds_the_most_similar_message():
+    memory = Memory(
+        [Pair("Delete the file", "Datei entfernen", ()), Pair(f"Save {mark(0)}", f"{mark(0)} sichern", ("%s",))]
+    )
+    new = [Pair("Delete this file", "", ()), Pair(f"Save {mark(0)} now", "", ("%(name)s",)), Pair("Save it", "", ())]
+    assert memory.translate(new) == ["Datei entfernen", "%(name)s sichern", "%s sichern"]
+
+
+def test_scores():
+    pairs = [Pair(f"This is {mark(0)} again", f"Wieder ist das {mark(0)}", ("%s",)), Pair("Stop", "Halt", ())]
+    right = translation.scores(pairs, ["Wieder ist das %s", "Halt"])
+    assert right == {
+        "chrF": pytest.approx(100), "BLEU": pytest.approx(100), "chrF, 4 words or more": pytest.approx(100),
+        "BLEU, 4 words or more": pytest.approx(100), "placeholders whole": 1.0,
+    }  # fmt: skip
+    wrong = translation.scores(pairs, ["Wieder ist das %d", "Halt"])
+    assert wrong["placeholders whole"] == 0.0
+    assert wrong["chrF"] < 100
+    assert translation.whole(pairs[0], f"x {mark(0)}")
+    assert not translation.whole(pairs[0], f"{mark(0)} {mark(0)}")
+
+
+def test_a_small_run(tmp_path, capsys):
+    catalogue(tmp_path / "in" / "de.po", colours())
+    out = tmp_path / "out"
+    config = dataclasses.replace(translation.SMOKE, progress=False, out=out, catalogues=tmp_path / "in", pieces=60)
+    with jax.numpy_dtype_promotion("standard"):  # optax promotes
+        found = translation.main(config)
+    names = {"config.json", "metrics.json", "history.json", "curves.png", "attention.png", "translations.txt", "run"}
+    assert {path.name for path in out.iterdir()} == names
+    assert 0.0 <= found["chrF, 4 words or more"] <= 100.0
+    assert json.loads((out / "metrics.json").read_text())["ways"].keys() == {"greedy", "beam", "memory"}
+    assert len((out / "translations.txt").read_text().strip().split("\n\n")) == 11
+    assert "all gradients agree" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden": 5}, "--hidden: expected an even number, half of them for each direction, got 5"),
+        ({"smoothing": 1.0}, r"--smoothing: expected a rate in \[0, 1\), got 1.0"),
+        ({"pieces": 0}, "--pieces: expected a positive integer, got 0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(SystemExit, match=message):
+        translation.Config(**options)
