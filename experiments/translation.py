@@ -21,6 +21,7 @@ import importlib.util
 import io
 import pathlib
 import re
+import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
@@ -77,6 +78,8 @@ class Config:
     """Features of a piece."""
     pieces: int = 2000
     """Pieces of words in the vocabulary of both languages."""
+    similar: bool = True
+    """Also read the translation of the most similar message."""
     samples: int = 3
     """Ways to cut each training message into pieces."""
     dropout: float = 0.3
@@ -167,7 +170,7 @@ def messages(file: pathlib.Path) -> Iterator[tuple[str, str]]:
     """The messages of a catalogue and their translations; of plurals, both forms."""
     entries: Any = polib.mofile(str(file)) if file.suffix == ".mo" else polib.pofile(str(file))
     for entry in entries:
-        if not entry.obsolete and not entry.fuzzy:
+        if not entry.obsolete and "fuzzy" not in getattr(entry, "flags", ()):
             yield entry.msgid, entry.msgstr
             if entry.msgid_plural:
                 forms = entry.msgstr_plural
@@ -198,7 +201,7 @@ def load(config: Config) -> dict[str, list[Pair]]:
     for file in read:
         try:
             found = list(messages(file))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, struct.error) as error:
             print(f"left out, since it can't be read: {file} ({str(error).splitlines()[0]})")
             continue
         for source, target in found:
@@ -250,7 +253,7 @@ class Pieces:
         sentencepiece.SentencePieceTrainer.train(  # pyright: ignore[reportAttributeAccessIssue]
             sentence_iterator=iter(texts), model_writer=file, vocab_size=size, hard_vocab_limit=False,
             character_coverage=1.0, eos_id=STOP, unk_id=1, bos_id=-1, pad_id=-1, minloglevel=2,
-            user_defined_symbols=[mark(i) for i in range(MOST)], num_threads=1,
+            user_defined_symbols=[mark(i) for i in range(MOST + 1)], num_threads=1,
         )  # fmt: skip
         self._model = sentencepiece.SentencePieceProcessor(model_proto=file.getvalue())
 
@@ -274,17 +277,55 @@ class Pieces:
         ]
 
 
-def rows(pairs: Sequence[Pair], pieces: Pieces, samples: int = 1) -> dict[str, list[np.ndarray]]:
+class Memory:
+    """A translation memory: the translation of the most similar message, by groups of 2 to 5 letters."""
+
+    def __init__(self, pairs: list[Pair]) -> None:
+        self._pairs, self._keys = pairs, np.array([alike(pair.source) for pair in pairs])
+        self._groups = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+        self._known = self._groups.fit_transform([pair.source for pair in pairs]).T.tocsr()
+
+    def similar(self, pairs: list[Pair]) -> list[Pair]:
+        """For each pair the most similar one that is no near duplicate of it."""
+        found = []
+        for start in range(0, len(pairs), ROWS):
+            some = pairs[start : start + ROWS]
+            likeness = (self._groups.transform([pair.source for pair in some]) @ self._known).toarray()
+            likeness[np.array([alike(pair.source) for pair in some])[:, None] == self._keys] = -1.0
+            found += [self._pairs[i] for i in likeness.argmax(1)]
+        return found
+
+    def translate(self, pairs: list[Pair]) -> list[str]:
+        """The translations, with the placeholders of the new messages as far as there are some."""
+        return [
+            filled(similar.target, (*pair.names, *similar.names[len(pair.names) :]))
+            for pair, similar in zip(pairs, self.similar(pairs), strict=True)
+        ]
+
+
+def sources(
+    pairs: Sequence[Pair], similar: Sequence[Pair] | None, pieces: Pieces, *, sampled: bool = False
+) -> list[np.ndarray]:
+    """The pieces that the encoder reads: the message, and after a mark the translation of the most similar one."""
+    found = [pieces.encode(pair.source, sampled=sampled) for pair in pairs]
+    if similar is None:
+        return found
+    near = [pieces.encode(mark(MOST) + pair.target) for pair in similar]
+    return [np.concatenate(both) for both in zip(found, near, strict=True)]
+
+
+def rows(
+    pairs: Sequence[Pair], pieces: Pieces, samples: int = 1, similar: Sequence[Pair] | None = None
+) -> dict[str, list[np.ndarray]]:
     """Rows: "xs" the source, "targets" the translation and STOP, "previous" the same a step late."""
-    both = [
-        (pieces.encode(pair.source, sampled=i > 0), pieces.encode(pair.target, sampled=i > 0))
-        for i in range(samples)
-        for pair in pairs
-    ]
+    read, written = [], []
+    for i in range(samples):
+        read += sources(pairs, similar, pieces, sampled=i > 0)
+        written += [pieces.encode(pair.target, sampled=i > 0) for pair in pairs]
     return {
-        "xs": [source for source, _ in both],
-        "previous": [np.concatenate([[STOP], target]).astype(np.int32) for _, target in both],
-        "targets": [np.concatenate([target, [STOP]]).astype(np.int32) for _, target in both],
+        "xs": read,
+        "previous": [np.concatenate([[STOP], target]).astype(np.int32) for target in written],
+        "targets": [np.concatenate([target, [STOP]]).astype(np.int32) for target in written],
     }
 
 
@@ -309,38 +350,26 @@ def build(config: Config, pieces: int) -> jaxrnn.models.EncoderDecoder:
     return jaxrnn.encoder_decoder(encoder, decoder)
 
 
-class Memory:
-    """A translation memory: the translation of the most similar message, by groups of 2 to 5 letters."""
-
-    def __init__(self, pairs: list[Pair]) -> None:
-        self._pairs = pairs
-        self._groups = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-        self._known = self._groups.fit_transform([pair.source for pair in pairs])
-
-    def translate(self, pairs: list[Pair]) -> list[str]:
-        """The translations, with the placeholders of the new messages as far as there are some."""
-        similar = self._groups.transform([pair.source for pair in pairs]) @ self._known.T
-        return [
-            filled(self._pairs[i].target, (*pair.names, *self._pairs[i].names[len(pair.names) :]))
-            for pair, i in zip(pairs, np.asarray(similar.argmax(axis=1)).ravel(), strict=True)
-        ]
-
-
 def translations(
-    config: Config, model: jaxrnn.models.EncoderDecoder, params: Any, pairs: list[Pair], pieces: Pieces
+    config: Config,
+    model: jaxrnn.models.EncoderDecoder,
+    params: Any,
+    pairs: list[Pair],
+    pieces: Pieces,
+    similar: list[Pair] | None,
 ) -> dict[str, list[str]]:
     """The translations of greedy and of beam search: of the beam, the best one with all placeholders, if there is."""
-    sources = [pieces.encode(pair.source) for pair in pairs]
-    order = np.argsort([len(x) for x in sources], kind="stable")
+    read = sources(pairs, similar, pieces)
+    order = np.argsort([len(x) for x in read], kind="stable")
     written: dict[str, list[str]] = {how: [""] * len(pairs) for how in ("greedy", "beam")}
     for start in range(0, len(pairs), ROWS):
         chosen = order[start : start + ROWS]
-        some = [sources[i] for i in chosen] + [sources[chosen[0]]] * (ROWS - len(chosen))
+        some = [read[i] for i in chosen] + [read[chosen[0]]] * (ROWS - len(chosen))
         longest = -(-max(map(len, some)) // 16) * 16  # few shapes: few programs
         batch = jaxrnn.data.padded({"xs": some})
         xs = np.pad(batch["xs"], [(0, longest - len(batch["xs"])), (0, 0)])
         decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
-        steps = 2 * longest
+        steps = longest + 16
         _, greedy = jaxrnn.decoding.generate(decoder, own, begin, steps, stop=STOP)
         beam = jaxrnn.decoding.beam_search(decoder, own, begin, steps, beam=config.beam, stop=STOP).symbols
         greedy, beam = np.asarray(greedy), np.asarray(beam)
@@ -383,9 +412,10 @@ def steps_of(config: Config, count: int) -> int:
 
 
 class Prepared(NamedTuple):
-    """The data of a run: pairs by part, pieces, the rows of its training, the model."""
+    """The data of a run: pairs by part, the memory, pieces, the rows of its training, the model."""
 
     parts: dict[str, list[Pair]]
+    memory: Memory
     pieces: Pieces
     rows: dict[str, list[np.ndarray]]
     model: jaxrnn.models.EncoderDecoder
@@ -395,18 +425,19 @@ def prepared(config: Config) -> Prepared:
     """Data and model; ends the program where the options do not fit the data."""
     parts = load(config)
     pieces = Pieces(parts["train"], config.pieces, config.seed)
-    learned = rows(parts["train"], pieces, config.samples)
+    memory = Memory(parts["train"])
+    learned = rows(parts["train"], pieces, config.samples, memory.similar(parts["train"]) if config.similar else None)
     count = len(learned["xs"])
     command.expect("batch_size", f"at most the {count} rows there are", config.batch_size <= count, config.batch_size)
     steps = steps_of(config, count)
     command.expect("epochs", "so many that there are at least 2 steps of training", steps >= 2, f"{steps} step")
-    return Prepared(parts, pieces, learned, build(config, len(pieces)))
+    return Prepared(parts, memory, pieces, learned, build(config, len(pieces)))
 
 
 def main(config: Config) -> dict[str, Any]:
     """Checks the gradient, trains, scores, draws; returns the figures."""
     if config.check:
-        _, _, learned, model = prepared(config)
+        _, _, _, learned, model = prepared(config)
         few = jaxrnn.data.padded(
             {name: values[:3] for name, values in learned.items()}, own_lengths=("previous", "targets")
         )
@@ -417,7 +448,7 @@ def main(config: Config) -> dict[str, Any]:
 
 def train(config: Config) -> dict[str, Any]:
     """One run, and its folder."""
-    parts, pieces, learned, model = prepared(config)
+    parts, memory, pieces, learned, model = prepared(config)
     key, own = jax.random.key(config.seed), ("previous", "targets")
     batches = jaxrnn.data.bucketed(learned, batch_size=config.batch_size, key=key, own_lengths=own)
     sizes = ", ".join(f"{len(pairs):,} of {part}" for part, pairs in parts.items())
@@ -430,8 +461,9 @@ def train(config: Config) -> dict[str, Any]:
         key=key, steps=steps, run_dir=command.run_dir(config, command.folder(config)), progress=config.progress,
     )  # fmt: skip
     begin, scored = time.perf_counter(), parts["validation" if config.tune else "test"]
-    found = translations(config, model, result.params, scored, pieces)
-    found["memory"] = Memory(parts["train"]).translate(scored)
+    similar = memory.similar(scored) if config.similar else None
+    found = translations(config, model, result.params, scored, pieces, similar)
+    found["memory"] = memory.translate(scored)
     by_way = {how: scores(scored, texts) for how, texts in found.items()}
     print_scores(by_way)
     name = f"chrF, {LONG} words or more"
@@ -444,7 +476,7 @@ def train(config: Config) -> dict[str, Any]:
     }
     folder = command.folder(config)
     run_folder.write(folder, config, values | {"ways": by_way}, result.history)
-    plot(model, result.params, pieces, scored, folder / "attention.png")
+    plot(model, result.params, pieces, memory if config.similar else None, scored, folder / "attention.png")
     (folder / "translations.txt").write_text(listed(scored, found), encoding="utf-8")
     print(f"\n{run_folder.table(values)}")
     return values
@@ -468,12 +500,17 @@ def listed(pairs: list[Pair], found: dict[str, list[str]]) -> str:
 
 
 def plot(
-    model: jaxrnn.models.EncoderDecoder, params: Any, pieces: Pieces, pairs: list[Pair], path: pathlib.Path
+    model: jaxrnn.models.EncoderDecoder,
+    params: Any,
+    pieces: Pieces,
+    memory: Memory | None,
+    pairs: list[Pair],
+    path: pathlib.Path,
 ) -> None:
     """Draws the decoder's attention as it writes the known translation of a message: one whose words change places."""
     some = [p for p in pairs if LONG <= len(p.source.split()) <= 12] or pairs
     some = sorted(some, key=lambda pair: (abs(len(pieces.encode(pair.source)) - 14), pair.source))[:64]
-    learned = rows(some, pieces)
+    learned = rows(some, pieces, similar=memory.similar(some) if memory else None)
     batch = jaxrnn.data.padded(learned, own_lengths=("previous", "targets"))
     read = jax.jit(jaxrnn.diagnostics.attention_weights)
     weights = np.asarray(read(model, params, batch["xs"], batch["previous"], lengths=batch["lengths"]))

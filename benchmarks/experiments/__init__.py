@@ -1,1 +1,0 @@
-"""Bounded experiments: the gain from parts that the library does not have."""
