@@ -73,9 +73,7 @@ class Config:
     attention: Annotated[Literal["additive", "dot"], tyro.conf.arg(metavar="NAME")] = "additive"
     """additive or dot."""
     hidden: int = 256
-    """Hidden features of the decoder."""
-    embed: int = 128
-    """Features of a piece."""
+    """Features of a piece, and of each layer."""
     pieces: int = 2000
     """Pieces of words in the vocabulary of both languages."""
     similar: bool = True
@@ -111,15 +109,13 @@ class Config:
     out: command.Out = pathlib.Path("runs/translation")
 
     def __post_init__(self) -> None:
-        names = ("hidden", "embed", "pieces", "samples", "epochs", "batch_size", "beam", "longest", "messages", "seeds")
+        names = ("hidden", "pieces", "samples", "epochs", "batch_size", "beam", "longest", "messages", "seeds")
         command.positive(self, *names)
         command.expect("hidden", "an even number, half of them for each direction", self.hidden % 2 == 0, self.hidden)
         command.expect("smoothing", "a rate in [0, 1)", 0 <= self.smoothing < 1, self.smoothing)
 
 
-SMOKE = Config(
-    hidden=8, embed=4, pieces=150, samples=1, epochs=2, batch_size=16, messages=200, beam=2, longest=30, check=True
-)
+SMOKE = Config(hidden=8, pieces=150, samples=1, epochs=2, batch_size=16, messages=200, beam=2, longest=30, check=True)
 
 
 class Pair(NamedTuple):
@@ -330,24 +326,37 @@ def rows(
 
 
 def build(config: Config, pieces: int) -> jaxrnn.models.EncoderDecoder:
-    """A bidirectional encoder, and a decoder with attention."""
-    E, H, rate = config.embed, config.hidden, config.dropout
+    """A bidirectional encoder, and a decoder with attention. Pieces are read and predicted by one table."""
+    H, rate = config.hidden, config.dropout
     attention = jaxrnn.additive_attention(H, H, H) if config.attention == "additive" else jaxrnn.dot_attention(H, H)
     encoder = jaxrnn.chain(
-        jaxrnn.embed(pieces, E),
+        jaxrnn.embed(pieces, H),
         jaxrnn.dropout(rate),
-        jaxrnn.bidirectional(jaxrnn.gru(E, H // 2), jaxrnn.gru(E, H // 2)),
+        jaxrnn.residual(jaxrnn.bidirectional(jaxrnn.gru(H, H // 2), jaxrnn.gru(H, H // 2))),
         jaxrnn.dropout(rate),
     )
     decoder = jaxrnn.chain(
-        jaxrnn.embed(pieces, E),
         jaxrnn.dropout(rate),
-        jaxrnn.attention_decoder(jaxrnn.gru(E, H), attention, attend="after"),
-        jaxrnn.dense(2 * H, E, activation=jax.numpy.tanh),
+        jaxrnn.attention_decoder(jaxrnn.gru(H, H), attention, attend="after"),
+        jaxrnn.dense(2 * H, H),
         jaxrnn.dropout(rate),
-        jaxrnn.dense(E, pieces),
     )
-    return jaxrnn.encoder_decoder(encoder, decoder)
+    return jaxrnn.encoder_decoder(encoder, jaxrnn.tied(pieces, H, decoder))
+
+
+def started(model: jaxrnn.models.EncoderDecoder, key: jax.Array) -> Any:
+    """Parameters in which encoder and decoder have one table of pieces, so that a piece that is read can be copied."""
+    params = model.init(key)
+    params["encoder"]["0"]["w"] = params["decoder"]["w"]
+    return params
+
+
+def one_table(grads: Any, params: Any = None) -> Any:
+    """Gives both tables the sum of their gradients, so that they stay equal."""
+    del params
+    both = grads["encoder"]["0"]["w"] + grads["decoder"]["w"]
+    tables = {"encoder": grads["encoder"] | {"0": {"w": both}}, "decoder": grads["decoder"] | {"w": both}}
+    return grads | tables
 
 
 def translations(
@@ -455,10 +464,13 @@ def train(config: Config) -> dict[str, Any]:
     print(f"{sizes}; {len(pieces):,} pieces\n{batches}", flush=True)
     steps = steps_of(config, len(learned["xs"]))
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
+    optimizer = optax.chain(
+        optax.stateless(one_table), optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule)
+    )
     result = jaxrnn.fit(
         model, functools.partial(jaxrnn.losses.cross_entropy, label_smoothing=config.smoothing), optimizer, batches,
-        key=key, steps=steps, run_dir=command.run_dir(config, command.folder(config)), progress=config.progress,
+        key=key, params=started(model, key), steps=steps, progress=config.progress,
+        run_dir=command.run_dir(config, command.folder(config)),
     )  # fmt: skip
     begin, scored = time.perf_counter(), parts["validation" if config.tune else "test"]
     similar = memory.similar(scored) if config.similar else None
