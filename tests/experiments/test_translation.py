@@ -9,7 +9,7 @@ import polib
 import pytest
 
 from experiments import translation
-from experiments.translation import PLACEHOLDER, STOP, Memory, Pair, Pieces, mark, marked
+from experiments.translation import MOST, PLACEHOLDER, STOP, Memory, Pair, Pieces, mark, marked
 
 GERMAN = {
     "red": "rot", "green": "grün", "blue": "blau", "black": "schwarz", "white": "weiß", "grey": "grau",
@@ -130,19 +130,22 @@ def test_pieces_keep_texts_and_marks():
     assert len(pieces.encode(mark(0))) <= 2
     shown = pieces.names(pieces.encode(PAIRS[-1].source), PAIRS[-1].names)
     assert "%s" in " ".join(shown)
-    assert {tuple(pieces.encode(PAIRS[0].source, sampled=True)) for _ in range(20)} != {
-        tuple(pieces.encode(PAIRS[0].source))
-    }
 
 
-def test_rows_are_pairs_and_further_ways_to_cut_them():
+def test_rows_are_pairs_beside_the_most_similar_translation():
     pieces = Pieces(PAIRS, 100, seed=0)
-    rows = translation.rows(PAIRS[:2], pieces, samples=2)
-    assert [len(x) for x in rows.values()] == [4, 4, 4]
+    rows = translation.rows(PAIRS[:2], [PAIRS[2], PAIRS[-1]], pieces)
+    assert [len(x) for x in rows.values()] == [2, 2, 2]
     for previous, targets in zip(rows["previous"], rows["targets"], strict=True):
         assert previous[0] == targets[-1] == STOP
         np.testing.assert_array_equal(previous[1:], targets[:-1])
-    assert [pieces.decode(x) for x in rows["targets"]] == [pair.target for pair in PAIRS[:2]] * 2
+    assert [pieces.decode(x) for x in rows["targets"]] == [pair.target for pair in PAIRS[:2]]
+    read = [pieces.decode(x).split(mark(MOST)) for x in rows["xs"]]
+    assert [[text.strip() for text in texts] for texts in read] == [
+        [PAIRS[0].source, PAIRS[2].target], [PAIRS[1].source, PAIRS[-1].target],
+    ]  # fmt: skip
+    alone = translation.rows(PAIRS[:2], None, pieces)
+    assert [pieces.decode(x) for x in alone["xs"]] == [pair.source for pair in PAIRS[:2]]
 
 
 def test_the_memory_finds_the_most_similar_message():
@@ -150,6 +153,8 @@ def test_the_memory_finds_the_most_similar_message():
         [Pair("Delete the file", "Datei entfernen", ()), Pair(f"Save {mark(0)}", f"{mark(0)} sichern", ("%s",))]
     )
     new = [Pair("Delete this file", "", ()), Pair(f"Save {mark(0)} now", "", ("%(name)s",)), Pair("Save it", "", ())]
+    assert memory.similar(new[1:])[0] is memory.similar(new[2:])[0]
+    assert memory.similar([Pair("delete the File...", "", ())])[0].target != "Datei entfernen"  # a near duplicate
     assert memory.translate(new) == ["Datei entfernen", "%(name)s sichern", "%s sichern"]
 
 

@@ -189,3 +189,23 @@ def test_it_learns_to_write_backwards():
     attached = model.encode(result.params, rows[:, :50])
     _, written = jaxrnn.decoding.generate(attached, result.params["decoder"], np.zeros((1, 50), np.int32), 5)
     assert (np.asarray(written) == rows[::-1, :50]).mean() > 0.9
+
+
+def test_attention_is_found_in_whatever_the_decoder_is(x64):
+    """Inside a tied table, a shortcut, and a chain within a chain; weights are those of the same layer by itself."""
+    inner = jaxrnn.attention_decoder(jaxrnn.gru(4, 4), jaxrnn.dot_attention(4, 4))
+    layers = [jaxrnn.chain(inner, jaxrnn.dense(8, 4)), jaxrnn.residual(jaxrnn.chain(inner, jaxrnn.dense(8, 4)))]
+    source, previous = np.array([[1, 2], [3, 0], [2, 2]]), np.array([[0, 1], [2, 3]])
+    for layer in (*layers, jaxrnn.chain(layers[0])):
+        encoder = jaxrnn.chain(jaxrnn.embed(5, 4), jaxrnn.gru(4, 4))
+        model = jaxrnn.encoder_decoder(encoder, jaxrnn.tied(5, 4, layer))
+        params = drawn(model)
+        weights = jaxrnn.diagnostics.attention_weights(model, params, source, previous, lengths=[3, 2])
+        plain = jaxrnn.encoder_decoder(encoder, jaxrnn.chain(jaxrnn.embed(5, 4), inner))
+        own = params["decoder"]["model"]
+        while "cell" not in own:
+            own = own["0"]
+        own = {"encoder": params["encoder"], "decoder": {"0": {"w": params["decoder"]["w"]}, "1": own}}
+        want = jaxrnn.diagnostics.attention_weights(plain, own, source, previous, lengths=[3, 2])
+        assert_close(weights, want, 1e-12)
+        assert weights.shape == (2, 2, 3)
