@@ -373,7 +373,9 @@ def translations(
         decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
         steps = longest + 16
         _, greedy = jaxrnn.decoding.generate(decoder, own, begin, steps, stop=STOP)
-        beam = jaxrnn.decoding.beam_search(decoder, own, begin, steps, beam=config.beam, stop=STOP).symbols
+        beam = jaxrnn.decoding.beam_search(
+            decoder, own, begin, steps, beam=config.beam, stop=STOP, length_penalty=1.0
+        ).symbols
         greedy, beam = np.asarray(greedy), np.asarray(beam)
         for row, i in enumerate(chosen.tolist()):
             written["greedy"][i] = pieces.decode(greedy[:, row])
