@@ -282,7 +282,7 @@ class Memory:
         self._known = self._groups.fit_transform([pair.source for pair in pairs]).T.tocsr()
 
     def similar(self, pairs: list[Pair]) -> list[Pair]:
-        """For each pair the most similar one that is no near duplicate of it."""
+        """For each pair the most similar one that is not a near duplicate of it."""
         found = []
         for start in range(0, len(pairs), ROWS):
             some = pairs[start : start + ROWS]

@@ -1,6 +1,6 @@
 """Rollouts of reinforcement learning: where episodes start, and pieces of long rollouts."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,11 @@ import jax.numpy as jnp
 from jaxrnn import checks
 from jaxrnn.types import Tree
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
-def resets_from_dones(dones: checks.ArrayLike, *, before: checks.ArrayLike | None = None) -> jax.Array:
+
+def resets_from_dones(dones: checks.ArrayLike, *, before: checks.ArrayLike | None = None) -> "Bool[jax.Array, 'T *B']":
     """Episode starts, for `resets`: the step after each step that is done.
 
     resets[t] = dones[t-1]: a done step is the last one of its episode.

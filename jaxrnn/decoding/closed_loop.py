@@ -1,6 +1,6 @@
 """A model that reads its own outputs."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,9 @@ from jaxrnn.decoding.feedback import Feedback, fed_back
 from jaxrnn.decoding.one_step import check_parts, one_step
 from jaxrnn.types import Model, Params, Tree
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 def rollout(
     model: Model,
@@ -22,7 +25,7 @@ def rollout(
     carry: Tree = None,
     feedback: Feedback | None = None,
     inputs: Any = None,
-) -> tuple[Tree, jax.Array]:
+) -> "tuple[Tree, Float[jax.Array, 'steps *B O']]":
     """Reads a sequence, then goes on with its own outputs: a forecast of several steps.
 
         y[0] is the output after the last of xs

@@ -1,6 +1,6 @@
 """The most probable labels, over all their alignments: prefix beam search."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,9 @@ from jaxrnn.arguments import at_least_float32, checked_logits
 from jaxrnn.compiled import compiled
 from jaxrnn.masks import zero_unless
 from jaxrnn.validity import valid_steps
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class CTCBeam(NamedTuple):
@@ -48,7 +51,7 @@ class _Prefixes(NamedTuple):
 
 
 def ctc_beam(
-    ys: jax.Array,
+    ys: "Float[jax.Array, 'T *B O']",
     lengths: checks.ArrayLike | None = None,
     *,
     beam: int = 16,

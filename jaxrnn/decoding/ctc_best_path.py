@@ -1,5 +1,7 @@
 """The labels of the most probable alignment."""
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 
@@ -7,10 +9,13 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_logits
 from jaxrnn.validity import valid_steps
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
 
 def ctc_greedy(
-    ys: jax.Array, lengths: checks.ArrayLike | None = None, *, blank: int = 0
-) -> tuple[jax.Array, jax.Array]:
+    ys: "Float[jax.Array, 'T *B O']", lengths: checks.ArrayLike | None = None, *, blank: int = 0
+) -> "tuple[Int[jax.Array, 'T *B'], Int[jax.Array, '*B']]":
     """Takes the most probable class of each step, merges repeats and removes blanks.
 
     The result is the most probable alignment, not the most probable labelling: a labelling may have many alignments,

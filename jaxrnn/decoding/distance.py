@@ -1,6 +1,6 @@
 """The distance between two strings of symbols, for error rates."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,13 @@ from jaxrnn import checks
 from jaxrnn.compiled import compiled
 from jaxrnn.validity import valid_steps
 
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
-def edit_distance(a: Any, a_lengths: Any, b: Any, b_lengths: Any) -> jax.Array:
+
+def edit_distance(
+    a: checks.ArrayLike, a_lengths: checks.ArrayLike, b: checks.ArrayLike, b_lengths: checks.ArrayLike
+) -> "Int[jax.Array, '*B']":
     """The Levenshtein distance: the fewest symbols to insert, delete or substitute to turn `a` into `b`, row by row.
 
         d[i, j] = min(d[i-1, j] + 1, d[i, j-1] + 1, d[i-1, j-1] + (a[i] != b[j])),  d[i, 0] = i,  d[0, j] = j

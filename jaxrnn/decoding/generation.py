@@ -1,6 +1,6 @@
 """Symbols from a model, each chosen and then read."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,9 @@ from jaxrnn.compiled import compiled
 from jaxrnn.decoding.one_step import before_last, check_parts, check_symbol, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
 
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
 
 def generate(
     model: Model,
@@ -20,10 +23,10 @@ def generate(
     *,
     carry: Tree = None,
     key: jax.Array | None = None,
-    temperature: Any = 1.0,
+    temperature: jax.typing.ArrayLike = 1.0,
     top_k: int | None = None,
     stop: int | None = None,
-) -> tuple[Tree, jax.Array]:
+) -> "tuple[Tree, Int[jax.Array, 'steps *B']]":
     """Continues a sequence of symbols: x[t+1] is drawn from softmax(y[t] / temperature), or the most probable one.
 
     One compiled loop; a call with another number of steps or symbols compiles anew.

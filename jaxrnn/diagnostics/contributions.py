@@ -1,7 +1,7 @@
 """The contribution of each step, and of each lag, to the gradient of the weights."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,9 @@ from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import ByLag, backward, by_lag
 from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
 from jaxrnn.types import Cell, Params, Tree
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def weight_contributions(
@@ -133,7 +136,7 @@ def gradient_norm_by_lag(
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-) -> jax.Array:
+) -> "Float[jax.Array, 'K']":
     """The norm of the gradient k steps before its output, relative to its norm at the output.
 
     r[k] = sqrt(sum over s of |v[s, k]|^2 / sum over s of |dL/dy[s]|^2);  v[s, k] = (dy[s] / dh[s-k])^T dL/dy[s]

@@ -1,6 +1,6 @@
 """The effect of a recurrence's Jacobians on a gradient: at one step, and over many."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,11 @@ from jaxrnn import checks
 from jaxrnn.compiled import compiled
 from jaxrnn.validity import checked_resets, valid_steps
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def singular_values(matrices: checks.ArrayLike) -> jax.Array:
+
+def singular_values(matrices: checks.ArrayLike) -> "Float[jax.Array, '*B N']":
     """Singular values, the largest first: the factors by which a matrix stretches a gradient, in its N directions.
 
     Args:
@@ -31,7 +34,7 @@ def singular_values(matrices: checks.ArrayLike) -> jax.Array:
     return jnp.linalg.svd(_square(matrices), compute_uv=False)
 
 
-def spectral_radius(matrices: checks.ArrayLike) -> jax.Array:
+def spectral_radius(matrices: checks.ArrayLike) -> "Float[jax.Array, '*B']":
     """The largest magnitude of an eigenvalue: the growth per step, in the long run, under repeated multiplication.
 
     Args:
@@ -59,7 +62,7 @@ def product_norms(
     lengths: checks.ArrayLike | None = None,
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
-) -> jax.Array:
+) -> "Float[jax.Array, 'K *B']":
     """The norm of dh[t]/dh[t-k] by lag k: the most that a gradient can grow on its way back over k steps.
 
     dh[t]/dh[t-k] = J[t] J[t-1] ... J[t-k+1];  the norm is its largest singular value, the mean is over t

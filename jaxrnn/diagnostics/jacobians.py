@@ -1,7 +1,7 @@
 """The derivative of each state with respect to the one before."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,9 @@ from jaxrnn.float_leaves import floats, with_floats
 from jaxrnn.masks import take_step
 from jaxrnn.types import Cell, Params, Step, Tree
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 def state_jacobians(
     cell: Cell,
@@ -26,7 +29,7 @@ def state_jacobians(
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-) -> jax.Array:
+) -> "Float[jax.Array, 'T *B N N']":
     """dh[t]/dh[t-1] for all t and rows, where h is the whole carry: h and c for an LSTM.
 
     J[t][i, j] = d carry[t]_i / d carry[t-1]_j

@@ -1,5 +1,7 @@
 """Lyapunov exponents of a recurrence."""
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,9 @@ import numpy as np
 from jaxrnn import checks
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.jacobian_products import Running, running
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def lyapunov_spectrum(
@@ -16,7 +21,7 @@ def lyapunov_spectrum(
     lengths: checks.ArrayLike | None = None,
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
-) -> jax.Array:
+) -> "Float[jax.Array, '*B N']":
     """The finite-time Lyapunov exponents: mean growth rates along the state's own path, by QR.
 
     Q[t] R[t] = J[t] Q[t-1];  exponent i = mean over t of log |R[t][i, i]|

@@ -1,6 +1,6 @@
 """Pictures of the diagnostics."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -12,8 +12,11 @@ from jaxrnn.diagnostics.lyapunov import exponents, mean_over_rows
 from jaxrnn.pictures import new_figure, saved
 from jaxrnn.types import Tree
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def plot_hidden_gradients(gradients: Tree, path: str | None = None) -> Any:
+
+def plot_hidden_gradients(gradients: Tree, path: str | None = None) -> "Figure":
     """Draws the norm of dL/dh[t] over time, the root of the sum of squares over rows and units.
 
     Args:
@@ -39,7 +42,7 @@ def plot_hidden_gradients(gradients: Tree, path: str | None = None) -> Any:
     return _plot_norms("plot_hidden_gradients", _norms("gradients", gradients), "step t", title, path)
 
 
-def plot_lag_contributions(contributions: dict[str, Any], path: str | None = None) -> Any:
+def plot_lag_contributions(contributions: dict[str, Any], path: str | None = None) -> "Figure":
     """Draws the norm of each lag's part of a weight's gradient.
 
     Args:
@@ -66,7 +69,7 @@ def plot_lag_contributions(contributions: dict[str, Any], path: str | None = Non
     return _plot_norms("plot_lag_contributions", norms, "lag k (steps back from the output)", title, path)
 
 
-def plot_weight_contributions(contributions: dict[str, Any], path: str | None = None) -> Any:
+def plot_weight_contributions(contributions: dict[str, Any], path: str | None = None) -> "Figure":
     """Draws the norm of each step's part of a weight's gradient.
 
     Args:
@@ -93,7 +96,7 @@ def plot_weight_contributions(contributions: dict[str, Any], path: str | None = 
     return _plot_norms("plot_weight_contributions", norms, "step t", title, path)
 
 
-def plot_gradient_norm_by_lag(norms: Any, path: str | None = None) -> Any:
+def plot_gradient_norm_by_lag(norms: Any, path: str | None = None) -> "Figure":
     """Draws the gradient's norm by lag, relative to its norm at the outputs.
 
     Args:
@@ -132,7 +135,7 @@ def plot_state_jacobians(
     lengths: checks.ArrayLike | None = None,
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
-) -> Any:
+) -> "Figure":
     """Draws singular values over time, and all of them beside the growth per step in the long run.
 
     Args:
@@ -169,7 +172,7 @@ def plot_state_jacobians(
     return saved(figure, path)
 
 
-def plot_gate_statistics(gates: dict[str, GateStatistics], path: str | None = None) -> Any:
+def plot_gate_statistics(gates: dict[str, GateStatistics], path: str | None = None) -> "Figure":
     """Draws each gate's mean activation and saturated share over time.
 
     Args:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,9 @@ from jaxrnn.diagnostics.statistics import (
 from jaxrnn.diagnostics.table import table
 from jaxrnn.pictures import new_figure, saved
 from jaxrnn.types import Cell, Model, Params
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VANISHING = 1e-3
 """The share of the gradient left at the longest lag below which it is vanishing."""
@@ -157,7 +160,7 @@ class GradientFlow:
         of = "no loss: of a random projection of the outputs" if self.loss is None else f"loss {self.loss:.4g}"
         return "\n".join([self._headline, of, "", *table(layers), "", *table(parameters)])
 
-    def plot(self, path: str | None = None) -> Any:
+    def plot(self, path: str | None = None) -> "Figure":
         """Draws the gradient's norm by lag, the spectrum of the Jacobians, saturated gates and each parameter's norm.
 
         Args:

@@ -1,6 +1,6 @@
 """Connectionist temporal classification: a loss for labels without known times."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,15 @@ from jaxrnn.masks import zero_unless
 from jaxrnn.types import rows_and_steps
 from jaxrnn.validity import valid_steps
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 Batch = dict[str, Any]
 
 
-def ctc_loss(ys: jax.Array, batch: Batch, *, blank: int = 0, time_major: bool = True) -> jax.Array:
+def ctc_loss(
+    ys: "Float[jax.Array, 'T *B O']", batch: Batch, *, blank: int = 0, time_major: bool = True
+) -> "Float[jax.Array, '']":
     """Connectionist temporal classification, in nats: -log p(labels), the mean over rows.
 
         p(labels) = sum over alignments of prod over t of softmax(y[t])[alignment[t]]

@@ -1,7 +1,7 @@
 """Losses of the outputs at each step or at the last."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +15,24 @@ from jaxrnn.models.last import at_last_step
 from jaxrnn.types import rows_and_steps
 from jaxrnn.validity import valid_steps
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 Batch = dict[str, Any]
 At = Literal["steps", "last"]
 OverTime = Literal["mean", "sum"]
 
 
 def cross_entropy(
-    ys: jax.Array,
+    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
     batch: Batch,
     *,
     at: At = "steps",
     over_time: OverTime = "mean",
-    label_smoothing: Any = 0.0,
-    class_weights: Any = None,
+    label_smoothing: jax.typing.ArrayLike = 0.0,
+    class_weights: checks.ArrayLike | None = None,
     time_major: bool = True,
-) -> jax.Array:
+) -> "Float[jax.Array, '']":
     """Cross-entropy -log softmax(y)[target], in nats.
 
     With label smoothing a, -sum_k p[k] log softmax(y)[k], where p[k] is a / O, plus 1 - a for the target.
@@ -84,8 +87,13 @@ def cross_entropy(
 
 
 def binary_cross_entropy(
-    ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean", time_major: bool = True
-) -> jax.Array:
+    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    batch: Batch,
+    *,
+    at: At = "steps",
+    over_time: OverTime = "mean",
+    time_major: bool = True,
+) -> "Float[jax.Array, '']":
     """Binary cross-entropy of logits, in nats; the mean over features.
 
     Args:
@@ -111,8 +119,13 @@ def binary_cross_entropy(
 
 
 def mean_squared_error(
-    ys: jax.Array, batch: Batch, *, at: At = "steps", over_time: OverTime = "mean", time_major: bool = True
-) -> jax.Array:
+    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    batch: Batch,
+    *,
+    at: At = "steps",
+    over_time: OverTime = "mean",
+    time_major: bool = True,
+) -> "Float[jax.Array, '']":
     """Squared error (y - target)^2; the mean over features.
 
     Args:
@@ -138,14 +151,14 @@ def mean_squared_error(
 
 
 def quantile_loss(
-    ys: jax.Array,
+    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
     batch: Batch,
     *,
-    quantiles: Any,
+    quantiles: checks.ArrayLike,
     at: At = "steps",
     over_time: OverTime = "mean",
     time_major: bool = True,
-) -> jax.Array:
+) -> "Float[jax.Array, '']":
     """Quantile (pinball) loss max(q u, (q - 1) u), u = target - y; the mean over quantiles and features.
 
     Its expectation is smallest where y is the target's q-quantile: a share q of the targets lies below. The outputs for
@@ -183,7 +196,13 @@ def quantile_loss(
     return _loss(pinball, ys, batch, at, over_time, time_major, per_target=levels.size)
 
 
-def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps", time_major: bool = True) -> jax.Array:
+def accuracy(
+    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    batch: Batch,
+    *,
+    at: At = "steps",
+    time_major: bool = True,
+) -> "Float[jax.Array, '']":
     """Share of targets that have the largest logit: a metric, without a useful gradient.
 
     Args:
@@ -210,13 +229,13 @@ def accuracy(ys: jax.Array, batch: Batch, *, at: At = "steps", time_major: bool 
 
 
 def f1(
-    ys: jax.Array,
+    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
     batch: Batch,
     *,
     at: At = "steps",
     average: Literal["macro", "micro"] | int = "macro",
     time_major: bool = True,
-) -> jax.Array:
+) -> "Float[jax.Array, '']":
     """F1 = 2 right / (chosen + targets) of the class of the largest logit: a metric, without a useful gradient.
 
     Args:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,9 @@ from jaxrnn.masks import zero_unless
 from jaxrnn.models.attention import Attention, Memory
 from jaxrnn.types import Call, Cell, Gradient, Model, Params, Tree, leaf, pytree
 from jaxrnn.validity import combined
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @pytree
@@ -172,7 +175,11 @@ def attention_decoder(
 
 
 def attach(
-    model: Model, values: Any, *, lengths: checks.ArrayLike | None = None, mask: checks.ArrayLike | None = None
+    model: Model,
+    values: "Float[jax.Array, 'S *B M']",
+    *,
+    lengths: checks.ArrayLike | None = None,
+    mask: checks.ArrayLike | None = None,
 ) -> Model:
     """Attaches a memory to a model, for its attention to read.
 

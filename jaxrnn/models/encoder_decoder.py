@@ -1,7 +1,7 @@
 """One sequence into another."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,6 +13,9 @@ from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.composite import Composite
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree, rows_and_steps
 from jaxrnn.validity import valid_steps
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Pair(NamedTuple):
@@ -177,7 +180,7 @@ def attention_weights(
     lengths: checks.ArrayLike | None = None,
     targets_lengths: checks.ArrayLike | None = None,
     mask: checks.ArrayLike | None = None,
-) -> jax.Array:
+) -> "Float[jax.Array, 'T *B S']":
     """The weights of the decoder's attention to the source, at each step of `previous`.
 
     Args:

@@ -1,6 +1,6 @@
 """Pictures of a sweep."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,8 +8,11 @@ from jaxrnn import checks
 from jaxrnn.pictures import new_figure, saved
 from jaxrnn.sweeps.results import Results
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | None = None) -> Any:
+
+def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | None = None) -> "Figure":
     """Draws the score against one hyperparameter, with its spread over all the others (seeds, for instance).
 
     For a sweep with pruning the scores are those at the end of the first rung, which all members reach.
@@ -68,7 +71,7 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
     return saved(figure, path)
 
 
-def plot_curves(results: Results, *, path: str | None = None) -> Any:
+def plot_curves(results: Results, *, path: str | None = None) -> "Figure":
     """Draws the measure that ranks members against the step, of the validation if there is one; the best in black.
 
     Args, Returns, Raises: as for `plot_sweep`.
@@ -107,7 +110,7 @@ def plot_curves(results: Results, *, path: str | None = None) -> Any:
     return saved(figure, path)
 
 
-def plot_rungs(results: Results, *, path: str | None = None) -> Any:
+def plot_rungs(results: Results, *, path: str | None = None) -> "Figure":
     """Draws the scores of the members at each rung: of those that went on, and of those that stopped there.
 
     Args, Returns, Raises: as for `plot_sweep`; ValueError for a sweep without pruning.

@@ -2,12 +2,15 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from jaxrnn.pictures import new_figure, saved
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(repr=False)
@@ -152,7 +155,7 @@ class History:
         said = said | {"nonfinite": {int(step): what for step, what in said["nonfinite"].items()}}
         return cls(**series, **steps, **{name: said[name] for name in SAID})
 
-    def plot(self, path: str | None = None) -> Any:
+    def plot(self, path: str | None = None) -> "Figure":
         """Draws each measurement against the step.
 
         Args:
@@ -192,7 +195,7 @@ class History:
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
         return saved(figure, path)
 
-    def plot_diagnostics(self, path: str | None = None) -> Any:
+    def plot_diagnostics(self, path: str | None = None) -> "Figure":
         """Draws the diagnostics over the run: each layer's gradient by lag, norms and saturated gates.
 
         Args:
