@@ -2,12 +2,12 @@
 
 Pairs are messages and their translations in gettext catalogues: by default those of Django, django CMS, django-oscar,
 Wagtail, django-allauth and the Django REST framework, as pip installs them. Placeholders such as %s and {name} are
-single symbols, so that they come out whole. A bidirectional encoder reads pieces of words, a decoder writes pieces and
-looks back at the source as it does. A tenth of the messages is held out for the test and a twentieth for validation;
-messages that are equal but for digits, case, and marks of shortcuts are in one part. Beside the network stands a
-translation memory: the translation of the most similar message of training, which the network reads, too. One table of
-pieces serves encoder, decoder and output, so that the network can copy. Hyperparameters were chosen on the
-validation messages.
+single symbols, so that they come out whole. Marks of shortcuts are left out. A bidirectional encoder reads pieces of
+words, a decoder writes pieces and looks back at the source as it does. A tenth of the messages is held out for the test
+and a twentieth for validation; messages that are equal but for digits, case, and marks of shortcuts are in one part.
+Beside the network stands a translation memory: the translation of the most similar message of training, which the
+network reads, too. One table of pieces serves encoder, decoder and output, so that the network can copy.
+Hyperparameters were chosen on the validation messages.
 
 References:
   Bahdanau, Cho and Bengio 2015, Neural machine translation by jointly learning to align and translate,
@@ -147,7 +147,16 @@ def marked(source: str, target: str) -> Pair | None:
     if len(names) > MOST:
         return None
     source, target = (PLACEHOLDER.sub(lambda m: mark(names.index(m.group())), text) for text in (source, target))
-    return Pair(source, target, names)
+    return Pair(*without_shortcuts(source, target), names)
+
+
+def without_shortcuts(source: str, target: str) -> tuple[str, str]:
+    """Both texts without the mark of a shortcut, as in Sav_e or ~Save, where each has one, in words that differ."""
+    for sign in "_~":
+        words = [[word for word in text.split() if re.search(f"{sign}\\w", word)] for text in (source, target)]
+        if source.count(sign) == target.count(sign) == 1 == len(words[0]) == len(words[1]) and words[0] != words[1]:
+            source, target = source.replace(sign, ""), target.replace(sign, "")
+    return source, target
 
 
 def filled(text: str, names: Sequence[str]) -> str:

@@ -54,6 +54,22 @@ def test_placeholders_become_marks_and_come_back():
     assert marked(" ".join(f"{{n{i}}}" for i in range(9)), " ".join(f"{{n{i}}}" for i in range(9))) is None
 
 
+@pytest.mark.parametrize(
+    ("pair", "found"),
+    [
+        (("Sav_e now", "_Jetzt sichern"), ("Save now", "Jetzt sichern")),
+        (("~File", "Date~i"), ("File", "Datei")),
+        (("open_file now", "jetzt open_file"), ("open_file now", "jetzt open_file")),
+        (("a_b_c", "a_b"), ("a_b_c", "a_b")),
+        (("_Save", "Sichern"), ("_Save", "Sichern")),
+        (("R&D", "F&E"), ("R&D", "F&E")),
+    ],
+)
+def test_shortcuts_are_left_out(pair, found):
+    assert translation.without_shortcuts(*pair) == found
+    assert marked(*pair) == Pair(*found, ())
+
+
 def test_catalogues_of_a_language_are_found_once(tmp_path):
     po = catalogue(tmp_path / "a" / "de" / "LC_MESSAGES" / "x.po", [("House", "Haus")])
     mo = po.with_suffix(".mo")
