@@ -1,4 +1,4 @@
-"""Translation: English into another language, on the messages that programs ship.
+"""Translation: English into another language, on the messages of programs.
 
 Pairs are messages and their translations in gettext catalogues: by default those of Django, django CMS, django-oscar,
 Wagtail, django-allauth and the Django REST framework, as pip installs them. Placeholders such as %s and {name} are
@@ -70,19 +70,19 @@ class Config:
     """Translation of messages, with attention."""
 
     language: str = "de"
-    """Language, as in the names of the folders."""
+    """Language, as folders are named."""
     catalogues: pathlib.Path | None = None
-    """A folder of gettext files (.mo, .po); None: packages of Python."""
+    """Folder of gettext files; None: packages."""
     attention: Annotated[Literal["additive", "dot"], tyro.conf.arg(metavar="NAME")] = "dot"
     """additive or dot."""
     hidden: int = 192
-    """Features of a piece, and of each layer."""
+    """Features of a piece and of a layer."""
     pieces: int = 2000
-    """Pieces of words in the vocabulary of both languages."""
-    similar: bool = True
-    """Also read the translation of the most similar message."""
+    """Pieces of words, of both languages."""
+    similar: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Do not read the most similar translation."""
     repeat: int = 2
-    """Times that a message of four words or more is read in a pass."""
+    """Times that a long message is read in a pass."""
     dropout: float = 0.2
     """Dropout after embeddings, encoder and decoder."""
     smoothing: float = 0.1
@@ -98,7 +98,7 @@ class Config:
     beam: int = 6
     """Hypotheses of the beam search."""
     longest: int = 160
-    """Largest number of letters of a message."""
+    """Most letters of a message."""
     messages: int | None = None
     """Messages in all; None: all."""
     tune: command.Flag = False

@@ -165,7 +165,7 @@ def test_all_experiments_are_listed_and_none_is_imported():
     assert not re.search(r"\| +(jax|numpy|experiments\..*)\n", done.stderr)
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[2:])
     assert lines == experiments()
-    assert len(lines) == 12
+    assert len(lines) == 14
     assert all(len(line) <= 100 and line.endswith(".") for line in done.stdout.splitlines() if line)
 
 
