@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import jax
 import numpy as np
+import optax
 import typeguard
 import tyro
 
@@ -209,6 +210,28 @@ def alone(path: pathlib.Path) -> Lock:
     except RuntimeError as error:
         expect("out", "a folder that no other process is using", False, error)
         raise
+
+
+def steps_of(config: Any, count: int, rows: str = "rows there are") -> int:
+    """Steps of training in all, on `count` rows; ends the program where the options do not fit them."""
+    expect("batch_size", f"at most the {count} {rows}", config.batch_size <= count, config.batch_size)
+    steps = config.epochs * count // config.batch_size
+    expect("epochs", "so many that there are at least 2 steps of training", steps >= 2, f"{steps} step")
+    return steps
+
+
+def schedule(config: Any, steps: int) -> optax.Schedule:
+    """A learning rate that rises for a twentieth of the steps, and falls as a cosine."""
+    return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
+
+
+def costs(result: jaxrnn.training.FitResult) -> dict[str, Any]:
+    """Parameters and seconds of a run."""
+    return {
+        "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
+        "compile seconds": result.history.compile_seconds,
+        "training seconds": result.history.run_seconds,
+    }
 
 
 def check_gradient(model: jaxrnn.Model, params: Any, xs: Any, **options: Any) -> None:

@@ -247,16 +247,8 @@ def prepared(config: Config) -> Prepared:
         known = f"words of the letters that there are, {''.join(letters.symbols)}"
         command.expect("shown", known, set(word.lower()) <= set(letters.symbols), word)
     learned = rows(words["train"], letters, phonemes)
-    count = len(learned["xs"])
-    command.expect("batch_size", f"at most the {count} rows there are", config.batch_size <= count, config.batch_size)
-    steps = steps_of(config, count)
-    command.expect("epochs", "so many that there are at least 2 steps of training", steps >= 2, f"{steps} step")
+    command.steps_of(config, len(learned["xs"]))
     return Prepared(words, letters, phonemes, build(config, len(letters), len(phonemes)), learned)
-
-
-def steps_of(config: Config, count: int) -> int:
-    """Steps of training in all, on `count` rows."""
-    return config.epochs * count // config.batch_size
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -278,9 +270,8 @@ def train(config: Config) -> dict[str, Any]:
     batches = jaxrnn.data.bucketed(learned, batch_size=config.batch_size, key=key, own_lengths=own)
     print(f"{len(words['train'])} words to train on, {len(words['validation'])} + {len(words['test'])} held out")
     print(batches)
-    steps = steps_of(config, len(learned["xs"]))
-    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule))
+    steps = command.steps_of(config, len(learned["xs"]))
+    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(command.schedule(config, steps)))
     result = jaxrnn.fit(
         model, jaxrnn.losses.cross_entropy, optimizer, batches, key=key, steps=steps,
         run_dir=command.run_dir(config, command.folder(config)), progress=config.progress,
@@ -288,12 +279,7 @@ def train(config: Config) -> dict[str, Any]:
     start = time.perf_counter()
     scored, most = words["validation" if config.tune else "test"], longest(words["train"]) + 5
     found: dict[str, Any] = error_rates(config, model, result.params, scored, letters, phonemes, most)
-    found |= {
-        "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
-        "compile seconds": result.history.compile_seconds,
-        "training seconds": result.history.run_seconds,
-        "scoring seconds": time.perf_counter() - start,
-    }
+    found |= command.costs(result) | {"scoring seconds": time.perf_counter() - start}
     folder = command.folder(config)
     run_folder.write(folder, config, found, result.history)
     plot(config, model, result.params, letters, phonemes, folder / "attention.png")

@@ -356,19 +356,11 @@ def scores(lexicon: Lexicon, sentences: list[Sentence], found: list[tuple[str, .
     return {name: float(x.mean()) if len(x) else float("nan") for name, x in share.items()}
 
 
-def steps_of(config: Config, count: int) -> int:
-    """Steps of training in all, on `count` sentences."""
-    return config.epochs * count // config.batch_size
-
-
 def main(config: Config) -> dict[str, Any]:
     """Checks the gradient, scores the baselines, trains, scores, draws; returns the figures."""
     corpus = load(config)
     lexicon = Lexicon(corpus["train"])
-    count = len(corpus["train"])
-    command.expect("batch_size", f"at most the {count} sentences", config.batch_size <= count, config.batch_size)
-    steps = steps_of(config, count)
-    command.expect("epochs", "so many that there are at least 2 steps of training", steps >= 2, f"{steps} step")
+    command.steps_of(config, len(corpus["train"]), "sentences")
     sizes = ", ".join(f"{sum(len(s.words) for s in corpus[part]):,} words of {part}" for part in PARTS)
     print(f"{sizes}; {lexicon.words - 1:,} words and {len(lexicon.tags)} tags are known", flush=True)
     if config.check:
@@ -404,9 +396,12 @@ def train(config: Config, *, corpus: Corpus, lexicon: Lexicon, others: dict[str,
     model, key = build(config, lexicon), jax.random.key(config.seed)
     batches = jaxrnn.data.bucketed(lexicon.rows(corpus["train"]), batch_size=config.batch_size, key=key)
     print(batches)
-    steps = steps_of(config, len(corpus["train"]))
-    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule), averaged(config.average))
+    steps = command.steps_of(config, len(corpus["train"]), "sentences")
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adam(command.schedule(config, steps)),
+        averaged(config.average),
+    )
     result = jaxrnn.fit(
         model, jaxrnn.losses.cross_entropy, optimizer, batches, key=key, steps=steps,
         validation=jaxrnn.data.padded(lexicon.rows(corpus["dev"])), metrics={"accuracy": jaxrnn.losses.accuracy},
@@ -416,12 +411,7 @@ def train(config: Config, *, corpus: Corpus, lexicon: Lexicon, others: dict[str,
     scored = corpus["dev" if config.tune else "test"]
     tags = tagged(model, result.params, lexicon, scored)
     found: dict[str, Any] = dict(scores(lexicon, scored, tags))
-    found |= {
-        "best step": result.best_step,
-        "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
-        "compile seconds": result.history.compile_seconds,
-        "training seconds": result.history.run_seconds,
-    }
+    found |= {"best step": result.best_step} | command.costs(result)
     folder = command.folder(config)
     run_folder.write(folder, config, found | {"baselines": others}, result.history)
     plot(lexicon, scored, tags, folder / "confusion.png")

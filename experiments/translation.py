@@ -300,11 +300,14 @@ class Memory:
             found += [self._pairs[i] for i in likeness.argmax(1)]
         return found
 
-    def translate(self, pairs: list[Pair]) -> list[str]:
-        """The translations, with the placeholders of the new messages as far as there are some."""
+    def translate(self, pairs: list[Pair], similar: list[Pair] | None = None) -> list[str]:
+        """The translations, with the placeholders of the new messages as far as there are some.
+
+        `similar`: the most similar messages, if they are known already.
+        """
         return [
-            filled(similar.target, (*pair.names, *similar.names[len(pair.names) :]))
-            for pair, similar in zip(pairs, self.similar(pairs), strict=True)
+            filled(near.target, (*pair.names, *near.names[len(pair.names) :]))
+            for pair, near in zip(pairs, similar or self.similar(pairs), strict=True)
         ]
 
 
@@ -419,11 +422,6 @@ def scores(pairs: list[Pair], found: list[str]) -> dict[str, float]:
     return values | {"placeholders whole": float(np.mean(counts)) if counts else float("nan")}
 
 
-def steps_of(config: Config, count: int) -> int:
-    """Steps of training in all, on `count` rows."""
-    return config.epochs * count // config.batch_size
-
-
 class Prepared(NamedTuple):
     """The data of a run: pairs by part, the memory, pieces, the rows of its training, the model."""
 
@@ -446,10 +444,7 @@ def prepared(config: Config) -> Prepared:
         name: [x for x, count in zip(values, times, strict=True) for _ in range(count)]
         for name, values in learned.items()
     }
-    count = len(learned["xs"])
-    command.expect("batch_size", f"at most the {count} rows there are", config.batch_size <= count, config.batch_size)
-    steps = steps_of(config, count)
-    command.expect("epochs", "so many that there are at least 2 steps of training", steps >= 2, f"{steps} step")
+    command.steps_of(config, len(learned["xs"]))
     return Prepared(parts, memory, pieces, learned, build(config, len(pieces)))
 
 
@@ -472,10 +467,11 @@ def train(config: Config) -> dict[str, Any]:
     batches = jaxrnn.data.bucketed(learned, batch_size=config.batch_size, key=key, own_lengths=own)
     sizes = ", ".join(f"{len(pairs):,} of {part}" for part, pairs in parts.items())
     print(f"{sizes}; {len(pieces):,} pieces\n{batches}", flush=True)
-    steps = steps_of(config, len(learned["xs"]))
-    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(steps // 20, 1), steps)
+    steps = command.steps_of(config, len(learned["xs"]))
     optimizer = optax.chain(
-        optax.stateless(one_table), optax.clip_by_global_norm(config.clip_norm), optax.adam(schedule)
+        optax.stateless(one_table),
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adam(command.schedule(config, steps)),
     )
     result = jaxrnn.fit(
         model, functools.partial(jaxrnn.losses.cross_entropy, label_smoothing=config.smoothing), optimizer, batches,
@@ -485,15 +481,13 @@ def train(config: Config) -> dict[str, Any]:
     begin, scored = time.perf_counter(), parts["validation" if config.tune else "test"]
     similar = memory.similar(scored) if config.similar else None
     found = translations(config, model, result.params, scored, pieces, similar)
-    found["memory"] = memory.translate(scored)
+    found["memory"] = memory.translate(scored, similar)
     by_way = {how: scores(scored, texts) for how, texts in found.items()}
     print_scores(by_way)
     name = f"chrF, {LONG} words or more"
     values: dict[str, Any] = by_way["beam"] | {
         f"{name}, above the memory": by_way["beam"][name] - by_way["memory"][name],
-        "parameters": sum(x.size for x in jax.tree.leaves(result.params)),
-        "compile seconds": result.history.compile_seconds,
-        "training seconds": result.history.run_seconds,
+        **command.costs(result),
         "scoring seconds": time.perf_counter() - begin,
     }
     folder = command.folder(config)

@@ -18,13 +18,15 @@ from jaxrnn.validity import valid_steps
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    Outputs = Float[jax.Array, "T *B O"] | Float[jax.Array, "*B O"]
+
 Batch = dict[str, Any]
 At = Literal["steps", "last"]
 OverTime = Literal["mean", "sum"]
 
 
 def cross_entropy(
-    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    ys: "Outputs",
     batch: Batch,
     *,
     at: At = "steps",
@@ -87,7 +89,7 @@ def cross_entropy(
 
 
 def binary_cross_entropy(
-    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    ys: "Outputs",
     batch: Batch,
     *,
     at: At = "steps",
@@ -119,7 +121,7 @@ def binary_cross_entropy(
 
 
 def mean_squared_error(
-    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    ys: "Outputs",
     batch: Batch,
     *,
     at: At = "steps",
@@ -151,7 +153,7 @@ def mean_squared_error(
 
 
 def quantile_loss(
-    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    ys: "Outputs",
     batch: Batch,
     *,
     quantiles: checks.ArrayLike,
@@ -197,7 +199,7 @@ def quantile_loss(
 
 
 def accuracy(
-    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    ys: "Outputs",
     batch: Batch,
     *,
     at: At = "steps",
@@ -229,7 +231,7 @@ def accuracy(
 
 
 def f1(
-    ys: "Float[jax.Array, 'T *B O'] | Float[jax.Array, '*B O']",
+    ys: "Outputs",
     batch: Batch,
     *,
     at: At = "steps",
