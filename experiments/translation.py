@@ -6,15 +6,17 @@ single symbols, so that they come out whole. Marks of shortcuts are left out. A 
 words, a decoder writes pieces and looks back at the source as it does. A tenth of the messages is held out for the test
 and a twentieth for validation; messages that are equal but for digits, case, and marks of shortcuts are in one part.
 Beside the network stands a translation memory: the translation of the most similar message of training, which the
-network reads, too. One table of pieces serves encoder, decoder and output, so that the network can copy.
-Hyperparameters were chosen on the validation messages.
+network reads, too. One table of pieces serves encoder, decoder and output, so that the network can copy. Three ways to
+decide stand side by side: greedy search, beam search, and least risk, which takes the hypothesis of the beam that is
+most like translations drawn from the network. Hyperparameters were chosen on the validation messages.
 
 References:
   Bahdanau, Cho and Bengio 2015, Neural machine translation by jointly learning to align and translate,
   arXiv:1409.0473; Luong, Pham and Manning 2015, Effective approaches to attention-based neural machine translation,
   arXiv:1508.04025; Bulte and Tezcan 2019, Neural fuzzy repair: integrating fuzzy matches into neural machine
   translation, ACL; Press and Wolf 2017, Using the output embedding to improve language models, arXiv:1608.05859; Kudo
-  and Richardson 2018, SentencePiece, arXiv:1808.06226; Popovic 2015, chrF, WMT.
+  and Richardson 2018, SentencePiece, arXiv:1808.06226; Popovic 2015, chrF, WMT; Eikema and Aziz 2022, Sampling-based
+  approximations to minimum Bayes risk decoding for neural machine translation, EMNLP.
 """
 
 import collections
@@ -37,6 +39,7 @@ import sacrebleu
 import sentencepiece
 import tyro
 from matplotlib.figure import Figure
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 import jaxrnn
@@ -95,8 +98,10 @@ class Config:
     """Adam's learning rate at its peak."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
-    beam: int = 6
+    beam: int = 12
     """Hypotheses of the beam search."""
+    samples: int = 16
+    """Translations drawn to judge hypotheses by."""
     longest: int = 160
     """Most letters of a message."""
     messages: int | None = None
@@ -112,13 +117,13 @@ class Config:
     out: command.Out = pathlib.Path("runs/translation")
 
     def __post_init__(self) -> None:
-        names = ("hidden", "pieces", "repeat", "epochs", "batch_size", "beam", "longest", "messages", "seeds")
-        command.positive(self, *names)
+        names = ("hidden", "pieces", "repeat", "epochs", "batch_size", "beam", "samples", "longest", "messages")
+        command.positive(self, *names, "seeds")
         command.expect("hidden", "an even number, half of them for each direction", self.hidden % 2 == 0, self.hidden)
         command.expect("smoothing", "a rate in [0, 1)", 0 <= self.smoothing < 1, self.smoothing)
 
 
-SMOKE = Config(hidden=8, pieces=150, epochs=2, batch_size=16, messages=200, beam=2, longest=30, check=True)
+SMOKE = Config(hidden=8, pieces=150, epochs=2, batch_size=16, messages=200, beam=2, samples=2, longest=30, check=True)
 
 
 class Pair(NamedTuple):
@@ -372,10 +377,14 @@ def translations(
     pieces: Pieces,
     similar: list[Pair] | None,
 ) -> dict[str, list[str]]:
-    """The translations of greedy and of beam search: of the beam, the best one with all placeholders, if there is."""
+    """The translations of greedy search, of beam search, and of least risk.
+
+    Of the beam counts the best hypothesis with all placeholders, if there is one. Least risk chooses among those with
+    all placeholders, or else among such samples, or else mends the best hypothesis.
+    """
     read = sources(pairs, similar, pieces)
     order = np.argsort([len(x) for x in read], kind="stable")
-    written: dict[str, list[str]] = {how: [""] * len(pairs) for how in ("greedy", "beam")}
+    written: dict[str, list[str]] = {how: [""] * len(pairs) for how in ("greedy", "beam", "least risk")}
     for start in range(0, len(pairs), ROWS):
         chosen = order[start : start + ROWS]
         some = [read[i] for i in chosen] + [read[chosen[0]]] * (ROWS - len(chosen))
@@ -383,25 +392,60 @@ def translations(
         batch = jaxrnn.data.padded({"xs": some})
         xs = np.pad(batch["xs"], [(0, longest - len(batch["xs"])), (0, 0)])
         decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
-        steps = longest + 16
-        _, greedy = jaxrnn.decoding.generate(decoder, own, begin, steps, stop=STOP)
+        generate = functools.partial(jaxrnn.decoding.generate, decoder, own, begin, longest + 16, stop=STOP)
+        greedy = np.asarray(generate()[1])
+        drawn = [np.asarray(generate(key=jax.random.key(k))[1]) for k in range(config.samples)]
         beam = jaxrnn.decoding.beam_search(
-            decoder, own, begin, steps, beam=config.beam, stop=STOP, length_penalty=1.0
+            decoder, own, begin, longest + 16, beam=config.beam, stop=STOP, length_penalty=1.0
         ).symbols
-        greedy, beam = np.asarray(greedy), np.asarray(beam)
+        beam = np.asarray(beam)
         for row, i in enumerate(chosen.tolist()):
-            written["greedy"][i] = pieces.decode(greedy[:, row])
             texts = [pieces.decode(beam[:, row, k]) for k in range(config.beam)]
-            written["beam"][i] = next((text for text in texts if whole(pairs[i], text)), texts[0])
+            samples = [pieces.decode(symbols[:, row]) for symbols in drawn]
+            complete = [[text for text in some if whole(pairs[i], text)] for some in (texts, samples)]
+            written["greedy"][i] = pieces.decode(greedy[:, row])
+            written["beam"][i] = [*complete[0], texts[0]][0]
+            written["least risk"][i] = least_risk(complete[0] or complete[1] or [mended(pairs[i], texts[0])], samples)
     return {
         how: [filled(t, pair.names) for t, pair in zip(texts, pairs, strict=True)] for how, texts in written.items()
     }
 
 
+def least_risk(hypotheses: list[str], samples: list[str]) -> str:
+    """The hypothesis that is most like the samples on average, by chrF of groups of 1 to 6 letters."""
+    hypotheses = list(dict.fromkeys(hypotheses))
+    texts = ["".join(text.split()) for text in (*hypotheses, *samples)]
+    shares = []  # precision, recall and 1 for each length of group that both texts have
+    for n in range(1, 7):
+        groups = [collections.Counter(text[i : i + n] for i in range(len(text) - n + 1)) for text in texts]
+        if any(groups):
+            counts = DictVectorizer(dtype=np.float32, sparse=False).fit_transform(groups)  # [texts, groups]
+            one, other = counts[: len(hypotheses), None], counts[len(hypotheses) :]
+            both, sizes = np.minimum(one, other).sum(-1), (one.sum(-1), other.sum(-1))
+            real = (sizes[0] > 0) & (sizes[1] > 0)
+            shares.append([real * both / np.maximum(size, 1) for size in sizes] + [real])
+    precision, recall, real = np.sum(shares, 0) if shares else np.zeros((3, len(hypotheses), len(samples)))
+    likeness = 5 * precision * recall / np.maximum((4 * precision + recall) * real, 1e-9)
+    return hypotheses[int(likeness.mean(1).argmax())]
+
+
+def mended(pair: Pair, text: str) -> str:
+    """A translation with the marks of its message: superfluous ones are left out, missing ones stand at the end."""
+    left, kept = collections.Counter(marks(pair.source)), []
+    for letter in text:
+        left[letter] -= letter in marks(letter)
+        kept += [letter] * (left[letter] >= 0)
+    return " ".join(["".join(kept), *left.elements()]).strip()
+
+
 def whole(pair: Pair, text: str) -> bool:
     """Tells whether a translation has the marks of its message, each as often."""
-    counts = (collections.Counter(x for x in t if "\ue000" <= x < mark(MOST)) for t in (pair.source, text))
-    return next(counts) == next(counts)
+    return collections.Counter(marks(pair.source)) == collections.Counter(marks(text))
+
+
+def marks(text: str) -> list[str]:
+    """The marks in a text."""
+    return [letter for letter in text if mark(0) <= letter < mark(MOST)]
 
 
 def scores(pairs: list[Pair], found: list[str]) -> dict[str, float]:
@@ -485,8 +529,8 @@ def train(config: Config) -> dict[str, Any]:
     by_way = {how: scores(scored, texts) for how, texts in found.items()}
     print_scores(by_way)
     name = f"chrF, {LONG} words or more"
-    values: dict[str, Any] = by_way["beam"] | {
-        f"{name}, above the memory": by_way["beam"][name] - by_way["memory"][name],
+    values: dict[str, Any] = by_way["least risk"] | {
+        f"{name}, above the memory": by_way["least risk"][name] - by_way["memory"][name],
         **command.costs(result),
         "scoring seconds": time.perf_counter() - begin,
     }
@@ -500,9 +544,9 @@ def train(config: Config) -> dict[str, Any]:
 
 def print_scores(by_way: dict[str, dict[str, float]]) -> None:
     """Prints the scores of each way to translate, a column each."""
-    print(f"\n{'':28}" + "".join(f"{how:>10}" for how in by_way))
+    print(f"\n{'':28}" + "".join(f"{how:>12}" for how in by_way))
     for name in by_way["beam"]:
-        print(f"{name:28}" + "".join(f"{values[name]:10.3g}" for values in by_way.values()))
+        print(f"{name:28}" + "".join(f"{values[name]:12.3g}" for values in by_way.values()))
 
 
 def listed(pairs: list[Pair], found: dict[str, list[str]]) -> str:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
 import polib
 import pytest
+import sacrebleu
 
 from experiments import translation
 from experiments.translation import MOST, PLACEHOLDER, STOP, Memory, Pair, Pieces, mark, marked
@@ -188,6 +190,26 @@ def test_scores():
     assert not translation.whole(pairs[0], f"{mark(0)} {mark(0)}")
 
 
+def test_least_risk_is_the_highest_mean_of_chrf():
+    texts = ["Datei sichern", "Die Datei sichern", "Ordner öffnen", "a", "", "Datei löschen"]
+    score = sacrebleu.CHRF().sentence_score
+    for seed in range(20):
+        drawn = np.random.default_rng(seed)
+        hypotheses, samples = (drawn.choice(texts, n).tolist() for n in (3, 7))
+        means = {x: np.mean([score(x, [y]).score for y in samples]) for x in hypotheses}
+        assert means[translation.least_risk(hypotheses, samples)] == pytest.approx(max(means.values()), abs=1e-4)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1 0 1 and 0 0", "0 of 1 1 2"])
+def test_mended_translations_have_the_placeholders_of_their_message(text):
+    pair = Pair(f"{mark(0)} of {mark(1)}, {mark(1)}", "", ("%s", "%d"))
+    text = re.sub(r"\d", lambda m: mark(int(m.group())), text)
+    found = translation.mended(pair, text)
+    assert translation.whole(pair, found)
+    assert re.findall("[a-z]+", found) == re.findall("[a-z]+", text)
+    assert translation.mended(pair, found) == found
+
+
 def test_a_small_run(tmp_path, capsys):
     catalogue(tmp_path / "in" / "de.po", colours())
     out = tmp_path / "out"
@@ -197,7 +219,7 @@ def test_a_small_run(tmp_path, capsys):
     names = {"config.json", "metrics.json", "history.json", "curves.png", "attention.png", "translations.txt", "run"}
     assert {path.name for path in out.iterdir()} == names
     assert 0.0 <= found["chrF, 4 words or more"] <= 100.0
-    assert json.loads((out / "metrics.json").read_text())["ways"].keys() == {"greedy", "beam", "memory"}
+    assert json.loads((out / "metrics.json").read_text())["ways"].keys() == {"greedy", "beam", "least risk", "memory"}
     assert len((out / "translations.txt").read_text().strip().split("\n\n")) == 11
     assert "all gradients agree" in capsys.readouterr().out
 

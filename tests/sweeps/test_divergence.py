@@ -1,5 +1,6 @@
 """A member that diverges stands still, and touches nobody."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -20,7 +21,9 @@ def undisturbed():
 def test_the_others_are_bitwise_the_same(poisoned):
     clean = undisturbed()
     rates = np.where(np.isin(np.arange(6), poisoned), 1e30, RATES)
-    results = sweep(jaxrnn.grid(lr=rates))
+    all_diverge = pytest.warns(UserWarning, match="in all 6 members, the first at step")
+    with all_diverge if len(poisoned) == 6 else contextlib.nullcontext():
+        results = sweep(jaxrnn.grid(lr=rates))
     for member in range(6):
         bad = results.columns["first_bad"][member]
         assert (bad > 0) == (member in poisoned)
