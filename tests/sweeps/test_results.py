@@ -132,8 +132,10 @@ def test_a_member_without_a_finite_validation_counts_as_diverged():
     results = sweep(jaxrnn.grid(lr=[0.2, 0.01]), of=of)
     assert results.diverged.tolist() == [True, False]
     assert results.best == 1
+    with pytest.warns(UserWarning, match="not finite in all 1 members"):
+        results = sweep(jaxrnn.grid(lr=[0.2]), of=of)
     with pytest.raises(ValueError, match="did not diverge"):
-        _ = sweep(jaxrnn.grid(lr=[0.2]), of=of).best
+        _ = results.best
 
 
 def test_auto_measures_only_where_it_can_win():

@@ -166,7 +166,9 @@ def saved(tmp_path_factory):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_another_sweep_is_refused_and_what_differs_is_named(change, saved):
-    with pytest.raises(ValueError, match=r"^run_dir: expected a sweep with .* = .*goes on with the sweep"):
+    with pytest.raises(
+        ValueError, match=r"^run_dir: expected a sweep with (.* = |the same .*, got).*goes on with the sweep"
+    ):
         sweep(jaxrnn.grid(lr=[0.1]), run_dir=saved, **CHANGES[change])
 
 

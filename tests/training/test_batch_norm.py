@@ -54,6 +54,7 @@ def test_they_are_those_of_the_first_rows_of_many(monkeypatch):
     assert np.abs(of_all["1"]["statistics"]["mean"] - want["1"]["statistics"]["mean"]).max() > 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:fit. data ended after")
 def test_of_an_iterable_they_are_those_of_the_last_batch():
     """Two blocks of 3 and one of 1: what fills the last block up is that batch again."""
     batches = [batch_of(data_set(i), np.arange(3)) for i in range(7)]

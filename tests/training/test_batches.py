@@ -72,6 +72,7 @@ def test_each_shape_is_traced_once():
     assert sorted(traces) == [(T, 3, 2) for T in (2, 3, 4)]
 
 
+@pytest.mark.filterwarnings("ignore:fit. data ended after 13 of 50 steps")
 def test_validation_comes_after_each_block_of_steps_whatever_the_shapes_and_at_the_end_of_the_data():
     result = fit(several(), steps=50, block=5, validation=data_set(1))
     assert result.history.stopped == "data"

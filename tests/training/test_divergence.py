@@ -28,6 +28,7 @@ def test_a_nan_in_the_data_ends_the_run_and_says_where():
     assert_same(result.params, fit(iter(batches), steps=3, block=3).params)
 
 
+@pytest.mark.filterwarnings("ignore:data. nothing reads 'targets'")
 def test_an_infinite_gradient_under_a_finite_loss_is_divergence_too():
     def loss(ys, batch):
         return jnp.sqrt(jnp.sum(jnp.square(ys * 0.0)))

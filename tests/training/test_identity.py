@@ -229,7 +229,7 @@ CHANGES = {
     "kind of key": ({"key": KEY}, {"key": jax.random.key(3, impl="rbg")}),
     "batch_size": ({}, {"batch_size": 5}),
     "stream": ({"batch_size": None, "stream": 2}, {"batch_size": None, "stream": 1}),
-    "monitor": (VALIDATED | {"metrics": {"a": largest}}, {"monitor": "a"}),
+    "monitor": (VALIDATED | {"metrics": {"a": largest}}, {"monitor": "a", "mode": "min"}),
     "mode": (VALIDATED, {"mode": "max"}),
     "eval_params": (VALIDATED, {"eval_params": ema(1)}),
     "no validation": (VALIDATED, {"validation": None}),
@@ -265,13 +265,15 @@ def test_a_change_is_an_error_that_names_it(change, tmp_path, monkeypatch):
     first, second = CHANGES[change]
     fit(steps=2, run_dir=tmp_path, **first)
     named = r"(.* = .*|the same .*, got one with another)"
-    with pytest.raises(ValueError, match=f'^run_dir: expected a run with {named}.*resume="anyway" goes on with the run'):
+    with pytest.raises(
+        ValueError, match=f'^run_dir: expected a run with {named}.*resume="anyway" goes on with the run'
+    ):
         fit(steps=4, run_dir=tmp_path, **(first | second))
 
 
 def test_another_learning_rate_is_named(tmp_path):
     fit(steps=2, run_dir=tmp_path, optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01)))
-    message = r'^run_dir: expected a run with optimizer\.step_size = -0\.02, got one with -0\.01 in [^,]*; resume="'
+    message = r'^run_dir: expected a run with optimizer\.step_size = -0\.02, got one with -0\.01 in [^,]*, and 1 more difference; resume="'
     with pytest.raises(ValueError, match=message):
         fit(steps=4, run_dir=tmp_path, optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.02)))
 
@@ -286,7 +288,9 @@ def test_what_may_change_does_not_keep_a_run_from_going_on(change, tmp_path):
 
 def test_anyway_goes_on_and_says_all_that_differs(tmp_path):
     fit(steps=2, run_dir=tmp_path)
-    with pytest.warns(UserWarning, match=r"^run: going on although it differs: .*optimizer's updates.*batch_size = 5"):
+    with pytest.warns(
+        UserWarning, match=r"^run: going on although it differs: .*optimizer.step_size = -0.04.*batch_size = 5"
+    ):
         result = fit(steps=4, run_dir=tmp_path, batch_size=5, optimizer=optax.adam(0.04).__class__(*optax.chain(
             optax.clip_by_global_norm(0.5), optax.adam(0.04))), resume="anyway")  # fmt: skip
     assert result.history.steps == 4

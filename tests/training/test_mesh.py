@@ -18,7 +18,7 @@ lengths = data | {"lengths": np.arange(16) % 4 + 1}
 gated = jaxrnn.chain(jaxrnn.stack([jaxrnn.lstm(D, H), jaxrnn.gru(H, H)]), jaxrnn.dropout(0.3), jaxrnn.dense(H, O))
 normalised = jaxrnn.chain(jaxrnn.batch_norm(D), MODEL)
 cases = {
-    "batch norm": (normalised, lengths, {"batch_size": 8, "validation": held_out}),
+    "batch norm": (normalised, lengths, {"batch_size": 8, "validation": held_out | {"lengths": np.arange(11) % 4 + 1}}),
     "minibatches": (MODEL, data, {"batch_size": 8, "validation": held_out}),
     "dropout": (NOISY, data, {"batch_size": 16, "diagnose_every": 2}),
     "gated, lengths": (gated, lengths, {"batch_size": 8}),
