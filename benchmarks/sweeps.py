@@ -122,9 +122,7 @@ def of_loop(hidden: int, recompile: bool) -> dict[str, Any]:
         task = Task(model, loss, optimizer, None, None, {"xs": 1, "targets": 0}, None, BATCH, None)
         state = jaxrnn.training.train_state(model, optimizer, key=key)
         stop = jax.numpy.asarray(STEPS, jax.numpy.int32)
-        return make_block(task, STEPS)(
-            Progress(state, None, jax.numpy.int32(0)), data, None, stop, jax.numpy.asarray(False)
-        )
+        return make_block(task, STEPS)(Progress(state, None, jax.numpy.int32(0)), data, stop)
 
     count = FEW[RECOMPILED if recompile else LOOP]
     compiled = jax.jit(train)

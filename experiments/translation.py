@@ -419,7 +419,7 @@ def least_risk(hypotheses: list[str], samples: list[str]) -> str:
     for n in range(1, 7):
         groups = [collections.Counter(text[i : i + n] for i in range(len(text) - n + 1)) for text in texts]
         if any(groups):
-            counts = DictVectorizer(dtype=np.float32, sparse=False).fit_transform(groups)  # [texts, groups]
+            counts = DictVectorizer(sparse=False).fit_transform(groups)  # [texts, groups]
             one, other = counts[: len(hypotheses), None], counts[len(hypotheses) :]
             both, sizes = np.minimum(one, other).sum(-1), (one.sum(-1), other.sum(-1))
             real = (sizes[0] > 0) & (sizes[1] > 0)

@@ -1,6 +1,7 @@
 """The program of the members that share their static hyperparameters."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxrnn.data.rows import checked_data, rows_of
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.task import ModelTask, Task
-from jaxrnn.training.block import Progress, Report, make_block, no_best
+from jaxrnn.training.block import Progress, Report, make_block, no_best, validate
 from jaxrnn.training.block import Task as BlockTask
 from jaxrnn.training.feed import checked_stream
 from jaxrnn.training.state import TrainState, checked_optimizer, train_state
@@ -80,7 +81,12 @@ def program(task: ModelTask | Task, static: Member, length: int) -> Program:
         return Progress(state, best, jnp.zeros((), jnp.int32), evaluated)
 
     def block(hyper: Hyper, state: Progress, data: Any, steps: jax.Array, due: jax.Array) -> tuple[Progress, Report]:
-        return make_block(build(hyper), length)(state, data[0], data[1], steps, due)
+        task = build(hyper)
+        state, report = make_block(task, length)(state, data[0], steps)
+        validated = functools.partial(validate, task, state.best, state, data[1])
+        values = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(validated)[1])
+        best, values = jax.lax.cond(due, validated, lambda: (state.best, values))
+        return state._replace(best=best), report._replace(validation=values)
 
     if task.stream is None:
         if batch_size is None:

@@ -1,4 +1,4 @@
-"""Many steps of training, and the validation after them, in one compiled call."""
+"""Many steps of training in one compiled call, and the validation after them."""
 
 import functools
 from collections.abc import Callable
@@ -216,17 +216,15 @@ def order_of(task: Task, data: Any, key: jax.Array, step: jax.Array, steps: int)
 
 
 def make_block(task: Task, length: int) -> Block:
-    """A pure function (progress, data, validation, steps, due, order) -> (progress, report) of at most `length` steps.
+    """A pure function (progress, data, steps, order) -> (progress, report) of at most `length` steps.
 
-    `steps` is the number of steps to take; `due` is whether validation follows; `order` has the rows to read, if they
-    are known already. The end of each block computes the evaluation statistics of batch normalisation.
+    `steps` is the number of steps to take; `order` has the rows to read, if they are known already. The end of each
+    block computes the evaluation statistics of batch normalisation.
     """
     train_step = stepping(task.model, task.loss, task.optimizer, task.metrics, task.gradient)
     names = ("loss", *checks.metrics(task.metrics), "gradient_norm")
 
-    def block(
-        progress: Progress, data: Any, validation: Any, steps: jax.Array, due: jax.Array, order: Order | None = None
-    ) -> tuple[Progress, Report]:
+    def block(progress: Progress, data: Any, steps: jax.Array, order: Order | None = None) -> tuple[Progress, Report]:
         state, best, first_bad, _, guard = progress
         number, stop = jnp.result_type(float), state.step + steps
 
@@ -291,20 +289,23 @@ def make_block(task: Task, length: int) -> Block:
             learnt = jax.tree.map(lambda a, b: jnp.where(first_bad == 0, a, b), learnt, state.params)
             state = state._replace(params=learnt)
         evaluated = None if task.eval_params is None else params
-        if task.validation_axes is None:
-            return Progress(state, best, first_bad, evaluated, guard), Report(train, {}, causes, first_bad)
-        validated = functools.partial(
-            over_rows, task.model, params, task.loss, task.metrics, validation, task.validation_axes
-        )
-        with checks.prefix("validation"):
-            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(validated))
-        values = jax.lax.cond(due, validated, lambda: nothing)
-        values = {name: jnp.where(first_bad == 0, x, jnp.nan).astype(number) for name, x in values.items()}
-        if best is not None:
-            score = values[task.monitor] if task.mode == "min" else -values[task.monitor]
-            better = due & jnp.isfinite(score) & (score < best.score)
-            now = Best(score, state.step, params)
-            best = jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best)
-        return Progress(state, best, first_bad, evaluated, guard), Report(train, values, causes, first_bad)
+        return Progress(state, best, first_bad, evaluated, guard), Report(train, {}, causes, first_bad)
 
     return block
+
+
+def validate(
+    task: Task, best: Best | None, progress: Progress, validation: Any
+) -> tuple[Best | None, dict[str, jax.Array]]:
+    """Measures the parameters after a block; returns the best ones so far, if they are kept, and the measures."""
+    params = progress.state.params if progress.evaluated is None else progress.evaluated
+    assert task.validation_axes is not None
+    with checks.prefix("validation"):
+        found = over_rows(task.model, params, task.loss, task.metrics, validation, task.validation_axes)
+    number = jnp.result_type(float)
+    values = {name: jnp.where(progress.first_bad == 0, x, jnp.nan).astype(number) for name, x in found.items()}
+    if best is None:
+        return None, values
+    score = values[task.monitor] if task.mode == "min" else -values[task.monitor]
+    better, now = jnp.isfinite(score) & (score < best.score), Best(score, progress.state.step, params)
+    return jax.tree.map(lambda a, b: jnp.where(better, a, b), now, best), values

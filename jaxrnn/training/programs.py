@@ -8,7 +8,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrnn.functions import wrapped
-from jaxrnn.training.block import Order, Task, make_block, order_of
+from jaxrnn.training.block import Order, Task, make_block, order_of, validate
 from jaxrnn.training.diagnose import make_diagnose
 from jaxrnn.training.step import measuring
 
@@ -23,12 +23,14 @@ class Programs(NamedTuple):
 
     Attributes:
       block: see `make_block`.
+      validate: see `block.validate`.
       diagnose: see `make_diagnose`.
       order: (data, key, step) -> the order of the data for the next `ahead` steps; see `Order`.
       ahead: the number of steps that `order` draws at once.
     """
 
     block: Any
+    validate: Any
     diagnose: Callable[..., Any]
     order: Callable[..., Order]
     ahead: int
@@ -64,7 +66,9 @@ class Entries(dict[str, Any]):
 @functools.lru_cache(KEPT)
 def _programs(task: Task, length: int, donate: bool) -> Programs:
     same = None if task.mesh is None else NamedSharding(task.mesh, PartitionSpec())
-    block = jax.jit(make_block(task, length), donate_argnums=0 if donate else (), out_shardings=same)
+    options: Any = {"donate_argnums": 0 if donate else (), "out_shardings": same}
+    block = jax.jit(make_block(task, length), **options)
+    validation = jax.jit(functools.partial(validate, task), **options)
     ahead = max(length, min(AHEAD, MOST_ROWS // (task.batch_size or 1)))
     order = jax.jit(lambda data, key, step: order_of(task, data, key, step, ahead), out_shardings=same)
-    return Programs(block, make_diagnose(task), order, ahead)
+    return Programs(block, validation, make_diagnose(task), order, ahead)

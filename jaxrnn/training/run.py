@@ -49,7 +49,7 @@ class Run:
     saved_at: float = dataclasses.field(default_factory=time.monotonic)
     shown_at: float = 0.0
     compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
-    bounds: dict[tuple[int, bool], tuple[jax.Array, jax.Array]] = dataclasses.field(default_factory=dict)
+    counts: dict[int, jax.Array] = dataclasses.field(default_factory=dict)
 
     def train(self, steps: int) -> None:
         """Trains up to `steps` steps. Whatever ends the run, the state after the last whole block is saved."""
@@ -91,12 +91,15 @@ class Run:
         history, before = self.history, self.history.steps
         reached = before + read.steps
         due = reached % self.block == 0 or reached == steps or read.ended
-        bounds, order = self._bounds(read.steps, due), self._order(read.data)
+        count, order = self._count(read.steps), self._order(read.data)
         start = time.perf_counter()
-        now, report = program(self.now, read.data, self.held_out, *bounds, order)
+        now, report = program(self.now, read.data, count, order)
         report = jax.tree.map(np.asarray, report)
+        first_bad, validation = int(report.first_bad), {}
+        if due and now.best is not None and not first_bad:
+            best, validation = self.compiled["validation"](now.best, now._replace(best=None), self.held_out)
+            now, validation = now._replace(best=best), jax.tree.map(np.asarray, validation)
         history.run_seconds += time.perf_counter() - start
-        first_bad = int(report.first_bad)
         taken = first_bad - before if first_bad else read.steps
         causes = report.causes[:taken]
         bad = np.flatnonzero(causes).tolist() if causes.any() else ()
@@ -107,7 +110,7 @@ class Run:
         measured = {name: x[:taken] for name, x in report.train.items()}
         self.now = now
         history.nonfinite |= nonfinite
-        history.extend(measured, report.validation if due and not first_bad else {})
+        history.extend(measured, validation)
         history.stopped = "diverged" if first_bad else self.out_of_patience()
         if first_bad and self.task.axes is None:
             self.bad_batch = jax.tree.map(lambda x: x[taken - 1], read.data)
@@ -133,11 +136,12 @@ class Run:
             if self.every is not None:
                 jax.eval_shape(self.programs.diagnose, self.now.state.params, probe(self.task, data))  # may raise
             self.bar.set_description("compiling")
-            start, block = time.perf_counter(), self.programs.block
-            bounds = self._bounds(0, False)
-            jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
-            arguments = self.now, data, self.held_out, *bounds, self._order(data)
-            self.compiled[shapes] = block.lower(*arguments).compile() if jitted else block
+            start = time.perf_counter()
+            if self.now.best is not None and not self.compiled:
+                progress = self.now._replace(best=None)
+                self.compiled["validation"] = _compiled(self.programs.validate, self.now.best, progress, self.held_out)
+            arguments = self.now, data, self._count(0), self._order(data)
+            self.compiled[shapes] = _compiled(self.programs.block, *arguments)
             self.history.compile_seconds += time.perf_counter() - start
             self.bar.set_description(f"training, {self.feed.read_as}")
             self.bar.unpause()  # its rate is that of training, without compiling
@@ -152,11 +156,11 @@ class Run:
             self.ordered = self.history.steps + self.programs.ahead
         return self.order
 
-    def _bounds(self, steps: int, due: bool) -> tuple[jax.Array, jax.Array]:
-        """The number of steps of a block and whether validation follows, on the device; equal pairs share arrays."""
-        if (steps, due) not in self.bounds:
-            self.bounds[steps, due] = everywhere((jnp.asarray(steps, jnp.int32), jnp.asarray(due)), self.task.mesh)
-        return self.bounds[steps, due]
+    def _count(self, steps: int) -> jax.Array:
+        """The number of steps of a block, on the device; equal numbers share an array."""
+        if steps not in self.counts:
+            self.counts[steps] = everywhere(jnp.asarray(steps, jnp.int32), self.task.mesh)
+        return self.counts[steps]
 
     def reason_to_stop(self) -> str:
         """The reason why the run ends at its current step; "steps" if it goes on."""
@@ -207,6 +211,12 @@ class Run:
             error.add_note(told)
             if isinstance(error, SystemExit):
                 tqdm.write(told)
+
+
+def _compiled(function: Any, *arguments: Any) -> Callable[..., Any]:
+    """A jitted function, compiled for arguments of these shapes; itself while jit is switched off."""
+    jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+    return function.lower(*arguments).compile() if jitted else function
 
 
 def _shown(history: History, count: int) -> dict[str, str]:

@@ -273,7 +273,7 @@ def test_a_change_is_an_error_that_names_it(change, tmp_path, monkeypatch):
 
 def test_another_learning_rate_is_named(tmp_path):
     fit(steps=2, run_dir=tmp_path, optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01)))
-    message = r'^run_dir: expected a run with optimizer\.step_size = -0\.02, got one with -0\.01 in [^,]*, and 1 more'
+    message = r"^run_dir: expected a run with optimizer\.step_size = -0\.02, got one with -0\.01 in [^,]*, and 1 more"
     with pytest.raises(ValueError, match=message):
         fit(steps=4, run_dir=tmp_path, optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.02)))
 

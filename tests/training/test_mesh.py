@@ -58,14 +58,14 @@ import jaxrnn
 
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",))
 data, axes = everywhere(data_set(rows=48), mesh), {"xs": 1, "targets": 1}
-bounds = everywhere((jnp.int32(2), jnp.asarray(False)), mesh)
+steps = everywhere(jnp.int32(2), mesh)
 plain = jaxrnn.stack([jaxrnn.gru(D, H, reset_after=False)])
 gated = jaxrnn.stack([jaxrnn.lstm(D, H), jaxrnn.gru(H, H)])
 for model in (MODEL, jaxrnn.chain(gated, jaxrnn.dense(H, O)), jaxrnn.chain(plain, jaxrnn.dense(H, O))):
     task = Task(model, jaxrnn.losses.mean_squared_error, OPTIMIZER, None, None, axes, None, 40, None, mesh)
     state = everywhere(Progress(jaxrnn.training.train_state(model, OPTIMIZER, key=KEY), None, jnp.int32(0)), mesh)
     with jax.set_mesh(mesh):
-        text = jax.jit(make_block(task, 2)).lower(state, data, None, *bounds).compile().as_text()
+        text = jax.jit(make_block(task, 2)).lower(state, data, steps).compile().as_text()
     assert "all-reduce" in text
     assert "f32[4,5,2]" in text  # 5 of a batch's 40 rows,
     assert "f32[4,40," not in text and "[160," not in text  # never all of them
