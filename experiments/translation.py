@@ -508,7 +508,7 @@ def train(config: Config) -> dict[str, Any]:
     """One run, and its folder."""
     parts, memory, pieces, learned, model = prepared(config)
     key, own = jax.random.key(config.seed), ("previous", "targets")
-    batches = jaxrnn.data.bucketed(learned, batch_size=config.batch_size, key=key, own_lengths=own)
+    batches = jaxrnn.data.bucketed(learned, batch_size=config.batch_size, key=key, buckets=6, own_lengths=own)
     sizes = ", ".join(f"{len(pairs):,} of {part}" for part, pairs in parts.items())
     print(f"{sizes}; {len(pieces):,} pieces\n{batches}", flush=True)
     steps = command.steps_of(config, len(learned["xs"]))

@@ -18,7 +18,7 @@ class Bucketed:
     Attributes:
       shapes: (T, batch_size) of each bucket's batches, the shortest first.
       sizes: the number of rows in each bucket.
-      padding: the share of steps that are padding, with each row once.
+      padding: the share of steps that are padding, with each row once; of xs and of entries in `own_lengths` together.
       run: the number of consecutive batches of one shape (if an epoch has that many).
       endless: whether the epochs never end.
     """
@@ -30,7 +30,7 @@ class Bucketed:
         self.sizes = [len(bucket) for bucket in buckets]
         self._steps = [rows.steps(bucket) for bucket in buckets]
         self.shapes = [(steps["xs"], batch_size) for steps in self._steps]
-        self.padding = _padding(rows.lengths, self.sizes, [T for T, _ in self.shapes])
+        self.padding = _padding(rows, self.sizes, self._steps)
         self._rows, self._buckets, self._batch_size, self._seed, self._epochs = rows, buckets, batch_size, seed, epochs
 
     @property
@@ -40,9 +40,10 @@ class Bucketed:
         return digest([self._rows.entries, options])
 
     def __repr__(self) -> str:
-        N, longest = sum(self.sizes), self.shapes[-1][0]
-        kinds = ", ".join(f"{n} of T = {T}" for (T, _), n in zip(self.shapes, self.sizes, strict=True))
-        alone = _padding(self._rows.lengths, [N], [longest])
+        N = sum(self.sizes)
+        steps = [", ".join(map(str, most.values())) for most in self._steps]
+        kinds = ", ".join(f"{n} of T = {most}" for n, most in zip(self.sizes, steps, strict=True))
+        alone = _padding(self._rows, [N], [self._rows.steps(np.arange(N))])
         return (
             f"Bucketed({N} rows in batches of {self._batch_size}: {kinds}; padding {self.padding:.1%}, "
             f"{alone:.1%} in one bucket)"
@@ -79,9 +80,12 @@ def bucketed(
 ) -> Bucketed:
     """Shuffled batches of rows of different lengths, in at most `buckets` shapes: each row is padded to its bucket.
 
-    The limits of the buckets give the fewest steps of padding. An epoch draws each row once. If the rows of a bucket do
-    not fill the last batch, they come first in the next epoch, so in the long run all rows are drawn equally often.
-    Batches of one shape come in runs, because `fit` puts consecutive ones into one compiled call.
+    The limits of the buckets give the fewest steps of padding. With `own_lengths`, a bucket has rows in which each of
+    these sequences is short, too; then the limits are found one at a time, each the best at its time.
+
+    An epoch draws each row once. If the rows of a bucket do not fill the last batch, they come first in the next epoch,
+    so in the long run all rows are drawn equally often. Batches of one shape come in runs, because `fit` puts
+    consecutive ones into one compiled call.
 
     Args:
       rows: by entry a list of N arrays, as for `padded`.
@@ -120,9 +124,13 @@ def bucketed(
     if epochs is not None:
         checks.positive_int("epochs", epochs)
     seed = np.asarray(jax.random.key_data(checks.key("key", key))).tolist()
-    bounds = limits(found.lengths, buckets, batch_size)
-    places = np.searchsorted(bounds, found.lengths)
-    return Bucketed(found, [np.flatnonzero(places == i) for i in range(len(bounds))], batch_size, run, seed, epochs)
+    if own_lengths:
+        parts = groups(found.all_lengths, buckets, batch_size)
+    else:
+        bounds = limits(found.lengths, buckets, batch_size)
+        places = np.searchsorted(bounds, found.lengths)
+        parts = [np.flatnonzero(places == i) for i in range(len(bounds))]
+    return Bucketed(found, parts, batch_size, run, seed, epochs)
 
 
 def limits(lengths: np.ndarray, buckets: int, smallest: int) -> list[int]:
@@ -168,6 +176,42 @@ def limits(lengths: np.ndarray, buckets: int, smallest: int) -> list[int]:
     return found
 
 
-def _padding(lengths: np.ndarray, sizes: list[int], steps: list[int]) -> float:
+def groups(lengths: np.ndarray, buckets: int, smallest: int) -> list[np.ndarray]:
+    """Splits rows with several lengths, int [N, entries], into groups: at most `buckets` parts of few steps of padding.
+
+    Again and again the group is split whose best split saves the most steps; a split separates rows that are longer
+    than a limit in one entry from the others, with at least `smallest` rows on both sides.
+
+    Returns:
+      The rows of each group, those with the smallest longest length of the first entry first.
+    """
+    found = [_split(lengths, np.arange(len(lengths)), smallest)]
+    while len(found) < buckets:
+        best = max(found, key=lambda group: group[0])
+        saved, _, parts = best
+        if not saved:
+            break
+        found = [group for group in found if group is not best]
+        found += [_split(lengths, part, smallest) for part in parts]
+    return [rows for _, rows, _ in sorted(found, key=lambda group: lengths[group[1]].max(0).tolist())]
+
+
+def _split(lengths: np.ndarray, rows: np.ndarray, smallest: int) -> tuple[int, np.ndarray, list[np.ndarray]]:
+    """The steps that the best split of a group saves, the group, and the two parts."""
+    best, n = (0, rows, []), np.arange(1, len(rows))
+    for entry in range(lengths.shape[1]):
+        order = rows[np.argsort(lengths[rows, entry], kind="stable")]
+        taken = lengths[order].astype(np.int64)
+        below, above = np.maximum.accumulate(taken), np.maximum.accumulate(taken[::-1])[::-1]
+        saved = len(rows) * below[-1].sum() - n * below[:-1].sum(1) - (len(rows) - n) * above[1:].sum(1)
+        saved[(taken[1:, entry] == taken[:-1, entry]) | (np.minimum(n, len(rows) - n) < smallest)] = 0
+        if len(n) and saved.max() > best[0]:
+            i = int(saved.argmax()) + 1
+            best = (int(saved[i - 1]), rows, [np.sort(order[:i]), np.sort(order[i:])])
+    return best
+
+
+def _padding(rows: Rows, sizes: list[int], steps: list[dict[str, int]]) -> float:
     """The share of steps that are padding if buckets of these sizes are padded to these steps."""
-    return 1.0 - float(lengths.sum()) / float(np.dot(sizes, steps))
+    padded = sum(n * sum(most.values()) for n, most in zip(sizes, steps, strict=True))
+    return 1.0 - float(rows.all_lengths.sum()) / padded

@@ -24,6 +24,12 @@ class Rows(NamedTuple):
     own_lengths: tuple[str, ...]
     lengths: np.ndarray
 
+    @property
+    def all_lengths(self) -> np.ndarray:
+        """The lengths of xs and of each sequence of `own_lengths`, int [N, 1 + len(own_lengths)]."""
+        own = [[len(x) for x in self.entries[name]] for name in self.own_lengths]
+        return np.stack([self.lengths, *own], 1)
+
     def steps(self, rows: np.ndarray) -> dict[str, int]:
         """The number of steps to which xs and each sequence of `own_lengths` are padded, in batches of some rows."""
         longest = {"xs": int(self.lengths[rows].max())}

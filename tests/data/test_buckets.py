@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn.data.buckets import limits
+from jaxrnn.data.buckets import groups, limits
 from tests.data.test_padding import ragged
 from tests.training.setup import KEY, MODEL, O, assert_same_run, fit
 
@@ -108,15 +108,42 @@ def test_it_says_what_it_does():
 def test_lengths_of_their_own_have_one_maximal_length_in_a_bucket():
     words = [np.arange(n % 4 + 1) for n in range(N)]
     data = jaxrnn.data.bucketed(rows() | {"words": words}, batch_size=B, key=KEY, own_lengths=["words"], epochs=2)
-    bounds = [T for T, _ in data.shapes]
-    places = np.searchsorted(bounds, LENGTHS)
+    seen = {}
     for batch in data:
-        same = np.flatnonzero(places == bounds.index(len(batch["xs"])))
-        longest = max(len(words[i]) for i in same)
-        assert batch["words"].shape == (longest, B)
-    for batch in data:
+        seen.setdefault((len(batch["xs"]), *batch["words"].shape), set()).update(batch["row"].tolist())
         for b, row in enumerate(batch["row"]):
             np.testing.assert_array_equal(batch["words"][: batch["words_lengths"][b], b], words[row])
+    assert 1 < len(seen) <= 4
+    for (T, L, _), found in seen.items():
+        assert (max(LENGTHS[i] for i in found), max(len(words[i]) for i in found)) == (T, L)
+    count = sum(LENGTHS) + sum(map(len, words))
+    padded = sum((T + L) * len(found) for (T, L, _), found in seen.items())
+    assert data.padding == pytest.approx(1 - count / padded)
+
+
+@pytest.mark.parametrize("smallest", [1, 2, 4])
+@pytest.mark.parametrize("buckets", [1, 2, 5])
+def test_groups_of_several_lengths(buckets, smallest):
+    """A group is split where it saves the most steps; every row is in one group."""
+    for seed in range(5):
+        lengths = np.random.default_rng(seed).integers(0, 9, (14, 2))
+        found = groups(lengths, buckets, smallest)
+        assert sorted(np.concatenate(found).tolist()) == list(range(14))
+        assert len(found) <= buckets
+        assert min(map(len, found)) >= smallest
+        cost = [
+            sum(len(rows) * int(lengths[rows].max(0).sum()) for rows in groups(lengths, n, smallest))
+            for n in (1, buckets)
+        ]
+        assert cost[1] <= cost[0]
+        if buckets == 2:
+            best = cost[0]
+            for entry, limit in itertools.product(range(2), range(9)):
+                below = lengths[:, entry] <= limit
+                parts = [lengths[below], lengths[~below]]
+                if min(map(len, parts)) >= smallest:
+                    best = min(best, sum(len(part) * int(part.max(0).sum()) for part in parts))
+            assert cost[1] == best
 
 
 def test_training_in_pieces_is_training_at_once(tmp_path):
