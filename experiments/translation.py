@@ -90,7 +90,7 @@ class Config:
     """Dropout after embeddings, encoder and decoder."""
     smoothing: float = 0.1
     """Label smoothing."""
-    epochs: int = 16
+    epochs: int = 14
     """Passes through the training rows."""
     batch_size: int = 64
     """Messages in a minibatch."""
@@ -388,15 +388,18 @@ def translations(
     for start in range(0, len(pairs), ROWS):
         chosen = order[start : start + ROWS]
         some = [read[i] for i in chosen] + [read[chosen[0]]] * (ROWS - len(chosen))
-        longest = -(-max(map(len, some)) // 16) * 16  # few shapes: few programs
+        own_pieces = max(len(pieces.encode(pairs[i].source)) for i in chosen)
+        longest, steps = (
+            -(-n // 16) * 16 for n in (max(map(len, some)), own_pieces + own_pieces // 2 + 8)
+        )  # few shapes
         batch = jaxrnn.data.padded({"xs": some})
         xs = np.pad(batch["xs"], [(0, longest - len(batch["xs"])), (0, 0)])
         decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
-        generate = functools.partial(jaxrnn.decoding.generate, decoder, own, begin, longest + 16, stop=STOP)
+        generate = functools.partial(jaxrnn.decoding.generate, decoder, own, begin, steps, stop=STOP)
         greedy = np.asarray(generate()[1])
         drawn = [np.asarray(generate(key=jax.random.key(k))[1]) for k in range(config.samples)]
         beam = jaxrnn.decoding.beam_search(
-            decoder, own, begin, longest + 16, beam=config.beam, stop=STOP, length_penalty=1.0
+            decoder, own, begin, steps, beam=config.beam, stop=STOP, length_penalty=1.0
         ).symbols
         beam = np.asarray(beam)
         for row, i in enumerate(chosen.tolist()):
@@ -568,7 +571,8 @@ def plot(
     path: pathlib.Path,
 ) -> None:
     """Draws the decoder's attention as it writes the known translation of a message: one whose words change places."""
-    some = [p for p in pairs if LONG <= len(p.source.split()) <= 12] or pairs
+    sizes = [(len(p.source.split()), len(p.target.split())) for p in pairs]
+    some = [p for p, (n, m) in zip(pairs, sizes, strict=True) if LONG <= n <= 12 and abs(n - m) <= 2] or pairs
     some = sorted(some, key=lambda pair: (abs(len(pieces.encode(pair.source)) - 14), pair.source))[:64]
     learned = rows(some, memory.similar(some) if memory else None, pieces)
     batch = jaxrnn.data.padded(learned, own_lengths=("previous", "targets"))

@@ -41,8 +41,7 @@ class Bucketed:
 
     def __repr__(self) -> str:
         N = sum(self.sizes)
-        steps = [", ".join(map(str, most.values())) for most in self._steps]
-        kinds = ", ".join(f"{n} of T = {most}" for n, most in zip(self.sizes, steps, strict=True))
+        kinds = ", ".join(f"{n} of {_of(steps)}" for n, steps in zip(self.sizes, self._steps, strict=True))
         alone = _padding(self._rows, [N], [self._rows.steps(np.arange(N))])
         return (
             f"Bucketed({N} rows in batches of {self._batch_size}: {kinds}; padding {self.padding:.1%}, "
@@ -209,6 +208,12 @@ def _split(lengths: np.ndarray, rows: np.ndarray, smallest: int) -> tuple[int, n
             i = int(saved.argmax()) + 1
             best = (int(saved[i - 1]), rows, [np.sort(order[:i]), np.sort(order[i:])])
     return best
+
+
+def _of(steps: dict[str, int]) -> str:
+    """The steps of a bucket, such as "T = 5 (targets 3)"."""
+    own = ", ".join(f"{name} {most}" for name, most in steps.items() if name != "xs")
+    return f"T = {steps['xs']}" + (f" ({own})" if own else "")
 
 
 def _padding(rows: Rows, sizes: list[int], steps: list[dict[str, int]]) -> float:

@@ -103,6 +103,10 @@ def test_it_says_what_it_does():
     assert repr(data) == "Bucketed(12 rows in batches of 4: 4 of T = 2, 8 of T = 5; padding 0.0%, 20.0% in one bucket)"
     assert data.padding == 0.0
     assert data.sizes == [4, 8]
+    both = {"xs": ragged(*[2] * 4, *[5] * 8), "y": [np.zeros(n, np.int32) for n in [1] * 8 + [3] * 4]}
+    data = jaxrnn.data.bucketed(both, batch_size=4, key=KEY, buckets=3, own_lengths=["y"])
+    kinds = "4 of T = 2 (y 1), 4 of T = 5 (y 1), 4 of T = 5 (y 3)"
+    assert repr(data) == f"Bucketed(12 rows in batches of 4: {kinds}; padding 0.0%, 29.2% in one bucket)"
 
 
 def test_lengths_of_their_own_have_one_maximal_length_in_a_bucket():
