@@ -81,11 +81,11 @@ class Config:
     hidden: int = 192
     """Features of a piece and of a layer."""
     pieces: int = 2000
-    """Pieces of words, of both languages."""
+    """Pieces of words of both languages."""
     similar: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
     """Do not read the most similar translation."""
     repeat: int = 2
-    """Times that a long message is read in a pass."""
+    """Readings of a long message in a pass."""
     dropout: float = 0.2
     """Dropout after embeddings, encoder and decoder."""
     smoothing: float = 0.1
@@ -101,7 +101,7 @@ class Config:
     beam: int = 12
     """Hypotheses of the beam search."""
     samples: int = 16
-    """Translations drawn to judge hypotheses by."""
+    """Samples that judge the hypotheses."""
     longest: int = 160
     """Most letters of a message."""
     messages: int | None = None
