@@ -389,19 +389,16 @@ def translations(
         chosen = order[start : start + ROWS]
         some = [read[i] for i in chosen] + [read[chosen[0]]] * (ROWS - len(chosen))
         own_pieces = max(len(pieces.encode(pairs[i].source)) for i in chosen)
-        longest, steps = (
-            -(-n // 16) * 16 for n in (max(map(len, some)), own_pieces + own_pieces // 2 + 8)
-        )  # few shapes
+        wanted = max(map(len, some)), own_pieces + own_pieces // 2 + 8
+        longest, steps = (-(-n // 16) * 16 for n in wanted)  # few shapes: few programs
         batch = jaxrnn.data.padded({"xs": some})
         xs = np.pad(batch["xs"], [(0, longest - len(batch["xs"])), (0, 0)])
         decoder, own, begin = encoded(model, params, xs, batch["lengths"]), params["decoder"], np.full((1, ROWS), STOP)
         generate = functools.partial(jaxrnn.decoding.generate, decoder, own, begin, steps, stop=STOP)
         greedy = np.asarray(generate()[1])
         drawn = [np.asarray(generate(key=jax.random.key(k))[1]) for k in range(config.samples)]
-        beam = jaxrnn.decoding.beam_search(
-            decoder, own, begin, steps, beam=config.beam, stop=STOP, length_penalty=1.0
-        ).symbols
-        beam = np.asarray(beam)
+        beams = jaxrnn.decoding.beam_search(decoder, own, begin, steps, beam=config.beam, stop=STOP, length_penalty=1.0)
+        beam = np.asarray(beams.symbols)
         for row, i in enumerate(chosen.tolist()):
             texts = [pieces.decode(beam[:, row, k]) for k in range(config.beam)]
             samples = [pieces.decode(symbols[:, row]) for symbols in drawn]
