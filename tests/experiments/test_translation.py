@@ -10,8 +10,9 @@ import polib
 import pytest
 import sacrebleu
 
-from experiments import translation
-from experiments.translation import MOST, PLACEHOLDER, STOP, Memory, Pair, Pieces, mark, marked
+from experiments import catalogues, translation
+from experiments.catalogues import MOST, PLACEHOLDER, Pair, mark, marked
+from experiments.translation import STOP, Memory, Pieces
 
 GERMAN = {
     "red": "rot", "green": "grün", "blue": "blau", "black": "schwarz", "white": "weiß", "grey": "grau",
@@ -50,7 +51,7 @@ def test_placeholders(text, found):
 def test_placeholders_become_marks_and_come_back():
     pair = marked("%s in %(a)s, %s", "In %(a)s: %s und %s")
     assert pair == Pair(f"{mark(0)} in {mark(1)}, {mark(0)}", f"In {mark(1)}: {mark(0)} und {mark(0)}", ("%s", "%(a)s"))
-    assert translation.filled(pair.target, pair.names) == "In %(a)s: %s und %s"
+    assert catalogues.filled(pair.target, pair.names) == "In %(a)s: %s und %s"
     assert marked("%s", "%d") is None
     assert marked("%s", "%s %s") is None
     assert marked(" ".join(f"{{n{i}}}" for i in range(9)), " ".join(f"{{n{i}}}" for i in range(9))) is None
@@ -68,7 +69,7 @@ def test_placeholders_become_marks_and_come_back():
     ],
 )
 def test_shortcuts_are_left_out(pair, found):
-    assert translation.without_shortcuts(*pair) == found
+    assert catalogues.without_shortcuts(*pair) == found
     assert marked(*pair) == Pair(*found, ())
 
 
@@ -78,8 +79,8 @@ def test_catalogues_of_a_language_are_found_once(tmp_path):
     polib.pofile(str(po)).save_as_mofile(str(mo))
     own = catalogue(tmp_path / "b" / "de.po", [("Tree", "Baum")])
     catalogue(tmp_path / "a" / "fr" / "LC_MESSAGES" / "x.po", [("House", "Maison")])
-    assert translation.files(tmp_path, "de") == [mo, own]
-    assert [*translation.messages(mo)] == [*translation.messages(po)] == [("House", "Haus")]
+    assert catalogues.files(tmp_path, "de") == [mo, own]
+    assert [*catalogues.messages(mo)] == [*catalogues.messages(po)] == [("House", "Haus")]
 
 
 def test_messages_have_both_numbers_and_no_guesses(tmp_path):
@@ -89,7 +90,7 @@ def test_messages_have_both_numbers_and_no_guesses(tmp_path):
     file.append(polib.POEntry(msgid="old", msgstr="alt", obsolete=True))
     file.append(polib.POEntry(msgid="may", msgstr="Mai", flags=["fuzzy"]))
     file.save(str(tmp_path / "de.po"))
-    found = [*translation.messages(tmp_path / "de.po")]
+    found = [*catalogues.messages(tmp_path / "de.po")]
     assert [pair for pair in found if all(pair)] == [("%d day", "%d Tag"), ("%d days", "%d Tage")]
 
 
@@ -99,23 +100,29 @@ def colours(count=112):
     return both[:count]
 
 
+SAME = [("The new house of %s is red", "Rot: %s"), ("The new house of %d is red", "Rot: %d")]
+
+
 def test_a_broken_catalogue_is_named_and_left_out(tmp_path, capsys):
     catalogue(
-        tmp_path / "good" / "de.po", [*colours(), ("The red house is new", "noch einmal"), ("%s", "%d"), ("x", "")]
+        tmp_path / "good" / "de.po",
+        [*colours(), ("The red house is new", "noch einmal"), ("%s", "%d"), ("x", ""), *SAME],
     )
     for name, data in (("broken", b"\x00" * 40), ("cut", b"\xde\x12\x04\x95\x00\x00")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "de.mo").write_bytes(data)
-    parts = translation.load(translation.Config(catalogues=tmp_path))
-    assert {part: len(pairs) for part, pairs in parts.items()} == {"test": 11, "validation": 5, "train": 96}
+    found = catalogues.load(tmp_path, "de", longest=160)
+    assert (len(found), len({pair[:2] for pair in found})) == (113, 113)
+    parts = catalogues.split(found, seed=0)
+    assert {part: len(pairs) for part, pairs in parts.items()} == {"test": 11, "validation": 5, "train": 97}
     out = capsys.readouterr().out
     assert out.count("left out, since it can't be read: ") == 2
-    assert "112 messages in 3 catalogues; left out: 1 another translation of the same message, 1 empty or too" in out
-    assert ", 1 other placeholders than the message" in out
+    assert "113 messages in 3 catalogues; left out: 1 another translation of the same message, 1 empty or too" in out
+    assert ", 1 other placeholders than the message, 1 the same as another message\n" in out
     with pytest.raises(SystemExit, match="--catalogues: expected 100 messages in 'fr', or more, got 0"):
-        translation.load(translation.Config(catalogues=tmp_path, language="fr"))
+        catalogues.load(tmp_path, "fr", longest=160)
     with pytest.raises(SystemExit, match="--catalogues: expected a folder, got nowhere"):
-        translation.load(translation.Config(catalogues=tmp_path.relative_to(tmp_path) / "nowhere"))
+        catalogues.load(tmp_path.relative_to(tmp_path) / "nowhere", "de", longest=160)
 
 
 def test_messages_that_are_nearly_equal_are_in_one_part():
@@ -123,13 +130,13 @@ def test_messages_that_are_nearly_equal_are_in_one_part():
         f"{form} {i // 6}" for i, form in enumerate(["Save ~File", "save file", "SAVE  FILE:", "save _file..."] * 60)
     ]
     pairs = [Pair(f"{chr(97 + i % 7)} {text}", "", ()) for i, text in enumerate(texts)]
-    parts = translation.split(pairs, seed=0)
-    keys = {part: {translation.alike(pair.source) for pair in found} for part, found in parts.items()}
+    parts = catalogues.split(pairs, seed=0)
+    keys = {part: {catalogues.alike(pair.source) for pair in found} for part, found in parts.items()}
     assert sum(map(len, keys.values())) == len(set().union(*keys.values()))
-    assert translation.alike("Page 10 of ~20") == translation.alike("page 3 of 4.")
-    assert translation.alike("Pages") != translation.alike("Page")
-    again = translation.split(pairs, seed=0)
-    assert again == parts != translation.split(pairs, seed=1)
+    assert catalogues.alike("Page 10 of ~20") == catalogues.alike("page 3 of 4.")
+    assert catalogues.alike("Pages") != catalogues.alike("Page")
+    again = catalogues.split(pairs, seed=0)
+    assert again == parts != catalogues.split(pairs, seed=1)
 
 
 PAIRS = [Pair(source, target, ()) for source, target in colours()] + [
