@@ -107,7 +107,7 @@ def load(folder: pathlib.Path | None, language: str, longest: int) -> list[Pair]
         roots = list(folders())
         names = " ".join(PACKAGES.values())
         if not roots:
-            raise ModuleNotFoundError(f"translation: needs catalogues: pip install {names}; or --catalogues, a folder")
+            command.refuse(f"translation: needs catalogues: pip install {names}; or --catalogues, a folder")
     else:
         command.expect("catalogues", "a folder", folder.is_dir(), folder)
         roots = [folder]

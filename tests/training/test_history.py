@@ -5,6 +5,7 @@ import pickle
 
 import matplotlib.image
 import numpy as np
+import pytest
 
 from jaxrnn.training.history import History
 
@@ -35,6 +36,15 @@ def test_a_picture_has_one_panel_for_each_measurement_with_its_curves(tmp_path):
     assert width > 2 * height
     for panel in np.array_split(pixels[..., :3], 3, axis=1):  # in each of them something coloured was drawn
         assert (panel.max(-1) - panel.min(-1) > 0.3).sum() > 100
+
+
+@pytest.mark.parametrize(("least", "scale"), [(0.1, "log"), (0.0, "log"), (-0.1, "linear")])
+def test_a_loss_below_zero_stays_in_the_picture(least, scale):
+    values = np.array([2.0, 1.0, np.nan, 0.5])
+    for train, validation in ((np.append(values, least), [1.0]), (np.append(values, 1.0), [least])):
+        record = History({"loss": train}, {"loss": np.array(validation)}, np.array([5]))
+        assert record.plot().axes[0].get_yscale() == scale
+    assert History({"loss": np.zeros(3)}).plot().axes[0].get_yscale() == "linear"
 
 
 def test_a_notebook_gets_a_picture():
