@@ -323,7 +323,7 @@ def random_field(
     trainer = pycrfsuite.Trainer(verbose=False)  # pyright: ignore[reportAttributeAccessIssue]
     for sentence in train:
         trainer.append(attributes(sentence.words), list(sentence.tags))
-    trainer.set_params({"c1": 0.1, "c2": 0.01, "max_iterations": steps, "feature.possible_transitions": True})
+    trainer.set_params({"c1": 0.03, "c2": 0.01, "max_iterations": steps, "feature.possible_transitions": True})
     tagger = pycrfsuite.Tagger()  # pyright: ignore[reportAttributeAccessIssue]
     with tempfile.TemporaryDirectory() as folder:
         trainer.train(f"{folder}/model")
