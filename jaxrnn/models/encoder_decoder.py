@@ -11,6 +11,7 @@ from jaxrnn.arguments import checked_params
 from jaxrnn.models.attention_decoder import AttentionDecoder, at_attention, attach
 from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.composite import Composite
+from jaxrnn.models.tied import Tied
 from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree, rows_and_steps
 from jaxrnn.validity import valid_steps
 
@@ -39,6 +40,7 @@ class EncoderDecoder(Composite):
 
     encoder: Model = leaf()
     decoder: Model = leaf()
+    share_embedding: bool = False
 
     @property
     def parts(self) -> tuple[Model, Model]:
@@ -51,6 +53,11 @@ class EncoderDecoder(Composite):
     @property
     def features(self) -> tuple[None, int | None]:
         return None, self.decoder.features[1]
+
+    @property
+    def source_symbols(self) -> int | None:
+        """The number of symbols of the source; None if it has vectors."""
+        return (self.decoder if self.share_embedding else self.encoder).input_symbols
 
     def carry_of_parts(self, params: Params, batch_shape: tuple[int, ...]) -> Tree:
         return self.decoder.initial_carry(params["decoder"], batch_shape)
@@ -76,6 +83,9 @@ class EncoderDecoder(Composite):
     ) -> Model:
         """The decoder, attached to the encoder's outputs of a source; its parameters are params["decoder"]."""
         checked_params(self, params)
+        if isinstance(self.decoder, Tied) and self.share_embedding:
+            own = self.decoder.table(params["decoder"])
+            _, source = self.decoder.embed.apply(own, source, lengths=lengths, mask=mask)
         _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, mask=mask)
         return attach(self.decoder, values, lengths=lengths, mask=mask)
 
@@ -104,6 +114,8 @@ class EncoderDecoder(Composite):
         (*_, k_encoder), (_, _, p_decoder, _, k_decoder) = self.shares(params, None, call)
         with checks.within("encoder"):
             encoding = call.of("encoder", k_encoder)._replace(states=False)
+            if isinstance(self.decoder, Tied) and self.share_embedding:
+                _, source = self.decoder.embed.run(self.decoder.table(p_decoder), None, source, encoding)
             _, values = self.encoder.run(params["encoder"], None, source, encoding)
         with checks.within("decoder"):
             decoder = attach(self.decoder, values, lengths=call.lengths, mask=call.mask)
@@ -121,7 +133,7 @@ def _pair(xs: Any, time_major: bool = True) -> Pair:
     return Pair(source, previous, lengths)
 
 
-def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
+def encoder_decoder(encoder: Model, decoder: Model, *, share_embedding: bool = False) -> EncoderDecoder:
     """A sequence into another of another length: the decoder attends to the encoder's outputs.
 
     `apply` takes a pair of sequences as xs, (source, previous), or a triple with the lengths of `previous`. Its option
@@ -135,6 +147,9 @@ def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
     Args:
       encoder: the decoder attends to its outputs, [S, *batch_shape, M].
       decoder: a model that reads forward and has an output at each step, with a `jaxrnn.attention_decoder` in it.
+      share_embedding: whether source and target have the same symbols and one table of vectors, that of `decoder`, a
+        `jaxrnn.tied` model. The source is then of symbols, and `encoder` reads their vectors, so it has no embedding of
+        its own. A decoder that copies from its source learns to do so much sooner.
 
     Returns:
       A Model with the parameters {"encoder", "decoder"} and the carry of the decoder.
@@ -144,7 +159,8 @@ def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
         backward, and so would read the answers, or the features do not fit.
 
     References:
-      Sutskever et al. 2014, arXiv:1409.3215; Bahdanau et al. 2015, arXiv:1409.0473.
+      Sutskever et al. 2014, arXiv:1409.3215; Bahdanau et al. 2015, arXiv:1409.0473; one table for all: Press and Wolf
+      2017, arXiv:1608.05859.
 
     Example:
       >>> import jax
@@ -162,12 +178,20 @@ def encoder_decoder(encoder: Model, decoder: Model) -> EncoderDecoder:
     checked_causal("decoder", decoder)
     if not encoder.keeps_time:
         raise ValueError(f"encoder: expected one with an output at each step, got {encoder!r}, which ends in last")
+    if checks.flag("share_embedding", share_embedding):
+        if not isinstance(decoder, Tied):
+            raise ValueError(f"share_embedding: expected a decoder that jaxrnn.tied has made, got {decoder!r}")
+        if encoder.features[0] not in (None, decoder.E) or encoder.input_symbols is not None:
+            raise ValueError(
+                f"encoder: expected one that reads vectors of {decoder.E} features, those of the shared table, "
+                f"got {encoder!r}"
+            )
     for layer in jax.tree.leaves(decoder, is_leaf=lambda part: isinstance(part, AttentionDecoder)):
         if isinstance(layer, AttentionDecoder):
             M = encoder.features[1]
             if M is not None and M != layer.attention.M:
                 raise ValueError(f"decoder: expected attention to {M} features, the encoder's, got {layer.attention.M}")
-            return EncoderDecoder(encoder, decoder)
+            return EncoderDecoder(encoder, decoder, share_embedding)
     raise ValueError(f"decoder: expected one with a jaxrnn.attention_decoder in it, got {decoder!r}")
 
 

@@ -55,6 +55,10 @@ class Tied(Model):
         """The layer that reads the symbols, with the parameter {"w"}."""
         return Embed(self.symbols, self.E, self.w_init, self.param_dtype)
 
+    def table(self, params: Params) -> Params:
+        """The parameters of `embed`."""
+        return {"w": params["w"]}
+
     def init(self, key: jax.Array) -> Params:
         w_key, model_key, b_key = jax.random.split(checks.key("key", key), 3)
         params = self.embed.init(w_key) | {"model": self.model.init(model_key)}
@@ -65,7 +69,7 @@ class Tied(Model):
 
     def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
         checked_params(self, params)
-        _, vectors = self.embed.run({"w": params["w"]}, None, xs, call)
+        _, vectors = self.embed.run(self.table(params), None, xs, call)
         with checks.within("model"):
             carry, hs = self.model.run(params["model"], carry, vectors, call.of("model", call.key))
         hs = checks.array("model: outputs", hs)

@@ -118,9 +118,11 @@ def what_is_wrong(
 
 def check_symbols(name: str, arrays: Batch, model: Model) -> None:
     """Raises if a symbol that counts is not one that the model reads."""
-    encoder, decoder = model.parts if isinstance(model, EncoderDecoder) else (model, None)
-    for entry, part in (("xs", encoder), ("previous", decoder)):
-        symbols = getattr(part, "input_symbols", None)
+    if isinstance(model, EncoderDecoder):
+        known = {"xs": model.source_symbols, "previous": model.decoder.input_symbols}
+    else:
+        known = {"xs": model.input_symbols}
+    for entry, symbols in known.items():
         if symbols is not None and entry in arrays:
             checks.symbols(f"{name}[{entry!r}]", np.asarray(arrays[entry])[_counted(entry, arrays)], symbols)
 

@@ -42,6 +42,7 @@ def catalogue(path, pairs):
         ("start %PRODUCTNAME $(ARG1) ${x}", ["%PRODUCTNAME", "$(ARG1)", "${x}"]),
         ('<b>a</b> < 3 <a href="x">', ["<b>", "</b>", '<a href="x">']),
         ("%(count)d items, %.2f", ["%(count)d", "%.2f"]),
+        ("Page %1 of %2, $1 at 100 %, %%", ["%1", "%2", "$1"]),
     ],
 )
 def test_placeholders(text, found):
@@ -80,6 +81,11 @@ def test_catalogues_of_a_language_are_found_once(tmp_path):
     own = catalogue(tmp_path / "b" / "de.po", [("Tree", "Baum")])
     catalogue(tmp_path / "a" / "fr" / "LC_MESSAGES" / "x.po", [("House", "Maison")])
     assert catalogues.files(tmp_path, "de") == [mo, own]
+    assert catalogues.files(tmp_path / "a" / "de", "de") == [mo]
+    assert catalogues.files(tmp_path / "b", "de") == [own]
+    other = catalogue(tmp_path / "de" / "x" / "it.po", [("House", "Casa")])
+    assert catalogues.files(tmp_path / "de" / "x", "de") == []
+    assert catalogues.files(tmp_path / "de" / "x", "it") == [other]
     assert [*catalogues.messages(mo)] == [*catalogues.messages(po)] == [("House", "Haus")]
 
 
@@ -91,7 +97,7 @@ def test_messages_have_both_numbers_and_no_guesses(tmp_path):
     file.append(polib.POEntry(msgid="may", msgstr="Mai", flags=["fuzzy"]))
     file.save(str(tmp_path / "de.po"))
     found = [*catalogues.messages(tmp_path / "de.po")]
-    assert [pair for pair in found if all(pair)] == [("%d day", "%d Tag"), ("%d days", "%d Tage")]
+    assert found == [("%d day", "%d Tag"), ("%d days", "%d Tage")]
 
 
 def colours(count=112):
@@ -113,7 +119,7 @@ def test_a_broken_catalogue_is_named_and_left_out(tmp_path, capsys):
         (tmp_path / name / "de.mo").write_bytes(data)
     found = catalogues.load(tmp_path, "de", longest=160)
     assert (len(found), len({pair[:2] for pair in found})) == (113, 113)
-    parts = catalogues.split(found, seed=0)
+    parts = catalogues.split(found)
     assert {part: len(pairs) for part, pairs in parts.items()} == {"test": 11, "validation": 5, "train": 97}
     out = capsys.readouterr().out
     assert out.count("left out, since it can't be read: ") == 2
@@ -130,13 +136,13 @@ def test_messages_that_are_nearly_equal_are_in_one_part():
         f"{form} {i // 6}" for i, form in enumerate(["Save ~File", "save file", "SAVE  FILE:", "save _file..."] * 60)
     ]
     pairs = [Pair(f"{chr(97 + i % 7)} {text}", "", ()) for i, text in enumerate(texts)]
-    parts = catalogues.split(pairs, seed=0)
+    parts = catalogues.split(pairs)
     keys = {part: {catalogues.alike(pair.source) for pair in found} for part, found in parts.items()}
     assert sum(map(len, keys.values())) == len(set().union(*keys.values()))
     assert catalogues.alike("Page 10 of ~20") == catalogues.alike("page 3 of 4.")
     assert catalogues.alike("Pages") != catalogues.alike("Page")
-    again = catalogues.split(pairs, seed=0)
-    assert again == parts != catalogues.split(pairs, seed=1)
+    assert catalogues.alike("Fo~rm") == catalogues.alike("_Form") == catalogues.alike("form")
+    assert catalogues.split(pairs) == parts
 
 
 PAIRS = [Pair(source, target, ()) for source, target in colours()] + [
@@ -145,7 +151,7 @@ PAIRS = [Pair(source, target, ()) for source, target in colours()] + [
 
 
 def test_pieces_keep_texts_and_marks():
-    pieces = Pieces(PAIRS, 100, seed=0)
+    pieces = Pieces(PAIRS, 100)
     for pair in PAIRS[-3:]:
         for text in (pair.source, pair.target):
             numbers = pieces.encode(text)
@@ -157,8 +163,37 @@ def test_pieces_keep_texts_and_marks():
     assert "%s" in " ".join(shown)
 
 
+def test_pieces_keep_letters_that_have_a_compatible_form():
+    pair = Pair("Save as…", "Speichern unter… ½ m²", ())
+    pieces = Pieces([*PAIRS, pair], 100)
+    assert [pieces.decode(pieces.encode(text)) for text in pair[:2]] == [*pair[:2]]
+
+
+def test_too_few_pieces_are_refused_by_name():
+    with pytest.raises(SystemExit, match=r"--pieces: expected at least \d+, for the letters of these messages, got 20"):
+        Pieces(PAIRS, 20)
+    with pytest.raises(SystemExit) as found:
+        Pieces(PAIRS, 1)
+    least = int(re.findall(r"least (\d+)", str(found.value))[0])
+    assert len(Pieces(PAIRS, least)) == least
+
+
+def test_each_message_gets_its_own_translation_whatever_is_decoded_beside_it(monkeypatch):
+    pairs = [Pair(source, target, ()) for source, target in colours(12)] + [Pair("The tree", "Baum", ())]
+    pieces = Pieces(PAIRS, 100)
+    config = dataclasses.replace(translation.SMOKE, samples=1, similar=False)
+    model = translation.build(config, len(pieces))
+    params = jax.tree.map(lambda x: 3 * x, model.init(jax.random.key(0)))
+    found = {}
+    for rows in (16, 5):
+        monkeypatch.setattr(translation, "ROWS", rows)
+        found[rows] = translation.translations(config, model, params, pairs, pieces, None)
+    assert len({*found[16]["greedy"]}) > 6
+    assert [found[16][how] for how in ("greedy", "beam")] == [found[5][how] for how in ("greedy", "beam")]
+
+
 def test_rows_are_pairs_beside_the_most_similar_translation():
-    pieces = Pieces(PAIRS, 100, seed=0)
+    pieces = Pieces(PAIRS, 100)
     rows = translation.rows(PAIRS[:2], [PAIRS[2], PAIRS[-1]], pieces)
     assert [len(x) for x in rows.values()] == [2, 2, 2]
     for previous, targets in zip(rows["previous"], rows["targets"], strict=True):
@@ -237,6 +272,7 @@ def test_a_small_run(tmp_path, capsys):
         ({"hidden": 5}, "--hidden: expected an even number, half of them for each direction, got 5"),
         ({"smoothing": 1.0}, r"--smoothing: expected a rate in \[0, 1\), got 1.0"),
         ({"pieces": 0}, "--pieces: expected a positive integer, got 0"),
+        ({"messages": 99}, "--messages: expected 100 or more, got 99"),
     ],
 )
 def test_bad_options(options, message):

@@ -209,3 +209,32 @@ def test_attention_is_found_in_whatever_the_decoder_is(x64):
         want = jaxrnn.diagnostics.attention_weights(plain, own, source, previous, lengths=[3, 2])
         assert_close(weights, want, 1e-12)
         assert weights.shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 2]])
+def test_a_shared_table_is_one_for_encoder_decoder_and_output(lengths, x64):
+    """Outputs are those of two equal tables, and the gradient is the sum of theirs."""
+    layer = jaxrnn.chain(jaxrnn.attention_decoder(jaxrnn.gru(4, 4), jaxrnn.dot_attention(4, 4)), jaxrnn.dense(8, 4))
+    source, previous = np.array([[1, 2], [3, 0], [2, 2]]), np.array([[0, 1], [2, 3]])
+    shared = jaxrnn.encoder_decoder(jaxrnn.chain(jaxrnn.gru(4, 4)), jaxrnn.tied(5, 4, layer), share_embedding=True)
+    apart = jaxrnn.encoder_decoder(jaxrnn.chain(jaxrnn.embed(5, 4), jaxrnn.gru(4, 4)), jaxrnn.tied(5, 4, layer))
+    params = drawn(shared)
+    both = {**params, "encoder": {"0": {"w": params["decoder"]["w"]}, "1": params["encoder"]["0"]}}
+
+    def total(model, params, source=source):
+        ys = model.apply(params, (source, previous), lengths=lengths)[1]
+        return (ys * np.linspace(-1.0, 1.0, ys.size).reshape(ys.shape)).sum(), ys
+
+    (grads, ys), (wanted, want) = (
+        jax.grad(total, 1, has_aux=True)(*each) for each in ((shared, params), (apart, both))
+    )
+    assert_close(ys, want, 1e-12)
+    assert_close(grads["encoder"]["0"], wanted["encoder"]["1"], 1e-12)
+    assert_close(grads["decoder"].pop("w"), wanted["encoder"]["0"]["w"] + wanted["decoder"].pop("w"), 1e-12)
+    assert_close(grads["decoder"], wanted["decoder"], 1e-12)
+    attached = shared.encode(params, source, lengths=lengths)
+    assert_close(attached.apply(params["decoder"], previous)[1], ys, 1e-12)
+    jaxrnn.check_gradients(shared, params, (source, previous), lengths=lengths)
+    if lengths is not None:
+        padded = np.where(np.arange(3)[:, None] < lengths, source, 99)
+        np.testing.assert_array_equal(total(shared, params, padded)[1], ys)
