@@ -143,7 +143,7 @@ class RNN(flax.nnx.RNN):
             )
         if carry is None and isinstance(view.cell, NnxCell):
             rows = conventions.batch_shape(inputs, options["time_major"], axes)
-            carry = self.cell.initialize_carry((*rows, *inputs.shape[inputs.ndim - axes :]), self._stream(rngs))
+            carry = self.cell.initialize_carry((*rows, *inputs.shape[inputs.ndim - axes :]), _stream(self, rngs))
         carry = carry if isinstance(self.cell, StaticCell) else conventions.carry_from_flax(view.cell, carry)
         final, ys = conventions.run(
             view, inputs, carry=carry, lengths=seq_lengths, resets=resets, gradient=self.gradient, key=key,
@@ -165,11 +165,12 @@ class RNN(flax.nnx.RNN):
         values = _named(params)
         return View(NnxCell(graph, Shapes.of(values), features, type(self.cell).__name__), values)
 
-    def _stream(self, rngs: typing.Any) -> typing.Any:
-        """Keys for an initial carry; the layer's own keys are read and do not change."""
-        if rngs is not None or self.rngs is None:
-            return rngs
-        return flax.nnx.Rngs(jax.random.fold_in(self.rngs.key[...], self.rngs.count[...]))
+
+def _stream(layer: RNN | flax.nnx.Bidirectional, rngs: typing.Any) -> typing.Any:
+    """Keys for initial carries; the layer's own keys are read and do not change."""
+    if rngs is not None or layer.rngs is None:
+        return rngs
+    return flax.nnx.Rngs(jax.random.fold_in(layer.rngs.key[...], layer.rngs.count[...]))
 
 
 class Bidirectional(flax.nnx.Bidirectional):
@@ -197,7 +198,7 @@ class Bidirectional(flax.nnx.Bidirectional):
         del reverse, keep_order  # as in Flax
         return conventions.both_ways(
             self, inputs, initial_carry=initial_carry, return_carry=return_carry, time_major=time_major, key=key,
-            rngs=rngs, resets=resets, seq_lengths=seq_lengths,
+            rngs=_stream(self, rngs), resets=resets, seq_lengths=seq_lengths,
         )  # fmt: skip
 
 

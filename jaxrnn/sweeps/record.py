@@ -79,7 +79,8 @@ class Record(contextlib.AbstractContextManager["Record"]):
             curve[numbers, part.start : part.end] = values[:, :count]
         validation, runner = part.report.validation, self._runners[group]
         if validation and not runner.validates:  # then it is the loss of all data at the end
-            self.score[numbers] = runner.sign * validation[runner.program.monitor]
+            measured = runner.sign * validation[runner.program.monitor]
+            self.score[numbers] = np.where(np.isfinite(measured), measured, np.nan)
             self.best_step[numbers] = part.end
         elif validation:
             if part.end not in self.validation_steps:
@@ -90,7 +91,9 @@ class Record(contextlib.AbstractContextManager["Record"]):
                 )
                 curve[numbers, self.validation_steps.index(part.end)] = values
             measured = runner.sign * validation[runner.program.monitor]
-            better = measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
+            better = np.isfinite(measured) & (
+                measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
+            )
             self.score[numbers] = np.where(better, measured, self.score[numbers])
             self.best_step[numbers] = np.where(better, part.end, self.best_step[numbers])
         elif not runner.ranks:  # a loop of the user's own

@@ -144,6 +144,26 @@ def test_any_nnx_cell():
     assert_close(RNN(cell)(xs, resets=split)[1, 2:], nnx.RNN(cell)(xs[:, 2:])[1], 1e-6)
 
 
+class Still(Own):
+    """A cell that stays at a random initial carry."""
+
+    def __call__(self, carry, x):
+        return carry, carry
+
+    def initialize_carry(self, input_shape, rngs=None, carry_init=None):
+        return jax.random.normal(rngs.carry(), (*input_shape[:-1], self.hidden))
+
+
+def test_random_initial_carries_of_both_directions_come_from_one_seed():
+    xs, found = inputs(np.float32), []
+    for seed in (0, 1):
+        layer = Bidirectional(*(RNN(Still(D, H, rngs=nnx.Rngs(0))) for _ in range(2)), rngs=nnx.Rngs(seed))
+        ys = np.asarray(layer(xs))
+        np.testing.assert_array_equal(layer(xs), ys)  # the layer's own keys do not change
+        found += [ys[:, 0, :H], ys[:, 0, H:]]
+    assert len({x.tobytes() for x in found}) == 4
+
+
 def test_a_cell_with_a_state_of_its_own_runs_by_flax():
     xs, layers = inputs(np.float32), []
     for layer in (nnx.RNN, RNN):

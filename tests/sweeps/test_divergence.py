@@ -3,11 +3,12 @@
 import contextlib
 import functools
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxrnn
-from tests.sweeps.setup import sweep
+from tests.sweeps.setup import sweep, task
 
 RATES = np.linspace(0.01, 0.1, 6)
 
@@ -42,6 +43,24 @@ def test_the_others_are_bitwise_the_same(poisoned):
             _ = results.best
     else:
         assert results.best not in poisoned
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_an_infinite_validation_is_neither_the_best_nor_a_score(mode):
+    """Of the sign that would win."""
+    worst = -jnp.inf if mode == "min" else jnp.inf
+
+    def odd(ys, batch):
+        return jnp.where(ys[-1].mean() > 0, worst, ys[-1].mean())
+
+    results = sweep(jaxrnn.grid(lr=RATES), of=task(metrics={"odd": odd}, monitor="odd", mode=mode))
+    looks, score = results.validation["odd"], results.columns["score"]
+    finite = np.isfinite(looks)
+    assert 0 < finite.sum() < finite.size
+    sign = 1 if mode == "min" else -1
+    lowest = np.where(finite, sign * looks, np.inf).min(1)
+    np.testing.assert_allclose(score, np.where(finite.any(1), sign * lowest, np.nan))
+    assert finite[results.best].any()
 
 
 def _leaves(params):
