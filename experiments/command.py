@@ -135,7 +135,8 @@ def positive(config: Any, *names: str) -> None:
 
 LIMITS = {
     "learning_rate": (0.0, 1e3), "learning_rates": (0.0, 1e3), "dynamic_rate": (0.0, 1e3), "clip_norm": (0.0, np.inf),
-    "dropout": (-1e-300, 1.0), "recurrent_dropout": (-1e-300, 1.0), "temperature": (-1e-300, 1e3),
+    "dropout": (-1e-300, 1.0), "recurrent_dropout": (-1e-300, 1.0), "input_dropout": (-1e-300, 1.0),
+    "b2": (-1e-300, 1.0), "distortion": (-1e-300, 1e3), "solved": (-1e-300, 1e3), "temperature": (-1e-300, 1e3),
     "seed": (-1, 2**32), "key": (-1, 2**32), "seeds": (0, 10_001), "hidden": (-1, 65_537), "embed": (0, 65_537),
     "batch_size": (0, 65_537), "streams": (0, 65_537), "layers": (0, 65), "steps": (-1, 10**9), "epochs": (0, 10**6),
     "block": (0, 10**6), "k": (0, 10**6), "rows": (0, 10**8), "T": (0, 10**6), "beam": (0, 10**4),

@@ -82,6 +82,8 @@ def save(path: checks.PathLike, params: Params, model: Model | Cell | None = Non
     partial = file.with_name(f".{file.name}.partial")
     metadata = {HEADER: text, DIGEST: hashlib.sha256(text.encode()).hexdigest()}
     safetensors.numpy.save_file(named, partial, metadata=metadata)
+    with partial.open("rb+") as written:
+        os.fsync(written.fileno())  # the data are on disk before the name is
     os.replace(partial, file)
 
 

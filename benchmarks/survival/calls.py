@@ -41,10 +41,10 @@ def specs(folder: pathlib.Path) -> list[tuple[str, Callable[..., Any], dict[str,
     found = [
         (jaxrnn.unroll, {"cell": cell, "params": params, "xs": xs, "carry": None, "lengths": lengths, "resets": resets,
                          "reverse": False, "key": key, "gradient": jaxrnn.reverse_scan()}),
-        (jaxrnn.lstm, {"D": D, "H": H, "forget_bias": 1.0, "peephole": False, "proj": None}),
+        (jaxrnn.lstm, {"D": D, "H": H, "forget_bias": 1.0, "peephole": False, "proj_size": None}),
         (jaxrnn.lstm, {"D": D, "H": H, "zoneout": 0.1, "dtype": jnp.bfloat16, "hidden_bias": True}),
         (jaxrnn.gru, {"D": D, "H": H, "reset_after": True, "param_dtype": jnp.float32, "bias": True}),
-        (jaxrnn.elman, {"D": D, "H": H, "activation": jnp.tanh, "learn_initial_carry": True}),
+        (jaxrnn.elman, {"D": D, "H": H, "activation": jnp.tanh, "learn_carry": True}),
         (jaxrnn.gated_cell, {"D": D, "H": H, "gates": {"n": jnp.tanh}, "update": update}),
         (jaxrnn.stack, {"cells": [cell, jaxrnn.gru(H, H)]}),
         (jaxrnn.chain, {"models": [jaxrnn.gru(D, H), jaxrnn.dense(H, O)]}),
@@ -128,7 +128,7 @@ def call(f: Callable[..., Any], options: dict[str, Any]) -> Any:
     """Calls a function; positional-only arguments are passed by position."""
     if f in (jaxrnn.stack, jaxrnn.chain):
         return f(next(iter(options.values())))
-    return f(**options)
+    return f(**options, **({"progress": False} if f in (jaxrnn.fit, jaxrnn.sweep) else {}))
 
 
 def calls(count: int = 1000, seed: int = 0) -> None:
@@ -143,6 +143,8 @@ def calls(count: int = 1000, seed: int = 0) -> None:
     with tempfile.TemporaryDirectory() as root, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         known = specs(pathlib.Path(root))
+        for _, f, options in known:
+            call(f, options)  # right, before one argument is wrong
         for number in range(count):
             name, f, options = known[number % len(known)]
             argument = rng.choice([*options])
@@ -150,7 +152,7 @@ def calls(count: int = 1000, seed: int = 0) -> None:
             try:
                 if argument == "steps" and value == 10**6:
                     continue  # would take too long
-                call(f, options | {argument: value} | ({"progress": False} if f in (jaxrnn.fit, jaxrnn.sweep) else {}))
+                call(f, options | {argument: value})
             except (ValueError, TypeError) as error:
                 outcome = "a clear error" if CLEAR.match(str(error)) else "raw"
                 text = f"{type(error).__name__}: {error}"
@@ -165,7 +167,7 @@ def calls(count: int = 1000, seed: int = 0) -> None:
             outcomes[outcome] += 1
             if outcome == "raw":
                 bad.append(f"{name}({argument}: {what}): {text[:160]}")
-    print(f"{count} calls: {dict(outcomes)}")
+    print(f"{count} calls of {len({name for name, _, _ in known})} functions: {dict(outcomes)}")
     for text in bad:
         print("  raw:", text.replace("\n", " "))
     for text, n in sorted(accepted.items()):
