@@ -153,6 +153,38 @@ def test_any_linen_cell_with_every_gradient(kind):
     assert jax.tree.structure(again) == jax.tree.structure(params)
 
 
+class OwnNnxCell(nnx.nn.recurrent.RNNCellBase):
+    """A cell that is in no library, with two states of different sizes."""
+
+    num_feature_axes = 1
+
+    def __init__(self, D, H, *, rngs):
+        self.H, self.read, self.recur = H, nnx.Linear(D, H, rngs=rngs), nnx.Linear(H + 2, H, rngs=rngs)
+
+    def __call__(self, carry, x):
+        h, slow = carry
+        h = jnp.tanh(self.read(x) + self.recur(jnp.concatenate([h, slow], -1)))
+        slow = 0.9 * slow + 0.1 * h[..., :2]
+        return (h, slow), h * slow[..., :1]
+
+    def initialize_carry(self, input_shape, rngs=None, carry_init=None):
+        return jnp.zeros((*input_shape[:-1], self.H)), jnp.ones((*input_shape[:-1], 2))
+
+
+@pytest.mark.parametrize("kind", [nnx.SimpleCell, nnx.OptimizedLSTMCell, nnx.GRUCell, OwnNnxCell])
+def test_any_nnx_cell_with_every_gradient(kind):
+    module = kind(D, H, rngs=nnx.Rngs(0))
+    cell, params = jaxrnn.interop.from_nnx(module, D=D)
+    assert jaxrnn.check_gradients(cell, params, XS[:3, :1]).ok
+    assert_close(jaxrnn.unroll(cell, params, XS)[1], nnx.RNN(module, time_major=True)(XS), 1e-5)
+    graph, own, rest = nnx.split(module, nnx.Param, ...)
+    want = jax.grad(lambda own: nnx.RNN(nnx.merge(graph, own, rest), time_major=True)(XS).sum())(own)
+    got = jax.grad(lambda p: jaxrnn.unroll(cell, p, XS)[1].sum())(params)
+    if kind is OwnNnxCell:  # the parameters of others get names of ours
+        assert_close(got, nnx.to_pure_dict(want), 1e-4)
+    assert jax.tree.structure(cell.init(jax.random.key(1))) == jax.tree.structure(params)
+
+
 @pytest.mark.parametrize("kind", [jaxrnn.elman, jaxrnn.lstm, jaxrnn.gru])
 def test_there_and_back_again(kind):
     cell = kind(D, H)
