@@ -471,7 +471,7 @@ def plot(lexicon: Lexicon, sentences: list[Sentence], found: list[tuple[str, ...
         axes.text(j, i, text, ha="center", va="center", fontsize=7, color="w" if share[i, j] > 0.5 else "k")
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axes.set_yticks(range(len(names)), [f"{name} ({n:,})" for name, n in zip(names, count.sum(1), strict=True)])
-    axes.set(xlabel="tag of the network", ylabel="tag of the treebank (words)", title="of each tag's words, per cent")
+    axes.set(xlabel="tag that was given", ylabel="tag of the treebank (words)", title="of each tag's words, per cent")
     figure.colorbar(image, ax=axes, label="share")
     figure.savefig(path, dpi=110)
 

@@ -19,8 +19,15 @@ from experiments.characters import Config, build, load, steps_of, streams
 from jaxrnn.training import run
 from jaxrnn.training.run import SAVE_SECONDS
 
+ROWS = 8
+SMALL = (
+    jaxrnn.chain(jaxrnn.elman(1, 4), jaxrnn.dense(4, 1)), jaxrnn.losses.mean_squared_error, optax.sgd(1e-2),
+    {name: np.random.default_rng(0).standard_normal((3, 128, 1), np.float32) for name in ("xs", "targets")},
+)  # fmt: skip
+"""A model, a loss, an optimizer and data: a step takes no longer than the work around it."""
 
-def cost(rounds: int = 9, steps: int = 400, every: int = 500) -> None:
+
+def cost(rounds: int = 9, steps: int = 400, every: int = 500, long: int = 1_250_000) -> None:
     """Measures the time that goes into watching a run, apart from its compiled steps; compiling is apart.
 
     First the model of `experiments.characters`, with a run folder and measurements of the gradient: the share of the
@@ -28,15 +35,19 @@ def cost(rounds: int = 9, steps: int = 400, every: int = 500) -> None:
     measurements and the files of the folder, and into saves.
 
     Then the time of a step with block=1, beside a loop by hand over a jitted step that reads its loss, interleaved. The
-    network is so small that the calls are all that counts.
+    network is so small that the calls are all that counts. With it, too, the time with and without the progress bar,
+    interleaved, and the time of a step early and late in a long run.
 
     Args:
-      rounds: the number of pairs of runs with block=1, after one that is not counted.
+      rounds: the number of pairs of runs with block=1 and with the bar, after one that is not counted.
       steps: the number of steps of the run with a folder.
       every: the number of steps between two measurements of the gradient, for the share; they are timed more often.
+      long: the number of steps of the long run.
     """
     _of_folder(steps, every)
     _of_blocks(rounds, 4800)
+    _of_progress(rounds, 200_000)
+    _of_length(long)
 
 
 def _of_folder(steps: int, every: int) -> None:
@@ -75,16 +86,45 @@ def _of_folder(steps: int, every: int) -> None:
     print(f"{' + '.join(f'{100 * x:.2f}' for x in shares)} = {100 * sum(shares):.2f} %", flush=True)
 
 
+def _small(steps: int, **options: Any) -> jaxrnn.training.FitResult:
+    options = {"key": jax.random.key(0), "batch_size": ROWS, "progress": False} | options
+    return jaxrnn.fit(*SMALL, steps=steps, **options)
+
+
+def _of_progress(rounds: int, steps: int) -> None:
+    def seconds(progress: bool) -> float:
+        return _small(steps, progress=progress).history.run_seconds
+
+    pairs = [
+        (seconds(False), seconds(True)) if i % 2 else (seconds(True), seconds(False))[::-1] for i in range(rounds + 1)
+    ]
+    ratios = [b / a for a, b in pairs[1:]]
+    print(
+        f"with the progress bar: {' '.join(f'{x:.3f}' for x in ratios)}, median {statistics.median(ratios):.3f} times"
+    )
+
+
+def _of_length(steps: int) -> None:
+    seen: dict[int, float] = {}
+
+    def note(end: jaxrnn.training.BlockEnd) -> None:
+        seen[end.step] = time.perf_counter()
+
+    _small(steps, callback=note)
+    looks = np.array([*seen.items()])
+    for start in (0.1, 0.9):  # a tenth each, after what is compiled
+        some = looks[(looks[:, 0] >= start * steps) & (looks[:, 0] <= (start + 0.1) * steps)]
+        rate = 1e6 * float(np.diff(some[[0, -1], 1])[0] / np.diff(some[[0, -1], 0])[0])
+        print(f"a step after {int(some[0, 0]):,} steps: {rate:.1f} us")
+
+
 def _of_blocks(rounds: int, steps: int) -> None:
-    model = jaxrnn.chain(jaxrnn.elman(1, 4), jaxrnn.dense(4, 1))
-    loss, optimizer, batch_size = jaxrnn.losses.mean_squared_error, optax.sgd(1e-2), 8
-    rng = np.random.default_rng(0)
-    data = {name: rng.standard_normal((3, 128, 1), np.float32) for name in ("xs", "targets")}
+    model, loss, optimizer, data = SMALL
     train_step = jaxrnn.training.make_train_step(model, loss, optimizer)
 
     @jax.jit
     def chosen(key: jax.Array) -> jax.Array:
-        return jax.random.permutation(key, 128).reshape(-1, batch_size)
+        return jax.random.permutation(key, 128).reshape(-1, ROWS)
 
     def step(state: Any, data: Any, rows: jax.Array) -> Any:
         return train_step(state, jax.tree.map(lambda x: x[:, rows], data))
@@ -103,10 +143,7 @@ def _of_blocks(rounds: int, steps: int) -> None:
 
     def fitted() -> float:
         start = time.perf_counter()
-        result = jaxrnn.fit(
-            model, loss, optimizer, data, key=jax.random.key(0), steps=steps, batch_size=batch_size, block=1,
-            progress=False,
-        )  # fmt: skip
+        result = _small(steps, block=1)
         return time.perf_counter() - start - result.history.compile_seconds
 
     pairs = [(by_hand(), fitted()) if i % 2 else (fitted(), by_hand())[::-1] for i in range(rounds + 1)][1:]
