@@ -22,9 +22,13 @@ import tyro
 
 ROOT = pathlib.Path(__file__).parents[1]
 CORE = (
-    "bptt", "cells", "data", "decoding", "gradients", "influences", "losses", "models", "primitives", "training", ".",
+    "bptt", "cells", "data", "decoding", "diagnostics", "gradients", "influences", "losses", "models", "primitives",
+    "sweeps", "training", ".",
 )  # fmt: skip
-COPIED = ("jaxrnn", "tests", "experiments", "benchmarks", "docs", "README.md", "CONTRIBUTING.md", "pyproject.toml")
+COPIED = (
+    "jaxrnn", "tests", "experiments", "benchmarks", "docs", ".github", ".ci", "README.md", "CONTRIBUTING.md",
+    "CHANGELOG.md", "CITATION.cff", "LICENSE", "pyproject.toml",
+)  # fmt: skip
 SWAPPED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Add: ast.Sub, ast.Sub: ast.Add,

@@ -80,6 +80,28 @@ def pytest_configure(config):
         config.pluginmanager.register(_Record())
 
 
+PEAKS = {}
+"""The largest memory of each worker, in MB."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    PEAKS[node.gateway.id] = getattr(node, "workeroutput", {}).get("peak")
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput") and sys.platform == "linux":
+        import resource
+
+        session.config.workeroutput["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def pytest_terminal_summary(terminalreporter):
+    for worker, peak in sorted(PEAKS.items()):
+        if peak is not None:
+            terminalreporter.write_line(f"{worker}: at most {peak:,.0f} MB of memory")
+
+
 MEMORY = 3 * 2**29
 """Bytes from which on a worker forgets the programs that it has compiled."""
 

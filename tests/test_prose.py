@@ -9,10 +9,14 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = [path for folder in ("jaxrnn", "experiments", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "experiments/README.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "experiments/README.md")
+    ),
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts),
 ]
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+HEADING = re.compile(r"#+ (what|which|how|whether|where|those)\b", re.IGNORECASE)
 RIDDLE = re.compile(r"(what|which|how|whether|where|when|why|that|those|if|it|there)\b", re.IGNORECASE)
 FORBIDDEN = re.compile(
     r"\bno more (?!than)|(?<!there )\b(?:is|are|was|were) no (?!\w+er\b|more)|\bnobody (?:reads|looks|knows|says)",
@@ -39,5 +43,7 @@ def test_pages_have_short_lines_and_none_of_the_forbidden_phrases(path):
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > 120 and not line.lstrip().startswith("|") and "](" not in line:
             found.append(f"{name(path)}:{number}: {len(line)} characters")
+        if HEADING.match(line):
+            found.append(f"{name(path)}:{number}: {line}")
         found += [f"{name(path)}:{number}: {phrase!r}" for phrase in FORBIDDEN.findall(re.sub("`[^`]*`", "", line))]
     assert not found, "\n".join(found)

@@ -7,7 +7,7 @@ import jaxrnn
 from tests.helpers import assert_close, example, gradients
 
 OPTIONS = ("lengths", "resets", "reverse", "carry", "key")
-# Which options are on; each transformation also runs with the complement.
+# The options that are on; each transformation also runs with the complement.
 SETTINGS = {
     "jit": "11111",
     "vmap_batch": "10101",

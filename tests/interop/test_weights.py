@@ -272,7 +272,7 @@ def test_keras_constants_of_a_mask_and_of_an_initial_state():
     np.testing.assert_allclose(carry.h, [[0.20574439, 0.3558822], [0.64930826, 0.66276]], atol=1e-5, rtol=1e-5)
 
 
-# What has no counterpart is refused.
+# Options without a counterpart are refused.
 
 
 def test_what_a_library_does_not_have_is_refused_with_the_reason():
