@@ -121,8 +121,9 @@ def checked_values(model: Model | Cell, batch: dict[str, Any], time_major: bool 
         batch = {e: rows_and_steps(x) if e in own or jnp.shape(x)[:2] == lead else x for e, x in batch.items()}
     if batch.get("lengths") is None:
         return batch
-    xs = checks.array("xs", batch["xs"] if isinstance(model, Cell) else jax.tree.leaves(model.reads(batch))[0])
-    return batch | {"lengths": checks.lengths(batch["lengths"], xs.shape[0])}
+    read = batch["xs"] if isinstance(model, Cell) else model.reads(batch)
+    xs = checks.array("xs", jax.tree.leaves(read, is_leaf=lambda x: x is None)[0])
+    return batch | {"lengths": checks.lengths(batch["lengths"], checks.steps_of("xs", xs))}
 
 
 @contextlib.contextmanager

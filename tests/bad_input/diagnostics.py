@@ -4,7 +4,24 @@ import jax.numpy as jnp
 
 import jaxrnn
 from tests.bad_input.case import Entries, bad_type, bad_value, right
-from tests.bad_input.values import DENSE, ELMAN, LONG, LOSS, LSTM, MODEL, XS, YS, B, D, H, T, drawn, ones, without
+from tests.bad_input.values import (
+    DENSE,
+    ELMAN,
+    LENGTHS,
+    LONG,
+    LOSS,
+    LSTM,
+    MODEL,
+    XS,
+    YS,
+    B,
+    D,
+    H,
+    T,
+    drawn,
+    ones,
+    without,
+)
 
 NO_GATES, UNKNOWN, PARAMS = jaxrnn.lstm(D, H, proj_size=2), jaxrnn.elman(D, H, activation=jnp.sin), drawn(LSTM)
 
@@ -27,6 +44,8 @@ REPORTS = [
     OF_LOSS, bad_type("a Model or Cell", model=None), bad_value('entry "xs"', batch={"targets": XS}),
     bad_value("recurrent layer", model=DENSE, params=drawn(DENSE)),
     bad_value("lengths: 0 to T = 5, got 1 to 6", batch=Entries(lengths=LONG)),
+    bad_value("xs: [T, ...], got float32[]", batch=Entries(lengths=LENGTHS, xs=1.0)),
+    bad_type("xs: an array, got None", batch=Entries(lengths=LENGTHS, xs=None)),
 ]
 
 
