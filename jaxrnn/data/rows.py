@@ -154,8 +154,10 @@ def same_axes(data: Batch, validation: Batch, layout: Layout, stream: int | None
     The latter is so if they have other steps and as many rows, except for streams, whose validation uses later steps.
     """
     for entry in ("lengths", "targets_lengths", "xs_mask"):
-        if entry in data and entry not in validation:
-            raise ValueError(f"validation: expected the entry {entry!r} as in data, got {checks.short(validation)}")
+        both = {"validation": validation, "data": data}
+        for name, other in (("validation", "data"), ("data", "validation")):
+            if entry in both[other] and entry not in both[name]:
+                raise ValueError(f"{name}: expected the entry {entry!r} as in {other}, got {checks.short(both[name])}")
     (T, N), (T_held_out, N_held_out) = data["xs"].shape[:2], validation["xs"].shape[:2]
     if layout.time_major is None and stream is None and N_held_out == N and T_held_out != T:
         raise ValueError(

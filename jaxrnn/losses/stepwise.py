@@ -368,7 +368,8 @@ def _checked(
     if ys.shape[-1] % per_target:
         raise ValueError(f"ys: expected {per_target} outputs, one a quantile, a feature, got {checks.short(ys)}")
     if classes and not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise TypeError(f'batch["targets"]: expected integer classes, got {checks.short(targets)}')
+        cure = "targets.argmax(-1)" if targets.shape in (ys.shape, ys.shape[1:]) else "targets.astype(int)"
+        raise TypeError(f'batch["targets"]: expected integer classes, got {checks.short(targets)}; {cure} makes some')
     if jnp.issubdtype(targets.dtype, jnp.complexfloating):
         raise TypeError(f'batch["targets"]: expected real numbers, got {checks.short(targets)}')
     features = () if classes else (ys.shape[-1] // per_target,)
@@ -455,6 +456,8 @@ def _check_values(
     low, high = np.min(targets, initial=least), np.max(targets, initial=least)
     if not (low >= least and high <= most):  # NaN included
         got = f"values from {low} to {high}"
+        if kind == "classes":
+            got += f"; the model puts out {most + 1} features, one a class, counted from 0"
         raise checks.OutOfRangeError(f'batch["targets"]: expected {kind} from {least} to {most}, got {got}')
 
 

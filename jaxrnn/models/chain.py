@@ -26,6 +26,15 @@ class Chain(Composite):
         return any(model.needs_time for model in self.models)
 
     @property
+    def features(self) -> tuple[int | None, int | None]:
+        found = [model.features for model in self.models if not model.keeps_features]
+        return (found[0][0], found[-1][1]) if found else (None, None)
+
+    @property
+    def keeps_features(self) -> bool:
+        return all(model.keeps_features for model in self.models)
+
+    @property
     def parts(self) -> tuple[Model, ...]:
         return self.models
 

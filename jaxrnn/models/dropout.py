@@ -21,6 +21,10 @@ class Dropout(Stateless):
     def needs_time(self) -> bool:
         return self.over_time
 
+    @property
+    def keeps_features(self) -> bool:
+        return True
+
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
         if key is None:
             return xs

@@ -22,6 +22,10 @@ class Pooling(Stateless):
     def needs_time(self) -> bool:
         return True
 
+    @property
+    def keeps_features(self) -> bool:
+        return True
+
     @abc.abstractmethod
     def pooled(self, xs: jax.Array, valid: jax.Array | None) -> jax.Array:
         """The output of each row from its valid steps, bool [T, *batch_shape]; None: all are valid."""

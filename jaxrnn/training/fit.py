@@ -275,7 +275,10 @@ def fit(
                 callbacks = (CSVLogger(files[0]), JSONLLogger(files[1]), *callbacks)
         history.monitor, history.mode = monitor, ranked
         if history.steps > steps:
-            raise ValueError(f"steps: expected at least the {history.steps} that run_dir has taken, got {steps}")
+            raise ValueError(
+                f"steps: expected at least the {history.steps} that run_dir has taken, got {steps}; "
+                "another run_dir begins anew"
+            )
         feed.skip(history.steps - history.start)
         now, held_out = everywhere((now, held_out), mesh)
         watchers = Watchers(callbacks, history.steps)
@@ -287,6 +290,12 @@ def fit(
             task, programs, feed, held_out, block, every, patience, directory, watchers, bar, now, history
         )  # fmt: skip
         history.stopped = run.reason_to_stop()
+        if history.stopped == "patience" and history.steps < steps:
+            warnings.warn(
+                f"fit: run_dir has a run that patience={patience} has ended after step {history.steps}, so no step is "
+                "taken; it goes on with more patience, or none",
+                stacklevel=2,
+            )
         run.train(steps)
         now, bad_batch = run.now, run.last_bad_batch()
     best_step = int(now.best.step) if now.best is not None else 0
@@ -309,9 +318,12 @@ def fit(
         )
     if history.stopped == "data" and history.steps < steps:
         warnings.warn(f"fit: data ended after {history.steps} of {steps} steps", stacklevel=2)
-    if now.best is not None and not best_step and len(history.validation_steps):
+    looks = [np.isfinite(x) for x in history.validation.values()]
+    if looks and history.stopped != "diverged" and not np.all(looks):
         why = what_is_wrong("validation", held_out or {}, model, start.params, loss, metrics)
-        warnings.warn(f"fit: no validation had a finite {monitor}; the last parameters are returned{why}", stacklevel=2)
+        none = now.best is not None and not best_step
+        last = f"no validation had a finite {monitor}; the last parameters are returned"
+        warnings.warn(f"fit: {last if none else 'a validation was not finite'}{why}", stacklevel=2)
     found = jax.tree.map(jnp.copy, now.learnt)
     return FitResult(found, now.state, history, best_step or history.steps, feed.read_as, monitor, bad_batch)
 

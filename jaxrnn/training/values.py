@@ -121,7 +121,7 @@ def check_symbols(name: str, arrays: Batch, model: Model) -> None:
     if isinstance(model, EncoderDecoder):
         known = {"xs": model.source_symbols, "previous": model.decoder.input_symbols}
     else:
-        known = {"xs": model.input_symbols}
+        known = {"xs": getattr(model, "input_symbols", None)}
     for entry, symbols in known.items():
         if symbols is not None and entry in arrays:
             checks.symbols(f"{name}[{entry!r}]", np.asarray(arrays[entry])[_counted(entry, arrays)], symbols)

@@ -89,3 +89,12 @@ def test_an_error_names_the_part_by_its_path():
         model.apply(model.init(jax.random.key(0)), jnp.ones((5, 2, 2)))
     assert "in part 0/1/0 of the model" in info.value.__notes__
     assert sum(note.startswith("in part") for note in info.value.__notes__) == 1
+
+
+@pytest.mark.parametrize("between", [jaxrnn.last(), jaxrnn.mean_over_time(), jaxrnn.dropout(0.5), None])
+def test_features_pass_through_parts_that_keep_them(between):
+    parts = [jaxrnn.dropout(0.1), jaxrnn.gru(2, 24), between or jaxrnn.chain(jaxrnn.dropout(0.5), jaxrnn.last())]
+    assert jaxrnn.chain(*parts).features == (2, 24)
+    with pytest.raises(ValueError, match=r"^models\[3\]: expected 24 input features, the outputs of the one "):
+        jaxrnn.chain(*parts, jaxrnn.dense(32, 3))
+    assert jaxrnn.chain(jaxrnn.chain(*parts), jaxrnn.dense(24, 3)).features == (2, 3)

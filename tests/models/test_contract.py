@@ -123,7 +123,7 @@ def test_features_are_those_of_the_ends():
         "mean_over_time": (None, None),
         "stack": (D, H),
         "bidirectional": (D, H),
-        "residual": (D, None),
+        "residual": (D, D),
         "chain": (D, O),
     }
     assert jaxrnn.bidirectional(jaxrnn.gru(D, H), jaxrnn.elman(D, O)).features == (D, H + O)

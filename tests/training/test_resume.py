@@ -52,7 +52,9 @@ def test_a_run_that_patience_ended_does_not_go_on(tmp_path):
     options = {"steps": 60, "block": 2, "validation": other, "patience": 3, "run_dir": tmp_path}
     ended = fit(**options)
     assert ended.history.stopped == "patience"
-    assert_same_run(fit(**options), ended)
+    with pytest.warns(UserWarning, match=f"that patience=3 has ended after step {ended.history.steps}, so no step"):
+        assert_same_run(fit(**options), ended)
+    assert fit(**options | {"patience": None}).history.steps == 60
 
 
 def test_a_run_that_diverged_does_not_go_on(tmp_path):

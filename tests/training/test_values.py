@@ -22,7 +22,9 @@ WRONG[4, 2] = 3
 SHORT = np.where(np.arange(8) == 2, 4, 6)
 MASK = np.ones((6, 8), bool)
 MASK[4, 2] = False
-OUT_OF_RANGE = r'^data\["targets"\]: expected classes from 0 to 2, got values from 0 to 3$'
+OUT_OF_RANGE = (
+    r'^data\["targets"\]: expected classes from 0 to 2, got values from 0 to 3; the model puts out 3 features,'
+)
 
 
 def fit(data, loss=cross_entropy, model=MODEL, **options):
