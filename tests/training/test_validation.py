@@ -40,7 +40,7 @@ def test_lengths_that_only_the_validation_has_are_an_error():
     data, held_out = data_set(), data_set(1)
     held_out["lengths"] = np.full(held_out["xs"].shape[1], 2)
     with pytest.raises(ValueError, match=r"^data: expected the entry 'lengths' as in validation, got a dict with"):
-        fit(data, validation=held_out)
+        fit(data, validation=held_out, steps=4)
 
 
 def test_numbers_that_are_not_finite_in_the_validation_are_named_whatever_ranks():
@@ -52,4 +52,4 @@ def test_numbers_that_are_not_finite_in_the_validation_are_named_whatever_ranks(
         return jnp.zeros(())
 
     with pytest.warns(UserWarning, match=r"^fit: a validation was not finite; validation\['xs'\] has a number that is"):
-        fit(validation=held_out, metrics={"always": always}, monitor="always", mode="min")
+        fit(steps=4, validation=held_out, metrics={"always": always}, monitor="always", mode="min")
