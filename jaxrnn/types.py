@@ -257,7 +257,7 @@ class Model(Options, abc.ABC):
 
     @property
     def keeps_features(self) -> bool:
-        """Whether the outputs always have as many features as the inputs; `features` are then open."""
+        """True where outputs always have as many features as inputs, whatever that number is."""
         return False
 
     @property
