@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted and damaged, wrong calls, and the cost of saving.
+"""Runs that are killed, interrupted and damaged, disks that fail, wrong calls, and the cost of saving.
 
 `python -m benchmarks.survival kills`, for example.
 
@@ -14,13 +14,15 @@ import tyro
 from benchmarks.survival.calls import calls
 from benchmarks.survival.cost import cost
 from benchmarks.survival.damages import damages
+from benchmarks.survival.disks import disks
 from benchmarks.survival.kills import kills
 
 
 def main() -> None:
     """Runs one of the commands."""
     print(json.dumps({"jax": jax.__version__, "python": sys.version.split()[0]}))
-    tyro.extras.subcommand_cli_from_dict({"kills": kills, "damages": damages, "calls": calls, "cost": cost})
+    commands = {"kills": kills, "damages": damages, "disks": disks, "calls": calls, "cost": cost}
+    tyro.extras.subcommand_cli_from_dict(commands)
 
 
 if __name__ == "__main__":

@@ -139,9 +139,9 @@ class _FileLogger(Logger):
         self._file.flush()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
         self.close()
@@ -323,6 +323,8 @@ class Watchers:
             f()
         except Exception as error:
             self._callbacks.remove(logger)
+            with contextlib.suppress(Exception):
+                logger.close()
             what = f"{type(error).__name__}: {error}"
             warnings.warn(f"callback: {type(logger).__name__} failed and is left out: {what}", stacklevel=4)
 
