@@ -273,7 +273,7 @@ def fit(
                     told = f"run_dir: {directory.path} has measurements of a run, but no save; it begins anew"
                     warnings.warn(told, stacklevel=2)
                 callbacks = (CSVLogger(files[0]), JSONLLogger(files[1]), *callbacks)
-        history.monitor, history.mode = monitor, ranked
+        history.monitor, history.mode, begun = monitor, ranked, history.steps
         if history.steps > steps:
             raise ValueError(
                 f"steps: expected at least the {history.steps} that run_dir has taken, got {steps}; "
@@ -318,7 +318,8 @@ def fit(
         )
     if history.stopped == "data" and history.steps < steps:
         warnings.warn(f"fit: data ended after {history.steps} of {steps} steps", stacklevel=2)
-    looks = [np.isfinite(x) for x in history.validation.values()]
+    now_measured = {"loss", *checks.metrics(metrics)} & {*history.validation}
+    looks = [np.isfinite(history.validation[name][history.validation_steps > begun]) for name in now_measured]
     if looks and history.stopped != "diverged" and not np.all(looks):
         why = what_is_wrong("validation", held_out or {}, model, start.params, loss, metrics)
         none = now.best is not None and not best_step
