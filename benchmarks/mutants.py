@@ -157,6 +157,10 @@ def main(config: Config) -> None:
                 copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
                 copy(ROOT / name, tree / name)
 
+        right = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-m", config.marked], cwd=trees[0])
+        if right.returncode:
+            sys.exit("the tests fail without a change")
+
         def attempt(number: int) -> None:
             mutant = mutants[number]
             with lock:
