@@ -168,3 +168,23 @@ def test_a_hyperparameter_that_the_losses_of_some_members_read_is_one():
     of = jaxrnn.task(build, DATA, batch_size=4)
     results = sweep(jaxrnn.grid(kind=["a", "b"], scale=[2.0]), of=of, steps=1)
     assert results.train["loss"][1, 0] == pytest.approx(2 * results.train["loss"][0, 0], rel=1e-5)
+
+
+@pytest.mark.always
+def test_a_picture_has_a_line_for_each_value_with_its_median():
+    def train(hyper, key, data):
+        return {"loss": (jnp.log(hyper.lr) + hyper.shift) ** 2}
+
+    space = jaxrnn.grid(lr=[0.01, 0.1, 1.0], shift=[0.0, 1.0])
+    results = jaxrnn.sweep(train, space, key=KEY, progress=False)
+    lr, shift = (np.array([member[name] for member in results.members]) for name in ("lr", "shift"))
+    (axes,) = jaxrnn.sweeps.plot_sweep(results, "lr", hue="shift").axes
+    assert [line.get_label() for line in axes.lines] == ["shift = 0.0", "shift = 1.0"]
+    for line, value in zip(axes.lines, (0.0, 1.0), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [0.01, 0.1, 1.0])
+        assert_close(line.get_ydata(), (np.log(lr[shift == value]) + value) ** 2, 1e-5)
+    (axes,) = jaxrnn.sweeps.plot_sweep(results, "lr").axes
+    (line,) = axes.lines
+    medians = np.array([np.median(results.columns["score"][lr == x]) for x in (0.01, 0.1, 1.0)])
+    assert_close(line.get_ydata(), medians, 1e-6)
+    assert axes.get_xscale() == "log"
