@@ -55,7 +55,8 @@ TABLE = [
     right("halving", {"first": 1}, size="first"), bad_value("at least 2", eta=1),
     right("task", {"build": _build, "data": DATA}, function="build", metrics="metrics", size="batch_size"),
         bad_type("a dict", data=[DATA]),
-    right("plot_sweep", {"results": RESULTS}), bad_value("['lr']", x="decay"), bad_value("hue: ['lr'], got 'decay'", x="lr", hue="decay"),
+    right("plot_sweep", {"results": RESULTS}), bad_value("['lr']", x="decay"),
+        bad_value("hue: ['lr'], got 'decay'", x="lr", hue="decay"),
     right("plot_curves", {}), bad_type("a Results", results=3),
     right("plot_rungs", {}), bad_type("a Results", results=3),
 ]
