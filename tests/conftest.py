@@ -52,7 +52,8 @@ def pytest_collection_modifyitems(config, items):
         quickest = min(cases, key=seconds.get)
         for item in cases:
             kept = item is quickest and seconds[item] < ONE
-            if seconds[item] >= LONG and not kept and not item.get_closest_marker("always"):
+            kept |= any(all(part in item.name for part in mark.args) for mark in item.iter_markers("always"))
+            if seconds[item] >= LONG and not kept:
                 item.add_marker(pytest.mark.slow)
     number, count = map(int, config.getoption("share").split("/"))
     slow = sorted((item for item in items if item.get_closest_marker("slow")), key=lambda item: -seconds[item])

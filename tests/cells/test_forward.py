@@ -17,7 +17,7 @@ def per_step(noise):
     return reference.Noise(*noise)
 
 
-@pytest.mark.always
+@pytest.mark.always("float64")
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
 def test_every_cell_equals_the_numpy_loop(entry, precision):
     dtype, tolerance = precision
