@@ -38,8 +38,8 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
       >>> results = jaxrnn.sweep(train, jaxrnn.grid(lr=[0.01, 0.1, 1.0]), key=jax.random.key(0), progress=False)
       >>> figure = jaxrnn.sweeps.plot_sweep(results, "lr")
     """
-    for argument, name in {"x": x, "hue": hue}.items():
-        if name not in results.members[0] and not (argument == "hue" and name is None):
+    for argument, name in ({"x": x} if hue is None else {"x": x, "hue": hue}).items():
+        if name not in results.members[0]:
             raise ValueError(f"{argument}: expected one of {sorted(results.members[0])}, got {name!r}")
     figure, (axes,) = new_figure("plot_sweep", (6.0, 4.0), 1, 1)
     at = np.asarray([member[x] for member in results.members], float)

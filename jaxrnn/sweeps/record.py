@@ -78,9 +78,10 @@ class Record(contextlib.AbstractContextManager["Record"]):
             curve = self.train.setdefault(name, np.full((len(self._members), self._steps), np.nan, np.float32))
             curve[numbers, part.start : part.end] = values[:, :count]
         validation, runner = part.report.validation, self._runners[group]
+        measured = runner.sign * validation[runner.program.monitor] if validation else np.nan
+        measured = np.where(np.isfinite(measured), measured, np.nan)  # what is not finite is no score
         if validation and not runner.validates:  # then it is the loss of all data at the end
-            measured = runner.sign * validation[runner.program.monitor]
-            self.score[numbers] = np.where(np.isfinite(measured), measured, np.nan)
+            self.score[numbers] = measured
             self.best_step[numbers] = part.end
         elif validation:
             if part.end not in self.validation_steps:
@@ -90,10 +91,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
                     name, np.full((len(self._members), len(self.validation_steps)), np.nan, np.float32)
                 )
                 curve[numbers, self.validation_steps.index(part.end)] = values
-            measured = runner.sign * validation[runner.program.monitor]
-            better = np.isfinite(measured) & (
-                measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
-            )
+            better = measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
             self.score[numbers] = np.where(better, measured, self.score[numbers])
             self.best_step[numbers] = np.where(better, part.end, self.best_step[numbers])
         elif not runner.ranks:  # a loop of the user's own
