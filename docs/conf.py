@@ -56,8 +56,10 @@ def public_names(module=jaxrnn):
 def escape_markup(app, what, name, obj, options, lines):
     """Docstrings are plain text: [T, *batch_shape, D] and h_ mean just that."""
     del app, what, name, obj, options
+    literal = False  # within an indented block after a line that ends with ::
     for i, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
+        literal = line.endswith("::") or (literal and line[:1] in ("", " "))
+        if not literal and not line.lstrip().startswith((">>>", "...")):
             parts = re.split(r"(``.*?``|`[^`]*`)", line)
             lines[i] = "".join(part if j % 2 else re.sub(r"([*|])", r"\\\1", part) for j, part in enumerate(parts))
 

@@ -206,7 +206,12 @@ def array(name: str, value: Any) -> jax.Array:
             value = np.asarray(value)
             if value.dtype.kind not in "biufcV":
                 raise TypeError(value.dtype)
-        found = jnp.asarray(value)
+        own = value
+        if isinstance(value, np.ndarray) and (narrow := jax.dtypes.canonicalize_dtype(value.dtype)) != value.dtype:
+            # JAX takes a NumPy array for one of 64 bits if a jitted function with x64 has read that very array before.
+            with np.errstate(over="ignore"):
+                own = value.astype(narrow)
+        found = jnp.asarray(own)
     except OverflowError as error:
         raise ValueError(f"{name}: expected integers of at most 32 bits, got {short(value)}") from error
     except (TypeError, ValueError) as error:

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import jaxrnn
+from jaxrnn import checks
 from tests.helpers import mostly_slow
 from tests.training.setup import assert_same
 
@@ -105,3 +106,18 @@ def test_what_does_not_fit_into_32_bits_is_refused():
         assert np.isnan(jaxrnn.losses.cross_entropy(jnp.zeros((1, 1, 8)), {"targets": jnp.asarray(wide)}))
         ys = jaxrnn.last().apply({}, jnp.ones((4, 1, 2)), lengths=jnp.asarray([2**32 + 3]))[1]
         np.testing.assert_array_equal(ys, 1.0)  # past the end: all steps, and not three
+
+
+def test_an_array_read_with_x64_has_32_bits_without():
+    """JAX itself remembers 64 bits of a NumPy array that a jitted function has read."""
+    lengths = np.array([3, 1])
+
+    def read(x, own):
+        dtypes.append((checks.array("lengths", lengths) if own else jnp.asarray(lengths)).dtype)
+        return x * jnp.asarray(lengths).sum(dtype=x.dtype)
+
+    dtypes = []
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        jax.jit(read, static_argnums=1)(np.float64(1.0), False)
+    jax.jit(read, static_argnums=1)(np.float32(1.0), True)
+    assert dtypes == [jnp.int64, jnp.int32]

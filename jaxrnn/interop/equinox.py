@@ -1,7 +1,7 @@
 """Equinox's weights.
 
 An Equinox cell has weight_ih [G*H, D], weight_hh [G*H, H] and bias [G*H], on the left of x and h, gates in the order
-i, f, g, o and r, z, n; a GRU also bias_n [H], inside of the product with r:
+i, f, g, o and r, z, n; a GRU also bias_n [H], inside of the product with r::
 
   LSTMCell: z = W_ih x + W_hh h + b                       as `jaxrnn.lstm`
   GRUCell:  n = tanh(W_in x + b_n + r * (W_hn h + bias_n))  as `jaxrnn.gru`, whose b_h is bias_n at n and 0 at r and z

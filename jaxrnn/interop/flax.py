@@ -1,10 +1,10 @@
 """Conventions that Flax's two interfaces, nnx and linen, share: the equations of their cells, and the call of an RNN.
 
+Kernels stand on the right of x and h, as here. In linen's GRU n alone has a hidden bias; nnx's GRU has none::
+
   SimpleCell           h' = f(W_i x + b + W_h h)                                       as `jaxrnn.elman`
   LSTMCell, Optimized  z = W_i x + W_h h + b, gates i, f, g, o, carry (c, h)           as `jaxrnn.lstm`
   GRUCell              n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), gates r, z, n    as `jaxrnn.gru`
-
-In linen's GRU n alone has a hidden bias; nnx's GRU has none. Kernels stand on the right of x and h, as here.
 """
 
 import contextlib

@@ -1,9 +1,14 @@
 """Haiku's weights.
 
-hk.VanillaRNN  linear {w [D, H], b}, linear_1 {w [H, H], b}: h' = relu(x w + b + h w_1 + b_1)
-hk.LSTM        linear {w [D + H, 4*H], b}, gates in the order i, g, f, o, and f = sigmoid(z_f + 1)
-hk.GRU         w_i [D, 3*H], w_h [H, 3*H], b, gates in the order z, r, a:
-a = tanh(x W + (r * h) U + b);  h' = (1 - z) * h + z * a, `jaxrnn.gru(reset_after=False)` with -z
+Haiku's matrices stand on the right of x and h, as here; its modules have these entries and equations::
+
+  VanillaRNN  linear {w [D, H], b}, linear_1 {w_1 [H, H], b_1}:
+              h' = relu(x w + b + h w_1 + b_1)               as `jaxrnn.elman`
+  LSTM        linear {w [D + H, 4*H], b}, gates in the order i, g, f, o:
+              f = sigmoid(z_f + 1)                           as `jaxrnn.lstm`, but for the 1
+  GRU         w_i [D, 3*H], w_h [H, 3*H], b, gates in the order z, r, a:
+              a = tanh(x w_i + (r * h) w_h + b)
+              h' = (1 - z) * h + z * a                       as `jaxrnn.gru(reset_after=False)` with -z
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Keras's weights.
 
-A Keras layer has kernel [D, G*H], recurrent_kernel [H, G*H] and bias, on the right of x and h as here:
+A Keras layer has kernel [D, G*H], recurrent_kernel [H, G*H] and bias, on the right of x and h as here::
 
   SimpleRNN               h' = activation(x W + h U + b)                                  as `jaxrnn.elman`
   LSTM                    gates i, f, c, o, bias [4*H]: i, f, g, o of `jaxrnn.lstm`

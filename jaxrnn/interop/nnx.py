@@ -437,7 +437,7 @@ KINDS = {
 def _native(cell: typing.Any) -> View | None:
     """An nnx cell as elman, lstm or gru; None if its equations differ or its parts were replaced."""
     kind = type(cell)
-    if kind not in KINDS or not conventions.standard(cell) or cell.carry_init is not None or cell.rngs is not None:
+    if kind not in KINDS or not conventions.standard(cell) or cell.carry_init is not None:
         return None
     parts = [(getattr(cell, name), biased) for name, biased in KINDS[kind]]
     for part, biased in parts:

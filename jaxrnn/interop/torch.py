@@ -1,7 +1,7 @@
 """PyTorch's weights.
 
 A PyTorch layer has, for each layer k and direction, weight_ih_l{k} [G*H, D], weight_hh_l{k} [G*H, H], bias_ih_l{k} and
-bias_hh_l{k} [G*H], gates in the order i, f, g, o and r, z, n; with `proj_size` also weight_hr_l{k} [P, H]:
+bias_hh_l{k} [G*H], gates in the order i, f, g, o and r, z, n; with `proj_size` also weight_hr_l{k} [P, H]::
 
   z = W_ih x + b_ih + W_hh h + b_hh                    RNN: h' = tanh(z) or relu(z); LSTM: as `jaxrnn.lstm`
   n = tanh(W_in x + b_in + r * (W_hn h + b_hn))        GRU: h' = (1 - z) * n + z * h, as `jaxrnn.gru`

@@ -1,5 +1,7 @@
 """jaxrnn's layers in the place of Flax's: equal results, and at home under everything that Flax does with a module."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,13 +30,6 @@ OPTIONS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _as_flax_needs_it():
-    """Flax adds biases to batches by rank promotion."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 def inputs(dtype=np.float64, *, seed=0):
     return np.random.default_rng(seed).standard_normal((B, T, D)).astype(dtype)
 
@@ -48,7 +43,7 @@ def on_valid(out, options):
 
 def both(flax_layer, our_layer, options, lengths):
     """Values and gradients of the two layers, functions (params, xs) -> out, at the same parameters."""
-    ds = np.random.default_rng(1).standard_normal(H)
+    ds = np.random.default_rng(1).standard_normal(2 * H)
 
     def value(layer):
         def total(params, xs):
@@ -56,11 +51,33 @@ def both(flax_layer, our_layer, options, lengths):
             carry, ys = (
                 on_valid(out, options) if lengths is not None else (out if options.get("return_carry") else ((), out))
             )
-            return (ys * ds).sum() + sum(jnp.sin(c).sum() for c in jax.tree.leaves(carry)), (carry, ys)
+            return (ys * ds[: ys.shape[-1]]).sum() + sum(jnp.sin(c).sum() for c in jax.tree.leaves(carry)), (carry, ys)
 
         return jax.jit(jax.value_and_grad(total, (0, 1), has_aux=True))
 
     return value(flax_layer), value(our_layer)
+
+
+def of_nnx(layer, xs):
+    """(params, the layer as a function (params, xs, lengths) -> out)."""
+    graph, params, rest = nnx.split(layer, nnx.Param, ...)
+    return params, lambda p, xs, lengths: nnx.merge(graph, p, jax.tree.map(jnp.asarray, rest))(xs, seq_lengths=lengths)
+
+
+def of_linen(layer, xs):
+    return layer.init(jax.random.key(0), xs), lambda p, xs, lengths: layer.apply(p, xs, seq_lengths=lengths)
+
+
+def equal(theirs, ours, options, lengths):
+    """Values and gradients of two layers, which draw equal parameters."""
+    xs = inputs().swapaxes(0, 1) if options.get("time_major") else inputs()
+    apart = of_linen if isinstance(theirs, nn.Module) else of_nnx
+    (params, theirs), (drawn, ours) = (apart(layer, xs) for layer in (theirs, ours))
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(drawn), strict=True):
+        np.testing.assert_array_equal(a, b)
+    want, got = (run(params, xs) for run in both(theirs, ours, options, lengths))
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    assert_close(got, want, 1e-9)
 
 
 @pytest.mark.parametrize("options", mostly_slow(OPTIONS, 0, len(OPTIONS) - 1), ids=str)
@@ -68,19 +85,7 @@ def both(flax_layer, our_layer, options, lengths):
 def test_nnx(x64, kind, options):
     cell = kind(D, H, param_dtype=jnp.float64, rngs=nnx.Rngs(1), **({"dtype": jnp.float64} if kind is CELLS[0] else {}))
     lengths = LENGTHS if "reverse" in options or options == {} else None
-    xs = inputs().swapaxes(0, 1) if options.get("time_major") else inputs()
-    runs = []
-    for layer in (nnx.RNN(cell, **options), RNN(cell, **options)):
-        graph, params, rest = nnx.split(layer, nnx.Param, ...)
-        runs.append(
-            lambda p, xs, lengths, graph=graph, rest=rest: nnx.merge(graph, p, jax.tree.map(jnp.asarray, rest))(
-                xs, seq_lengths=lengths
-            )
-        )
-    theirs, ours = both(*runs, options, lengths)
-    want, got = theirs(params, xs), ours(params, xs)
-    assert jax.tree.structure(got) == jax.tree.structure(want)
-    assert_close(got, want, 1e-9)
+    equal(nnx.RNN(cell, **options), RNN(cell, **options), options, lengths)
 
 
 @pytest.mark.parametrize("options", mostly_slow(OPTIONS, 0, len(OPTIONS) - 1), ids=str)
@@ -88,30 +93,26 @@ def test_nnx(x64, kind, options):
 def test_linen(x64, kind, options):
     types = {"param_dtype": jnp.float64} | ({"dtype": jnp.float64} if kind is nn.SimpleCell else {})
     lengths = LENGTHS if "reverse" in options or options == {} else None
-    xs = inputs().swapaxes(0, 1) if options.get("time_major") else inputs()
-    layers = [layer(kind(H, **types), **options) for layer in (nn.RNN, linen.RNN)]
-    drawn = [layer.init(jax.random.key(0), xs) for layer in layers]
-    for a, b in zip(*map(jax.tree.leaves, drawn), strict=True):
-        np.testing.assert_array_equal(a, b)
-    runs = [lambda p, xs, lengths, layer=layer: layer.apply(p, xs, seq_lengths=lengths) for layer in layers]
-    theirs, ours = both(*runs, options, lengths)
-    want, got = theirs(drawn[0], xs), ours(drawn[0], xs)
-    assert jax.tree.structure(got) == jax.tree.structure(want)
-    assert_close(got, want, 1e-9)
+    equal(*(layer(kind(H, **types), **options) for layer in (nn.RNN, linen.RNN)), options, lengths)
 
 
-@pytest.mark.parametrize("merge", [None, lambda a, b: a + b])
-def test_bidirectional(merge):
-    xs, options = inputs(np.float32), {} if merge is None else {"merge_fn": merge}
-    cells = [nnx.GRUCell(D, H, rngs=nnx.Rngs(i)) for i in range(2)]
-    want = nnx.Bidirectional(*map(nnx.RNN, cells), return_carry=True, **options)(xs, seq_lengths=LENGTHS)
-    got = Bidirectional(*map(RNN, cells), return_carry=True, **options)(xs, seq_lengths=LENGTHS)
-    assert_close(got[0], want[0], 1e-5)
-    assert_close(got[1] * VALID[..., None], want[1] * VALID[..., None], 1e-5)
-    cells = [nn.GRUCell(H), nn.GRUCell(H)]
-    theirs, ours = nn.Bidirectional(*map(nn.RNN, cells)), linen.Bidirectional(*map(linen.RNN, cells))
-    params = ours.init(jax.random.key(0), xs)
-    assert_close(ours.apply(params, xs), theirs.apply(theirs.init(jax.random.key(0), xs), xs), 1e-5)
+BOTH_WAYS = [{"return_carry": True}, {"merge_fn": lambda a, b: a * b}, {"return_carry": True, "time_major": True}]
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("options", mostly_slow(BOTH_WAYS, 0), ids=["carry", "product", "time_major"])
+def test_bidirectional(x64, options, lengths):
+    types, shared = {"param_dtype": jnp.float64}, {k: x for k, x in options.items() if k == "time_major"}
+    cells = [kind(D, H, rngs=nnx.Rngs(i), **types) for i, kind in enumerate((nnx.GRUCell, nnx.LSTMCell))]
+    for theirs, ours, each, parts in (
+        (nnx, jaxrnn.interop.nnx, {"rngs": nnx.Rngs(0)}, cells),
+        (nn, linen, {}, [nn.LSTMCell(H, **types), nn.GRUCell(H, **types)]),
+    ):
+        layers = [
+            library.Bidirectional(*(library.RNN(cell, **shared) for cell in parts), **options, **each)
+            for library in (theirs, ours)
+        ]
+        equal(*layers, options, lengths)
 
 
 class Own(nnx.nn.recurrent.RNNCellBase):
@@ -187,8 +188,9 @@ def test_a_jaxrnn_cell_under_all_that_nnx_does():
     assert_close(nnx.remat(lambda m, xs: m(xs))(rnn, xs), want, 1e-6)
 
     d_want = jax.jit(jax.grad(lambda p: (jaxrnn.unroll(cell, p, xs, time_major=False)[1] * dys).sum()))(params)
-    grads = nnx.jit(nnx.grad(lambda m: (m(xs) * dys).sum()))(rnn)
-    assert_close(nnx.to_pure_dict(grads)["params"], d_want, 1e-5)
+    for run in (lambda m, xs: m(xs), nnx.remat(lambda m, xs: m(xs))):
+        grads = nnx.jit(nnx.grad(lambda m, run=run: (run(m, xs) * dys).sum()))(rnn)
+        assert_close(nnx.to_pure_dict(grads)["params"], d_want, 1e-5)
     optimizer = nnx.Optimizer(rnn, optax.sgd(0.1), wrt=nnx.Param)
     nnx.jit(lambda m, o, g: o.update(m, g))(rnn, optimizer, grads)
     assert_close(rnn.params["w_h"][...], params["w_h"] - 0.1 * d_want["w_h"], 1e-5)
@@ -202,18 +204,30 @@ def test_a_jaxrnn_cell_under_all_that_nnx_does():
     assert ys.shape == (2, B, T, H)
     one = jax.tree.map(lambda x: x[1], nnx.to_pure_dict(nnx.state(members, nnx.Param))["params"])
     assert_close(ys[1], jaxrnn.unroll(cell, one, xs, time_major=False)[1], 1e-5)
+    of_all = nnx.vmap(nnx.grad(lambda m, xs: (m(xs) * dys).sum()), in_axes=(0, None))(members, xs)
+    d_one = jax.grad(lambda p: (jaxrnn.unroll(cell, p, xs, time_major=False)[1] * dys).sum())(one)
+    assert_close(jax.tree.map(lambda x: x[1], nnx.to_pure_dict(of_all)["params"]), d_one, 1e-5)
 
     @nnx.vmap(in_axes=0, out_axes=0)
     def layers(key):
         return RNN(jaxrnn.gru(H, H), rngs=nnx.Rngs(key))
 
     deep = layers(jax.random.split(jax.random.key(0), 3))
-    out = nnx.scan(lambda hs, m: (m(hs), None), in_axes=(nnx.Carry, 0), out_axes=(nnx.Carry, 0))(want, deep)[0]
-    hs = want
-    for i in range(3):
-        own = jax.tree.map(lambda x, i=i: x[i], nnx.to_pure_dict(nnx.state(deep, nnx.Param))["params"])
-        hs = jaxrnn.unroll(jaxrnn.gru(H, H), own, hs, time_major=False)[1]
-    assert_close(out, hs, 1e-5)
+
+    def scanned(deep):
+        return nnx.scan(lambda hs, m: (m(hs), None), in_axes=(nnx.Carry, 0), out_axes=(nnx.Carry, 0))(want, deep)[0]
+
+    def one_by_one(params):
+        hs = want
+        for i in range(3):
+            own = jax.tree.map(lambda x, i=i: x[i], params)
+            hs = jaxrnn.unroll(jaxrnn.gru(H, H), own, hs, time_major=False)[1]
+        return hs
+
+    own = nnx.to_pure_dict(nnx.state(deep, nnx.Param))["params"]
+    assert_close(scanned(deep), one_by_one(own), 1e-5)
+    grads = nnx.to_pure_dict(nnx.grad(lambda m: (scanned(m) * dys).sum())(deep))["params"]
+    assert_close(grads, jax.grad(lambda p: (one_by_one(p) * dys).sum())(own), 1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:carry_init is provided:UserWarning")
@@ -227,6 +241,46 @@ def test_no_call_changes_a_key():
     ys = nnx.jit(lambda m, xs: m(xs))(rnn, inputs(np.float32))
     np.testing.assert_array_equal(ys, nnx.jit(lambda m, xs: m(xs))(rnn, inputs(np.float32)))
     assert seen() == before
+
+
+@pytest.mark.filterwarnings("ignore:keep_rngs argument is deprecated")
+def test_keys_that_only_an_initial_carry_would_read_do_not_stand_in_the_way():
+    cell = nnx.LSTMCell(D, H, rngs=nnx.Rngs(0), keep_rngs=True)
+    resets = np.zeros((B, T), bool)
+    resets[:, 2] = True
+    ys = RNN(cell, gradient=jaxrnn.checkpointed())(inputs(np.float32), resets=resets)
+    assert_close(ys[:, 2:], nnx.RNN(cell)(inputs(np.float32)[:, 2:]), 1e-5)
+
+
+def test_all_arguments_of_flax_are_taken():
+    """Those of the constructors and of the calls; equal results with each."""
+    xs, start = inputs(np.float32).swapaxes(0, 1), np.full((B, H), 0.5, np.float32)
+    cell, made = nnx.GRUCell(D, H, rngs=nnx.Rngs(0)), []
+    for layer in (nnx.RNN, RNN):
+        names = {*inspect.signature(layer.__init__).parameters}
+        options = {
+            "time_major": True, "return_carry": False, "reverse": False, "keep_order": False, "unroll": 2,
+            "state_axes": nnx.StateAxes({...: nnx.Carry}), "broadcast_rngs": None, "rngs": nnx.Rngs(0),
+        }  # fmt: skip
+        assert names - {"self", "cell", "gradient", "params"} == {*options}
+        made.append(layer(cell, **options))
+    call = {
+        "initial_carry": start, "seq_lengths": LENGTHS, "return_carry": True, "time_major": True, "reverse": True,
+        "keep_order": True, "rngs": nnx.Rngs(0),
+    }  # fmt: skip
+    assert {*inspect.signature(nnx.RNN.__call__).parameters} == {"self", "inputs", *call}
+    (carry, ys), (got, found) = (layer(xs, **call) for layer in made)
+    assert_close((got, found * VALID.T[..., None]), (carry, ys * VALID.T[..., None]), 1e-5)
+
+
+@pytest.mark.parametrize("build", [lambda: jaxrnn.lstm(D, H), lambda: jaxrnn.ctrnn(D, H, dt=1.0, tau=5.0)])
+def test_layers_of_jaxrnn_cells_are_saved_by_orbax(tmp_path, build):
+    saved, other = (RNN(build(), rngs=nnx.Rngs(i)) for i in range(2))
+    with orbax.checkpoint.StandardCheckpointer() as saver:
+        saver.save(tmp_path / "state", nnx.state(saved))
+        saver.wait_until_finished()
+        nnx.update(other, saver.restore(tmp_path / "state", nnx.state(other)))
+    np.testing.assert_array_equal(other(inputs(np.float32)), saved(inputs(np.float32)))
 
 
 def test_what_flax_saved_fits(tmp_path):

@@ -21,13 +21,6 @@ LENGTHS = np.array([6, 2, 4])
 VALID = np.arange(T)[:, None] < LENGTHS
 
 
-@pytest.fixture(autouse=True)
-def _as_flax_needs_it():
-    """Flax adds biases to batches by rank promotion."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 class Front(nnx.Module):
     """A convolution over time, [*batch, T, D] -> [*batch, T, 8], with dropout behind it."""
 

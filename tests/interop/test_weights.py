@@ -2,6 +2,9 @@
 
 import os
 import warnings
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +12,11 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.helpers import assert_close
+from tests.helpers import assert_close, mostly_slow
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 I = jaxrnn.interop
-RNG = np.random.default_rng(7)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")  # Keras's own
-
-
-@pytest.fixture(autouse=True)
-def _as_other_libraries_need_it():
-    """Keras adds biases to batches by rank promotion, and Haiku and Equinox mix dtypes."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 def framework(name):
@@ -31,8 +26,41 @@ def framework(name):
         return pytest.importorskip(name)
 
 
-def normal(*shape, dtype=np.float64):
-    return RNG.standard_normal(shape).astype(dtype)
+@pytest.fixture(autouse=True)
+def _values_of_its_own(request):
+    """The same sizes and values whatever tests ran before."""
+    global RNG
+    RNG = np.random.default_rng(zlib.crc32(request.node.name.encode()))
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape)
+
+
+def narrow(x):
+    return x.astype(np.float32)
+
+
+def sizes():
+    return (int(n) for n in RNG.integers(3, 7, 4))
+
+
+def lengths_of(T, B):
+    return np.array([T, *RNG.integers(1, T + 1, B - 1)])
+
+
+def valid_of(lengths, T, B):
+    return np.ones((T, B, 1), bool) if lengths is None else (np.arange(T)[:, None] < lengths)[..., None]
+
+
+def deep(parts, both, xs, lengths):
+    """Runs (cell, params) of each layer and direction as one model."""
+    if both:
+        model = jaxrnn.chain(*(jaxrnn.bidirectional(f, b) for (f, _), (b, _) in parts))
+        params = [{"forward": p, "backward": q} for (_, p), (_, q) in parts]
+    else:
+        model, params = jaxrnn.stack(*(cell for ((cell, _),) in parts)), [p for ((_, p),) in parts]
+    return model.apply({str(i): p for i, p in enumerate(params)}, xs, lengths=lengths)
 
 
 def same(got, want):
@@ -46,29 +74,30 @@ def same(got, want):
 # PyTorch: float64, 1 to 3 layers, one and both directions, rows of different lengths.
 
 
-@pytest.mark.parametrize(
-    ("kind", "layers", "both", "options"),
-    [
-        ("RNN", 1, False, {"nonlinearity": "relu"}),
-        ("RNN", 2, True, {"nonlinearity": "tanh"}),
-        ("LSTM", 1, True, {}),
-        ("LSTM", 3, False, {"bias": False}),
-        ("LSTM", 2, True, {"proj_size": 2}),
-        ("GRU", 1, False, {"batch_first": True}),
-        ("GRU", 3, True, {}),
-    ],
-)
-def test_torch(x64, kind, layers, both, options):
+TORCH = [
+    ("RNN", {"nonlinearity": "relu"}), ("RNN", {"nonlinearity": "tanh"}), ("LSTM", {}), ("LSTM", {"bias": False}),
+    ("LSTM", {"proj_size": 2}), ("GRU", {"batch_first": True}), ("GRU", {}),
+]  # fmt: skip
+DEPTHS = [(layers, both) for layers in (1, 2, 3) for both in (False, True)]
+
+
+def each_depth(kinds):
+    """Every kind at every depth; one depth of each kind, another one each, runs with the quick tests."""
+    quick = [i * len(DEPTHS) + (5 * i + 3) % len(DEPTHS) for i in range(len(kinds))]
+    return mostly_slow([(*kind, *depth) for kind in kinds for depth in DEPTHS], *quick)
+
+
+@pytest.mark.parametrize(("kind", "options", "layers", "both"), each_depth(TORCH))
+def test_torch(x64, kind, options, layers, both):
     torch = framework("torch")
-    T, B, D, H = (int(n) for n in RNG.integers(3, 7, 4))
+    T, B, D, H = sizes()
     module = getattr(torch.nn, kind)(D, H, layers, bidirectional=both, dtype=torch.float64, **options)
     model, params = I.from_torch(module)
     state = {name: x.detach().numpy() for name, x in module.state_dict().items()}
     same(I.to_torch(model, params), state)
     assert not any(np.shares_memory(a, b) for a, b in zip(jax.tree.leaves(params), state.values(), strict=True))
 
-    lengths, xs = RNG.integers(1, T + 1, B), normal(T, B, D)
-    lengths[0] = T
+    lengths, xs = lengths_of(T, B), normal(T, B, D)
     O = options.get("proj_size", H) * (1 + both)
     dys, first = normal(T, B, O), options.get("batch_first", False)
     order = (lambda x: x.swapaxes(0, 1)) if first else (lambda x: x)
@@ -101,128 +130,256 @@ def test_torch(x64, kind, layers, both, options):
 
 
 @pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
-def test_torch_cells_and_half_precision(kind):
+@pytest.mark.parametrize("bias", [True, False])
+def test_torch_cells(x64, kind, bias):
     torch = framework("torch")
-    module = getattr(torch.nn, kind)(3, 4).to(torch.bfloat16)
+    T, B, D, H = sizes()
+    module = getattr(torch.nn, kind)(D, H, bias, dtype=torch.float64)
     cell, params = I.from_torch(module)
     assert isinstance(cell, jaxrnn.Cell)
+    same(I.to_torch(cell, params), {name: x.detach().numpy() for name, x in module.state_dict().items()})
+    xs, dys = normal(T, B, D), normal(T, B, H)
+    inputs, carry, ys = torch.tensor(xs, requires_grad=True), None, []
+    for x in inputs:
+        carry = module(x, carry)
+        ys.append(carry[0] if kind == "LSTMCell" else carry)
+    ys = torch.stack(ys)
+    want = torch.autograd.grad((ys * torch.tensor(dys)).sum(), [inputs, *module.parameters()])
+
+    def ours(params, xs):
+        ys = jaxrnn.unroll(cell, params, xs)[1]
+        return (ys * dys).sum(), ys
+
+    (_, got), (d_params, d_xs) = jax.jit(jax.value_and_grad(ours, (0, 1), has_aux=True))(params, xs)
+    assert_close((got, d_xs), (ys.detach().numpy(), want[0].numpy()), 1e-9)
+    d_named = I.to_torch(cell, d_params)
+    assert_close([d_named[name] for name, _ in module.named_parameters()], [d.numpy() for d in want[1:]], 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_torch_cells_of_half_precision(kind):
+    torch = framework("torch")
+    module = getattr(torch.nn, kind)(3, 4).to(torch.bfloat16)
+    _, params = I.from_torch(module)
     assert params["w_x"].dtype == jnp.bfloat16
     np.testing.assert_array_equal(params["w_h"].astype(np.float32), module.weight_hh.detach().float().numpy().T)
 
 
-# Libraries on JAX: both sides' gradients with respect to *their* parameters, through the conversion.
+# Libraries on JAX, in float64: 1 to 3 layers, one and both directions, gradients with respect to *their* parameters.
 
 
-def compare(theirs, convert, given, xs, tolerance):
-    """theirs: (given, xs) -> (ys, final states); convert: given -> (cell or model, params), as pure functions."""
-    dys = normal(*jax.eval_shape(theirs, given, xs)[0].shape, dtype=xs.dtype)
+class Layer(NamedTuple):
+    """A recurrent layer of another library."""
 
-    def ours(given, xs):
-        model, params = convert(given)
-        run = model.apply if isinstance(model, jaxrnn.Model) else lambda p, xs: jaxrnn.unroll(model, p, xs)
-        carry, ys = run(params, xs)
-        return ys, jax.tree.leaves(carry)
-
-    def value(run):
-        def total(given, xs):
-            ys, states = run(given, xs)
-            return (ys * dys).sum() + sum(jnp.sin(s).sum() for s in states), (ys, states)
-
-        return jax.jit(jax.value_and_grad(total, (0, 1), has_aux=True))(given, xs)
-
-    assert_close(value(ours), value(theirs), tolerance)
+    given: Any
+    """Its parameters, as the library has them."""
+    run: Callable[..., Any]
+    """(given, xs, lengths, reverse) -> (ys, the final carry's arrays in our order)."""
+    convert: Callable[[Any], Any]
+    """given -> (cell, params)."""
+    back: Callable[[Any, Any], Any]
+    """(cell, params) -> given."""
 
 
-def scanned(step, carry, xs):
-    return jax.lax.scan(step, carry, xs)
-
-
-@pytest.mark.parametrize("name", ["LSTMCell", "GRUCell"])
-@pytest.mark.parametrize("biased", [True, False])
-def test_equinox(x64, name, biased):
+def equinox_layer(name, biased, D, H):
     equinox = framework("equinox")
-    B, D, H = 3, 4, 5
-    cell = getattr(equinox.nn, name)(D, H, biased, dtype=jnp.float64, key=jax.random.key(0))
+    cell = getattr(equinox.nn, name)(D, H, biased, dtype=jnp.float64, key=jax.random.key(H))
 
-    def theirs(cell, xs):
-        zeros = jnp.zeros((B, H))
+    def run(cell, xs, lengths, reverse):
+        zeros = jnp.zeros((xs.shape[1], H))
 
         def step(carry, x):
             carry = jax.vmap(cell)(x, carry)
             return carry, carry[0] if name == "LSTMCell" else carry
 
-        carry, ys = scanned(step, (zeros, zeros) if name == "LSTMCell" else zeros, xs)
+        carry, ys = jax.lax.scan(step, (zeros, zeros) if name == "LSTMCell" else zeros, xs, reverse=reverse)
         return ys, jax.tree.leaves(carry)
 
-    compare(theirs, I.from_equinox, cell, normal(6, B, D), 1e-9)
-    assert equinox.tree_equal(I.to_equinox(*I.from_equinox(cell)), cell)
+    return Layer(cell, run, I.from_equinox, I.to_equinox)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [("LSTM", {}), ("GRU", {}), ("VanillaRNN", {}), ("VanillaRNN", {"double_bias": False})]
-)
-def test_haiku(x64, name, options):
+def haiku_layer(name, options, D, H):
     haiku = framework("haiku")
-    B, D, H = 3, 4, 5
 
-    def network(xs):
+    def network(xs, reverse=False):
         core = getattr(haiku, name)(H, name="core", **options)
-        ys, state = haiku.dynamic_unroll(core, xs, core.initial_state(B))
+        ys, state = haiku.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]), reverse=reverse)
         return ys, jax.tree.leaves(state)
 
-    transformed, xs = haiku.without_apply_rng(haiku.transform(network)), normal(6, B, D)
-    shapes = jax.eval_shape(transformed.init, jax.random.key(0), xs)
+    made = haiku.without_apply_rng(haiku.transform(network))
+    shapes = jax.eval_shape(made.init, jax.random.key(0), np.ones((2, 1, D)))
+    return Layer(
+        jax.tree.map(lambda x: normal(*x.shape), shapes),
+        lambda given, xs, lengths, reverse: made.apply(given, xs, reverse),
+        lambda given: I.from_haiku(given, "core"),
+        lambda cell, params: I.to_haiku(cell, params, "core"),
+    )
+
+
+def nnx_layer(name, _, D, H):
+    nnx = framework("flax.nnx")
+    own = {"dtype": jnp.float64} if name == "SimpleCell" else {}
+    graph, given = nnx.split(getattr(nnx, name)(D, H, param_dtype=jnp.float64, rngs=nnx.Rngs(H), **own))
+    # Without a state of keys: Flax's layers keep some, which no gradient is taken of.
+    given = nnx.filter_state(given, nnx.Param)
+
+    def run(given, xs, lengths, reverse):
+        layer = nnx.RNN(nnx.merge(graph, given), time_major=True, reverse=reverse, keep_order=True, return_carry=True)
+        carry, ys = layer(xs, seq_lengths=lengths)
+        return ys, jax.tree.leaves(carry)[::-1]  # an LSTM's is (c, h)
+
+    def back(cell, params):
+        made = I.to_nnx(cell, params)
+        assert name == "LSTMCell" or type(made) is type(nnx.merge(graph, given))
+        return nnx.state(made, nnx.Param) if name != "LSTMCell" else given
+
+    return Layer(given, run, lambda given: I.from_nnx(nnx.merge(graph, given)), back)
+
+
+def linen_layer(name, _, D, H):
+    nn = framework("flax.linen")
+    own = {"dtype": jnp.float64} if name == "SimpleCell" else {}
+    module = getattr(nn, name)(H, param_dtype=jnp.float64, **own)
+    shapes = jax.eval_shape(nn.RNN(module).init, jax.random.key(0), np.ones((1, 2, D)))["params"]["cell"]
     given = jax.tree.map(lambda x: normal(*x.shape), shapes)
-    compare(transformed.apply, lambda given: I.from_haiku(given, "core"), given, xs, 1e-9)
-    same(I.to_haiku(*I.from_haiku(given, "core"), "core"), given)
+
+    def run(given, xs, lengths, reverse):
+        layer = nn.RNN(module, time_major=True, reverse=reverse, keep_order=True, return_carry=True)
+        carry, ys = layer.apply({"params": {"cell": given}}, xs, seq_lengths=lengths)
+        return ys, jax.tree.leaves(carry)[::-1]
+
+    def back(cell, params):
+        return given if name == "LSTMCell" else I.to_linen(cell, params)[1]
+
+    return Layer(given, run, lambda given: I.from_linen(module, given), back)
+
+
+KINDS = [
+    *((equinox_layer, name, biased) for name in ("LSTMCell", "GRUCell") for biased in (True, False)),
+    *((haiku_layer, name, {}) for name in ("LSTM", "GRU", "VanillaRNN")),
+    (haiku_layer, "VanillaRNN", {"double_bias": False}),
+    *((make, name, {}) for make in (nnx_layer, linen_layer) for name in
+      ("SimpleCell", "LSTMCell", "OptimizedLSTMCell", "GRUCell")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "name", "options", "layers", "both"), each_depth(KINDS))
+def test_libraries_on_jax(x64, make, name, options, layers, both):
+    T, B, D, H = sizes()
+    lengths = None if make in (equinox_layer, haiku_layer) else lengths_of(T, B)
+    directions = 1 + both
+    net = [
+        [make(name, options, D if i == 0 else H * directions, H) for _ in range(directions)] for i in range(layers)
+    ]  # fmt: skip
+    given = [[layer.given for layer in pair] for pair in net]
+    for pair in net:
+        for layer in pair:
+            same(layer.back(*layer.convert(layer.given)), layer.given)
+
+    def theirs(given, xs):
+        states = []
+        for pair, values in zip(net, given, strict=True):
+            each = [
+                layer.run(p, xs, lengths, bool(i)) for i, (layer, p) in enumerate(zip(pair, values, strict=True))
+            ]  # fmt: skip
+            xs = jnp.concatenate([ys for ys, _ in each], -1)
+            states += [s for _, own in each for s in own]
+        return xs, states
+
+    def ours(given, xs):
+        parts = [
+            [layer.convert(p) for layer, p in zip(pair, values, strict=True)]
+            for pair, values in zip(net, given, strict=True)
+        ]  # fmt: skip
+        carry, ys = deep(parts, both, xs, lengths)
+        return ys, jax.tree.leaves(carry)
+
+    xs, dys, valid = normal(T, B, D), normal(T, B, H * directions), valid_of(lengths, T, B)
+
+    def value(run):
+        def total(given, xs):
+            ys, states = run(given, xs)
+            ys = jnp.where(valid, ys, 0.0)  # Flax's layers put something on padding
+            return (ys * dys).sum() + sum(jnp.sin(s).sum() for s in states), (ys, states)
+
+        return jax.jit(jax.value_and_grad(total, (0, 1), has_aux=True))(given, xs)
+
+    assert_close(value(ours), value(theirs), 1e-9)
+
+
+# Keras, with and without masks, in float32: its tanh rounds float64 to that.
+
+KERAS = [
+    ("SimpleRNN", {"activation": "relu"}), ("LSTM", {}), ("LSTM", {"use_bias": False}), ("GRU", {}),
+    ("GRU", {"reset_after": False}), ("GRU", {"use_bias": False}),
+]  # fmt: skip
+MERGES = ["one direction", "concat", "ave", "sum", "mul", None]
+KERAS_CASES = [
+    (name, options, merge, 1 + (i + j) % 3, (i + j // 3) % 2 == 0)
+    for i, (name, options) in enumerate(KERAS)
+    for j, merge in enumerate(MERGES)
+]
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("SimpleRNN", {"activation": "relu"}),
-        ("LSTM", {}),
-        ("LSTM", {"use_bias": False}),
-        ("GRU", {}),
-        ("GRU", {"reset_after": False}),
-        ("GRU", {"use_bias": False}),
-    ],
+    ("name", "options", "merge", "layers", "masked"), mostly_slow(KERAS_CASES, 0, 7, 9, 14, 17, 22, 28, 30, 35)
 )
-@pytest.mark.parametrize("merge", [None, "concat", "ave"])
-def test_keras(name, options, merge):
+def test_keras(name, options, merge, layers, masked):
     keras = framework("keras")
-    T, B, D, H = 6, 3, 4, 5
-    layer = getattr(keras.layers, name)(H, return_sequences=True, return_state=True, **options)
-    if merge is not None:
-        layer = keras.layers.Bidirectional(layer, merge_mode=merge)
-    layer.build((B, T, D))
-    layer.set_weights([normal(*w.shape, dtype=np.float32) for w in layer.get_weights()])
-    same(I.to_keras(*I.from_keras(layer)), layer.get_weights())
+    T, B, D, H = sizes()
+    lengths, both = lengths_of(T, B) if masked else None, merge != "one direction"
+    mask = None if lengths is None else np.arange(T) < lengths[:, None]
+    net = []
+    for i in range(layers):
+        layer = getattr(keras.layers, name)(H, return_sequences=True, return_state=True, **options)
+        if both:  # two outputs of a layer are for no other layer
+            layer = keras.layers.Bidirectional(
+                layer, merge_mode="concat" if merge is None and i < layers - 1 else merge
+            )
+        net.append(layer)
+        layer.build((B, T, D if i == 0 else H * (2 if both and merge in ("concat", None) else 1)))
+        layer.set_weights([narrow(0.5 * normal(*w.shape)) for w in layer.get_weights()])
+        same(I.to_keras(*I.from_keras(layer)), layer.get_weights())
+    parts = [I.from_keras(layer) for layer in net]
+    model, params = jaxrnn.chain(*(part for part, _ in parts)), {str(i): p for i, (_, p) in enumerate(parts)}
+    if not both:
+        model = jaxrnn.stack(*(part for part, _ in parts))
+    given = [[jnp.asarray(w) for w in layer.get_weights()] for layer in net]
 
-    def theirs(weights, xs):
-        (ys, *states), _ = layer.stateless_call(weights, layer.non_trainable_variables, xs.swapaxes(0, 1))
-        return ys.swapaxes(0, 1), states
-
-    given = [jnp.asarray(w) for w in layer.get_weights()]
-    xs, dys = normal(T, B, D, dtype=np.float32), normal(T, B, H * (2 if merge == "concat" else 1), dtype=np.float32)
-    model, params = I.from_keras(layer)
+    def theirs(given, xs):
+        xs, states = xs.swapaxes(0, 1), []
+        for layer, weights in zip(net, given, strict=True):
+            (*xs, carry), _ = _apart(layer, weights, xs, mask, 2 if merge is None and layer is net[-1] else 1)
+            xs, states = xs if len(xs) > 1 else xs[0], states + carry
+        return jax.tree.map(lambda x: x.swapaxes(0, 1), xs), states
 
     def ours(params, xs):
-        run = model.apply if isinstance(model, jaxrnn.Model) else lambda p, xs: jaxrnn.unroll(model, p, xs)
-        carry, ys = run(params, xs)
-        return ys, jax.tree.leaves(carry)
+        carry, ys = model.apply(params, xs, lengths=lengths)
+        return [*ys] if merge is None else ys, jax.tree.leaves(carry)
+
+    xs, valid = narrow(normal(T, B, D)), valid_of(lengths, T, B)
+    dys = narrow(normal(H * 2))
 
     def value(run):
         def total(params, xs):
             ys, states = run(params, xs)
-            return (ys * dys).sum() + sum(jnp.sin(s).sum() for s in states), (ys, states)
+            ys = jax.tree.map(lambda y: jnp.where(valid, y, 0.0), ys)
+            total = sum((y * dys[: y.shape[-1]]).sum() for y in jax.tree.leaves(ys))
+            return total + sum(jnp.sin(s).sum() for s in states), (ys, states)
 
         return jax.jit(jax.value_and_grad(total, (0, 1), has_aux=True))
 
-    aux, (d_params, d_xs) = value(ours)(params, xs)
-    want, (d_weights, d_inputs) = value(theirs)(given, xs)
+    (_, aux), (d_params, d_xs) = value(ours)(params, xs)
+    (_, want), (d_weights, d_inputs) = value(theirs)(given, xs)
     assert_close((aux, d_xs), (want, d_inputs), 1e-5)
-    assert_close(I.to_keras(model, d_params), d_weights, 1e-5)
+    for i, (part, _) in enumerate(parts):
+        assert_close(I.to_keras(part, d_params[str(i)]), d_weights[i], 1e-5)
+
+
+def _apart(layer, weights, xs, mask, outputs):
+    """([*outputs, list of final states], rest) of a Keras layer."""
+    (*found,), rest = layer.stateless_call(weights, layer.non_trainable_variables, xs, mask=mask)
+    return (*found[:outputs], found[outputs:]), rest
 
 
 # Constants that Keras's own tests publish: kernels of 0.01, recurrent ones of 0.02, biases of 0.03.
@@ -270,102 +427,3 @@ def test_keras_constants_of_a_mask_and_of_an_initial_state():
     start = np.arange(4, dtype=np.float32).reshape(2, 2)
     carry, _ = jaxrnn.unroll(cell, params, xs, type(cell.initial_carry(params))(start, start), time_major=False)
     np.testing.assert_allclose(carry.h, [[0.20574439, 0.3558822], [0.64930826, 0.66276]], atol=1e-5, rtol=1e-5)
-
-
-# Options without a counterpart are refused.
-
-
-def test_what_a_library_does_not_have_is_refused_with_the_reason():
-    key = jax.random.key(0)
-
-    def refuse(f, cell, reason, **changes):
-        params = cell.init(key) | changes
-        with pytest.raises((ValueError, TypeError), match=reason):
-            f(cell, params)
-
-    refuse(I.to_torch, jaxrnn.lstm(3, 4, peephole=True), "without peephole, got peephole=True")
-    refuse(I.to_torch, jaxrnn.lstm(3, 4, zoneout=0.1), "without zoneout")
-    refuse(I.to_torch, jaxrnn.gru(3, 4, reset_after=False), "PyTorch has .* got gru with reset_after=False")
-    refuse(I.to_torch, jaxrnn.elman(3, 4, activation=jax.nn.sigmoid), "tanh or relu, which PyTorch")
-    refuse(I.to_torch, jaxrnn.ctrnn(3, 4, dt=0.1, tau=1.0), "PyTorch has")
-    refuse(I.to_torch, jaxrnn.lstm(3, 4), "params", w_x=np.ones((2, 16), np.float32))
-    refuse(I.to_keras, jaxrnn.lstm(3, 4, proj_size=2), "Keras has")
-    refuse(lambda c, p: I.to_haiku(c, p, "gru"), jaxrnn.gru(3, 4), "Haiku has")
-    refuse(I.to_nnx, jaxrnn.gru(3, 4), "nnx.GRUCell has none", b_h=np.ones(12, np.float32))
-    refuse(I.to_linen, jaxrnn.lstm(4, 4, heads=2), "without heads, got heads=2")
-    relu = jaxrnn.elman(4, 4, activation=jax.nn.relu)
-    for second in (jaxrnn.gru(4, 4), jaxrnn.lstm(4, 5), jaxrnn.lstm(4, 4, bias=False)):
-        refuse(I.to_torch, jaxrnn.stack(jaxrnn.lstm(3, 4), second), "cells of one kind")
-    refuse(I.to_torch, jaxrnn.stack(jaxrnn.elman(3, 4), relu), "cells of one kind, H, activation")
-    refuse(I.to_torch, jaxrnn.bidirectional(jaxrnn.gru(3, 4), jaxrnn.gru(3, 4), merge="sum"), "merge='concat'")
-    cell = jaxrnn.gru(3, 4)
-    for f in (I.to_torch, I.to_keras, I.to_nnx):
-        with pytest.raises(TypeError, match="expected values, got traced ones"):
-            jax.jit(lambda p, f=f: f(cell, p))(cell.init(key))
-
-
-def test_chains_and_half_precision_into_torch():
-    torch = framework("torch")
-    model = jaxrnn.chain(jaxrnn.gru(3, 4), jaxrnn.gru(4, 4, param_dtype=jnp.float32))
-    state = I.to_torch(model, model.init(jax.random.key(0)))
-    torch.nn.GRU(3, 4, 2).load_state_dict({name: torch.from_numpy(x) for name, x in state.items()})
-    cell = jaxrnn.lstm(3, 4, param_dtype=jnp.bfloat16)
-    params, module = cell.init(jax.random.key(0)), torch.nn.LSTMCell(3, 4).to(torch.bfloat16)
-    module.load_state_dict({name: torch.from_numpy(x) for name, x in I.to_torch(cell, params).items()})
-    np.testing.assert_array_equal(module.weight_ih.detach().float().numpy(), params["w_x"].T.astype(np.float32))
-
-
-def test_what_keras_layers_have_beside_weights_is_refused():
-    keras = framework("keras")
-
-    def tanh(x):
-        return 3.0 * keras.ops.tanh(x)
-
-    class Own(keras.layers.LSTM):
-        pass
-
-    for make, reason in (
-        (lambda: keras.layers.LSTM(3, activation=tanh), "Keras's own functions as activation"),
-        (lambda: keras.layers.GRU(3, recurrent_activation="hard_sigmoid"), "recurrent_activation='sigmoid'"),
-        (lambda: keras.layers.LSTM(3, go_backwards=True), "go_backwards=True"),
-        (lambda: keras.layers.LSTM(3, stateful=True), "stateful=True"),
-        (lambda: Own(3), "expected a Keras SimpleRNN"),
-    ):
-        layer = make()
-        layer.build((2, 5, 4))
-        with pytest.raises((ValueError, TypeError), match=reason):
-            I.from_keras(layer)
-    with pytest.raises(ValueError, match="expected one that is built"):
-        I.from_keras(keras.layers.LSTM(3))
-
-
-STATE = {"weight_ih_l0": (16, 3), "weight_hh_l0": (16, 4), "bias_ih_l0": (16,), "bias_hh_l0": (16,)}
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"weight_hh_l0": None}, "weight_hh_l0"),
-        ({"bias_hh_l0": None}, "bias_hh_l0"),
-        ({"more": (1,)}, "more"),
-        ({"weight_ih_l0": (15, 3)}, "1, 3 or 4 times H = 4 rows"),
-        ({"bias_ih_l0": (15,)}, r"source\['bias_ih_l0'\]: expected shape \(16,\), got \(15,\)"),
-        ({"weight_hh_l0": (16, 4, 1)}, "expected a matrix"),
-        ({"weight_ih_l0_reverse": (16, 3)}, "weight_hh_l0_reverse"),
-        ({"weight_ih_l2": (16, 4)}, "weight_ih_l2"),
-        ({"weight_ih_l0": (4, 3), "weight_hh_l0": (4, 4), "bias_ih_l0": (4,), "bias_hh_l0": (4,)}, "'tanh' or 'relu'"),
-    ],
-)
-def test_torch_arrays_that_fit_nothing_are_refused_by_name(changes, reason):
-    shapes = {name: shape for name, shape in (STATE | changes).items() if shape is not None}
-    with pytest.raises(ValueError, match=reason):
-        I.from_torch({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
-
-
-def test_numbers_of_64_bits_are_not_rounded_silently():
-    with pytest.raises(ValueError, match="expected 32 bits, got float64"):
-        I.from_torch({name: np.zeros(shape) for name, shape in STATE.items()})
-    with pytest.raises(TypeError, match="expected floating-point numbers, got int32"):
-        I.from_torch({name: np.zeros(shape, np.int32) for name, shape in STATE.items()})
-    with pytest.raises(ValueError, match="expected 32 bits, got float64"):
-        I.from_haiku({"gru": {"w_i": np.zeros((3, 12)), "w_h": np.zeros((4, 12)), "b": np.zeros(12)}}, "gru")
