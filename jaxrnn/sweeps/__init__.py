@@ -7,10 +7,12 @@ from jaxrnn.sweeps.pruning import halving
 from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.space import random, table, zipped
 from jaxrnn.sweeps.task import ModelTask, Task
+from jaxrnn.sweeps.watching import SweepBlock
 
 __all__ = [
     "ModelTask",
     "Results",
+    "SweepBlock",
     "Task",
     "choice",
     "halving",

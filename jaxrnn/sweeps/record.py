@@ -1,16 +1,18 @@
 """The measurements of a sweep so far, and their copy on disk."""
 
 import contextlib
+import copy
 import dataclasses
 import json
 import pathlib
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.fingerprints import described, digest, fingerprint
@@ -19,6 +21,7 @@ from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.runner import Part, Runner
 from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.trained import Trained
+from jaxrnn.sweeps.watching import SweepBlock
 from jaxrnn.training.checkpoint import Resume, folder, refuse
 from jaxrnn.training.interrupts import Interrupts
 from jaxrnn.training.lock import Lock
@@ -47,7 +50,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         resume: Resume,
     ) -> None:
         count = len(members)
-        self._steps, self._members, self._runners = steps, members, runners
+        self._steps, self._members, self._runners, self._block = steps, members, runners, block
         self.taken, self.rung = np.zeros(count, int), np.zeros(count, int)
         self.first_bad, self.best_step = np.zeros(count, int), np.zeros(count, int)
         self.score = np.full(count, np.nan)
@@ -75,7 +78,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         """Adds the results of some members of a group in one block."""
         numbers, count = self._runners[group].group.members[part.places], part.end - part.start
         for name, values in part.report.train.items():
-            curve = self.train.setdefault(name, np.full((len(self._members), self._steps), np.nan, np.float32))
+            curve = self.train.setdefault(name, _unknown(values.dtype, len(self._members), self._steps))
             curve[numbers, part.start : part.end] = values[:, :count]
         validation, runner = part.report.validation, self._runners[group]
         measured = runner.sign * validation[runner.program.monitor] if validation else np.nan
@@ -87,9 +90,8 @@ class Record(contextlib.AbstractContextManager["Record"]):
             if part.end not in self.validation_steps:
                 self._add_column(part.end)
             for name, values in validation.items():
-                curve = self.validation.setdefault(
-                    name, np.full((len(self._members), len(self.validation_steps)), np.nan, np.float32)
-                )
+                empty = _unknown(values.dtype, len(self._members), len(self.validation_steps))
+                curve = self.validation.setdefault(name, empty)
                 curve[numbers, self.validation_steps.index(part.end)] = values
             better = measured < np.where(np.isnan(self.score[numbers]), np.inf, self.score[numbers])
             self.score[numbers] = np.where(better, measured, self.score[numbers])
@@ -168,6 +170,27 @@ class Record(contextlib.AbstractContextManager["Record"]):
         sign = self._runners[0].sign
         return sign * float(np.nanmin(self.score)) if not np.isnan(self.score).all() else float("nan")
 
+    def rank_by_training(self) -> None:
+        """Gives members that a callback has ended, and that have no score, their training loss in the last block."""
+        if "loss" in self.train and not self.validation:
+            for member in np.flatnonzero(np.isnan(self.score) & (self.taken > 0) & (self.first_bad == 0)):
+                end = self.taken[member]
+                self.score[member] = self.train["loss"][member, max(0, end - self._block) : end].mean()
+                self.best_step[member] = self.taken[member]
+
+    def block(self, group: int, part: Part, so_far: Callable[[], Results]) -> SweepBlock:
+        """The argument of callbacks after a part."""
+
+        def results() -> Results:
+            part.store()
+            return copy.deepcopy(so_far())
+
+        members, count = self._runners[group].group.members[part.places], part.end - part.start
+        train = {name: np.asarray(values)[:, :count] for name, values in part.report.train.items()}
+        measured = part.report.validation if self._runners[group].validates else {}
+        validation = {name: np.asarray(values) for name, values in measured.items()}
+        return SweepBlock(members, part.end, train, validation, results)
+
     def results(self, notes: tuple[str, ...], task: Any) -> Results:
         """The results from all measurements."""
         columns = {name: getattr(self, name) for name in ("score", "taken", "best_step", "first_bad", "rung")}
@@ -188,6 +211,11 @@ class Record(contextlib.AbstractContextManager["Record"]):
             self._runners[0].program.monitor,
             self.not_saved,
         )
+
+    @property
+    def folder(self) -> pathlib.Path | None:
+        """The folder of the sweep."""
+        return None if self._path is None else self._path.parent
 
     def save(self, then: str = " and is tried again later") -> None:
         """Writes everything to the directory; if that fails, a warning says so, and ends with `then`."""
@@ -241,6 +269,11 @@ class Record(contextlib.AbstractContextManager["Record"]):
 
     def __exit__(self, *_: object) -> None:
         self._hold.close()
+
+
+def _unknown(dtype: Any, members: int, columns: int) -> np.ndarray:
+    """Curves of NaN [M, columns], in the dtype that was measured; integers and booleans become float32."""
+    return np.full((members, columns), np.nan, dtype if jnp.issubdtype(dtype, jnp.floating) else np.float32)
 
 
 def _about(members: list[Member], steps: int, key: jax.Array, runners: list[Runner], task: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,8 +17,10 @@ from jaxrnn.sweeps.program import first_bad
 from jaxrnn.sweeps.pruning import Halving, survivors
 from jaxrnn.sweeps.record import Record
 from jaxrnn.sweeps.results import Results
+from jaxrnn.sweeps.runner import Part
 from jaxrnn.sweeps.strategy import choose_size
 from jaxrnn.sweeps.task import ModelTask, Task
+from jaxrnn.sweeps.watching import SweepCallback, checked, watchers
 from jaxrnn.training.checkpoint import Resume
 from jaxrnn.training.interrupts import Interrupts
 from jaxrnn.training.values import not_finite
@@ -35,6 +38,7 @@ def sweep(
     memory: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     pruning: Halving | None = None,
+    callback: SweepCallback | Sequence[SweepCallback] | None = None,
     run_dir: checks.PathLike | None = None,
     resume: Resume = "same",
     progress: bool = True,
@@ -64,14 +68,17 @@ def sweep(
         processes (after `jax.distributed.initialize`) all make the same call: each runs its share of the members on its
         own devices, and all return all results. If a process stops, the others raise an error.
       pruning: `jaxrnn.sweeps.halving(...)`, or None: all members take all steps.
+      callback: a function, or several, called with a `jaxrnn.sweeps.SweepBlock` after each block of members that run
+        together. A true return value ends the sweep: it returns the results so far, in which members without a score
+        are ranked by the training loss of their last block. Not with several processes.
       run_dir: a directory. The sweep is saved there every half minute. A second call with the same arguments continues
         from the last save; members that were finished then do not run again. Ctrl-C and SIGTERM save the sweep at the
         end of the block (a second Ctrl-C does not wait). Saves are kept and checked as by `jaxrnn.fit`. With several
         processes all must see the directory; the sweep is then saved when members that run together reach the end of a
-        rung.
+        rung. Otherwise the files `metrics.csv` and `metrics.jsonl` in it have a row for each member and block.
       resume: "same": if the sweep in run_dir differs, an error says so; "anyway": it continues, with a warning.
-        Compared are all arguments except `strategy`, `memory`, `mesh` and `progress`, functions in the same way as by
-        `fit`.
+        Compared are all arguments except `strategy`, `memory`, `mesh`, `callback` and `progress`, functions in the same
+        way as by `fit`.
       progress: show a progress bar.
 
     Returns:
@@ -96,6 +103,7 @@ def sweep(
     """
     checks.flag("progress", progress)
     checks.one_of("resume", resume, ("same", "anyway"))
+    checked(callback)
     if run_dir is not None and not isinstance(task, (ModelTask, Task)):
         raise ValueError(
             f"run_dir: expected None with a plain function, got {run_dir!r}; see jaxrnn.task and jaxrnn.sweeps.Task"
@@ -114,36 +122,57 @@ def sweep(
         bar = stack.enter_context(
             tqdm(total=what.member_steps, initial=int(record.taken.sum()), unit="member-step", disable=hidden)
         )
-        for number, (end, count) in enumerate(rungs):
-            alive = np.arange(len(members)) if number == 0 else survivors(record.scores_at(number - 1), count)
-            record.rung[alive] = number
-            for index, runner in enumerate(runners):
-                mine = np.flatnonzero(np.isin(runner.group.members, alive))
-                taken = record.taken[runner.group.members]
-                pending = mine[taken[mine] < end]
-                if not len(pending):
+
+        def train() -> Iterator[tuple[int, Part]]:
+            """Trains all members; yields after each block of those that run together."""
+            for number, (end, count) in enumerate(rungs):
+                alive = np.arange(len(members)) if number == 0 else survivors(record.scores_at(number - 1), count)
+                record.rung[alive] = number
+                for index, runner in enumerate(runners):
+                    mine = np.flatnonzero(np.isin(runner.group.members, alive))
+                    taken = record.taken[runner.group.members]
+                    pending = mine[taken[mine] < end]
+                    if not len(pending):
+                        record.finish(index, first_bad(runner.states))
+                        continue
+                    if index not in sizes:
+                        bar.set_description("compiling")
+                        sizes[index], why = choose_size(runner, strategy, memory, end)
+                        notes.append(f"{runner.group.static or 'all members'}: {why}")
+                        bar.set_description("training")
+                        bar.unpause()  # its rate is that of training, without compiling
+                    mine = share(pending)
+                    for start, places in itertools.groupby(
+                        sorted(mine, key=lambda p: taken[p]), key=lambda p: taken[p]
+                    ):
+                        for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
+                            record.extend(index, part)
+                            interrupts.leave()
+                            bar.set_postfix(best=f"{record.best_score():.4g}", refresh=False)
+                            bar.update(len(part.places) * (part.end - part.start))
+                            yield index, part
+                    record.exchange(index, mine)
+                    bar.update(int(record.taken.sum()) - bar.n)
                     record.finish(index, first_bad(runner.states))
-                    continue
-                if index not in sizes:
-                    bar.set_description("compiling")
-                    sizes[index], why = choose_size(runner, strategy, memory, end)
-                    notes.append(f"{runner.group.static or 'all members'}: {why}")
-                    bar.set_description("training")
-                    bar.unpause()  # its rate is that of training, without compiling
-                mine = share(pending)
-                for start, places in itertools.groupby(sorted(mine, key=lambda p: taken[p]), key=lambda p: taken[p]):
-                    for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
-                        record.extend(index, part)
-                        interrupts.leave()
-                        bar.set_postfix(best=f"{record.best_score():.4g}", refresh=False)
-                        bar.update(len(part.places) * (part.end - part.start))
-                record.exchange(index, mine)
-                bar.update(int(record.taken.sum()) - bar.n)
-                record.finish(index, first_bad(runner.states))
-            record.close_rung(number, end, alive)
+                record.close_rung(number, end, alive)
+
+        observers = watchers(callback, record.folder if alone else None, record.taken)
+        stack.callback(observers.close)
+        so_far = lambda: record.results(tuple(notes), task)  # noqa: E731
+        ended = False
+        for index, part in train():
+            if observers and observers.see(record.block(index, part, so_far)):
+                part.store()
+                for number, runner in enumerate(runners):
+                    record.finish(number, first_bad(runner.states))
+                notes.append(f"callback: ended the sweep after {int(record.taken.sum())} steps of all members")
+                ended = True
+                break
         record.save("; the result is returned, and is nowhere on disk")
         interrupts.leave()
-        results = record.results(tuple(notes), task)
+        if ended:
+            record.rank_by_training()
+        results = so_far()
     if results.diverged.all():
         steps_ = results.columns["first_bad"]
         when = f", the first at step {steps_[steps_ > 0].min()}" if steps_.any() else ""

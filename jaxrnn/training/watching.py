@@ -114,7 +114,7 @@ def learning_rate(state: TrainState) -> Any:
     return found[0][1] if found and np.ndim(found[0][1]) == 0 else None
 
 
-class _FileLogger(Logger):
+class FileLogger(Logger):
     """A logger that writes one row per line; a resumed run removes the rows of later steps."""
 
     def __init__(self, path: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
@@ -123,8 +123,11 @@ class _FileLogger(Logger):
         self._columns: list[str] = []
 
     def begin(self, step: int) -> None:
-        rows = self._read() if step and self.path.exists() else []
-        self._rewrite([row for row in rows if int(row["step"]) <= step])
+        self.keep(lambda row: int(row["step"]) <= step)
+
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Opens the file, and removes all rows but the wanted ones."""
+        self._rewrite([row for row in (self._read() if self.path.exists() else []) if wanted(row)])
 
     def write(self, step: int, values: dict[str, float]) -> None:
         row = {"step": step} | values
@@ -163,7 +166,7 @@ class _FileLogger(Logger):
     def _read(self) -> list[dict[str, Any]]: ...
 
 
-class CSVLogger(_FileLogger):
+class CSVLogger(FileLogger):
     """Writes a table: a column for each measurement.
 
     Args:
@@ -200,7 +203,7 @@ class CSVLogger(_FileLogger):
         return [row for row in csv.DictReader(whole.splitlines()) if (row.get("step") or "").isdecimal()]
 
 
-class JSONLLogger(_FileLogger):
+class JSONLLogger(FileLogger):
     """Writes one JSON object per line; numbers that are not finite become null.
 
     Args:
@@ -293,7 +296,7 @@ class WandbLogger(Logger):
 class Watchers:
     """The callbacks of a run."""
 
-    def __init__(self, callbacks: Sequence[Callback], step: int) -> None:
+    def __init__(self, callbacks: Sequence[Callable[[Any], Any]], step: int) -> None:
         self._callbacks = [*callbacks]
         for callback in callbacks:
             if isinstance(callback, Logger):
@@ -302,7 +305,7 @@ class Watchers:
     def __bool__(self) -> bool:
         return bool(self._callbacks)
 
-    def see(self, end: BlockEnd) -> bool:
+    def see(self, end: Any) -> bool:
         """Shows the end of a block to each callback; returns True if one of them ends the run."""
         answers = []
         for callback in [*self._callbacks]:

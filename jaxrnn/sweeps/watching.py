@@ -1,0 +1,101 @@
+"""Callbacks and files, which observe a sweep."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn.sweeps.results import Results
+from jaxrnn.training.watching import CSVLogger, FileLogger, JSONLLogger, Logger, Watchers, checked_callbacks
+
+
+class SweepBlock(NamedTuple):
+    """The argument of a callback of `sweep`, after each block of members that run together.
+
+    Attributes:
+      members: int [n], the members' numbers.
+      step: the number of steps that they have taken.
+      train: by name ("loss" and others) values [n, steps of the block]; NaN from a member's first bad step on.
+      validation: by name values [n]; empty where no validation was due.
+      results: a function without arguments that returns a copy of the `Results` so far.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> def build(hyper):
+      ...     model = jaxrnn.chain(jaxrnn.gru(1, 8), jaxrnn.dense(8, 1))
+      ...     return model, jaxrnn.losses.mean_squared_error, optax.adam(hyper.lr)
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 32, 1))
+      >>> task = jaxrnn.task(build, {"xs": xs, "targets": xs}, batch_size=8)
+      >>> def stop_early(block):
+      ...     return block.train["loss"].mean(1).min() < 0.5
+      >>> results = jaxrnn.sweep(
+      ...     task, jaxrnn.grid(lr=[1e-1, 1e-5]), key=jax.random.key(1), steps=1000, block=10, strategy="vmap",
+      ...     callback=stop_early, progress=False,
+      ... )
+      >>> bool(results.columns["steps"].max() < 1000)
+      True
+    """
+
+    members: np.ndarray
+    step: int
+    train: dict[str, np.ndarray]
+    validation: dict[str, np.ndarray]
+    results: Callable[[], Results]
+
+
+SweepCallback = Callable[[SweepBlock], Any]
+"""A function that is called after each block of a sweep; a true return value ends the sweep."""
+
+
+class MemberRows(Logger):
+    """A file with a row for each member and block.
+
+    Args:
+      file: the logger that writes it.
+      taken: the steps that each member has taken; rows of later steps are removed at the start.
+    """
+
+    def __init__(self, file: FileLogger, taken: np.ndarray) -> None:
+        super().__init__()
+        self._file, self._taken = file, taken.copy()
+
+    def begin(self, step: int) -> None:
+        del step
+        self._file.keep(lambda row: int(row["step"]) <= self._taken[int(row["member"])])
+
+    def __call__(self, end: Any) -> None:
+        for place, member in enumerate(end.members):
+            measured = {name: float(np.mean(x[place], dtype=float)) for name, x in end.train.items()}
+            measured |= {f"validation_{name}": float(x[place]) for name, x in end.validation.items()}
+            self.write(end.step, {"member": int(member)} | measured)
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        self._file.write(step, values)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def watchers(
+    callback: SweepCallback | Sequence[SweepCallback] | None, folder: pathlib.Path | None, taken: np.ndarray
+) -> Watchers:
+    """The callbacks of a sweep, and the files in its folder."""
+    files = () if folder is None else (CSVLogger(folder / "metrics.csv"), JSONLLogger(folder / "metrics.jsonl"))
+    return Watchers([*(MemberRows(file, taken) for file in files), *checked(callback)], 0)
+
+
+def checked(callback: Any) -> tuple[Callable[[Any], Any], ...]:
+    """The argument `callback` of a sweep, checked."""
+    found = checked_callbacks(callback)
+    for f in found:
+        if isinstance(f, Logger):
+            raise TypeError(
+                f"callback: expected a function of a SweepBlock, got a {type(f).__name__}, which is for one run; a "
+                "sweep with a run_dir writes metrics.csv and metrics.jsonl"
+            )
+    if found and jax.process_count() > 1:
+        raise ValueError(f"callback: expected None with {jax.process_count()} processes, got {callback}")
+    return found
