@@ -144,7 +144,8 @@ def main(config: Config) -> None:
     config.out.parent.mkdir(parents=True, exist_ok=True)
     config.out.write_text(json.dumps(figures, indent=2) + "\n")
     bad = code or set(codes) - {-9, 143} or any(len(each) > 1 for each in digests.values()) or growth > 0.01
-    sys.exit(bool(bad or max(digests) // 20 > len(digests)))
+    lost = max(digests) // 20 > len(digests)
+    sys.exit(bool(bad or lost or warm[-1]["programs"] > warm[0]["programs"]))
 
 
 if __name__ == "__main__":

@@ -56,15 +56,20 @@ def damages(count: int = 500, of_sweeps: int = 100, seed: int = 0) -> None:
 
 
 def damage(saves: pathlib.Path, rng: random.Random, only: pathlib.Path | None = None) -> str:
-    """Damages some of a run's saves, or only this one; returns a description of the damage."""
+    """Damages some of a run's saves, or only this one, or another of its files; returns a description of the damage."""
     folders = [saves / str(number) for number in sorted(numbers(saves))]
     hurt = folders[-1:] if rng.random() < 0.7 else rng.sample(folders, rng.randint(1, len(folders)))
     hurt = hurt if only is None else [only]
     kind = rng.choice(("bits", "bits", "truncated", "missing", "empty", "swapped", "older", "garbage"))
+    beside = sorted(path for path in saves.parent.iterdir() if path.is_file()) if only is None else []
+    if beside and rng.random() < 0.2:
+        kind, hurt = rng.choice(("bits", "truncated", "missing", "empty", "garbage")), [rng.choice(beside)]
     for folder in hurt:
-        path = rng.choice(sorted(folder.iterdir()))
+        path = folder if folder in beside else rng.choice(sorted(folder.iterdir()))
         data, other = bytearray(path.read_bytes()), rng.choice(folders) / path.name
-        if kind == "bits":
+        if not data and kind in ("bits", "truncated"):
+            path.write_bytes(rng.randbytes(20))
+        elif kind == "bits":
             for _ in range(rng.choice((1, 1, 3, 100))):
                 data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
             path.write_bytes(data)

@@ -82,8 +82,10 @@ def _arrays(folder: pathlib.Path) -> list[np.ndarray]:
 
 def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> tuple[Any, list[np.ndarray]]:
     """([(signal, its loss)], the final result)."""
-    rng, found = random.Random(seed), []
-    for name in names:
+    rng, found, late = random.Random(seed), [], 0
+    names = [*names]
+    while names:
+        name = names.pop(0)
         shutil.rmtree(folder, ignore_errors=True) if (folder / runs.DONE).exists() else None
         process = _start(kind, folder, often=name == "SIGKILL")
         saves = runs.saves_of(kind, folder)
@@ -101,6 +103,9 @@ def _disturbed(kind: str, names: list[str], folder: pathlib.Path, seed: int) -> 
             found.append((name, f"{kind}: code {code} after {name}, {last} steps logged: {errors[-300:]}"))
         elif name != "SIGKILL" and _reached(kind, saves) < last:  # only the signal can have made it save
             found.append((name, f"{kind}: saved {_reached(kind, saves)}, was at {last}"))
+        elif ended and late < 20:
+            found.append((f"{name} too late, sent again", ""))
+            names, late = [name, *names], late + 1
         elif ended:
             found.append((f"{name} too late", ""))
         else:

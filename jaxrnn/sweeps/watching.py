@@ -64,7 +64,8 @@ class MemberRows(Logger):
 
     def begin(self, step: int) -> None:
         del step
-        self._file.keep(lambda row: int(row["step"]) <= self._taken[int(row["member"])])
+        steps = {str(member): taken for member, taken in enumerate(self._taken.tolist())}
+        self._file.keep(lambda row: int(row["step"]) <= steps.get(str(row.get("member")), 0))
 
     def __call__(self, end: Any) -> None:
         for place, member in enumerate(end.members):

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import json
 import pathlib
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -156,6 +157,16 @@ class FileLogger(Logger):
         self._file.flush()
         self.path.with_name(partial).replace(self.path)
 
+    def _read(self) -> list[dict[str, Any]]:
+        """The file's rows. If some of its lines are no rows, a copy of the file is kept, and a warning says so."""
+        lines = self.path.read_bytes().decode(errors="replace").split("\n")[:-1]  # a killed process may leave a part
+        parsed = self._parsed(lines)
+        rows = [row for row in parsed if row is not None]
+        if len(rows) < len(parsed):
+            copy = shutil.copy(self.path, f"{self.path}.damaged")
+            warnings.warn(f"callback: {self.path} has lines that can't be read; {copy} is a copy", stacklevel=8)
+        return rows
+
     def _head(self) -> None:
         pass
 
@@ -163,7 +174,7 @@ class FileLogger(Logger):
     def _put(self, row: dict[str, Any]) -> None: ...
 
     @abc.abstractmethod
-    def _read(self) -> list[dict[str, Any]]: ...
+    def _parsed(self, lines: list[str]) -> list[dict[str, Any] | None]: ...
 
 
 class CSVLogger(FileLogger):
@@ -198,9 +209,17 @@ class CSVLogger(FileLogger):
             self._head()
         csv.DictWriter(self._file, self._columns).writerow(row)  # pyright: ignore[reportArgumentType]
 
-    def _read(self) -> list[dict[str, Any]]:
-        whole = self.path.read_text().rpartition("\n")[0]  # a killed process may leave a part of a line
-        return [row for row in csv.DictReader(whole.splitlines()) if (row.get("step") or "").isdecimal()]
+    def _parsed(self, lines: list[str]) -> list[dict[str, Any] | None]:
+        head, *table = (line.rstrip("\r").split(",") for line in lines or ["step"])
+        found: list[dict[str, Any] | None] = [None] * ("step" not in head)
+        for values in table:
+            try:
+                row = dict(zip(head, values, strict=True))
+                _ = int(row["step"]), [float(x) for x in values if x]
+                found.append(row)
+            except (ValueError, KeyError):
+                found.append(None)
+        return found
 
 
 class JSONLLogger(FileLogger):
@@ -229,12 +248,15 @@ class JSONLLogger(FileLogger):
         finite = {name: x if np.isfinite(x) else None for name, x in row.items()}
         self._file.write(json.dumps(finite) + "\n")
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _parsed(self, lines: list[str]) -> list[dict[str, Any] | None]:
         found = []
-        for line in self.path.read_text().splitlines():
-            with contextlib.suppress(ValueError):  # the last line of a killed process is incomplete
+        for line in lines:
+            try:
                 row = json.loads(line)
+                row["step"].bit_length()  # an integer
                 found.append({name: np.nan if x is None else x for name, x in row.items()})
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                found.append(None)
         return found
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import types
+import warnings
 
 import numpy as np
 import optax
@@ -49,6 +50,37 @@ def test_a_run_folder_has_a_row_for_each_block_however_often_the_run_goes_on(tmp
     blocks = result.history.train["loss"].reshape(6, 4).mean(1)
     np.testing.assert_allclose([row["loss"] for row in found], blocks, rtol=1e-6)
     np.testing.assert_allclose([row["validation_loss"] for row in found], result.history.validation["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "metrics.jsonl"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data.replace(b"8", b"\xff", 1),  # in a step
+        lambda data: data.replace(b"step", b"stop", 1),
+        lambda data: data[:30] + bytes(5) + b"\n[1]\n{}\n" + data[30:],
+        lambda data: bytes(100),
+        lambda data: b"",
+        lambda data: None,
+    ],
+)
+def test_damaged_rows_do_not_end_a_run_and_are_kept(name, damage, tmp_path):
+    fit(steps=12, run_dir=tmp_path, **OPTIONS)
+    path = tmp_path / name
+    intact = path.read_bytes()
+    data = damage(intact)
+    path.unlink() if data is None else path.write_bytes(data)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        fit(steps=16, run_dir=tmp_path, **OPTIONS)
+    last = path.read_bytes().splitlines()[-1]
+    assert last.startswith((b"16,", b'{"step": 16'))
+    told = [str(each.message) for each in said if "callback" in str(each.message)]
+    if told:
+        assert str(path) in told[0]
+        assert (tmp_path / f"{name}.damaged").read_bytes() == data
+    else:
+        assert data is None or not data.strip(b"\0")
 
 
 def test_columns_that_come_later_get_a_place(tmp_path):
