@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -386,7 +386,7 @@ def metrics(value: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def within(part: str) -> Iterator[None]:
+def within(part: str) -> Generator[None]:
     """Adds the name of a model's part to an error that comes up in it."""
     try:
         yield
@@ -401,7 +401,7 @@ def within(part: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def prefix(text: str) -> Iterator[None]:
+def prefix(text: str) -> Generator[None]:
     """Puts a name before the message of an error about a value."""
     try:
         yield
@@ -412,7 +412,7 @@ def prefix(text: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def forward_mode(gradient: Any) -> Iterator[None]:
+def forward_mode(gradient: Any) -> Generator[None]:
     """Lets JAX's error about a rule without forward mode name the gradient, and the gradient to use instead."""
     try:
         yield

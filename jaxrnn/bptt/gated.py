@@ -55,7 +55,7 @@ def run(
     """Runs all steps like `Gradient.run`, with dL/dcarry within the limits."""
     products = loop.input_product(cell, params, inputs.steps.x)
     given = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
-    inputs = inputs._replace(steps=inputs.steps._replace(x=None))  # pyright: ignore[reportArgumentType]
+    inputs = inputs._replace(steps=inputs.steps._replace(x=None))
     path = _path(loop, cell, given, carry, inputs, products)
     zx = loop.with_bias(cell, params, products)
     zh = loop.recurrent_product(cell, params, jax.vmap(cell.read)(path.carries, inputs.steps.noise))

@@ -126,7 +126,7 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
         if entry not in arrays or entry in ("xs", "resets", "previous"):
             raise ValueError(f"per_row: expected entries of {name} other than sequences, got {entry!r}")
     if layout.time_major is False:
-        sequences = {entry for entry, x in arrays.items() if _is_sequence(entry, arrays, xs.shape[:2], layout)}
+        sequences = {entry for entry in arrays if _is_sequence(entry, arrays, xs.shape[:2], layout)}
         arrays = {entry: jnp.swapaxes(x, 0, 1) if entry in sequences else x for entry, x in arrays.items()}
     T, N = arrays["xs"].shape[:2]
     targets = arrays.get("targets", xs)

@@ -1,7 +1,7 @@
 """The gradient in each recurrent layer of a whole model, in numbers."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -127,7 +127,7 @@ def checked_values(model: Model | Cell, batch: dict[str, Any], time_major: bool 
 
 
 @contextlib.contextmanager
-def cells_outside_of_transformations() -> Iterator[None]:
+def cells_outside_of_transformations() -> Generator[None]:
     """A context that explains the error if a model's loops can't be recorded."""
     try:
         yield

@@ -9,7 +9,7 @@ In linen's GRU n alone has a hidden bias; nnx's GRU has none. Kernels stand on t
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -213,7 +213,7 @@ def both_ways(
 
 
 @contextlib.contextmanager
-def _named_as_in_flax() -> Iterator[None]:
+def _named_as_in_flax() -> Generator[None]:
     """A context in which errors use the argument names of Flax's RNN: `unroll` has other names for three of them."""
     try:
         yield

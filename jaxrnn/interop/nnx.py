@@ -327,7 +327,8 @@ def to_nnx(cell: Cell, params: Params) -> typing.Any:
             )
     else:
         bias = one_bias(params)
-    kind = {Elman: flax.nnx.SimpleCell, LSTM: flax.nnx.OptimizedLSTMCell, GRU: flax.nnx.GRUCell}[type(cell)]
+    kinds: dict[type[Cell], typing.Any] = {Elman: flax.nnx.SimpleCell, LSTM: flax.nnx.OptimizedLSTMCell}
+    kind = kinds.get(type(cell), flax.nnx.GRUCell)
     options = {"activation_fn": unwrapped(cell.activation)} if isinstance(cell, Elman) else {}
     dtype = params["w_x"].dtype
     if isinstance(cell, Elman):

@@ -220,7 +220,7 @@ def attach(
         if values.shape[-1] != part.attention.M:
             raise ValueError(f"values: expected {part.attention.M} features, [S, ..., M], got {checks.short(values)}")
         found.append(part)
-        return dataclasses.replace(part, memory=memory)  # pyright: ignore[reportArgumentType]
+        return dataclasses.replace(part, memory=memory)
 
     model = at_attention(model, attached)
     if not found:

@@ -7,7 +7,7 @@ import pathlib
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import jax
@@ -103,7 +103,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
             self.save()
 
     @contextlib.contextmanager
-    def kept(self, interrupts: Interrupts) -> Iterator[None]:
+    def kept(self, interrupts: Interrupts) -> Generator[None]:
         """A context that saves the sweep if an exception is raised, and adds to it where."""
         try:
             yield

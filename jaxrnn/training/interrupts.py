@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import FrameType
 from typing import Any
 
@@ -45,7 +45,7 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
             signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Generator[None]:
         """Keeps signals waiting inside the context."""
         before, self.waits = self.waits, True
         try:

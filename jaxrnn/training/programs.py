@@ -47,7 +47,7 @@ class Programs(NamedTuple):
         metrics = None if task.metrics is None else {name: wrapped(f) for name, f in task.metrics.items()}
         dicts = {"metrics": metrics, "axes": task.axes, "validation_axes": task.validation_axes}
         entries = {name: None if d is None else Entries(d) for name, d in dicts.items()}
-        task = task._replace(loss=wrapped(task.loss), **entries)  # pyright: ignore[reportArgumentType]
+        task = task._replace(loss=wrapped(task.loss), **entries)
         try:
             return _programs(task, length, donate)
         except TypeError as error:
