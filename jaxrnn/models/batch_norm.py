@@ -19,7 +19,7 @@ class BatchNorm(Stateless):
     """See `batch_norm`."""
 
     D: int
-    epsilon: float | jax.Array = leaf(default=1e-5)
+    epsilon: checks.Number = leaf(default=1e-5)
     param_dtype: checks.DTypeLike = FLOAT32
 
     @property
@@ -52,7 +52,7 @@ class BatchNorm(Stateless):
         return ys.astype(xs.dtype)
 
 
-def batch_norm(D: int, *, epsilon: float | jax.Array = 1e-5, param_dtype: checks.DTypeLike = FLOAT32) -> BatchNorm:
+def batch_norm(D: int, *, epsilon: checks.Number = 1e-5, param_dtype: checks.DTypeLike = FLOAT32) -> BatchNorm:
     """Batch normalisation between layers: y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
     The mean and the variance of a feature are taken over all valid steps of all rows at once ("sequence-wise"; Laurent

@@ -1,7 +1,7 @@
 """One sequence into another."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import jax
 import numpy as np
@@ -89,7 +89,17 @@ class EncoderDecoder(Composite):
         _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, mask=mask)
         return attach(self.decoder, values, lengths=lengths, mask=mask)
 
-    def apply(self, params: Params, xs: Any, **options: Any) -> tuple[Tree, jax.Array]:
+    @overload
+    def apply(
+        self, params: Params, xs: Tree, *, states: Literal[False] = False, **options: Any
+    ) -> tuple[Tree, jax.Array]: ...
+
+    @overload
+    def apply(
+        self, params: Params, xs: Tree, *, states: bool, **options: Any
+    ) -> tuple[Tree, jax.Array, *tuple[Tree, ...]]: ...
+
+    def apply(self, params: Params, xs: Tree, **options: Any) -> tuple[Tree, jax.Array, *tuple[Tree, ...]]:
         xs = _pair(xs, options.get("time_major", True))  # before tracing, while the values of lengths are known
         return super().apply(params, xs, **options)
 
