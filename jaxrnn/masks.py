@@ -27,7 +27,7 @@ def enter(carry: Tree, initial: Tree, reset: jax.Array | None) -> Tree:
     return carry if reset is None else select(reset, initial, carry)
 
 
-def take_step(cell: Cell, params: Params, carry: Tree, step: Step, initial: Tree) -> tuple[Tree, Any]:
+def take_step(cell: Cell, params: Params, carry: Tree, step: Step, initial: Tree) -> tuple[Tree, Tree]:
     """One step of a loop, padding and resets included: (carry, y)."""
     before = enter(carry, initial, step.reset)
     after, y = cell.step(params, before, step.x, step.noise)

@@ -26,7 +26,7 @@ def _with_states(kind: type[Any]) -> type[Any]:
 
         else:
 
-            def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+            def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Tree]:
                 carry, y = super().step(params, carry, x, noise)
                 return carry, (y, carry)
 

@@ -51,7 +51,7 @@ class Path(NamedTuple):
 
 def run(
     cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, loop: Loop = SCAN
-) -> tuple[Tree, Any]:
+) -> tuple[Tree, Tree]:
     """Runs all steps like `Gradient.run`, with dL/dcarry within the limits."""
     products = loop.input_product(cell, params, inputs.steps.x)
     given = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
@@ -93,7 +93,7 @@ _path.defvjp(lambda *args: (_forward(*args), None), lambda *_: (None,) * 5)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attach(
     loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, zx: Z, zh: Z, path: Path
-) -> tuple[Tree, Any]:
+) -> tuple[Tree, Tree]:
     del loop, cell, params, carry, inputs, limits, zx, zh
     return path.final, path.ys
 
@@ -117,7 +117,7 @@ def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
         step, before, d_y = at_t
         kept = loop.gates(cell, kept)  # each gate's output, or z: see `activated`
 
-        def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, Any]:
+        def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, Tree]:
             after = cell.advance(own, before, cell.activate(z, kept), noise)
             return after, cell.output(after)
 

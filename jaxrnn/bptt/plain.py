@@ -19,13 +19,13 @@ from jaxrnn.types import Cell, Inputs, Params, Step, Tree
 
 
 @jax.custom_vjp
-def run(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, Any]:
+def run(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, Tree]:
     """Runs all steps like `Gradient.run`, with dL/dcarry within the limits."""
     return _forward(cell, params, carry, inputs, limits)[0]
 
 
 def _forward(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Any, Any]:
-    def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
+    def body(carry: Tree, step: Step) -> tuple[Tree, Tree]:
         before = enter(carry, inputs.initial, step.reset)
         after, y = cell.step(params, before, step.x, step.noise)
         return select(step.valid, after, before), (before, zero_unless(step.valid, y))
@@ -38,7 +38,7 @@ def _backward(residuals: Any, cotangents: Any) -> Any:
     cell, params, carry, inputs, limits, carries = residuals
     d_final, d_ys = map(floats, cotangents)
 
-    def take_step(_: None, cell: Cell, params: Params, before: Tree, x: Any, noise: Tree) -> tuple[Tree, Any]:
+    def take_step(_: None, cell: Cell, params: Params, before: Tree, x: Any, noise: Tree) -> tuple[Tree, Tree]:
         return cell.step(params, before, x, noise)
 
     def body(adjoint: Any, at_t: Any) -> tuple[Any, Any]:

@@ -36,7 +36,7 @@ def _put(count: int, arrays: Tree, block: Tree, start: Any) -> Tree:
     return jax.tree.map(lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, start, 0), arrays, block)
 
 
-def _forward(count: int, arrays: Tree, block: Tree, start: Any) -> tuple[Tree, Any]:
+def _forward(count: int, arrays: Tree, block: Tree, start: Any) -> tuple[Tree, Tree]:
     return _put(count, arrays, block, start), start
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.data.padding import Rows, checked_rows
-from jaxrnn.data.rows import Batch
 from jaxrnn.fingerprints import digest
+from jaxrnn.types import Batch
 
 
 class Bucketed:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch
+from jaxrnn.types import Batch
 
 
 class Rows(NamedTuple):

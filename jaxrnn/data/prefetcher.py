@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch
+from jaxrnn.types import Batch
 
 PATIENCE = 1.0
 """Seconds that the end of an iteration, or of the program, waits for a thread that is still reading."""

@@ -7,10 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.types import Batch
 from jaxrnn.validity import checked_bools, valid_steps
-
-Batch = dict[str, Any]
-
 
 MISSPELT = {
     "length": "lengths", "lens": "lengths", "seq_lengths": "lengths", "sequence_lengths": "lengths", "reset": "resets",

@@ -33,7 +33,7 @@ def checked_model(model: Any) -> Model:
     return checked_causal("model", model)
 
 
-def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[Tree, Any]:
+def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[Tree, Tree]:
     """Reads x[t] [*batch_shape, ...]: (carry, y[t])."""
     carry, ys = model.apply(params, x[None], carry=carry)
     return carry, ys[0]

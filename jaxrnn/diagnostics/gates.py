@@ -40,7 +40,7 @@ class GateStatistics(NamedTuple):
 def gate_statistics(
     cell: Cell,
     params: Params,
-    xs: Any,
+    xs: Tree,
     *,
     margin: float = MARGIN,
     carry: Tree = None,

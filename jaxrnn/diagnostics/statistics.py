@@ -1,7 +1,7 @@
 """The gradient in each recurrent layer of a whole model, in numbers."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -17,15 +17,13 @@ from jaxrnn.diagnostics.non_finite import FirstNonFinite, non_finite
 from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, paths
-from jaxrnn.types import Cell, Gradient, Model, Params, rows_and_steps
+from jaxrnn.types import Batch, Cell, Gradient, Loss, Model, Params, rows_and_steps
 from jaxrnn.validity import reading
 
 ROWS = 8
 """The number of rows of a batch that are analysed by lag."""
 MAX_LAG = 128
 """The longest lag that is analysed."""
-
-BatchLoss = Callable[[Any, dict[str, Any]], jax.Array]
 
 
 class LayerStatistics(NamedTuple):
@@ -60,8 +58,8 @@ class GradientStatistics(NamedTuple):
 def gradient_statistics(
     model: Model | Cell,
     params: Params,
-    batch: dict[str, Any],
-    loss: BatchLoss | None = None,
+    batch: Batch,
+    loss: Loss | None = None,
     *,
     key: jax.Array | None = None,
     rows: int = ROWS,
@@ -107,12 +105,12 @@ def gradient_statistics(
 
 @compiled
 def _gradient_statistics(
-    model: Model | Cell, params: Params, batch: Any, loss: BatchLoss | None, key: Any, rows: int, max_lag: int
+    model: Model | Cell, params: Params, batch: Any, loss: Loss | None, key: Any, rows: int, max_lag: int
 ) -> GradientStatistics:
     return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
 
 
-def checked_values(model: Model | Cell, batch: dict[str, Any], time_major: bool = True) -> dict[str, Any]:
+def checked_values(model: Model | Cell, batch: Batch, time_major: bool = True) -> dict[str, Any]:
     """A batch, time first, with checked lengths: inside of `jax.jit` their values are not known."""
     checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")
@@ -147,11 +145,9 @@ class Recorded(NamedTuple):
     layers: dict[str, Layer]
 
 
-def recorded(
-    model: Model | Cell, params: Params, batch: dict[str, Any], loss: BatchLoss | None, key: jax.Array | None
-) -> Recorded:
+def recorded(model: Model | Cell, params: Params, batch: Batch, loss: Loss | None, key: jax.Array | None) -> Recorded:
     """Runs a model and differentiates its loss, with the arguments of `gradient_statistics`."""
-    of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
+    of_batch: Loss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
     checked_params(model, params)
     options: dict[str, Any] = reading(batch) | {"key": key}
 

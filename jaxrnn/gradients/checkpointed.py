@@ -20,7 +20,7 @@ class Checkpointed(Gradient):
     segments: int | None = None
     checkpoints: int | None = None
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         T = inputs.T
         if not isinstance(T, int):  # symbolic: the length of segments is unknown
             return default(cell).run(cell, params, carry, inputs)

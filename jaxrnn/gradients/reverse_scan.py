@@ -27,7 +27,7 @@ class ReverseScan(Gradient):
     clip_norm: Any = leaf(default=None)
     clip_value: Any = leaf(default=None)
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         given = cell, params, carry, inputs, Limits(self.clip_norm, self.clip_value)
         if self.loop == "persistent" or target.value is not None:
             from jaxrnn.kernels import choice  # imported late: few programs need it

@@ -26,7 +26,7 @@ class RTRL(Gradient):
 
     sparsity: Literal["snap1"] | None = None
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         RULES[self.sparsity].check(cell, params, carry)
         check_step(cell, params, carry, *inputs.steps.at_0)
         return _run(self.sparsity, cell, params, carry, inputs)
@@ -97,7 +97,7 @@ def check_step(*arguments: Any) -> None:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(sparsity: str | None, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+def _run(sparsity: str | None, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
     del sparsity
     return autodiff().run(cell, params, carry, inputs)
 

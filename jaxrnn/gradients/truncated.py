@@ -20,10 +20,10 @@ class Truncated(Gradient):
     k1: int
     k2: int
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         T, k1, k2 = inputs.T, self.k1, self.k2
 
-        def run(carry: Tree, steps: Step) -> tuple[Tree, Any]:
+        def run(carry: Tree, steps: Step) -> tuple[Tree, Tree]:
             return default(cell).run(cell, params, carry, inputs._replace(steps=steps))
 
         if isinstance(T, int) and k2 >= T:

@@ -11,13 +11,11 @@ from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_logits
 from jaxrnn.compiled import compiled
 from jaxrnn.masks import zero_unless
-from jaxrnn.types import rows_and_steps
+from jaxrnn.types import Batch, rows_and_steps
 from jaxrnn.validity import valid_steps
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-Batch = dict[str, Any]
 
 
 def ctc_loss(

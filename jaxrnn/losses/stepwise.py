@@ -12,7 +12,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_outputs
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.last import at_last_step
-from jaxrnn.types import rows_and_steps
+from jaxrnn.types import Batch, rows_and_steps
 from jaxrnn.validity import valid_steps
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Outputs = Float[jax.Array, "T *B O"] | Float[jax.Array, "*B O"]
 
-Batch = dict[str, Any]
 At = Literal["steps", "last"]
 OverTime = Literal["mean", "sum"]
 

@@ -50,11 +50,11 @@ class AttentionDecoder(Model):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return self.cell.initial_carry(params["cell"], batch_shape)
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         carry, ys, _ = self.attending(params, carry, xs, call)
         return carry, ys
 
-    def attending(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array, jax.Array]:
+    def attending(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array, jax.Array]:
         """Runs the layer like `run`, and also returns the weights [T, *batch_shape, S]."""
         checked_params(self, params)
         xs, memory = checks.array("xs", xs), self.memory
@@ -113,7 +113,7 @@ class Looking(Cell):
     def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
         return self.cell.noise(key, T, batch_shape)
 
-    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Tree]:
         query = self.cell.hidden(carry)
         context, weights = self.attention.attend(params["attention"], query, self.keys, self.memory)
         carry, h = self.cell.step(params["cell"], carry, jnp.concatenate([x, context.astype(x.dtype)], -1), noise)

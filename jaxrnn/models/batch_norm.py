@@ -32,7 +32,7 @@ class BatchNorm(Stateless):
         scale, shift = jnp.ones(self.D, self.param_dtype), jnp.zeros(self.D, self.param_dtype)
         return {"scale": scale, "shift": shift, "statistics": statistics}
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         xs, valid = self.checked(params, carry, xs, call)
         if call.key is None and call.record is None:
             statistics = jax.lax.stop_gradient(params["statistics"])

@@ -46,7 +46,7 @@ class Bidirectional(Composite):
     def carry_of_parts(self, params: Params, batch_shape: tuple[int, ...]) -> BidirectionalCarry:
         return BidirectionalCarry(*super().carry_of_parts(params, batch_shape))
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Any, Any]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Any, Any]:
         after, outputs, xs = [], [], checked_inputs(self.forward, xs)
         if call.burn_in:
             raise ValueError(f"burn_in: expected 0 for a model that reads backward, got {call.burn_in}")

@@ -14,7 +14,7 @@ from jaxrnn.types import Params, leaf, pytree
 class Dropout(Stateless):
     """See `dropout`."""
 
-    rate: Any = leaf()
+    rate: checks.Number = leaf()
     over_time: bool = False
 
     @property

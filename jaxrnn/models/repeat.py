@@ -30,7 +30,7 @@ class Repeat(Model):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return jax.vmap(lambda p: self.cell.initial_carry(p, batch_shape))(params)
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, Tree]:
         checked_params(self, params)
         xs, gradient = checks.array("xs", xs), call.gradient or self.gradient
         initial = self.initial_carry(params, xs.shape[1:-1])

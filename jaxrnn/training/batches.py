@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_counts, checked_batch, read_as
+from jaxrnn.data.rows import TIME_FIRST, Layout, check_counts, checked_batch, read_as
 from jaxrnn.training.placement import everywhere
 from jaxrnn.training.values import check_symbols
+from jaxrnn.types import Batch
 
 MOST_SHAPES = 32
 """The largest number of batch shapes, each of which is compiled; more shapes are an error."""

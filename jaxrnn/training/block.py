@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch, rows_of, shuffled_rows, take, window
+from jaxrnn.data.rows import rows_of, shuffled_rows, take, window
 from jaxrnn.float_leaves import paths
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.training.calibration import statistics, with_statistics
 from jaxrnn.training.evaluate import EVALUATION_BATCH, over_rows
 from jaxrnn.training.placement import spread
 from jaxrnn.training.state import TrainState
-from jaxrnn.training.step import Loss, Metrics, stepping
-from jaxrnn.types import Gradient, Model, Params
+from jaxrnn.training.step import Metrics, stepping
+from jaxrnn.types import Batch, Gradient, Loss, Model, Params
 
 
 class Best(NamedTuple):

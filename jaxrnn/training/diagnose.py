@@ -6,9 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.data.rows import Batch
 from jaxrnn.training.block import Task, some_rows
-from jaxrnn.types import Params
+from jaxrnn.types import Batch, Params
 
 
 def probe(task: Task, data: Any) -> Batch:

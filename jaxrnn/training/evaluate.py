@@ -11,9 +11,9 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
 from jaxrnn.data.rows import checked_data, checked_layout, rows_of
-from jaxrnn.training.step import Loss, Metrics, measuring, outputs
+from jaxrnn.training.step import Metrics, measuring, outputs
 from jaxrnn.training.values import check_symbols, check_values
-from jaxrnn.types import Model, Params
+from jaxrnn.types import Batch, Loss, Model, Params
 
 EVALUATION_BATCH = 1024
 """Rows evaluated at a time: a bound on the memory that evaluation takes."""
@@ -23,7 +23,7 @@ def evaluate(
     model: Model,
     params: Params,
     loss: Loss,
-    data: dict[str, Any],
+    data: Batch,
     *,
     metrics: Metrics | None = None,
     batch_size: int = EVALUATION_BATCH,

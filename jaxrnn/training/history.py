@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxrnn.pictures import new_figure, saved
+from jaxrnn.types import Batch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +94,7 @@ class History:
         later = np.searchsorted(self.validation_steps, best_step, side="right")
         return int(np.isfinite(self.validation.get(monitor, np.zeros(0))[later:]).sum())
 
-    def extend(self, train: dict[str, Any], validation: dict[str, Any]) -> None:
+    def extend(self, train: dict[str, Any], validation: Batch) -> None:
         """Adds the values of some steps, and those of a validation unless they are empty.
 
         Names that are new, or no longer measured, get NaN elsewhere.

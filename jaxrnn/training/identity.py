@@ -66,7 +66,7 @@ def updates(optimizer: optax.GradientTransformation, state: TrainState) -> list[
     normal = [jax.random.normal(key, x.shape, jnp.float32).astype(x.dtype) for key, x in zip(keys, leaves, strict=True)]
     direction = jax.tree.unflatten(structure, normal)
 
-    def update(opt_state: Any, scale: jax.Array) -> tuple[Any, jax.Array]:
+    def update(opt_state: optax.OptState, scale: jax.Array) -> tuple[Any, jax.Array]:
         grads = jax.tree.map(lambda x: x * scale.astype(x.dtype), direction)
         one = jnp.ones((), jnp.result_type(*leaves))
         reads = {"value": one, "grad": grads, "value_fn": lambda _: one}

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxrnn.data.rows import Batch
 from jaxrnn.training.batches import Read
 from jaxrnn.training.block import Order, Progress, Task, batch_of_step, cause_in_words
 from jaxrnn.training.checkpoint import RunDirectory
@@ -22,6 +21,7 @@ from jaxrnn.training.interrupts import Interrupts
 from jaxrnn.training.placement import anywhere, everywhere, is_shared
 from jaxrnn.training.programs import Programs
 from jaxrnn.training.watching import BlockEnd, Watchers
+from jaxrnn.types import Batch
 
 SAVE_SECONDS = 30.0
 """Seconds between two saves of a run with a directory; it is also saved at its end."""

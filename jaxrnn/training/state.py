@@ -63,7 +63,7 @@ class TrainState(NamedTuple):
 
     step: jax.Array
     params: Params
-    opt_state: Any
+    opt_state: optax.OptState
     key: jax.Array
     carry: Tree = None
 

@@ -12,11 +12,9 @@ import optax
 from jaxrnn import checks
 from jaxrnn.losses import accuracy, f1
 from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer
-from jaxrnn.types import Gradient, Model, Params, Tree
+from jaxrnn.types import Batch, Gradient, Loss, Model, Params, Tree
 from jaxrnn.validity import reading
 
-Batch = dict[str, Any]
-Loss = Callable[[Any, Batch], jax.Array]
 Metrics = Mapping[str, Loss]
 HIGHER_IS_BETTER = (accuracy, f1)
 TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
@@ -136,7 +134,7 @@ def objective(
     return evaluate
 
 
-def outputs(model: Model, params: Params, batch: Batch, **options: Any) -> tuple[Tree, Any]:
+def outputs(model: Model, params: Params, batch: Batch, **options: Any) -> tuple[Tree, Tree]:
     """Returns (carry, ys) of a batch; the batch's entries become options of `Model.apply`."""
     checks.entry("batch", batch, "xs")
     return model.apply(params, model.reads(batch), **reading(batch), **options)

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch
 from jaxrnn.models.encoder_decoder import EncoderDecoder
 from jaxrnn.shapes import once_by_shapes
-from jaxrnn.training.step import Loss, Metrics, measuring, outputs
-from jaxrnn.types import Model, Params
+from jaxrnn.training.step import Metrics, measuring, outputs
+from jaxrnn.types import Batch, Loss, Model, Params
 from jaxrnn.validity import reading
 
 SAY_WHICH = ("targets", "lengths", "targets_lengths", "mask")
