@@ -1,7 +1,7 @@
 """The leaky, continuous-time recurrent network of neuroscience."""
 
-from collections.abc import Callable
-from typing import Unpack
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.cells.gated import GatedCell, Gates, Named, checked_cell
-from jaxrnn.cells.gates import identity, known
+from jaxrnn.cells.gates import Activation, identity, known
 from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import over_rows
 from jaxrnn.primitives.primitive import Tracer
@@ -25,7 +25,7 @@ class CTRNN(GatedCell):
     sigma: checks.Number | None = leaf(default=None)
     activation: Callable[[jax.Array], jax.Array] = jax.nn.relu
 
-    gates = {"v": identity}  # noqa: RUF012
+    gates: ClassVar[Mapping[str, Activation]] = {"v": identity}
 
     def hidden(self, carry: jax.Array) -> jax.Array:
         return self.activation(carry)

@@ -1,13 +1,14 @@
 """The gated recurrent unit."""
 
-from typing import Any, Unpack
+from collections.abc import Mapping
+from typing import Any, ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
 from jaxrnn.cells.gated import GatedCell, Gates, Noise, checked_cell
-from jaxrnn.cells.gates import apart
+from jaxrnn.cells.gates import Activation, apart
 from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import affine
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
@@ -25,7 +26,11 @@ class GRU(GatedCell):
     hidden_bias: bool = True
     chrono: checks.Number | None = leaf(default=None)
 
-    gates = {"r": jax.nn.sigmoid, "z": jax.nn.sigmoid, "n": apart(_candidate, (-1.0, 1.0))}  # noqa: RUF012
+    gates: ClassVar[Mapping[str, Activation]] = {
+        "r": jax.nn.sigmoid,
+        "z": jax.nn.sigmoid,
+        "n": apart(_candidate, (-1.0, 1.0)),
+    }
 
     def initial_bias(self, key: jax.Array, bias: jax.Array) -> jax.Array:
         if self.chrono is None:

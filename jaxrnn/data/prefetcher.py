@@ -23,11 +23,12 @@ class Prefetched:
     """An iterable that reads batches ahead, see `prefetch`; each iteration has its own thread."""
 
     def __init__(self, batches: Iterable[Batch], size: int, device: Any):
-        self.run, self.endless = getattr(batches, "run", None), getattr(batches, "endless", False)
+        self.run: int | None = getattr(batches, "run", None)
+        self.endless: bool = getattr(batches, "endless", False)
         self._batches, self._size, self._device = batches, size, device
 
     @property
-    def identity(self) -> Any:
+    def identity(self) -> str | None:
         """The attribute `identity` of the batches; None if they have none."""
         return getattr(self._batches, "identity", None)
 

@@ -1,5 +1,6 @@
 """Data sets: dicts of arrays in memory, and rows drawn from them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +35,7 @@ class Layout(NamedTuple):
 TIME_FIRST = Layout()
 
 
-def checked_layout(time_major: Any, per_row: Any) -> Layout:
+def checked_layout(time_major: bool | None, per_row: Sequence[str]) -> Layout:
     """The layout from the arguments of these names, checked."""
     if time_major is not None:
         checks.flag("time_major", time_major)

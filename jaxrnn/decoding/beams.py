@@ -1,7 +1,7 @@
 """Beam search for the most probable sequences of symbols under a model."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,13 +29,13 @@ class Beams(NamedTuple):
 def beam_search(
     model: Model,
     params: Params,
-    xs: Any,
+    xs: checks.ArrayLike,
     steps: int,
     *,
     carry: Tree = None,
     beam: int = 8,
     stop: int | None = None,
-    length_penalty: Any = 0.0,
+    length_penalty: jax.typing.ArrayLike = 0.0,
 ) -> Beams:
     """Searches for the sequences x[0] ... x[n-1] of largest log p(x) = sum over t of log softmax(y[t-1])[x[t]].
 
@@ -83,7 +83,7 @@ def _beam_search(
     params: Params,
     xs: jax.Array,
     carry: Tree,
-    length_penalty: Any,
+    length_penalty: checks.Number,
     steps: int,
     beam: int,
     stop: int | None,
@@ -102,7 +102,7 @@ def _beam_search(
 
     read = jax.vmap(functools.partial(one_step, model, params), axis, axis)
 
-    def step(state: Any, _: None) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+    def step(state: Tree, _: None) -> tuple[Tree, tuple[jax.Array, jax.Array]]:
         carry, x, scores, ended, lengths = state
         carry, logits = read(carry, x)
         O = logits.shape[-1]

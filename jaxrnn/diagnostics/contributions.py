@@ -29,7 +29,7 @@ def weight_contributions(
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Tree]:
     """dL/dW[t]: the gradient of the weights as used by step t alone.
 
     dL/dW = sum over t of dL/dW[t], exactly. If the loss is a mean over steps, the mean of the parts is T times smaller.
@@ -67,7 +67,7 @@ def weight_contributions(
 @compiled
 def _weight_contributions(
     cell: Cell, params: Params, loss: OutputLoss, names: tuple[str, ...], options: dict[str, Any]
-) -> dict[str, Any]:
+) -> dict[str, Tree]:
     weights = {name: params[name] for name in names}
     return in_time(backward(record_cell(cell, params, loss, options), weights)[1], options["reverse"])
 
@@ -85,7 +85,7 @@ def lag_contributions(
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Tree]:
     """The gradient of the weights by lag: the part from outputs y[s] through the weights as used by step s - k.
 
     dL/dW = sum over k of G[k];  G[k] = sum over s of (dy[s] / dW[s-k])^T dL/dy[s]

@@ -68,7 +68,7 @@ def explain(
     if platform is not None:
         platform = PLATFORMS[checks.one_of("platform", platform, tuple(PLATFORMS))]
 
-    def run(params: Params, xs: Tree) -> Any:
+    def run(params: Params, xs: Tree) -> Tree:
         if isinstance(cell_or_model, Model):
             return cell_or_model.apply(params, xs, gradient=gradient, **options)
         return unroll(cell_or_model, params, xs, gradient=gradient, **options)

@@ -85,14 +85,14 @@ def gate_statistics(
 
 
 @compiled
-def _gate_statistics(cell: Cell, params: Params, margin: Any, options: dict[str, Any]) -> dict[str, GateStatistics]:
+def _gate_statistics(cell: Cell, params: Params, margin: float, options: dict[str, Any]) -> dict[str, GateStatistics]:
     found = gates(run_cell(cell, params, options), margin)
     if not found:
         raise ValueError(f"cell: expected a gated cell that names its gates, got {checks.short(cell)}")
     return in_time(found, options["reverse"])
 
 
-def gates(layer: Layer, margin: Any = MARGIN) -> dict[str, GateStatistics]:
+def gates(layer: Layer, margin: float = MARGIN) -> dict[str, GateStatistics]:
     """Statistics like `gate_statistics`, in the order in which the loop ran; empty for a cell that names no gates."""
     cell, params = layer.cell, layer.params
     if not isinstance(cell, GatedCell):

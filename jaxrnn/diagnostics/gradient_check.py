@@ -215,7 +215,9 @@ def _along(
     return (ahead - behind) / (2.0 * STEP), jnp.asarray(slope), jnp.abs(ahead)
 
 
-def _equal_to_autodiff(thing: Any, params: Params, xs: Tree, batch_shape: tuple[int, ...]) -> tuple[Gradient, ...]:
+def _equal_to_autodiff(
+    thing: Cell | Model, params: Params, xs: Tree, batch_shape: tuple[int, ...]
+) -> tuple[Gradient, ...]:
     compared = reverse_scan(), checkpointed()
     if not isinstance(thing, Cell):
         return compared

@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     inputs: Inputs
     before: Tree
     after: Tree
-    ys: Any
+    ys: Tree
     d_ys: list[jax.Array]
 
     @property
@@ -103,7 +103,7 @@ class Record(NamedTuple):
     layers: list[Layer]
 
 
-Run = Callable[[Params, Gradient], Any]
+Run = Callable[[Params, Gradient], Tree]
 """(params, gradient) -> ys."""
 
 

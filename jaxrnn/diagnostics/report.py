@@ -247,7 +247,14 @@ def gradient_report(
 
 @compiled
 def _measure(
-    model: Any, params: Params, batch: Any, loss: Any, key: Any, rows: int, max_lag: int, jacobians: bool
+    model: Model | Cell,
+    params: Params,
+    batch: Batch,
+    loss: Loss | None,
+    key: jax.Array | None,
+    rows: int,
+    max_lag: int,
+    jacobians: bool,
 ) -> tuple[GradientStatistics, dict[str, Any]]:
     found = recorded(model, params, batch, loss, key)
     spectra = {name: _spectra(layer) if jacobians else (None, None) for name, layer in found.layers.items()}

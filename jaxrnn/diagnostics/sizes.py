@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -114,11 +114,11 @@ def summary(model: Model | Cell, xs: Tree, *, params: Params = None, **options: 
     xs = jax.tree.map(lambda x: x if hasattr(x, "aval") or hasattr(x, "sharding") else checks.array("xs", x), xs)
     params, xs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), (params, xs))
 
-    def outputs(params: Params, xs: Tree) -> Any:
+    def outputs(params: Params, xs: Tree) -> Tree:
         return _outputs(model, params, xs, **options)
 
-    def gradient(params: Params, xs: Tree) -> Any:
-        def scalar(params: Params) -> tuple[jax.Array, Any]:
+    def gradient(params: Params, xs: Tree) -> Tree:
+        def scalar(params: Params) -> tuple[jax.Array, Tree]:
             ys = outputs(params, xs)
             floats = [y for y in jax.tree.leaves(ys) if jnp.issubdtype(y.dtype, jnp.floating)]
             return sum((jnp.sum(jnp.square(y)) for y in floats), jnp.zeros(())), ys
@@ -133,7 +133,7 @@ def summary(model: Model | Cell, xs: Tree, *, params: Params = None, **options: 
     return Summary(tuple(parts), _cost(outputs, params, xs, one, options), _cost(gradient, params, xs, one, options))
 
 
-def _cost(f: Any, params: Any, xs: Tree, one: Any, options: dict[str, Any]) -> Cost:
+def _cost(f: Callable[..., Tree], params: Params, xs: Tree, one: Tree, options: dict[str, Any]) -> Cost:
     start = time.perf_counter()
     compiled = jax.jit(f).lower(params, xs).compile()
     seconds = time.perf_counter() - start
@@ -147,7 +147,7 @@ def _cost(f: Any, params: Any, xs: Tree, one: Any, options: dict[str, Any]) -> C
     return Cost(float(flops), temporary, seconds)
 
 
-def _parts(model: Model | Cell, params: Any, xs: Tree, path: str) -> Iterator[Part]:
+def _parts(model: Model | Cell, params: Params, xs: Tree, path: str) -> Iterator[Part]:
     """The parts of a model that reads xs, as far as the inputs of each part are known."""
     if isinstance(model, (Chain, Stack)):
         for name, part in zip(model.names, model.parts, strict=True):
@@ -159,15 +159,15 @@ def _parts(model: Model | Cell, params: Any, xs: Tree, path: str) -> Iterator[Pa
     yield Part(path, repr(model), _shapes(ys), _count(params))
 
 
-def _outputs(model: Model | Cell, params: Any, xs: Tree, **options: Any) -> Any:
+def _outputs(model: Model | Cell, params: Params, xs: Tree, **options: Any) -> Tree:
     if isinstance(model, Cell):
         return unroll(model, params, xs, **options)[1]
     return model.apply(params, xs, **options)[1]
 
 
-def _shapes(ys: Any) -> str:
+def _shapes(ys: Tree) -> str:
     return ", ".join(str([*y.shape]) for y in jax.tree.leaves(ys))
 
 
-def _count(params: Any) -> int:
+def _count(params: Params) -> int:
     return sum(x.size for x in jax.tree.leaves(params))

@@ -17,7 +17,7 @@ from jaxrnn.diagnostics.non_finite import FirstNonFinite, non_finite
 from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, paths
-from jaxrnn.types import Batch, Cell, Gradient, Loss, Model, Params, rows_and_steps
+from jaxrnn.types import Batch, Cell, Gradient, Loss, Model, Params, Tree, rows_and_steps
 from jaxrnn.validity import reading
 
 ROWS = 8
@@ -105,7 +105,7 @@ def gradient_statistics(
 
 @compiled
 def _gradient_statistics(
-    model: Model | Cell, params: Params, batch: Any, loss: Loss | None, key: Any, rows: int, max_lag: int
+    model: Model | Cell, params: Params, batch: Batch, loss: Loss | None, key: jax.Array | None, rows: int, max_lag: int
 ) -> GradientStatistics:
     return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
 
@@ -151,7 +151,7 @@ def recorded(model: Model | Cell, params: Params, batch: Batch, loss: Loss | Non
     checked_params(model, params)
     options: dict[str, Any] = reading(batch) | {"key": key}
 
-    def run(params: Params, gradient: Gradient) -> Any:
+    def run(params: Params, gradient: Gradient) -> Tree:
         if isinstance(model, Cell):
             return unroll(model, params, batch["xs"], gradient=gradient, **options)[1]
         return model.apply(params, model.reads(batch), gradient=gradient, **options)[1]
@@ -160,7 +160,7 @@ def recorded(model: Model | Cell, params: Params, batch: Batch, loss: Loss | Non
     if not found.layers:
         raise ValueError(f"model: expected at least one recurrent layer, got {checks.short(model)}")
 
-    def norms(values: list[Any]) -> dict[str, jax.Array]:
+    def norms(values: list[jax.Array]) -> dict[str, jax.Array]:
         return {name: jnp.linalg.norm(jnp.reshape(x, -1)) for name, x in zip(paths(params), values, strict=True)}
 
     return Recorded(found.loss, norms(found.d_params), norms(floats(params)), _named(model, found.layers))
@@ -186,7 +186,7 @@ def _named(model: Model | Cell, layers: list[Layer]) -> dict[str, Layer]:
     return named
 
 
-def _cells(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Cell]]:
+def _cells(part: Model | Cell, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Cell]]:
     if isinstance(part, Cell):
         yield path, part
         return

@@ -70,7 +70,7 @@ class Held:
     """The `init` of a cell that was made from given parameters: it returns these."""
 
     def __init__(self, params: Params) -> None:
-        self.params = jax.tree.map(jax.device_get, params)
+        self.params: Params = jax.tree.map(jax.device_get, params)
         self._digest = digest(self.params)
 
     def __call__(self, key: jax.Array) -> Params:

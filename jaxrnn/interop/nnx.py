@@ -423,7 +423,7 @@ def _drawn(cell: Cell, rngs: typing.Any) -> Params:
     return cell.init(rngs.params())
 
 
-KINDS = {
+KINDS: dict[type[flax.nnx.Module], tuple[tuple[str, bool], ...]] = {
     flax.nnx.SimpleCell: (("dense_i", True), ("dense_h", False)),
     flax.nnx.OptimizedLSTMCell: (("dense_i", False), ("dense_h", True)),
     flax.nnx.GRUCell: (("dense_i", True), ("dense_h", False)),

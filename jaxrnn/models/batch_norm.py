@@ -1,7 +1,6 @@
 """Batch normalisation."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from jaxrnn.linear import FLOAT32, over_rows, state_dtype
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.moments import moments
 from jaxrnn.models.stateless import Stateless
-from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+from jaxrnn.types import Call, Cell, Model, Params, Tree, leaf, pytree
 
 
 @pytree
@@ -99,7 +98,7 @@ def batch_norm(D: int, *, epsilon: checks.Number = 1e-5, param_dtype: checks.DTy
     return BatchNorm(checks.positive_int("D", D), epsilon, checks.float_dtype("param_dtype", param_dtype))
 
 
-def batch_norms(model: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def batch_norms(model: Model | Cell, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The paths, in a model's parameters, of the parameters of each `batch_norm` in it."""
     if isinstance(model, BatchNorm):
         yield path

@@ -29,8 +29,8 @@ class Pair(NamedTuple):
       lengths: of the targets, and so of `previous`, integers [*batch_shape]. None: all rows have T steps.
     """
 
-    source: Any
-    previous: Any
+    source: Tree
+    previous: Tree
     lengths: checks.ArrayLike | None = None
 
 
@@ -76,7 +76,7 @@ class EncoderDecoder(Composite):
     def encode(
         self,
         params: Params,
-        source: Any,
+        source: Tree,
         *,
         lengths: checks.ArrayLike | None = None,
         mask: checks.ArrayLike | None = None,
@@ -208,8 +208,8 @@ def encoder_decoder(encoder: Model, decoder: Model, *, share_embedding: bool = F
 def attention_weights(
     model: EncoderDecoder,
     params: Params,
-    source: Any,
-    previous: Any,
+    source: Tree,
+    previous: Tree,
     *,
     lengths: checks.ArrayLike | None = None,
     targets_lengths: checks.ArrayLike | None = None,
@@ -250,7 +250,7 @@ def attention_weights(
     decoder.check_symbols("previous", previous, T, targets_lengths, None)
     targets_lengths = None if targets_lengths is None else checks.lengths(targets_lengths, T, name="targets_lengths")
 
-    def recording(part: Any) -> Any:
+    def recording(part: AttentionDecoder) -> Recording:
         options = {field.name: getattr(part, field.name) for field in dataclasses.fields(AttentionDecoder)}
         return Recording(**options, weights=weights)
 

@@ -48,9 +48,11 @@ class Record(contextlib.AbstractContextManager["Record"]):
     ) -> None:
         count = len(members)
         self._steps, self._members, self._runners = steps, members, runners
-        self.taken, self.rung = np.zeros(count, int), np.zeros(count, int)
-        self.first_bad, self.best_step = np.zeros(count, int), np.zeros(count, int)
-        self.score = np.full(count, np.nan)
+        self.taken: np.ndarray = np.zeros(count, int)
+        self.rung: np.ndarray = np.zeros(count, int)
+        self.first_bad: np.ndarray = np.zeros(count, int)
+        self.best_step: np.ndarray = np.zeros(count, int)
+        self.score: np.ndarray = np.full(count, np.nan)
         self.train: dict[str, np.ndarray] = {}
         self.validation: dict[str, np.ndarray] = {}
         self.validation_steps: list[int] = []
@@ -58,7 +60,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         self._path, self._about, self._saved = None, {}, time.monotonic()
         self._last: Part | None = None
         self._lock: Lock | None = None
-        self.not_saved = ""
+        self.not_saved: str = ""
         with contextlib.ExitStack() as hold:
             if run_dir is not None:
                 path = folder(run_dir)

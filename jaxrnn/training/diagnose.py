@@ -1,7 +1,6 @@
 """Measurements of the gradient while a model is trained."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ from jaxrnn.training.block import Task, some_rows
 from jaxrnn.types import Batch, Params
 
 
-def probe(task: Task, data: Any) -> Batch:
+def probe(task: Task, data: Batch) -> Batch:
     """A few rows of a block's data, for the diagnostics."""
     from jaxrnn.diagnostics.statistics import ROWS  # imported late: few runs need it
 

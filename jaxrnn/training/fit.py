@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -330,7 +330,7 @@ def fit(
 
 
 def _going_on(
-    model: Model, optimizer: Optimizer, state: TrainState, key: Any, params: Params, streams: int | None
+    model: Model, optimizer: Optimizer, state: TrainState, key: jax.Array | None, params: Params, streams: int | None
 ) -> TrainState:
     """A state to start from, checked and copied, so that the caller's state stays valid."""
     for name, value in (("key", key), ("params", params)):

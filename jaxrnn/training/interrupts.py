@@ -7,7 +7,7 @@ from collections.abc import Generator
 from types import FrameType
 from typing import Any
 
-DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+DEFAULTS: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 """The signals that end a run, and their default handlers."""
 
 
@@ -30,7 +30,8 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
 
     def __init__(self, *, active: bool = True, waits: bool = False) -> None:
         self.caught: int | None = None
-        self.waits, self._active = waits, active
+        self.waits: bool = waits
+        self._active = active
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":

@@ -34,13 +34,13 @@ class Run:
     task: Task
     programs: Programs
     feed: Feed
-    held_out: Any
+    held_out: Batch | None
     block: int
     every: int | None
     patience: int | None
     directory: RunDirectory | None
     watchers: Watchers
-    bar: Any
+    bar: "tqdm[Any]"
     now: Progress
     history: History
     bad_batch: Batch | None = None

@@ -125,7 +125,7 @@ def objective(
         checks.instance("gradient", gradient, Gradient)
 
     def evaluate(
-        params: Any, batch: Batch, key: jax.Array | None, carry: Tree = None
+        params: Params, batch: Batch, key: jax.Array | None, carry: Tree = None
     ) -> tuple[jax.Array, dict[str, jax.Array], Tree]:
         carry, ys = outputs(model, params, batch, carry=carry, key=key, gradient=gradient)
         values = measure(ys, batch)
@@ -140,7 +140,9 @@ def outputs(model: Model, params: Params, batch: Batch, **options: Any) -> tuple
     return model.apply(params, model.reads(batch), **reading(batch), **options)
 
 
-def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Callable[[Any, Batch], dict[str, jax.Array]]:
+def measuring(
+    model: Model, loss: Loss, metrics: Metrics | None = None
+) -> Callable[[Tree, Batch], dict[str, jax.Array]]:
     """A function (ys, batch) -> {"loss": ..., and the metrics}, arguments checked."""
     checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
     measures = {"loss": checked_loss("loss", loss)}
@@ -148,14 +150,14 @@ def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Calla
     for name, f in measures.items():
         checked_loss(name, f)
 
-    def measure(ys: Any, batch: Batch) -> dict[str, jax.Array]:
+    def measure(ys: Tree, batch: Batch) -> dict[str, jax.Array]:
         values = [checks.scalar(name, f(ys, batch)) for name, f in measures.items()]
         return dict(zip(("loss", *checks.metrics(metrics)), values, strict=True))
 
     return measure
 
 
-def checked_monitor(monitor: Any, mode: Any, metrics: Metrics | None) -> tuple[str, str]:
+def checked_monitor(monitor: str, mode: str | None, metrics: Metrics | None) -> tuple[str, str]:
     """The measure that ranks parameters, and "min" or "max", which None leaves to measures whose direction is known."""
     known = checks.metrics(metrics)
     checks.one_of("monitor", monitor, ("loss", *known))
@@ -170,7 +172,7 @@ def checked_monitor(monitor: Any, mode: Any, metrics: Metrics | None) -> tuple[s
     return monitor, mode
 
 
-def checked_loss(name: str, loss: Any) -> Loss:
+def checked_loss(name: str, loss: Loss) -> Loss:
     """A function of outputs and a batch, which gets them time first."""
     checks.callable_(name, loss)
     partial = inspect.unwrap(loss)
