@@ -21,7 +21,7 @@ def _with_states(kind: type[Any]) -> type[Any]:
     class WithStates(kind):
         if issubclass(kind, GatedCell):
 
-            def output(self, carry: Tree) -> Any:
+            def output(self, carry: Tree) -> Tree:
                 return super().output(carry), carry
 
         else:

@@ -46,7 +46,7 @@ class Path(NamedTuple):
     carries: Tree
     kept: Z
     final: Tree
-    ys: Any
+    ys: Tree
 
 
 def run(
@@ -66,7 +66,7 @@ def _forward(loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: I
     """The loop over all steps. It adds b in the loop: outside, the sum would be the largest array of the program."""
     own, product, f = own_params(params), loop.product(cell, params), tuple(cell.gates.values())
 
-    def body(state: Any, products: Z, step: Step) -> tuple[Any, Z, Any]:
+    def body(state: Tree, products: Z, step: Step) -> tuple[Tree, Z, Tree]:
         (carry, initial), _ = state
         before, zx = enter(carry, initial, step.reset), loop.with_bias(cell, params, products)
         z = loop.pre_activations(cell, zx, product(cell.read(before, step.noise)))
@@ -98,26 +98,26 @@ def _attach(
     return path.final, path.ys
 
 
-def _attach_forward(loop: Loop, *args: Any) -> Any:
+def _attach_forward(loop: Loop, *args: Any) -> Tree:
     del loop
     cell, params, _, inputs, limits, _, _, path = args
     read = {name: None if name in ("b", "b_h") else value for name, value in params.items()}
     return (path.final, path.ys), (cell, read, inputs, limits, path._replace(final=None, ys=None))
 
 
-def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
+def _backward(loop: Loop, residuals: Tree, cotangents: Tree) -> Tree:
     """The loop over all steps, from the last to the first."""
     cell, params, inputs, limits, path = residuals
     d_final, d_ys = map(floats, cotangents)
     transposed = loop.transposed_product(cell, params)
     own = in_dtype(own_params(params), d_ys[0].dtype)
 
-    def body(adjoint: Any, kept: Any, at_t: Any) -> Any:
+    def body(adjoint: Tree, kept: Tree, at_t: Tree) -> Tree:
         (d_after, d_initial), totals = adjoint
         step, before, d_y = at_t
         kept = loop.gates(cell, kept)  # each gate's output, or z: see `activated`
 
-        def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, Tree]:
+        def tick(z: Z, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, Tree]:
             after = cell.advance(own, before, cell.activate(z, kept), noise)
             return after, cell.output(after)
 

@@ -186,7 +186,7 @@ def gated_cell(
     return checked_cell(cell)
 
 
-def _gates(gates: Any) -> tuple[tuple[str, ...], tuple[Activation, ...]]:
+def _gates(gates: Mapping[str, Activation]) -> tuple[tuple[str, ...], tuple[Activation, ...]]:
     """Names and activations; functions become Partials, which can be leaves."""
     if not isinstance(gates, Mapping) or not gates or not all(isinstance(name, str) for name in gates):
         example = '{"f": jax.nn.sigmoid, "n": jnp.tanh}'

@@ -83,7 +83,7 @@ def apart(function: Function, bounds: Bounds | None = None) -> Apart:
     return Apart(function, bounds)
 
 
-def is_pair(activation: Any) -> bool:
+def is_pair(activation: object) -> bool:
     """Tells whether a gate reaches `update` as its two parts."""
     return activation is apart or (isinstance(activation, Apart) and activation.function is None)
 
@@ -128,7 +128,7 @@ def known(activation: Activation) -> Known:
     return next((found for candidate, found in KNOWN if candidate is activation), Known(None, None))
 
 
-def is_apart(activation: Any) -> bool:
+def is_apart(activation: object) -> bool:
     """Tells whether a gate is declared by its two parts."""
     return activation is apart or isinstance(activation, Apart)
 

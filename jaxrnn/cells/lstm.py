@@ -1,7 +1,7 @@
 """Long short-term memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,7 @@ class LSTM(GatedCell):
         return bias if self.coupled else bias.at[1].add(keep)
 
     def own_params(self, key: jax.Array) -> Params:
-        params: dict[str, Any] = {}
+        params: Params = {}
         if self.peephole:
             params["w_c"] = jnp.zeros((self.G - 1, self.H), self.param_dtype)
         if self.layer_norm:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -255,7 +255,7 @@ def _measure(
     rows: int,
     max_lag: int,
     jacobians: bool,
-) -> tuple[GradientStatistics, dict[str, Any]]:
+) -> tuple[GradientStatistics, dict[str, tuple[jax.Array, jax.Array] | tuple[None, None]]]:
     found = recorded(model, params, batch, loss, key)
     spectra = {name: _spectra(layer) if jacobians else (None, None) for name, layer in found.layers.items()}
     return statistics(found, rows, max_lag), spectra

@@ -110,7 +110,7 @@ def _gradient_statistics(
     return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
 
 
-def checked_values(model: Model | Cell, batch: Batch, time_major: bool = True) -> dict[str, Any]:
+def checked_values(model: Model | Cell, batch: Batch, time_major: bool = True) -> Batch:
     """A batch, time first, with checked lengths: inside of `jax.jit` their values are not known."""
     checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")

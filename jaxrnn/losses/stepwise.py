@@ -309,7 +309,7 @@ class Checked(NamedTuple):
 
 def _loss(
     pointwise: Callable[[jax.Array, jax.Array], jax.Array],
-    ys: Any,
+    ys: "Outputs",
     batch: Batch,
     at: str,
     over_time: str,
@@ -347,7 +347,7 @@ def _loss(
 
 
 def _checked(
-    ys: Any,
+    ys: "Outputs",
     batch: Batch,
     at: str,
     time_major: bool,
@@ -413,7 +413,9 @@ def _checked(
     return Checked(zero_unless(counted, ys), zero_unless(counted, targets), counted)
 
 
-def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, lengths: Any) -> bool:
+def _has_time(
+    ys: jax.Array, targets: jax.Array, features: tuple[int, ...] | None, batch: Batch, lengths: checks.ArrayLike | None
+) -> bool:
     """Tells whether outputs have an axis of time, [T, ..., O] and not [..., O], for at="last"."""
     rows = [np.ndim(lengths)] if lengths is not None else []
     xs = batch.get("xs")
@@ -433,14 +435,21 @@ def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, le
     return with_time or (not without and targets.shape[-1:] == features)
 
 
-def _lengths(batch: Batch) -> tuple[str, Any]:
+def _lengths(batch: Batch) -> tuple[str, checks.ArrayLike | None]:
     """The lengths of the targets, and the name of their entry: the targets' own, or those of xs."""
     own = batch.get("targets_lengths")
     return ("lengths", batch.get("lengths")) if own is None else ("targets_lengths", own)
 
 
 def _check_values(
-    targets: Any, mask: Any, lengths: Any, lead: tuple[int, ...], least: int, most: int, *, kind: str
+    targets: Any,
+    mask: checks.ArrayLike | None,
+    lengths: checks.ArrayLike | None,
+    lead: tuple[int, ...],
+    least: int,
+    most: int,
+    *,
+    kind: str,
 ) -> None:
     """Raises unless all targets that count lie within these bounds; the values of all arguments are known."""
     counted = np.ones(lead, bool) if mask is None else np.asarray(mask)
@@ -460,7 +469,9 @@ def _check_values(
         raise checks.OutOfRangeError(f'batch["targets"]: expected {kind} from {least} to {most}, got {got}')
 
 
-def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array, name: str) -> jax.Array | None:
+def _counted(
+    lengths: checks.ArrayLike | None, mask: checks.ArrayLike | None, at: str, ys: jax.Array, name: str
+) -> jax.Array | None:
     """The targets that count, bool [T, *batch_shape], or [*batch_shape] with at="last"; None: all of them."""
     within = None
     if lengths is not None and at == "last":  # a row of length 0 has no last step

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
@@ -216,7 +216,7 @@ def attach(
         values, valid = zero_unless(valid, values), jnp.moveaxis(valid, 0, -1)
     memory, found = Memory(jnp.moveaxis(values, 0, -2), valid), []
 
-    def attached(part: AttentionDecoder) -> Any:
+    def attached(part: AttentionDecoder) -> AttentionDecoder:
         if values.shape[-1] != part.attention.M:
             raise ValueError(f"values: expected {part.attention.M} features, [S, ..., M], got {checks.short(values)}")
         found.append(part)
@@ -231,7 +231,7 @@ def attach(
 def at_attention(model: Model, change: Callable[[AttentionDecoder], Model]) -> Model:
     """A model with another layer in the place of each attention layer."""
 
-    def changed(part: Any) -> Any:
+    def changed(part: Tree) -> Tree:
         return change(part) if isinstance(part, AttentionDecoder) else part
 
     return jax.tree.map(changed, model, is_leaf=lambda part: isinstance(part, AttentionDecoder))

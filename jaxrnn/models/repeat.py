@@ -1,7 +1,5 @@
 """Equal layers of one cell as a loop over layers."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -37,7 +35,7 @@ class Repeat(Model):
         carry = initial if carry is None else checks.array_tree("carry", carry, initial)
         keys = None if call.key is None else jax.random.split(call.key, self.n)
 
-        def layer(xs: jax.Array, each: Any) -> tuple[jax.Array, Tree]:
+        def layer(xs: jax.Array, each: Tree) -> tuple[jax.Array, Tree]:
             p, c, key = each
             after, ys = run_layer(self.cell, p, xs, c, call._replace(key=key), gradient=gradient)
             return checks.array_tree("repeat: ys", ys, xs), after

@@ -3,11 +3,12 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any
 
-DEFAULTS: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+Handler = Callable[[int, FrameType | None], Any] | int | None
+DEFAULTS: dict[signal.Signals, Handler] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 """The signals that end a run, and their default handlers."""
 
 
@@ -32,7 +33,7 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
         self.caught: int | None = None
         self.waits: bool = waits
         self._active = active
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
 
     def __enter__(self) -> "Interrupts":
         if self._active and threading.current_thread() is threading.main_thread():

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.stages import Wrapped
 
 from jaxrnn.functions import wrapped
 from jaxrnn.training.block import Order, Task, make_block, order_of, validate
@@ -29,9 +30,9 @@ class Programs(NamedTuple):
       ahead: the number of steps that `order` draws at once.
     """
 
-    block: Any
-    validate: Any
-    diagnose: Callable[..., Any]
+    block: Wrapped
+    validate: Wrapped
+    diagnose: Callable[..., dict[str, jax.Array]]
     order: Callable[..., Order]
     ahead: int
 

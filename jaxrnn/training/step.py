@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,16 @@ from jaxrnn.validity import reading
 
 Metrics = Mapping[str, Loss]
 HIGHER_IS_BETTER = (accuracy, f1)
-TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+
+
+class TrainStep(Protocol):
+    """The function that `make_train_step` makes."""
+
+    def __call__(
+        self, state: TrainState, batch: Batch, fresh: jax.Array | bool = False
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Takes one step; `fresh` is for training on streams."""
+        ...
 
 
 def make_train_step(
