@@ -1,7 +1,7 @@
 """Long short-term memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,15 @@ from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import affine, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 class LSTMCarry(NamedTuple):
     """State of an LSTM: the hidden state h [..., H] and the memory c [..., H]."""
 
-    h: jax.Array
-    c: jax.Array
+    h: "Float[jax.Array, '*B H']"
+    c: "Float[jax.Array, '*B H']"
 
 
 @pytree

@@ -1,7 +1,7 @@
 """Beam search for the most probable sequences of symbols under a model."""
 
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,9 @@ from jaxrnn import checks
 from jaxrnn.compiled import compiled
 from jaxrnn.decoding.one_step import before_last, check_parts, check_symbol, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 
 class Beams(NamedTuple):
@@ -21,9 +24,9 @@ class Beams(NamedTuple):
       scores: [*batch_shape, beam]: log-probability of the symbols, `stop` included, divided by the length's penalty.
     """
 
-    symbols: jax.Array
-    lengths: jax.Array
-    scores: jax.Array
+    symbols: "Int[jax.Array, 'steps *B beam']"
+    lengths: "Int[jax.Array, '*B beam']"
+    scores: "Float[jax.Array, '*B beam']"
 
 
 def beam_search(
