@@ -23,8 +23,8 @@ Number = jax.Array | np.ndarray | float
 """A number or an array of numbers, as the checks return it."""
 DTypeLike = jax.typing.DTypeLike
 PathLike = str | os.PathLike[str]
-F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
+_F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 
 class OutOfRangeError(ValueError):
@@ -118,14 +118,14 @@ def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable
     return value if isinstance(value, jax.Array) else array if array.ndim else float(array)
 
 
-def one_of(name: str, value: T, options: tuple[Any, ...]) -> T:
+def one_of(name: str, value: _T, options: tuple[Any, ...]) -> _T:
     """One of a few named options."""
     if not any(value is option or (isinstance(value, str) and value == option) for option in options):
         raise ValueError(f"{name}: expected one of {options}, got {value!r}")
     return value
 
 
-def instance(name: str, value: Any, kind: type[T] | tuple[type[T], ...], hint: str = "") -> T:
+def instance(name: str, value: Any, kind: type[_T] | tuple[type[_T], ...], hint: str = "") -> _T:
     """A value of a type; `hint` says how to make one."""
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
@@ -162,14 +162,14 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     return dtype
 
 
-def callable_(name: str, value: F) -> F:
+def callable_(name: str, value: _F) -> _F:
     """A function."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function, got {short(value)}")
     return value
 
 
-def function(name: str, value: F, *arguments: str) -> F:
+def function(name: str, value: _F, *arguments: str) -> _F:
     """A function of these arguments, as far as its signature can be read."""
     callable_(name, value)
     try:
@@ -301,7 +301,7 @@ def scalar(name: str, value: Any) -> jax.Array:
     return value
 
 
-def array_tree(name: str, value: Any, expected: T) -> T:
+def array_tree(name: str, value: Any, expected: _T) -> _T:
     """A tree of arrays with the structure, shapes and dtypes of `expected`."""
     same_tree(name, value, expected)
     same_dtypes(name, value, expected)
@@ -351,7 +351,7 @@ def same_tree(name: str, value: Any, expected: Any, *, rows: bool = False) -> No
             raise ValueError(f"{name}: expected {before}shape {want}, got {short(value)}")
 
 
-def sequence(name: str, value: Any, kind: type[T] | tuple[type[T], ...], hint: str = "") -> tuple[T, ...]:
+def sequence(name: str, value: Any, kind: type[_T] | tuple[type[_T], ...], hint: str = "") -> tuple[_T, ...]:
     """A list or tuple of at least one value of a type, as a tuple."""
     if not isinstance(value, (list, tuple)) or not value:
         kinds = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))

@@ -18,7 +18,7 @@ from jaxrnn import checks
 from jaxrnn.functions import unwrapped
 from jaxrnn.types import Options, leaf, pytree
 
-Function = Callable[..., jax.Array]
+ElementWise = Callable[..., jax.Array]
 """An element-wise function: of z, or of (zx, zh, *before)."""
 Bounds = tuple[float, float]
 
@@ -45,7 +45,7 @@ def identity(z: jax.Array) -> jax.Array:
 class Apart(Options):
     """See `apart`."""
 
-    function: Function | None = leaf(default=None)
+    function: ElementWise | None = leaf(default=None)
     bounds: Bounds | None = None
 
 
@@ -53,7 +53,7 @@ Activation = Callable[..., jax.Array | Apart] | Apart
 """The declaration of a gate: a function, the result of `apart`, or `apart` itself."""
 
 
-def apart(function: Function, bounds: Bounds | None = None) -> Apart:
+def apart(function: ElementWise, bounds: Bounds | None = None) -> Apart:
     """Declares a gate made of its two parts: function(zx, zh, *before).
 
     A GRU's candidate is `apart(lambda zx, zh, r, z: jnp.tanh(zx + r * zh))`. `apart` itself, in place of an activation,

@@ -83,7 +83,7 @@ class RNN(flax.nnx.RNN):
             checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan()")
         if isinstance(cell, Cell):
             params = _drawn(cell, rngs) if params is None else checks.instance("params", params, dict)
-            self.params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
+            self.params: Params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
         elif params is not None:
             raise ValueError("params: expected None for an nnx cell, which has its own, got some")
         given: typing.Any = StaticCell(cell) if isinstance(cell, Cell) else cell

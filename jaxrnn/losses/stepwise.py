@@ -442,14 +442,7 @@ def _lengths(batch: Batch) -> tuple[str, checks.ArrayLike | None]:
 
 
 def _check_values(
-    targets: Any,
-    mask: checks.ArrayLike | None,
-    lengths: checks.ArrayLike | None,
-    lead: tuple[int, ...],
-    least: int,
-    most: int,
-    *,
-    kind: str,
+    targets: Any, mask: Any, lengths: Any, lead: tuple[int, ...], least: int, most: int, *, kind: str
 ) -> None:
     """Raises unless all targets that count lie within these bounds; the values of all arguments are known."""
     counted = np.ones(lead, bool) if mask is None else np.asarray(mask)

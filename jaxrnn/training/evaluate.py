@@ -74,13 +74,7 @@ def evaluate(
 
 @compiled
 def _evaluate(
-    model: Model,
-    params: Params,
-    data: Batch,
-    loss: Loss,
-    metrics: tuple[Any, ...],
-    axes: tuple[Any, ...],
-    batch_size: int,
+    model: Model, params: Params, data: Batch, loss: Loss, metrics: Any, axes: Any, batch_size: int
 ) -> dict[str, jax.Array]:
     return over_rows(model, params, loss, dict(metrics), data, dict(axes), batch_size)
 
