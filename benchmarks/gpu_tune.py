@@ -1,7 +1,7 @@
 """The CUDA kernel's choices, timed: warps and rows of a block, which are tables of `jaxrnn.kernels`."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ T, B = 256, 132 * 64
 
 
 @contextmanager
-def blocks_of(warps: int, rows: int) -> Iterator[None]:
+def blocks_of(warps: int, rows: int) -> Generator[None]:
     """A context in which kernels are compiled with these numbers of warps and rows."""
     before = pallas.WARPS, dict(program.KINDS)
     pallas.WARPS = {kind: {2**30: warps} for kind in before[0]}

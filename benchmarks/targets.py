@@ -5,7 +5,7 @@ The compilers are JAX's CUDA plugin, which needs no GPU and no driver for this, 
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # read before the plugins load: nothing will run
@@ -108,7 +108,7 @@ def architecture(name: str) -> str:
 
 
 @contextlib.contextmanager
-def traced_for(name: str) -> Iterator[kernels.Target]:
+def traced_for(name: str) -> Generator[kernels.Target]:
     """A context in which functions are traced and lowered for a target; the target lists the loops that were chosen."""
     platform, _, found = TARGETS[name]
     gpu = kernels.H100 if found is None else kernels.Gpu(found["name"], found["cores"], found["shared"])

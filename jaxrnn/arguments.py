@@ -13,7 +13,7 @@ from jaxrnn.shapes import once_by_shapes
 from jaxrnn.types import Cell, Gradient, Model, Params, Step, Tree
 
 
-def checked_inputs(cell: Cell, xs: Any) -> jax.Array:
+def checked_inputs(cell: Cell, xs: Tree) -> jax.Array:
     """The inputs as an array [T, *batch_shape, D] that fits the cell; a cell that leaves D open also reads a tree."""
     D, _ = cell.features
     if D is None and not hasattr(xs, "shape"):
@@ -54,7 +54,7 @@ def steps_and_rows(xs: Tree) -> tuple[int, tuple[int, ...]]:
     return shortest.shape[0], shortest.shape[1:-1]
 
 
-def checked_step_input(cell: Cell, x: Any) -> jax.Array:
+def checked_step_input(cell: Cell, x: checks.ArrayLike) -> jax.Array:
     """An array [*batch_shape, D] that fits the cell."""
     x, (D, _) = checks.array("x", x), cell.features
     if x.ndim < 1 or (D is not None and x.shape[-1] != D):
@@ -64,7 +64,7 @@ def checked_step_input(cell: Cell, x: Any) -> jax.Array:
     return x
 
 
-def checked_sequence(xs: Any) -> jax.Array:
+def checked_sequence(xs: checks.ArrayLike) -> jax.Array:
     """Any array [T, ...]."""
     xs = checks.array("xs", xs)
     if xs.ndim < 1 or xs.shape[0] < 1:
@@ -73,8 +73,8 @@ def checked_sequence(xs: Any) -> jax.Array:
 
 
 def checked_options(
-    cell: Cell | Model, xs: Any, carry: Tree, lengths: Any, resets: Any, reverse: Any, key: Any, mask: Any = None,
-    time_major: bool = True,
+    cell: Cell | Model, xs: Tree, carry: Tree, lengths: checks.ArrayLike | None, resets: checks.ArrayLike | None,
+    reverse: bool, key: jax.Array | None, mask: checks.ArrayLike | None = None, time_major: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Checks values that are known only outside of `jax.jit`; returns the options of `unroll` by name."""
     checks.flag("reverse", reverse)
@@ -93,7 +93,7 @@ def checked_options(
     }
 
 
-def checked_outputs(ys: Any, axes: int) -> jax.Array:
+def checked_outputs(ys: Tree, axes: int) -> jax.Array:
     """Floating-point numbers [..., O] with at least `axes` axes, none of them empty."""
     if isinstance(ys, dict):
         raise TypeError(
@@ -107,7 +107,7 @@ def checked_outputs(ys: Any, axes: int) -> jax.Array:
     return ys
 
 
-def checked_logits(ys: Any, blank: Any) -> jax.Array:
+def checked_logits(ys: Tree, blank: int) -> jax.Array:
     """An array [T, ..., O], one of whose O classes is the blank."""
     ys = checked_outputs(ys, 2)
     if not checks.is_integer(blank) or not 0 <= blank < ys.shape[-1]:
@@ -120,7 +120,7 @@ def at_least_float32(x: jax.Array) -> jax.Array:
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
-def checked_params(owner: Any, params: Params) -> None:
+def checked_params(owner: Cell | Model, params: Params) -> None:
     """Raises unless `params` have the structure and shapes that `owner.init` makes."""
     known = not jax.tree_util.all_leaves([owner])  # a user's model may not be a pytree
     expected = _expected_params(owner) if known else jax.eval_shape(lambda: owner.init(jax.random.key(0)))
@@ -132,7 +132,7 @@ def checked_params(owner: Any, params: Params) -> None:
 
 
 @once_by_shapes
-def _expected_params(owner: Any) -> Params:
+def _expected_params(owner: Cell | Model) -> Params:
     return jax.eval_shape(lambda owner: owner.init(jax.random.key(0)), owner)
 
 

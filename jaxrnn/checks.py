@@ -4,8 +4,8 @@ import contextlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,12 @@ FOREIGN = ("torch", "tensorflow")
 Shapes = tuple[tuple[int, ...], ...]
 ArrayLike = jax.typing.ArrayLike | Sequence[Any]
 """Anything that an array is made of."""
+Number = jax.Array | np.ndarray | float
+"""A number or an array of numbers, as the checks return it."""
 DTypeLike = jax.typing.DTypeLike
 PathLike = str | os.PathLike[str]
+_F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 
 class OutOfRangeError(ValueError):
@@ -46,19 +50,19 @@ def symbol(name: str, value: Any) -> int:
     return int(value)
 
 
-def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
+def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Number:
     """A probability in [0, 1), or an array of them of one of the `shapes`."""
     return _numbers(name, value, shapes, "in [0, 1)", lambda x: (x >= 0) & (x < 1))
 
 
-def probabilities(name: str, value: Any) -> Any:
+def probabilities(name: str, value: Any) -> Number:
     """A number in [0, 1], or an array of them [T]."""
     shape = _shape(value)
     shapes = ((),) if len(shape) != 1 else ((), shape)
     return _numbers(name, value, shapes, "in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 
 
-def levels(name: str, value: Any) -> Any:
+def levels(name: str, value: Any) -> jax.Array:
     """Numbers in (0, 1), as an array [Q]."""
     shape = _shape(value)
     if len(shape) != 1 or not shape[0]:
@@ -73,22 +77,22 @@ def entry(name: str, value: Any, key: str) -> None:
         raise ValueError(f'{name}: expected a dict with the entry "{key}", got {got}')
 
 
-def limit(name: str, value: Any) -> Any:
+def limit(name: str, value: Any) -> Number:
     """A number above 0, infinity included."""
     return _numbers(name, value, ((),), "above 0", lambda x: x > 0)
 
 
-def above(name: str, value: Any, low: float, shapes: Shapes = ((),)) -> Any:
+def above(name: str, value: Any, low: float, shapes: Shapes = ((),)) -> Number:
     """A finite number above `low`, or an array of them of one of the `shapes`."""
     return _numbers(name, value, shapes, f"above {low:g}", lambda x: (x > low) & np.isfinite(x))
 
 
-def not_negative(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
+def not_negative(name: str, value: Any, shapes: Shapes = ((),)) -> Number:
     """A finite number of at least 0, or an array of them of one of the `shapes`."""
     return _numbers(name, value, shapes, "of at least 0", lambda x: (x >= 0) & np.isfinite(x))
 
 
-def finite(name: str, value: Any, shapes: Shapes = ((),)) -> Any:
+def finite(name: str, value: Any, shapes: Shapes = ((),)) -> Number:
     """A finite number, or an array of them of one of the `shapes`."""
     return _numbers(name, value, shapes, "that is finite", np.isfinite)
 
@@ -98,7 +102,7 @@ def _shape(value: Any) -> tuple[int, ...]:
     return np.shape(value) if isinstance(value, (list, tuple, np.ndarray, jax.Array)) else ()
 
 
-def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable[[np.ndarray], Any]) -> Any:
+def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable[[np.ndarray], Any]) -> Number:
     """Checks numbers, except the values of traced ones. Python integers become floats, which have a derivative."""
     known = not isinstance(value, Tracer)
     try:
@@ -114,14 +118,14 @@ def _numbers(name: str, value: Any, shapes: Shapes, which: str, inside: Callable
     return value if isinstance(value, jax.Array) else array if array.ndim else float(array)
 
 
-def one_of(name: str, value: Any, options: tuple[Any, ...]) -> Any:
+def one_of(name: str, value: _T, options: tuple[Any, ...]) -> _T:
     """One of a few named options."""
     if not any(value is option or (isinstance(value, str) and value == option) for option in options):
         raise ValueError(f"{name}: expected one of {options}, got {value!r}")
     return value
 
 
-def instance(name: str, value: Any, kind: type | tuple[type, ...], hint: str = "") -> Any:
+def instance(name: str, value: Any, kind: type[_T] | tuple[type[_T], ...], hint: str = "") -> _T:
     """A value of a type; `hint` says how to make one."""
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
@@ -158,14 +162,14 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     return dtype
 
 
-def callable_(name: str, value: Any) -> Any:
+def callable_(name: str, value: _F) -> _F:
     """A function."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function, got {short(value)}")
     return value
 
 
-def function(name: str, value: Any, *arguments: str) -> Any:
+def function(name: str, value: _F, *arguments: str) -> _F:
     """A function of these arguments, as far as its signature can be read."""
     callable_(name, value)
     try:
@@ -179,7 +183,7 @@ def function(name: str, value: Any, *arguments: str) -> Any:
     return value
 
 
-def key(name: str, value: Any) -> Any:
+def key(name: str, value: Any) -> jax.Array:
     """A JAX random key (typed, or the older uint32 pair), not a batch of them."""
     dtype = value.dtype if _is_array(value) else None
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
@@ -302,7 +306,7 @@ def scalar(name: str, value: Any) -> jax.Array:
     return value
 
 
-def array_tree(name: str, value: Any, expected: Any) -> Any:
+def array_tree(name: str, value: Any, expected: _T) -> _T:
     """A tree of arrays with the structure, shapes and dtypes of `expected`."""
     same_tree(name, value, expected)
     same_dtypes(name, value, expected)
@@ -352,7 +356,7 @@ def same_tree(name: str, value: Any, expected: Any, *, rows: bool = False) -> No
             raise ValueError(f"{name}: expected {before}shape {want}, got {short(value)}")
 
 
-def sequence(name: str, value: Any, kind: type | tuple[type, ...], hint: str = "") -> tuple[Any, ...]:
+def sequence(name: str, value: Any, kind: type[_T] | tuple[type[_T], ...], hint: str = "") -> tuple[_T, ...]:
     """A list or tuple of at least one value of a type, as a tuple."""
     if not isinstance(value, (list, tuple)) or not value:
         kinds = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
@@ -362,7 +366,7 @@ def sequence(name: str, value: Any, kind: type | tuple[type, ...], hint: str = "
     return tuple(value)
 
 
-def in_one_list(values: tuple[Any, ...]) -> Any:
+def in_one_list(values: tuple[Any, ...]) -> Sequence[Any]:
     """The arguments of f(a, b) or of f([a, b]) as one sequence."""
     return values[0] if len(values) == 1 and isinstance(values[0], (list, tuple)) else values
 
@@ -377,7 +381,7 @@ def fitting(name: str, layers: tuple[Any, ...]) -> None:
         known = known if getattr(layer, "keeps_features", False) else out
 
 
-def metrics(value: Any) -> dict[str, Any]:
+def metrics(value: Any) -> dict[str, Callable[..., jax.Array]]:
     """A dict of functions, or None for an empty one; "loss" and "gradient_norm" are measured anyway."""
     if value is None:
         return {}
@@ -391,7 +395,7 @@ def metrics(value: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def within(part: str) -> Iterator[None]:
+def within(part: str) -> Generator[None]:
     """Adds the name of a model's part to an error that comes up in it."""
     try:
         yield
@@ -406,7 +410,7 @@ def within(part: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def prefix(text: str) -> Iterator[None]:
+def prefix(text: str) -> Generator[None]:
     """Puts a name before the message of an error about a value."""
     try:
         yield
@@ -417,7 +421,7 @@ def prefix(text: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def forward_mode(gradient: Any) -> Iterator[None]:
+def forward_mode(gradient: Any) -> Generator[None]:
     """Lets JAX's error about a rule without forward mode name the gradient, and the gradient to use instead."""
     try:
         yield

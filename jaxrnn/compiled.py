@@ -11,7 +11,7 @@ from jaxrnn.functions import restored, wrapped
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HURRIED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+HURRIED: dict[str, int] = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiler options for a CPU: half of the time to compile, a slower program."""
 
 

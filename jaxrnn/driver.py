@@ -1,7 +1,7 @@
 """The one driver: a cell over a sequence."""
 
 import inspect
-from typing import Any
+from typing import Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,28 @@ from jaxrnn.types import Call, Carries, Cell, Gradient, Inputs, Params, Step, Tr
 from jaxrnn.validity import at_steps, combined, last_true
 
 
+@overload
+def unroll(
+    cell: Cell, params: Params, xs: Tree, carry: Tree = None, lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None, reverse: bool = False, key: jax.Array | None = None,
+    gradient: Gradient | None = None, *, mask: checks.ArrayLike | None = None, states: Literal[False] = False,
+    burn_in: int = 0, time_major: bool = True,
+) -> tuple[Tree, Tree]: ...  # fmt: skip
+
+
+@overload
+def unroll(
+    cell: Cell, params: Params, xs: Tree, carry: Tree = None, lengths: checks.ArrayLike | None = None,
+    resets: checks.ArrayLike | None = None, reverse: bool = False, key: jax.Array | None = None,
+    gradient: Gradient | None = None, *, mask: checks.ArrayLike | None = None, states: bool,
+    burn_in: int = 0, time_major: bool = True,
+) -> tuple[Tree, Tree, *tuple[Tree, ...]]: ...  # fmt: skip
+
+
 def unroll(
     cell: Cell,
     params: Params,
-    xs: Any,
+    xs: Tree,
     carry: Tree = None,
     lengths: checks.ArrayLike | None = None,
     resets: checks.ArrayLike | None = None,
@@ -31,7 +49,7 @@ def unroll(
     states: bool = False,
     burn_in: int = 0,
     time_major: bool = True,
-) -> tuple[Any, ...]:
+) -> tuple[Tree, Tree, *tuple[Tree, ...]]:
     """Runs a cell over a sequence: (carry, y[t]) = step(params, carry, x[t]) for t = 0 ... T-1.
 
     The first call compiles; a second call with an equal cell, equal options and shapes runs the same program.
@@ -100,11 +118,11 @@ def unroll(
 def _unroll(
     cell: Cell,
     params: Params,
-    xs: Any,
+    xs: Tree,
     carry: Tree,
-    lengths: Any,
-    mask: Any,
-    resets: Any,
+    lengths: jax.Array | None,
+    mask: jax.Array | None,
+    resets: jax.Array | None,
     key: jax.Array | None,
     gradient: Gradient,
     *,
@@ -112,7 +130,7 @@ def _unroll(
     states: bool,
     burn_in: int,
     time_major: bool,
-) -> tuple[Any, ...]:
+) -> tuple[Tree, Tree, *tuple[Tree, ...]]:
     if not time_major:
         xs, mask, resets = jax.tree.map(rows_and_steps, (xs, mask, resets))
     xs = arguments.checked_inputs(cell, xs)
@@ -152,13 +170,13 @@ def _unroll(
 def run_layer(
     cell: Cell,
     params: Params,
-    xs: Any,
+    xs: Tree,
     carry: Tree,
     call: Call,
     *,
     gradient: Gradient | None = None,
     reverse: bool = False,
-) -> tuple[Tree, Any]:
+) -> tuple[Tree, Tree]:
     """Runs a cell as a layer of a model, with the options of the model's call; returns (carry, ys) like `Model.run`.
 
     Args:
@@ -193,7 +211,9 @@ def run_layer(
     return Carries(carry, states[0] if call.time_major else jax.tree.map(rows_and_steps, states[0])), ys
 
 
-def _run(gradient: Gradient, cell: Cell, params: Params, carry: Tree, inputs: Inputs, burn_in: int) -> tuple[Tree, Any]:
+def _run(
+    gradient: Gradient, cell: Cell, params: Params, carry: Tree, inputs: Inputs, burn_in: int
+) -> tuple[Tree, Tree]:
     """Runs all steps, the first few of them without a gradient."""
     if not burn_in:
         return gradient.run(cell, params, carry, inputs)

@@ -30,8 +30,8 @@ class Function:
 
     def __init__(self, function: Callable[..., Any]):
         self.__wrapped__ = function
-        self.read = _read(function)
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.read: tuple[Any, ...] = _read(function)
+        self.__name__: str = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self.__wrapped__(*args, **options)

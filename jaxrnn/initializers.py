@@ -15,12 +15,13 @@ from jaxrnn import checks
 __all__ = ["orthogonal", "torch_uniform"]
 
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
+"""(key, shape, dtype) -> array."""
 
 GLOROT = jax.nn.initializers.glorot_uniform()
 ZEROS = jax.nn.initializers.zeros
 
 
-def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: checks.DTypeLike) -> jax.Array:
     """`jax.nn.initializers.orthogonal()`; under `jax.vmap` the matrices are drawn one after the other.
 
     On a CPU, QR decompositions of several batches that run at once can deadlock: each holds one of the threads that all
@@ -58,13 +59,13 @@ def torch_uniform(H: int) -> Initializer:
     """
     checks.positive_int("H", H)
 
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: checks.DTypeLike) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -(H**-0.5), H**-0.5)
 
     return init
 
 
-def chrono(key: jax.Array, H: int, max_time: Any, dtype: Any) -> jax.Array:
+def chrono(key: jax.Array, H: int, max_time: checks.Number, dtype: checks.DTypeLike) -> jax.Array:
     """Biases log(u), u ~ U(1, max_time - 1), for gates that keep the state: memories of 1 to max_time steps.
 
     References:

@@ -13,7 +13,7 @@ FLOAT32 = np.dtype(np.float32)
 """The default dtype of parameters."""
 
 
-def state_dtype(params_dtype: Any) -> Any:
+def state_dtype(params_dtype: checks.DTypeLike) -> checks.DTypeLike:
     """The dtype of sums and states for parameters of a dtype: float32, or float64 for float64."""
     return jnp.float64 if params_dtype == jnp.float64 else jnp.float32
 
@@ -40,7 +40,7 @@ def affine(
     return out if b is None else out + over_rows(b.astype(accumulated), out)
 
 
-def in_dtype(tree: Any, dtype: Any) -> Any:
+def in_dtype(tree: Any, dtype: checks.DTypeLike) -> Any:
     """The tree with its floating-point arrays in a dtype; Python numbers stay, as they adapt to any dtype."""
 
     def cast(x: Any) -> Any:

@@ -1,7 +1,5 @@
 """The effect of padding and resets on one step."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -27,7 +25,7 @@ def enter(carry: Tree, initial: Tree, reset: jax.Array | None) -> Tree:
     return carry if reset is None else select(reset, initial, carry)
 
 
-def take_step(cell: Cell, params: Params, carry: Tree, step: Step, initial: Tree) -> tuple[Tree, Any]:
+def take_step(cell: Cell, params: Params, carry: Tree, step: Step, initial: Tree) -> tuple[Tree, Tree]:
     """One step of a loop, padding and resets included: (carry, y)."""
     before = enter(carry, initial, step.reset)
     after, y = cell.step(params, before, step.x, step.noise)
@@ -65,6 +63,6 @@ def restricted(steps: Step, inside: jax.Array) -> Step:
     return steps._replace(valid=valid, reset=None if steps.reset is None else both(steps.reset))
 
 
-def over(mask: jax.Array, x: Any) -> jax.Array:
+def over(mask: jax.Array, x: jax.Array) -> jax.Array:
     """A mask [*batch_shape] that broadcasts over the features of x [*batch_shape, ...]; both may have time."""
     return mask.reshape(mask.shape + (1,) * (jnp.ndim(x) - mask.ndim))

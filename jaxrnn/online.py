@@ -1,7 +1,7 @@
 """Online learning: the gradient at every step, without a stored past."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 
@@ -59,12 +59,12 @@ def rtrl_step(
     params: Params,
     carry: Tree,
     influence: Influence,
-    x: Any,
-    loss: Callable[[Any], jax.Array],
+    x: checks.ArrayLike,
+    loss: Callable[[Tree], jax.Array],
     *,
     noise: Tree = None,
     sparsity: Literal["snap1"] | None = None,
-) -> tuple[Tree, Influence, Any, Params]:
+) -> tuple[Tree, Influence, Tree, Params]:
     """One step of real-time recurrent learning: the gradient of this step's loss through the whole past.
 
     Memory and time do not depend on the number of steps: O(B * H * P) and O(B * H^2 * P) for P parameters, or O(B * P)
@@ -114,8 +114,15 @@ def rtrl_step(
 
 @compiled
 def _step(
-    cell: Cell, params: Params, carry: Tree, influence: Influence, x: jax.Array, loss: Any, noise: Tree, sparsity: Any
-) -> tuple[Tree, Influence, Any, Params]:
+    cell: Cell,
+    params: Params,
+    carry: Tree,
+    influence: Influence,
+    x: jax.Array,
+    loss: Callable[[Tree], jax.Array],
+    noise: Tree,
+    sparsity: str | None,
+) -> tuple[Tree, Influence, Tree, Params]:
     rule = RULES[sparsity]
     initial = cell.initial_carry(params, x.shape[:-1])
     carry = checks.array_tree("carry", carry, initial)

@@ -2,12 +2,16 @@
 
 import functools
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def new_figure(name: str, size: tuple[float, float], rows: int, columns: int) -> tuple[Any, list[Any]]:
+
+def new_figure(name: str, size: tuple[float, float], rows: int, columns: int) -> "tuple[Figure, list[Axes]]":
     """A Figure and its axes; `name` is the function that needs matplotlib, for the error without it."""
     try:
         from matplotlib.figure import Figure
@@ -18,13 +22,13 @@ def new_figure(name: str, size: tuple[float, float], rows: int, columns: int) ->
     return figure, list(np.ravel(figure.subplots(rows, columns)))
 
 
-def _png(figure: Any) -> bytes:
+def _png(figure: "Figure") -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()
 
 
-def saved(figure: Any, path: str | None) -> Any:
+def saved(figure: "Figure", path: str | None) -> "Figure":
     """The figure, written to a file if there is a path."""
     if path is not None:
         figure.savefig(path, dpi=120)

@@ -54,7 +54,7 @@ def save(path: checks.PathLike, params: Params, model: Model | Cell | None = Non
     if not file.parent.is_dir():
         raise FileNotFoundError(f"path: expected a file in a folder that exists, got {file}")
 
-    def walk(name: str, tree: Any) -> None:
+    def walk(name: str, tree: Params) -> None:
         if not isinstance(tree, dict):
             value = checks.array(f"params[{name!r}]", tree)
             if jnp.issubdtype(value.dtype, jax.dtypes.extended):
@@ -216,19 +216,19 @@ def _sizes(x: Any) -> list[Any]:
     return [str(x.dtype), *x.shape]
 
 
-def _described(model: Any) -> str:
+def _described(model: Model | Cell) -> str:
     """A model's options: their names, and a digest of each array among them."""
     arrays = [np.asarray(x) for x in jax.tree.leaves(model) if np.ndim(x)]
     return repr(model) + (f" with arrays {digest(arrays)[:16]}" if arrays else "")
 
 
-def _expected(model: Any) -> Any:
+def _expected(model: Model | Cell) -> Params:
     checks.instance("model", model, (Model, Cell), "such as jaxrnn.lstm(3, 8)")
     return jax.eval_shape(lambda: model.init(jax.random.key(0)))
 
 
 def _nested(arrays: dict[str, Any], empty: list[str]) -> Params:
-    params: dict[str, Any] = {}
+    params: Params = {}
     for name in (*arrays, *(name for name in empty if name)):
         *folders, last = name.split("/")
         place = params

@@ -21,12 +21,12 @@ def _with_states(kind: type[Any]) -> type[Any]:
     class WithStates(kind):
         if issubclass(kind, GatedCell):
 
-            def output(self, carry: Tree) -> Any:
+            def output(self, carry: Tree) -> Tree:
                 return super().output(carry), carry
 
         else:
 
-            def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+            def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Tree]:
                 carry, y = super().step(params, carry, x, noise)
                 return carry, (y, carry)
 

@@ -22,7 +22,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, dataclass_transform
+from typing import Any, Literal, NamedTuple, TypeVar, dataclass_transform, overload
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,10 @@ Tree = Any
 """A pytree of arrays."""
 Params = Any
 """A nested dict of arrays."""
+Batch = dict[str, Any]
+"""Arrays by entry: "xs", "targets", "lengths" and what else a model and a loss read."""
+Loss = Callable[[Tree, Batch], jax.Array]
+"""(ys, batch) -> scalar."""
 
 _T = TypeVar("_T")
 
@@ -118,7 +122,7 @@ class Options:
     def __hash__(self) -> int:
         return id(self) if jax.tree_util.all_leaves([self]) else hash(jax.tree.structure(self))
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # pyright: ignore
         return _made, (type(self), {name: wrapped(value) for name, value in fields.items()})
 
@@ -196,7 +200,7 @@ class Cell(Options, abc.ABC):
         """The state before the first step; each leaf has shape [*batch_shape, ...]."""
 
     @abc.abstractmethod
-    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Tree]:
         """Reads x[t] of shape [*batch_shape, D].
 
         Args:
@@ -279,7 +283,7 @@ class Model(Options, abc.ABC):
         del params, batch_shape
         return ()
 
-    def reads(self, batch: dict[str, Any]) -> Any:
+    def reads(self, batch: Batch) -> Tree:
         """The `xs` for `apply`, from a batch of data; a model that reads several sequences makes a tree of them."""
         return batch["xs"]
 
@@ -288,7 +292,9 @@ class Model(Options, abc.ABC):
         """The number of symbols, if xs are symbols and the number is known; None otherwise."""
         return None
 
-    def check_symbols(self, name: str, given: Any, T: int, lengths: Any, mask: Any) -> None:
+    def check_symbols(
+        self, name: str, given: Tree, T: int, lengths: checks.ArrayLike | None, mask: checks.ArrayLike | None
+    ) -> None:
         """Raises if xs [T, ...] in NumPy hold a symbol that the model does not know: its output would be NaN."""
         most = self.input_symbols
         if most is None or not isinstance(given, np.ndarray) or not given.size or np.shape(given)[:1] != (T,):
@@ -297,16 +303,30 @@ class Model(Options, abc.ABC):
             checks.symbols(name, given, most)
 
     @abc.abstractmethod
-    def run(self, params: Params, carry: Tree, xs: Any, call: "Call") -> tuple[Tree, Any]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: "Call") -> tuple[Tree, Tree]:
         """The work of `apply`: a model implements this method; `call` holds the options of `apply`.
 
         A model of parts runs each with `part.run(params[name], carry, xs, call.of(name, key))`.
         """
 
+    @overload
+    def apply(
+        self, params: Params, xs: Tree, *, carry: Tree = None, lengths: checks.ArrayLike | None = None,
+        resets: checks.ArrayLike | None = None, key: jax.Array | None = None, gradient: "Gradient | None" = None,
+        mask: checks.ArrayLike | None = None, states: Literal[False] = False, burn_in: int = 0, time_major: bool = True,
+    ) -> tuple[Tree, Tree]: ...  # fmt: skip
+
+    @overload
+    def apply(
+        self, params: Params, xs: Tree, *, carry: Tree = None, lengths: checks.ArrayLike | None = None,
+        resets: checks.ArrayLike | None = None, key: jax.Array | None = None, gradient: "Gradient | None" = None,
+        mask: checks.ArrayLike | None = None, states: bool, burn_in: int = 0, time_major: bool = True,
+    ) -> tuple[Tree, Tree, *tuple[Tree, ...]]: ...  # fmt: skip
+
     def apply(
         self,
         params: Params,
-        xs: Any,
+        xs: Tree,
         *,
         carry: Tree = None,
         lengths: checks.ArrayLike | None = None,
@@ -317,7 +337,7 @@ class Model(Options, abc.ABC):
         states: bool = False,
         burn_in: int = 0,
         time_major: bool = True,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[Tree, Tree, *tuple[Tree, ...]]:
         """Reads a sequence.
 
         Args:
@@ -368,17 +388,17 @@ def _apply(
     model: Model,
     params: Params,
     carry: Tree,
-    xs: Any,
-    lengths: Any,
-    mask: Any,
-    resets: Any,
-    key: Any,
-    gradient: Any,
+    xs: Tree,
+    lengths: jax.Array | None,
+    mask: jax.Array | None,
+    resets: jax.Array | None,
+    key: jax.Array | None,
+    gradient: "Gradient | None",
     *,
     states: bool,
     burn_in: int,
     time_major: bool,
-) -> tuple[Any, ...]:
+) -> tuple[Tree, Tree, *tuple[Tree, ...]]:
     if not time_major:
         xs, mask, resets = jax.tree.map(rows_and_steps, (xs, mask, resets))
     call = Call(lengths, resets, key, gradient, mask, states, burn_in, time_major)
@@ -434,7 +454,7 @@ class Call(NamedTuple):
     states: bool = False
     burn_in: int = 0
     time_major: bool = True
-    record: Callable[[tuple[str, ...], Any], None] | None = None
+    record: Callable[[tuple[str, ...], Tree], None] | None = None
     path: tuple[str, ...] = ()
 
     def valid(self, T: int, batch_shape: tuple[int, ...]) -> jax.Array | None:
@@ -488,7 +508,7 @@ class Inputs(NamedTuple):
     initial: Tree = None
 
     @property
-    def T(self) -> Any:
+    def T(self) -> int:
         """The number of steps; symbolic in a program that `jax.export` makes for any number of steps."""
         return jax.tree.leaves(self.steps.x)[0].shape[0]
 
@@ -524,5 +544,5 @@ class Gradient(Options, abc.ABC):
         return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() + "(" + options
 
     @abc.abstractmethod
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         """Runs the cell over all steps: (carry after the last step, ys [T, ...])."""

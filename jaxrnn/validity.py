@@ -36,7 +36,7 @@ def valid_steps(
     return steps < lengths_[None]
 
 
-def checked_bools(name: str, value: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
+def checked_bools(name: str, value: checks.ArrayLike, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
     """An array bool [T, *batch_shape]: a mask of steps, or episode starts."""
     value = checks.array(name, value)
     if value.shape != (T, *batch_shape):
@@ -46,13 +46,17 @@ def checked_bools(name: str, value: Any, T: int, batch_shape: tuple[int, ...]) -
     return value
 
 
-def checked_resets(resets: Any, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
+def checked_resets(resets: checks.ArrayLike, T: int, batch_shape: tuple[int, ...]) -> jax.Array:
     """Episode starts, bool [T, *batch_shape]."""
     return checked_bools("resets", resets, T, batch_shape)
 
 
 def combined(
-    T: int, batch_shape: tuple[int, ...], lengths: Any, mask: Any, resets: Any
+    T: int,
+    batch_shape: tuple[int, ...],
+    lengths: checks.ArrayLike | None,
+    mask: checks.ArrayLike | None,
+    resets: checks.ArrayLike | None,
 ) -> tuple[jax.Array | None, jax.Array | None]:
     """(valid, resets), bool [T, *batch_shape] or None: lengths and mask as one; no reset past a row's end."""
     valid = None if lengths is None else valid_steps(lengths, T, batch_shape)

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import jax
 import numpy as np
@@ -60,7 +60,7 @@ def _same(one: FitResult, other: FitResult) -> bool:
 
 
 @contextlib.contextmanager
-def _as_a_user(root: str) -> Iterator[None]:
+def _as_a_user(root: str) -> Generator[None]:
     if os.geteuid():
         yield
         return

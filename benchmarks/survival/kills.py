@@ -41,7 +41,7 @@ def kills(sigkill: int = 200, sigterm: int = 50, sigint: int = 50, workers: int 
         jobs = [(kinds[i % len(kinds)], piece, pathlib.Path(root) / str(i), i) for i, piece in enumerate(pieces)]
         found = [*pool.map(lambda job: _disturbed(*job), jobs)]
     count = collections.Counter(name for name, _ in _signals(found))
-    lost = [text for name, text in _signals(found) if text]
+    lost = [text for _, text in _signals(found) if text]
     differ = [job[0] for job, (_, arrays) in zip(jobs, found, strict=True) if not runs.same(arrays, whole[job[0]])]
     shown = ", ".join(f"{n} {name}" for name, n in sorted(count.items()))
     print(f"{shown}; {len(jobs)} runs ({', '.join(kinds)}), {time.monotonic() - start:.0f} s")

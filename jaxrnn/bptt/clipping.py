@@ -1,10 +1,12 @@
 """Limits of the derivative on its way back through time."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from jaxrnn import checks
 
 
 class Limits(NamedTuple):
@@ -15,8 +17,8 @@ class Limits(NamedTuple):
       value: of each entry; applied first.
     """
 
-    norm: Any = None
-    value: Any = None
+    norm: checks.Number | None = None
+    value: checks.Number | None = None
 
     def clip(self, d_carry: list[jax.Array], batch_axes: int) -> list[jax.Array]:
         """Clips dL/dcarry, a list of arrays [*batch_shape, ...]; without batch axes all entries are one row."""
@@ -43,7 +45,7 @@ class Limits(NamedTuple):
         ]
 
 
-def _clip(d: jax.Array, value: Any) -> jax.Array:
+def _clip(d: jax.Array, value: checks.Number) -> jax.Array:
     """Clips entries to this absolute value; complex ones keep their angle."""
     if not jnp.iscomplexobj(d):
         return jnp.clip(d, -_like(value, d), _like(value, d))
@@ -52,5 +54,5 @@ def _clip(d: jax.Array, value: Any) -> jax.Array:
     return jnp.where(exceeds, d * (_like(value, size) / jnp.where(exceeds, size, jnp.ones_like(size))), d)
 
 
-def _like(limit: Any, d: jax.Array) -> jax.Array:
+def _like(limit: checks.Number, d: jax.Array) -> jax.Array:
     return jnp.asarray(limit, d.dtype)

@@ -46,16 +46,16 @@ class Path(NamedTuple):
     carries: Tree
     kept: Z
     final: Tree
-    ys: Any
+    ys: Tree
 
 
 def run(
     cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, loop: Loop = SCAN
-) -> tuple[Tree, Any]:
+) -> tuple[Tree, Tree]:
     """Runs all steps like `Gradient.run`, with dL/dcarry within the limits."""
     products = loop.input_product(cell, params, inputs.steps.x)
     given = {name: value for name, value in params.items() if name not in ("w_x", "initial_carry")}
-    inputs = inputs._replace(steps=inputs.steps._replace(x=None))  # pyright: ignore[reportArgumentType]
+    inputs = inputs._replace(steps=inputs.steps._replace(x=None))
     path = _path(loop, cell, given, carry, inputs, products)
     zx = loop.with_bias(cell, params, products)
     zh = loop.recurrent_product(cell, params, jax.vmap(cell.read)(path.carries, inputs.steps.noise))
@@ -66,7 +66,7 @@ def _forward(loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: I
     """The loop over all steps. It adds b in the loop: outside, the sum would be the largest array of the program."""
     own, product, f = own_params(params), loop.product(cell, params), tuple(cell.gates.values())
 
-    def body(state: Any, products: Z, step: Step) -> tuple[Any, Z, Any]:
+    def body(state: Tree, products: Z, step: Step) -> tuple[Tree, Z, Tree]:
         (carry, initial), _ = state
         before, zx = enter(carry, initial, step.reset), loop.with_bias(cell, params, products)
         z = loop.pre_activations(cell, zx, product(cell.read(before, step.noise)))
@@ -93,31 +93,31 @@ _path.defvjp(lambda *args: (_forward(*args), None), lambda *_: (None,) * 5)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attach(
     loop: Loop, cell: GatedCell, params: Params, carry: Tree, inputs: Inputs, limits: Limits, zx: Z, zh: Z, path: Path
-) -> tuple[Tree, Any]:
+) -> tuple[Tree, Tree]:
     del loop, cell, params, carry, inputs, limits, zx, zh
     return path.final, path.ys
 
 
-def _attach_forward(loop: Loop, *args: Any) -> Any:
+def _attach_forward(loop: Loop, *args: Any) -> Tree:
     del loop
     cell, params, _, inputs, limits, _, _, path = args
     read = {name: None if name in ("b", "b_h") else value for name, value in params.items()}
     return (path.final, path.ys), (cell, read, inputs, limits, path._replace(final=None, ys=None))
 
 
-def _backward(loop: Loop, residuals: Any, cotangents: Any) -> Any:
+def _backward(loop: Loop, residuals: Tree, cotangents: Tree) -> Tree:
     """The loop over all steps, from the last to the first."""
     cell, params, inputs, limits, path = residuals
     d_final, d_ys = map(floats, cotangents)
     transposed = loop.transposed_product(cell, params)
     own = in_dtype(own_params(params), d_ys[0].dtype)
 
-    def body(adjoint: Any, kept: Any, at_t: Any) -> Any:
+    def body(adjoint: Tree, kept: Tree, at_t: Tree) -> Tree:
         (d_after, d_initial), totals = adjoint
         step, before, d_y = at_t
         kept = loop.gates(cell, kept)  # each gate's output, or z: see `activated`
 
-        def tick(z: Any, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, Any]:
+        def tick(z: Z, cell: GatedCell, own: Params, before: Tree, noise: Tree) -> tuple[Tree, Tree]:
             after = cell.advance(own, before, cell.activate(z, kept), noise)
             return after, cell.output(after)
 

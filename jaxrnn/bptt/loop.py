@@ -31,8 +31,8 @@ class Loop:
     """A scan; another kind of loop overrides `scan`, its two products, and the way gates are joined."""
 
     def scan(
-        self, f: Callable[..., Any], carry: Tree, arrays: Tree, xs: Any, reverse: bool = False
-    ) -> tuple[Tree, Tree, Any]:
+        self, f: Callable[..., tuple[Tree, Tree, Tree]], carry: Tree, arrays: Tree, xs: Tree, reverse: bool = False
+    ) -> tuple[Tree, Tree, Tree]:
         """See `scan_in_place`. The carry is (arrays [*batch_shape, ...], sums over the batch)."""
         return scan_in_place(f, carry, arrays, xs, reverse)
 
@@ -49,7 +49,7 @@ class Loop:
         """The inverse of `join`."""
         return [] if joined is None else list(jax.lax.split(joined, [H] * (joined.shape[-1] // H), joined.ndim - 1))
 
-    def columns(self, cell: GatedCell, x: jax.Array | None) -> tuple[Any, Any]:
+    def columns(self, cell: GatedCell, x: jax.Array | None) -> tuple[Tree, Tree]:
         """Splits [..., G*H], or None, into the columns of gates that read a sum and those of gates that are apart."""
         apart = [is_apart(f) for f in cell.gates.values()]
         if x is None or not any(apart):

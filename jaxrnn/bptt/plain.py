@@ -7,8 +7,6 @@ Its purpose is to check gradients and to clip dL/dcarry. Each step runs twice, s
 of any step, is faster.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -19,13 +17,13 @@ from jaxrnn.types import Cell, Inputs, Params, Step, Tree
 
 
 @jax.custom_vjp
-def run(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, Any]:
+def run(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, Tree]:
     """Runs all steps like `Gradient.run`, with dL/dcarry within the limits."""
     return _forward(cell, params, carry, inputs, limits)[0]
 
 
-def _forward(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Any, Any]:
-    def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
+def _forward(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Limits) -> tuple[Tree, Tree]:
+    def body(carry: Tree, step: Step) -> tuple[Tree, Tree]:
         before = enter(carry, inputs.initial, step.reset)
         after, y = cell.step(params, before, step.x, step.noise)
         return select(step.valid, after, before), (before, zero_unless(step.valid, y))
@@ -34,14 +32,14 @@ def _forward(cell: Cell, params: Params, carry: Tree, inputs: Inputs, limits: Li
     return (final, ys), (cell, params, carry, inputs, limits, carries)
 
 
-def _backward(residuals: Any, cotangents: Any) -> Any:
+def _backward(residuals: Tree, cotangents: Tree) -> Tree:
     cell, params, carry, inputs, limits, carries = residuals
     d_final, d_ys = map(floats, cotangents)
 
-    def take_step(_: None, cell: Cell, params: Params, before: Tree, x: Any, noise: Tree) -> tuple[Tree, Any]:
+    def take_step(_: None, cell: Cell, params: Params, before: Tree, x: Tree, noise: Tree) -> tuple[Tree, Tree]:
         return cell.step(params, before, x, noise)
 
-    def body(adjoint: Any, at_t: Any) -> tuple[Any, Any]:
+    def body(adjoint: Tree, at_t: Tree) -> tuple[Tree, Tree]:
         d_after, d_initial, totals = adjoint
         step, before, d_y = at_t
         local, point = on_floats(take_step, cell, params, before, step.x, step.noise)

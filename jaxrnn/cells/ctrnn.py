@@ -1,15 +1,15 @@
 """The leaky, continuous-time recurrent network of neuroscience."""
 
-from collections.abc import Callable
-from typing import Any, Unpack
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.cells.gated import GatedCell, Gates, checked_cell
-from jaxrnn.cells.gates import identity, known
+from jaxrnn.cells.gated import GatedCell, Gates, Named, checked_cell
+from jaxrnn.cells.gates import Activation, identity, known
 from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import over_rows
 from jaxrnn.primitives.primitive import Tracer
@@ -20,12 +20,12 @@ from jaxrnn.types import Params, leaf, pytree
 class CTRNN(GatedCell):
     """See `ctrnn`."""
 
-    dt: Any = leaf(default=1.0)
-    tau: Any = leaf(default=10.0)
-    sigma: Any = leaf(default=None)
+    dt: checks.Number = leaf(default=1.0)
+    tau: checks.Number = leaf(default=10.0)
+    sigma: checks.Number | None = leaf(default=None)
     activation: Callable[[jax.Array], jax.Array] = jax.nn.relu
 
-    gates = {"v": identity}  # noqa: RUF012
+    gates: ClassVar[Mapping[str, Activation]] = {"v": identity}
 
     def hidden(self, carry: jax.Array) -> jax.Array:
         return self.activation(carry)
@@ -33,7 +33,7 @@ class CTRNN(GatedCell):
     def process_noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> jax.Array | None:
         return None if self.sigma is None else jax.random.normal(key, (T, *batch_shape, self.H))
 
-    def gate_values(self, params: Params, carry: jax.Array, gates: Gates, noise: Any) -> dict[str, tuple[Any, Any]]:
+    def gate_values(self, params: Params, carry: jax.Array, gates: Gates, noise: jax.Array | None) -> Named:
         return {"r": (self.hidden(self.update(params, carry, gates, noise)), known(self.activation).bounds)}
 
     def update(self, params: Params, carry: jax.Array, gates: Gates, noise: jax.Array | None) -> jax.Array:
@@ -48,10 +48,10 @@ class CTRNN(GatedCell):
 def ctrnn(
     D: int,
     H: int,
-    dt: Any,
-    tau: Any,
+    dt: jax.typing.ArrayLike,
+    tau: checks.ArrayLike,
     *,
-    sigma: Any = None,
+    sigma: checks.ArrayLike | None = None,
     activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
     **options: Unpack[GatedOptions],
 ) -> CTRNN:

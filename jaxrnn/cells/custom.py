@@ -33,7 +33,7 @@ class CustomCell(Cell):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return self.initial_carry_fn(params, batch_shape)
 
-    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Tree]:
         return self.step_fn(params, carry, x) if self.noise_fn is None else self.step_fn(params, carry, x, noise)
 
     def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
@@ -45,7 +45,7 @@ class CustomGatedCell(GatedCell):
     """See `gated_cell`."""
 
     names: tuple[str, ...]
-    activations: tuple[Any, ...] = leaf()
+    activations: tuple[Activation, ...] = leaf()
     update_fn: Function = leaf()
     hidden_fn: Function | None = leaf(default=None)
     zero_carry_fn: Function | None = leaf(default=None)
@@ -62,12 +62,12 @@ class CustomGatedCell(GatedCell):
     def hidden(self, carry: Tree) -> jax.Array:
         return carry if self.hidden_fn is None else self.hidden_fn(carry)
 
-    def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> Tree:
+    def zero_carry(self, batch_shape: tuple[int, ...], dtype: checks.DTypeLike) -> Tree:
         if self.zero_carry_fn is None:
             return GatedCell.zero_carry(self, batch_shape, dtype)
         return jax.tree.map(lambda x: checks.array("zero_carry", x), self.zero_carry_fn(batch_shape, dtype))
 
-    def own_params(self, key: jax.Array) -> dict[str, Any]:
+    def own_params(self, key: jax.Array) -> Params:
         return {} if self.own_params_fn is None else self.own_params_fn(key)
 
     def process_noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
@@ -186,7 +186,7 @@ def gated_cell(
     return checked_cell(cell)
 
 
-def _gates(gates: Any) -> tuple[tuple[str, ...], tuple[Activation, ...]]:
+def _gates(gates: Mapping[str, Activation]) -> tuple[tuple[str, ...], tuple[Activation, ...]]:
     """Names and activations; functions become Partials, which can be leaves."""
     if not isinstance(gates, Mapping) or not gates or not all(isinstance(name, str) for name in gates):
         example = '{"f": jax.nn.sigmoid, "n": jnp.tanh}'

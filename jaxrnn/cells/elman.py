@@ -1,7 +1,7 @@
 """The simple recurrent network."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxrnn import checks
 from jaxrnn.cells.gated import GatedCell, Gates, checked_cell
 from jaxrnn.cells.gates import Activation
 from jaxrnn.cells.options import GatedOptions, checked
-from jaxrnn.types import Params, pytree
+from jaxrnn.types import Params, Tree, pytree
 
 
 @pytree
@@ -23,7 +23,7 @@ class Elman(GatedCell):
     def gates(self) -> Mapping[str, Activation]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return {"h": self.activation}
 
-    def update(self, params: Params, carry: jax.Array, gates: Gates, noise: Any) -> jax.Array:
+    def update(self, params: Params, carry: jax.Array, gates: Gates, noise: Tree) -> jax.Array:
         (h,) = gates
         return h
 

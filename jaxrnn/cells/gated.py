@@ -10,12 +10,15 @@ import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
 from jaxrnn.cells import gates as gate
+from jaxrnn.cells.gates import Activation
 from jaxrnn.heads import by_heads, by_heads_transposed
 from jaxrnn.linear import FLOAT32, affine, in_dtype, over_rows, state_dtype
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 Gates = Sequence[Any]
 """One entry for each gate: an array [..., H], or a pair of them."""
+Named = dict[str, tuple[jax.Array, gate.Bounds | None]]
+"""By name a gate's activations [..., H] and their bounds."""
 AnyGatedCell = TypeVar("AnyGatedCell", bound="GatedCell")
 
 
@@ -87,14 +90,14 @@ class GatedCell(Cell):
     bias_init: initializers.Initializer = initializers.ZEROS
     dtype: checks.DTypeLike | None = None
     param_dtype: checks.DTypeLike = FLOAT32
-    recurrent_dropout: Any = leaf(default=None)
+    recurrent_dropout: checks.Number | None = leaf(default=None)
     zoneout: Tree = leaf(default=None)
     learn_carry: bool = False
     heads: int = 1
 
     # Declared by a cell.
 
-    gates: ClassVar[Any]
+    gates: ClassVar[Mapping[str, Activation]]
     """The activation of each gate by name, in the order of the weights' columns: see `jaxrnn.cells.gates`."""
 
     @abc.abstractmethod
@@ -113,15 +116,15 @@ class GatedCell(Cell):
         """h [..., H] of a carry: the input of the recurrent product, and the output y."""
         return carry
 
-    def output(self, carry: Tree) -> Any:
+    def output(self, carry: Tree) -> Tree:
         """The output y, from the carry after a step."""
         return self.hidden(carry)
 
-    def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> Tree:
+    def zero_carry(self, batch_shape: tuple[int, ...], dtype: checks.DTypeLike) -> Tree:
         """A carry of zeros."""
         return jnp.zeros((*batch_shape, self.H), dtype)
 
-    def gate_values(self, params: Params, carry: Tree, gates: Gates, noise: Tree) -> dict[str, tuple[Any, Any]]:
+    def gate_values(self, params: Params, carry: Tree, gates: Gates, noise: Tree) -> Named:
         """The activations [..., H] and their bounds (or None) by name, for the diagnostics.
 
         By default the gates as they are declared. A cell whose `update` activates plain pairs may name them here.
@@ -130,7 +133,7 @@ class GatedCell(Cell):
         named = zip(self.gates.items(), gates, strict=True)
         return {name: (a, gate.known(f).bounds) for (name, f), a in named if not gate.is_pair(f)}
 
-    def own_params(self, key: jax.Array) -> dict[str, Any]:
+    def own_params(self, key: jax.Array) -> Params:
         """Parameters beside the weights and biases: peepholes, scales."""
         del key
         return {}
@@ -162,7 +165,7 @@ class GatedCell(Cell):
         names = ("w_x", "w_h", "b", "b_h", "gates", "own")
         keys = dict(zip(names, jax.random.split(checks.key("key", key), len(names)), strict=True))
 
-        params: dict[str, Any] = {
+        params: Params = {
             "w_x": self.draw_gates(keys["w_x"], self.input_init, self.D),
             "w_h": self._draw_recurrent(keys["w_h"]),
         }
@@ -218,7 +221,7 @@ class GatedCell(Cell):
     def read(self, carry: Tree, noise: Noise | None) -> jax.Array:
         """The input of the recurrent product from a carry: h without the units that dropout removes."""
         h = self.hidden(carry)
-        if noise is None or noise.dropout is None:
+        if noise is None or noise.dropout is None or self.recurrent_dropout is None:
             return h
         return jnp.where(noise.dropout, h / (1.0 - self.recurrent_dropout), 0.0)
 
@@ -243,7 +246,7 @@ class GatedCell(Cell):
         factors = w.astype(self._factors(w))
         return lambda d: by_heads_transposed(d.astype(factors.dtype), factors, state_dtype(w.dtype))
 
-    def _factors(self, w: jax.Array) -> Any:
+    def _factors(self, w: jax.Array) -> checks.DTypeLike:
         return w.dtype if self.dtype is None else self.dtype
 
     def activate(self, z: Gates, kept: Gates | None = None) -> Gates:
@@ -279,7 +282,7 @@ class GatedCell(Cell):
         zx, zh = self.input_product(params, x), self.recurrent_product(params, self.read(carry, noise))
         return self.activate(self.pre_activations(zx, zh))
 
-    def named_gates(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None) -> dict[str, tuple[Any, Any]]:
+    def named_gates(self, params: Params, carry: Tree, x: jax.Array, noise: Noise | None) -> Named:
         """`gate_values` of one step."""
         gates = self.gates_at(params, carry, x, noise)
         cell, own = in_dtype((self, own_params(params)), jax.tree.leaves(gates)[0].dtype)
@@ -290,7 +293,7 @@ class GatedCell(Cell):
         carry = self.advance(own_params(params), carry, self.gates_at(params, carry, x, noise), noise)
         return carry, self.output(carry)
 
-    def _zoneout_rates(self, carry: Tree) -> list[Any]:
+    def _zoneout_rates(self, carry: Tree) -> list[checks.Number]:
         rates = jax.tree.leaves(self.zoneout)
         return rates * len(jax.tree.leaves(carry)) if len(rates) == 1 else rates
 

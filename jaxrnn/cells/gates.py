@@ -18,7 +18,8 @@ from jaxrnn import checks
 from jaxrnn.functions import unwrapped
 from jaxrnn.types import Options, leaf, pytree
 
-Activation = Callable[..., Any]
+ElementWise = Callable[..., jax.Array]
+"""An element-wise function: of z, or of (zx, zh, *before)."""
 Bounds = tuple[float, float]
 
 
@@ -44,11 +45,15 @@ def identity(z: jax.Array) -> jax.Array:
 class Apart(Options):
     """See `apart`."""
 
-    function: Activation | None = leaf(default=None)
+    function: ElementWise | None = leaf(default=None)
     bounds: Bounds | None = None
 
 
-def apart(function: Activation, bounds: Bounds | None = None) -> Apart:
+Activation = Callable[..., jax.Array | Apart] | Apart
+"""The declaration of a gate: a function, the result of `apart`, or `apart` itself."""
+
+
+def apart(function: ElementWise, bounds: Bounds | None = None) -> Apart:
     """Declares a gate made of its two parts: function(zx, zh, *before).
 
     A GRU's candidate is `apart(lambda zx, zh, r, z: jnp.tanh(zx + r * zh))`. `apart` itself, in place of an activation,
@@ -78,7 +83,7 @@ def apart(function: Activation, bounds: Bounds | None = None) -> Apart:
     return Apart(function, bounds)
 
 
-def is_pair(activation: Any) -> bool:
+def is_pair(activation: object) -> bool:
     """Tells whether a gate reaches `update` as its two parts."""
     return activation is apart or (isinstance(activation, Apart) and activation.function is None)
 
@@ -123,7 +128,7 @@ def known(activation: Activation) -> Known:
     return next((found for candidate, found in KNOWN if candidate is activation), Known(None, None))
 
 
-def is_apart(activation: Any) -> bool:
+def is_apart(activation: object) -> bool:
     """Tells whether a gate is declared by its two parts."""
     return activation is apart or isinstance(activation, Apart)
 

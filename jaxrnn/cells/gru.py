@@ -1,16 +1,17 @@
 """The gated recurrent unit."""
 
-from typing import Any, Unpack
+from collections.abc import Mapping
+from typing import Any, ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
 from jaxrnn.cells.gated import GatedCell, Gates, Noise, checked_cell
-from jaxrnn.cells.gates import apart
+from jaxrnn.cells.gates import Activation, apart
 from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import affine
-from jaxrnn.types import Cell, Params, leaf, pytree
+from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 
 def _candidate(zx: jax.Array, zh: jax.Array, r: jax.Array, z: jax.Array) -> jax.Array:
@@ -23,16 +24,20 @@ class GRU(GatedCell):
     """See `gru`."""
 
     hidden_bias: bool = True
-    chrono: Any = leaf(default=None)
+    chrono: checks.Number | None = leaf(default=None)
 
-    gates = {"r": jax.nn.sigmoid, "z": jax.nn.sigmoid, "n": apart(_candidate, (-1.0, 1.0))}  # noqa: RUF012
+    gates: ClassVar[Mapping[str, Activation]] = {
+        "r": jax.nn.sigmoid,
+        "z": jax.nn.sigmoid,
+        "n": apart(_candidate, (-1.0, 1.0)),
+    }
 
     def initial_bias(self, key: jax.Array, bias: jax.Array) -> jax.Array:
         if self.chrono is None:
             return bias
         return bias.at[1].add(initializers.chrono(key, self.H, self.chrono, bias.dtype))
 
-    def update(self, params: Params, carry: jax.Array, gates: Gates, noise: Any) -> jax.Array:
+    def update(self, params: Params, carry: jax.Array, gates: Gates, noise: Tree) -> jax.Array:
         _, z, n = gates
         return (1.0 - z) * n + z * carry
 
@@ -70,7 +75,12 @@ class ResetBeforeGRU(Cell):
 
 
 def gru(
-    D: int, H: int, *, reset_after: bool = True, chrono: Any = None, **options: Unpack[GatedOptions]
+    D: int,
+    H: int,
+    *,
+    reset_after: bool = True,
+    chrono: jax.typing.ArrayLike | None = None,
+    **options: Unpack[GatedOptions],
 ) -> GRU | ResetBeforeGRU:
     """The gated recurrent unit.
 

@@ -1,24 +1,27 @@
 """Long short-term memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.cells.gated import GatedCell, Gates, checked_cell, learned_carry, named_leaves, own_params
+from jaxrnn.cells.gated import GatedCell, Gates, Named, checked_cell, learned_carry, named_leaves, own_params
 from jaxrnn.cells.gates import Activation, apart, identity
 from jaxrnn.cells.options import GatedOptions, checked
 from jaxrnn.linear import affine, over_rows, state_dtype
-from jaxrnn.types import Cell, Params, leaf, pytree
+from jaxrnn.types import Cell, Params, Tree, leaf, pytree
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class LSTMCarry(NamedTuple):
     """State of an LSTM: the hidden state h [..., H] and the memory c [..., H]."""
 
-    h: jax.Array
-    c: jax.Array
+    h: "Float[jax.Array, '*B H']"
+    c: "Float[jax.Array, '*B H']"
 
 
 @pytree
@@ -28,8 +31,8 @@ class LSTM(GatedCell):
     peephole: bool = False
     coupled: bool = False
     layer_norm: bool = False
-    forget_bias: Any = leaf(default=1.0)
-    chrono: Any = leaf(default=None)
+    forget_bias: checks.Number = leaf(default=1.0)
+    chrono: checks.Number | None = leaf(default=None)
 
     @property
     def gates(self) -> Mapping[str, Activation]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -39,7 +42,7 @@ class LSTM(GatedCell):
         sees_memory = jax.nn.sigmoid if not self.peephole else identity
         return {name: jnp.tanh if name == "g" else sees_memory for name in names}
 
-    def zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> LSTMCarry:
+    def zero_carry(self, batch_shape: tuple[int, ...], dtype: checks.DTypeLike) -> LSTMCarry:
         zeros = jnp.zeros((*batch_shape, self.H), dtype)
         return LSTMCarry(h=zeros, c=zeros)
 
@@ -53,8 +56,8 @@ class LSTM(GatedCell):
             bias = bias.at[0].add(-keep)
         return bias if self.coupled else bias.at[1].add(keep)
 
-    def own_params(self, key: jax.Array) -> dict[str, Any]:
-        params: dict[str, Any] = {}
+    def own_params(self, key: jax.Array) -> Params:
+        params: Params = {}
         if self.peephole:
             params["w_c"] = jnp.zeros((self.G - 1, self.H), self.param_dtype)
         if self.layer_norm:
@@ -68,11 +71,11 @@ class LSTM(GatedCell):
             }
         return params
 
-    def update(self, params: Params, carry: LSTMCarry, gates: Gates, noise: Any) -> LSTMCarry:
+    def update(self, params: Params, carry: LSTMCarry, gates: Gates, noise: Tree) -> LSTMCarry:
         _, _, _, o, c = self._gates_and_memory(params, carry, gates)
         return LSTMCarry(h=o * jnp.tanh(self._before_tanh(params, c)), c=c)
 
-    def gate_values(self, params: Params, carry: LSTMCarry, gates: Gates, noise: Any) -> dict[str, tuple[Any, Any]]:
+    def gate_values(self, params: Params, carry: LSTMCarry, gates: Gates, noise: Tree) -> Named:
         found = zip("ifgo", self._gates_and_memory(params, carry, gates), strict=False)
         return {name: (a, (-1.0, 1.0) if name == "g" else (0.0, 1.0)) for name, a in found}
 
@@ -121,8 +124,8 @@ def lstm(
     peephole: bool = False,
     coupled: bool = False,
     layer_norm: bool = False,
-    forget_bias: Any = 1.0,
-    chrono: Any = None,
+    forget_bias: checks.ArrayLike = 1.0,
+    chrono: jax.typing.ArrayLike | None = None,
     proj_size: int | None = None,
     **options: Unpack[GatedOptions],
 ) -> "LSTM | ProjectedLSTM":
@@ -217,7 +220,7 @@ class ProjectedLSTM(Cell):
             params["initial_carry"] = named_leaves(self._zero_carry((), cell.param_dtype))
         return params
 
-    def _zero_carry(self, batch_shape: tuple[int, ...], dtype: Any) -> LSTMCarry:
+    def _zero_carry(self, batch_shape: tuple[int, ...], dtype: checks.DTypeLike) -> LSTMCarry:
         carry = self.inner.zero_carry(batch_shape, dtype)
         return carry._replace(h=jnp.zeros((*batch_shape, self.P), dtype))
 

@@ -2,8 +2,11 @@
 
 from typing import Any, TypedDict
 
+import jax
+
 from jaxrnn import checks
 from jaxrnn.initializers import Initializer
+from jaxrnn.types import Tree
 
 
 class GatedOptions(TypedDict, total=False):
@@ -14,10 +17,10 @@ class GatedOptions(TypedDict, total=False):
     input_init: Initializer
     recurrent_init: Initializer
     bias_init: Initializer
-    dtype: Any
-    param_dtype: Any
-    recurrent_dropout: Any
-    zoneout: Any
+    dtype: checks.DTypeLike | None
+    param_dtype: checks.DTypeLike
+    recurrent_dropout: jax.typing.ArrayLike | None
+    zoneout: Tree
     learn_carry: bool
     heads: int
 

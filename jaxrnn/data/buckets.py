@@ -1,15 +1,14 @@
 """Batches of rows of different lengths, in a few static shapes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.data.padding import Rows, checked_rows
-from jaxrnn.data.rows import Batch
 from jaxrnn.fingerprints import digest
+from jaxrnn.types import Batch
 
 
 class Bucketed:
@@ -26,11 +25,12 @@ class Bucketed:
     def __init__(
         self, rows: Rows, buckets: list[np.ndarray], batch_size: int, run: int, seed: list[int], epochs: int | None
     ):
-        self.run, self.endless = run, epochs is None
-        self.sizes = [len(bucket) for bucket in buckets]
+        self.run: int = run
+        self.endless: bool = epochs is None
+        self.sizes: list[int] = [len(bucket) for bucket in buckets]
         self._steps = [rows.steps(bucket) for bucket in buckets]
-        self.shapes = [(steps["xs"], batch_size) for steps in self._steps]
-        self.padding = _padding(rows, self.sizes, self._steps)
+        self.shapes: list[tuple[int, int]] = [(steps["xs"], batch_size) for steps in self._steps]
+        self.padding: float = _padding(rows, self.sizes, self._steps)
         self._rows, self._buckets, self._batch_size, self._seed, self._epochs = rows, buckets, batch_size, seed, epochs
 
     @property
@@ -67,7 +67,7 @@ class Bucketed:
 
 
 def bucketed(
-    rows: Mapping[str, Sequence[Any]],
+    rows: Mapping[str, Sequence[checks.ArrayLike] | np.ndarray],
     *,
     batch_size: int,
     key: jax.Array,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch
+from jaxrnn.types import Batch
 
 
 class Rows(NamedTuple):
@@ -52,7 +52,7 @@ class Rows(NamedTuple):
 
 
 def padded(
-    rows: Mapping[str, Sequence[Any]],
+    rows: Mapping[str, Sequence[checks.ArrayLike] | np.ndarray],
     *,
     own_lengths: Sequence[str] = (),
     per_row: Sequence[str] = (),
@@ -99,7 +99,12 @@ def padded(
     return batch
 
 
-def checked_rows(name: str, rows: Any, own_lengths: Sequence[str], per_row: Sequence[str]) -> Rows:
+def checked_rows(
+    name: str,
+    rows: Mapping[str, Sequence[checks.ArrayLike] | np.ndarray],
+    own_lengths: Sequence[str],
+    per_row: Sequence[str],
+) -> Rows:
     """Checks a dict of lists with one value for each row, as described by `padded`."""
     checks.entry(name, rows, "xs")
     own, single = _named(name, rows, "own_lengths", own_lengths), _named(name, rows, "per_row", per_row)
@@ -134,7 +139,7 @@ def checked_rows(name: str, rows: Any, own_lengths: Sequence[str], per_row: Sequ
     return Rows(entries, tuple(along), own, np.array(lengths, np.int32))
 
 
-def _named(name: str, rows: Any, argument: str, entries: Any) -> tuple[str, ...]:
+def _named(name: str, rows: Mapping[str, Any], argument: str, entries: Sequence[str]) -> tuple[str, ...]:
     """The entries that an argument names."""
     named = tuple(checks.instance(argument, entries, (tuple, list)))
     for entry in named:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch
+from jaxrnn.types import Batch
 
 PATIENCE = 1.0
 """Seconds that the end of an iteration, or of the program, waits for a thread that is still reading."""
@@ -23,11 +23,12 @@ class Prefetched:
     """An iterable that reads batches ahead, see `prefetch`; each iteration has its own thread."""
 
     def __init__(self, batches: Iterable[Batch], size: int, device: Any):
-        self.run, self.endless = getattr(batches, "run", None), getattr(batches, "endless", False)
+        self.run: int | None = getattr(batches, "run", None)
+        self.endless: bool = getattr(batches, "endless", False)
         self._batches, self._size, self._device = batches, size, device
 
     @property
-    def identity(self) -> Any:
+    def identity(self) -> str | None:
         """The attribute `identity` of the batches; None if they have none."""
         return getattr(self._batches, "identity", None)
 

@@ -1,6 +1,6 @@
 """Rollouts of reinforcement learning: where episodes start, and pieces of long rollouts."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def resets_from_dones(dones: checks.ArrayLike, *, before: checks.ArrayLike | Non
     return jnp.concatenate([first[None], dones[:-1]])
 
 
-def _booleans(name: str, value: Any) -> jax.Array:
+def _booleans(name: str, value: checks.ArrayLike) -> jax.Array:
     found = checks.array(name, value)
     if not jnp.issubdtype(found.dtype, jnp.number) and found.dtype != bool:
         raise TypeError(f"{name}: expected booleans or numbers, got {checks.short(found)}")
@@ -116,7 +116,7 @@ def carries(carry: Tree, states: Tree, length: int, *, every: int | None = None)
     starts = _starts(jax.tree.leaves(states)[0].shape[0], length, every)
     checks.same_tree("carry", carry, jax.tree.map(lambda x: x[0], states))
 
-    def before(x: Any, after: jax.Array) -> jax.Array:
+    def before(x: jax.typing.ArrayLike, after: jax.Array) -> jax.Array:
         return jnp.concatenate([jnp.asarray(x), *(after[start - 1] for start in starts[1:])])
 
     return jax.tree.map(before, carry, states)

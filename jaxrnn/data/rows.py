@@ -1,5 +1,6 @@
 """Data sets: dicts of arrays in memory, and rows drawn from them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -7,10 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
+from jaxrnn.types import Batch
 from jaxrnn.validity import checked_bools, valid_steps
-
-Batch = dict[str, Any]
-
 
 MISSPELT = {
     "length": "lengths", "lens": "lengths", "seq_lengths": "lengths", "sequence_lengths": "lengths", "reset": "resets",
@@ -36,7 +35,7 @@ class Layout(NamedTuple):
 TIME_FIRST = Layout()
 
 
-def checked_layout(time_major: Any, per_row: Any) -> Layout:
+def checked_layout(time_major: bool | None, per_row: Sequence[str]) -> Layout:
     """The layout from the arguments of these names, checked."""
     if time_major is not None:
         checks.flag("time_major", time_major)
@@ -126,7 +125,7 @@ def checked_batch(name: str, batch: Any, layout: Layout = TIME_FIRST) -> dict[st
         if entry not in arrays or entry in ("xs", "resets", "previous"):
             raise ValueError(f"per_row: expected entries of {name} other than sequences, got {entry!r}")
     if layout.time_major is False:
-        sequences = {entry for entry, x in arrays.items() if _is_sequence(entry, arrays, xs.shape[:2], layout)}
+        sequences = {entry for entry in arrays if _is_sequence(entry, arrays, xs.shape[:2], layout)}
         arrays = {entry: jnp.swapaxes(x, 0, 1) if entry in sequences else x for entry, x in arrays.items()}
     T, N = arrays["xs"].shape[:2]
     targets = arrays.get("targets", xs)

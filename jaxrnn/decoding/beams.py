@@ -1,7 +1,7 @@
 """Beam search for the most probable sequences of symbols under a model."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,9 @@ from jaxrnn import checks
 from jaxrnn.compiled import compiled
 from jaxrnn.decoding.one_step import before_last, check_parts, check_symbol, checked_prompt, one_step
 from jaxrnn.types import Model, Params, Tree
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 
 class Beams(NamedTuple):
@@ -21,21 +24,21 @@ class Beams(NamedTuple):
       scores: [*batch_shape, beam]: log-probability of the symbols, `stop` included, divided by the length's penalty.
     """
 
-    symbols: jax.Array
-    lengths: jax.Array
-    scores: jax.Array
+    symbols: "Int[jax.Array, 'steps *B beam']"
+    lengths: "Int[jax.Array, '*B beam']"
+    scores: "Float[jax.Array, '*B beam']"
 
 
 def beam_search(
     model: Model,
     params: Params,
-    xs: Any,
+    xs: checks.ArrayLike,
     steps: int,
     *,
     carry: Tree = None,
     beam: int = 8,
     stop: int | None = None,
-    length_penalty: Any = 0.0,
+    length_penalty: jax.typing.ArrayLike = 0.0,
 ) -> Beams:
     """Searches for the sequences x[0] ... x[n-1] of largest log p(x) = sum over t of log softmax(y[t-1])[x[t]].
 
@@ -83,7 +86,7 @@ def _beam_search(
     params: Params,
     xs: jax.Array,
     carry: Tree,
-    length_penalty: Any,
+    length_penalty: checks.Number,
     steps: int,
     beam: int,
     stop: int | None,
@@ -102,7 +105,7 @@ def _beam_search(
 
     read = jax.vmap(functools.partial(one_step, model, params), axis, axis)
 
-    def step(state: Any, _: None) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+    def step(state: Tree, _: None) -> tuple[Tree, tuple[jax.Array, jax.Array]]:
         carry, x, scores, ended, lengths = state
         carry, logits = read(carry, x)
         O = logits.shape[-1]

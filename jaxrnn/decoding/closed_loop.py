@@ -1,6 +1,6 @@
 """A model that reads its own outputs."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def rollout(
     model: Model,
     params: Params,
-    xs: Any,
+    xs: checks.ArrayLike,
     steps: int,
     *,
     carry: Tree = None,
     feedback: Feedback | None = None,
-    inputs: Any = None,
+    inputs: checks.ArrayLike | None = None,
 ) -> "tuple[Tree, Float[jax.Array, 'steps *B O']]":
     """Reads a sequence, then goes on with its own outputs: a forecast of several steps.
 
@@ -75,7 +75,13 @@ def rollout(
 
 @compiled
 def _rollout(
-    model: Model, params: Params, xs: jax.Array, carry: Tree, feedback: Feedback | None, inputs: Any, steps: int
+    model: Model,
+    params: Params,
+    xs: jax.Array,
+    carry: Tree,
+    feedback: Feedback | None,
+    inputs: jax.Array | None,
+    steps: int,
 ) -> tuple[Tree, jax.Array]:
     _, ys = jax.eval_shape(lambda params, xs, carry: model.apply(params, xs, carry=carry), params, xs, carry)
     if inputs is not None and inputs.shape[:-1] != (steps, *ys.shape[1:-1]):

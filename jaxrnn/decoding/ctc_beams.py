@@ -12,7 +12,7 @@ from jaxrnn.masks import zero_unless
 from jaxrnn.validity import valid_steps
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 
 class CTCBeam(NamedTuple):
@@ -25,9 +25,9 @@ class CTCBeam(NamedTuple):
         fewer than `beam` labellings.
     """
 
-    symbols: jax.Array
-    lengths: jax.Array
-    log_probs: jax.Array
+    symbols: "Int[jax.Array, 'beam L *B']"
+    lengths: "Int[jax.Array, 'beam *B']"
+    log_probs: "Float[jax.Array, 'beam *B']"
 
 
 class _Prefixes(NamedTuple):

@@ -1,6 +1,6 @@
 """The distance between two strings of symbols, for error rates."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +76,7 @@ def _edit_distance(a: jax.Array, in_a: jax.Array, b: jax.Array, b_lengths: jax.A
     return jnp.take_along_axis(d, at[None], axis=0)[0]
 
 
-def _checked(name: str, strings: Any, lengths: Any) -> tuple[jax.Array, jax.Array]:
+def _checked(name: str, strings: checks.ArrayLike, lengths: checks.ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Strings [L, ...], and a mask of their valid symbols."""
     array = checks.integers(name, strings)
     if array.ndim < 1:

@@ -1,7 +1,6 @@
 """The next input of a model, made of its own output."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ Feedback = Callable[..., jax.Array]
 """A function y -> x, or (y, known values of the step) -> x."""
 
 
-def fed_back(feedback: Feedback | None, x: Any, *known: Any) -> jax.Array:
+def fed_back(feedback: Feedback | None, x: jax.Array, *known: jax.Array) -> jax.Array:
     """The next input, made from the last output.
 
     Args:

@@ -1,6 +1,6 @@
 """Symbols from a model, each chosen and then read."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def generate(
     model: Model,
     params: Params,
-    xs: Any,
+    xs: checks.ArrayLike,
     steps: int,
     *,
     carry: Tree = None,
@@ -81,14 +81,14 @@ def _generate(
     xs: jax.Array,
     carry: Tree,
     key: jax.Array | None,
-    temperature: Any,
+    temperature: checks.Number,
     steps: int,
     top_k: int | None,
     stop: int | None,
 ) -> tuple[Tree, jax.Array]:
     carry = before_last(model, params, carry, xs)
 
-    def step(state: Any, key: jax.Array | None) -> tuple[Any, jax.Array]:
+    def step(state: Tree, key: jax.Array | None) -> tuple[Tree, jax.Array]:
         carry, x, ended = state
         carry, logits = one_step(model, params, carry, x)
         O = logits.shape[-1]
@@ -107,7 +107,7 @@ def _generate(
     return carry, symbols
 
 
-def _choose(logits: jax.Array, key: jax.Array | None, temperature: Any, top_k: int | None) -> jax.Array:
+def _choose(logits: jax.Array, key: jax.Array | None, temperature: checks.Number, top_k: int | None) -> jax.Array:
     """A symbol for each row of logits [..., O]."""
     if key is None:
         return jnp.argmax(logits, -1)

@@ -1,7 +1,5 @@
 """One step of a model: the part that all decoding loops share."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -12,14 +10,14 @@ from jaxrnn.models.encoder_decoder import EncoderDecoder
 from jaxrnn.types import Model, Params, Tree
 
 
-def check_parts(model: Any, params: Params, carry: Tree) -> None:
+def check_parts(model: Model, params: Params, carry: Tree) -> None:
     """Raises unless a model can run step by step, with these parameters and a carry of arrays."""
     checked_model(model)
     checked_params(model, params)
     checks.arrays("carry", carry)
 
 
-def checked_model(model: Any) -> Model:
+def checked_model(model: Model) -> Model:
     """Returns a model of one sequence that can run step by step.
 
     Raises:
@@ -33,13 +31,13 @@ def checked_model(model: Any) -> Model:
     return checked_causal("model", model)
 
 
-def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[Tree, Any]:
+def one_step(model: Model, params: Params, carry: Tree, x: jax.Array) -> tuple[Tree, Tree]:
     """Reads x[t] [*batch_shape, ...]: (carry, y[t])."""
     carry, ys = model.apply(params, x[None], carry=carry)
     return carry, ys[0]
 
 
-def checked_prompt(model: Model, xs: Any) -> jax.Array:
+def checked_prompt(model: Model, xs: checks.ArrayLike) -> jax.Array:
     """At least one symbol to begin with, [T, *batch_shape]; in NumPy or Python, each is one that the model reads."""
     given, xs = xs, checks.array("xs", xs)
     if xs.ndim < 1 or xs.shape[0] < 1:

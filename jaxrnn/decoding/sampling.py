@@ -1,7 +1,5 @@
 """Training on a mixture of the truth and the model's own outputs."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -20,14 +18,14 @@ from jaxrnn.validity import combined, has_before
 class ScheduledSampling(Wrapper):
     """See `scheduled_sampling`."""
 
-    rate: Any = leaf()
+    rate: checks.Number = leaf()
     feedback: Feedback | None = None
 
     @property
     def needs_time(self) -> bool:
         return True
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         if call.key is None:
             return self.model.run(params, carry, xs, call)
         xs = checks.array("xs", xs)
@@ -51,7 +49,7 @@ class ScheduledSampling(Wrapper):
         if carry is None:
             carry = jax.tree.map(jnp.asarray, self.model.initial_carry(params, tuple(batch_shape)))
 
-        def step(state: tuple[Tree, jax.Array], now: Any) -> tuple[tuple[Tree, jax.Array], jax.Array]:
+        def step(state: tuple[Tree, jax.Array], now: Tree) -> tuple[tuple[Tree, jax.Array], jax.Array]:
             (carry, y), (x, own, valid, reset, key) = state, now
             x = select(own, fed_back(self.feedback, x, y, x), x)
             valid, reset = (None if flags is None else flags[None] for flags in (valid, reset))
@@ -63,7 +61,7 @@ class ScheduledSampling(Wrapper):
         return carry, ys
 
 
-def scheduled_sampling(model: Model, rate: Any, *, feedback: Feedback | None = None) -> ScheduledSampling:
+def scheduled_sampling(model: Model, rate: checks.ArrayLike, *, feedback: Feedback | None = None) -> ScheduledSampling:
     """Lets a model read its own last output in place of the truth, at random steps of training.
 
         x'[t] = feedback(y[t-1], x[t]) with probability rate, else x[t];  y[t] is the output after x'[t]

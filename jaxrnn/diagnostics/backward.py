@@ -7,7 +7,7 @@ Everything is in the order in which the loop ran. Derivatives are lists: one ent
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ def backward(layer: Layer, weights: Params) -> tuple[Arrays, Params]:
     """
     pull, direct = _pull(layer, weights), _direct(layer)
 
-    def body(later: Arrays, at: At) -> tuple[Arrays, Any]:
+    def body(later: Arrays, at: At) -> tuple[Arrays, Tree]:
         d_before, d_weights = pull(at, later, at.d_y)
         d_carry = zero_unless(at.step.valid, jax.tree.map(jnp.add, later, direct(at)))
         return d_before, (d_carry, d_weights)
@@ -95,7 +95,7 @@ def by_lag(layer: Layer, weights: Params, max_lag: int | None) -> ByLag:
     def shifted(tree: Tree) -> Tree:  # one step back, each lag is longer by one
         return jax.tree.map(lambda x: jnp.roll(x, 1, 0).at[0].set(0), tree)
 
-    def body(state: Any, at: At) -> tuple[Any, None]:
+    def body(state: Tree, at: At) -> tuple[Tree, None]:
         later, from_s, sums = state
         d_y = zero_unless(at.step.valid, at.d_y)
         d_before, d_weights = jax.vmap(lambda later, d_y: pull(at, later, d_y))(later, first(d_y))

@@ -10,7 +10,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_options, checked_params
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import ByLag, backward, by_lag
-from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
+from jaxrnn.diagnostics.layer import OutputLoss, in_time, record_cell
 from jaxrnn.types import Cell, Params, Tree
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def weight_contributions(
     cell: Cell,
     params: Params,
-    xs: Any,
-    loss: Loss,
+    xs: Tree,
+    loss: OutputLoss,
     *,
     names: Sequence[str] | None = None,
     carry: Tree = None,
@@ -29,7 +29,7 @@ def weight_contributions(
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Tree]:
     """dL/dW[t]: the gradient of the weights as used by step t alone.
 
     dL/dW = sum over t of dL/dW[t], exactly. If the loss is a mean over steps, the mean of the parts is T times smaller.
@@ -66,8 +66,8 @@ def weight_contributions(
 
 @compiled
 def _weight_contributions(
-    cell: Cell, params: Params, loss: Loss, names: tuple[str, ...], options: dict[str, Any]
-) -> dict[str, Any]:
+    cell: Cell, params: Params, loss: OutputLoss, names: tuple[str, ...], options: dict[str, Any]
+) -> dict[str, Tree]:
     weights = {name: params[name] for name in names}
     return in_time(backward(record_cell(cell, params, loss, options), weights)[1], options["reverse"])
 
@@ -75,8 +75,8 @@ def _weight_contributions(
 def lag_contributions(
     cell: Cell,
     params: Params,
-    xs: Any,
-    loss: Loss,
+    xs: Tree,
+    loss: OutputLoss,
     *,
     names: Sequence[str] | None = None,
     max_lag: int | None = None,
@@ -85,7 +85,7 @@ def lag_contributions(
     resets: checks.ArrayLike | None = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Tree]:
     """The gradient of the weights by lag: the part from outputs y[s] through the weights as used by step s - k.
 
     dL/dW = sum over k of G[k];  G[k] = sum over s of (dy[s] / dW[s-k])^T dL/dy[s]
@@ -127,8 +127,8 @@ def lag_contributions(
 def gradient_norm_by_lag(
     cell: Cell,
     params: Params,
-    xs: Any,
-    loss: Loss,
+    xs: Tree,
+    loss: OutputLoss,
     *,
     max_lag: int | None = None,
     carry: Tree = None,
@@ -179,7 +179,7 @@ def gradient_norm_by_lag(
 
 @compiled
 def _by_lag(
-    cell: Cell, params: Params, loss: Loss, names: tuple[str, ...], max_lag: int | None, options: dict[str, Any]
+    cell: Cell, params: Params, loss: OutputLoss, names: tuple[str, ...], max_lag: int | None, options: dict[str, Any]
 ) -> ByLag:
     return by_lag(record_cell(cell, params, loss, options), {name: params[name] for name in names}, max_lag)
 

@@ -8,7 +8,7 @@ from jaxrnn import checks
 from jaxrnn.diagnostics.table import table
 from jaxrnn.driver import unroll
 from jaxrnn.gradients.reverse_scan import ReverseScan, target
-from jaxrnn.types import Cell, Model, Params
+from jaxrnn.types import Cell, Model, Params, Tree
 
 if TYPE_CHECKING:
     from jaxrnn.kernels.target import LoopChoice
@@ -28,7 +28,7 @@ class Explanation(tuple[tuple[str, "LoopChoice"], ...]):
 def explain(
     cell_or_model: Cell | Model,
     params: Params,
-    xs: Any,
+    xs: Tree,
     *,
     gradient: ReverseScan | None = None,
     platform: str | None = None,
@@ -68,7 +68,7 @@ def explain(
     if platform is not None:
         platform = PLATFORMS[checks.one_of("platform", platform, tuple(PLATFORMS))]
 
-    def run(params: Params, xs: Any) -> Any:
+    def run(params: Params, xs: Tree) -> Tree:
         if isinstance(cell_or_model, Model):
             return cell_or_model.apply(params, xs, gradient=gradient, **options)
         return unroll(cell_or_model, params, xs, gradient=gradient, **options)

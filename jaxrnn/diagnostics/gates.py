@@ -1,6 +1,6 @@
 """The activations of a cell's gates over time."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,9 @@ from jaxrnn.masks import enter
 from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.types import Cell, Params, Step, Tree
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 MARGIN = 0.05
 """The share of its range, from either end, within which a gate counts as saturated."""
 
@@ -27,12 +30,12 @@ class GateStatistics(NamedTuple):
       low, high: share of activations within the margin of the lower, the upper end of the gate's range.
     """
 
-    mean: jax.Array
-    low: jax.Array
-    high: jax.Array
+    mean: "Float[jax.Array, 'T']"
+    low: "Float[jax.Array, 'T']"
+    high: "Float[jax.Array, 'T']"
 
     @property
-    def saturated(self) -> jax.Array:
+    def saturated(self) -> "Float[jax.Array, 'T']":
         """The share at either end, where the gate passes hardly any gradient."""
         return self.low + self.high
 
@@ -40,7 +43,7 @@ class GateStatistics(NamedTuple):
 def gate_statistics(
     cell: Cell,
     params: Params,
-    xs: Any,
+    xs: Tree,
     *,
     margin: float = MARGIN,
     carry: Tree = None,
@@ -85,14 +88,14 @@ def gate_statistics(
 
 
 @compiled
-def _gate_statistics(cell: Cell, params: Params, margin: Any, options: dict[str, Any]) -> dict[str, GateStatistics]:
+def _gate_statistics(cell: Cell, params: Params, margin: float, options: dict[str, Any]) -> dict[str, GateStatistics]:
     found = gates(run_cell(cell, params, options), margin)
     if not found:
         raise ValueError(f"cell: expected a gated cell that names its gates, got {checks.short(cell)}")
     return in_time(found, options["reverse"])
 
 
-def gates(layer: Layer, margin: Any = MARGIN) -> dict[str, GateStatistics]:
+def gates(layer: Layer, margin: float = MARGIN) -> dict[str, GateStatistics]:
     """Statistics like `gate_statistics`, in the order in which the loop ran; empty for a cell that names no gates."""
     cell, params = layer.cell, layer.params
     if not isinstance(cell, GatedCell):

@@ -82,7 +82,7 @@ class GradientReport:
 def check_gradients(
     cell_or_model: Cell | Model,
     params: Params,
-    xs: Any,
+    xs: Tree,
     *,
     carry: Tree = None,
     lengths: checks.ArrayLike | None = None,
@@ -215,7 +215,9 @@ def _along(
     return (ahead - behind) / (2.0 * STEP), jnp.asarray(slope), jnp.abs(ahead)
 
 
-def _equal_to_autodiff(thing: Any, params: Params, xs: Any, batch_shape: tuple[int, ...]) -> tuple[Gradient, ...]:
+def _equal_to_autodiff(
+    thing: Cell | Model, params: Params, xs: Tree, batch_shape: tuple[int, ...]
+) -> tuple[Gradient, ...]:
     compared = reverse_scan(), checkpointed()
     if not isinstance(thing, Cell):
         return compared
@@ -292,7 +294,7 @@ def _without_dtypes(thing: Any) -> Any:
     return dataclasses.replace(thing, **(fields | ({"dtype": None} if "dtype" in fields else {})))  # pyright: ignore
 
 
-def _batch_shape(thing: Cell | Model, params: Params, xs: Any) -> tuple[int, ...]:
+def _batch_shape(thing: Cell | Model, params: Params, xs: Tree) -> tuple[int, ...]:
     if isinstance(thing, Cell):
         return steps_and_rows(xs)[1]
     x = jax.tree.leaves(xs)[0]

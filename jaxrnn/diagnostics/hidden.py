@@ -8,7 +8,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_options
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import backward
-from jaxrnn.diagnostics.layer import Loss, in_time, record_cell
+from jaxrnn.diagnostics.layer import OutputLoss, in_time, record_cell
 from jaxrnn.float_leaves import cotangent
 from jaxrnn.types import Cell, Params, Tree
 
@@ -16,8 +16,8 @@ from jaxrnn.types import Cell, Params, Tree
 def hidden_gradients(
     cell: Cell,
     params: Params,
-    xs: Any,
-    loss: Loss,
+    xs: Tree,
+    loss: OutputLoss,
     *,
     carry: Tree = None,
     lengths: checks.ArrayLike | None = None,
@@ -66,6 +66,6 @@ def hidden_gradients(
 
 
 @compiled
-def _hidden_gradients(cell: Cell, params: Params, loss: Loss, options: dict[str, Any]) -> Tree:
+def _hidden_gradients(cell: Cell, params: Params, loss: OutputLoss, options: dict[str, Any]) -> Tree:
     layer = record_cell(cell, params, loss, options)
     return in_time(cotangent(layer.after, backward(layer, {})[0]), options["reverse"])

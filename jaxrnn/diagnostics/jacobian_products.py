@@ -1,6 +1,6 @@
 """The effect of a recurrence's Jacobians on a gradient: at one step, and over many."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +102,7 @@ def _product_norms(path: "Running", max_lag: int | None) -> jax.Array:
     J, counted = path
     T = len(J)
 
-    def body(state: tuple[jax.Array, jax.Array], _: None) -> Any:
+    def body(state: tuple[jax.Array, jax.Array], _: None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         products, whole = state  # products of the k steps up to t; whether all count
         norms = jnp.linalg.svd(products, compute_uv=False)[..., 0]
         mean = jnp.where(whole, norms, jnp.zeros_like(norms)).sum(0) / whole.sum(0).astype(norms.dtype)
@@ -125,7 +125,9 @@ class Running(NamedTuple):
     counted: jax.Array
 
 
-def running(jacobians: checks.ArrayLike, lengths: Any, resets: Any, reverse: bool) -> Running:
+def running(
+    jacobians: checks.ArrayLike, lengths: checks.ArrayLike | None, resets: checks.ArrayLike | None, reverse: bool
+) -> Running:
     """Checks the arguments of functions of Jacobians over time, and puts the Jacobians in order."""
     J = _square(jacobians, "jacobians")
     if J.ndim < 3 or J.shape[0] < 1:
@@ -149,7 +151,7 @@ def masked(J: jax.Array, counted: jax.Array) -> Running:
     return Running(jnp.where(counted[..., None, None], J, eye), counted)
 
 
-def _square(value: Any, name: str = "matrices") -> jax.Array:
+def _square(value: checks.ArrayLike, name: str = "matrices") -> jax.Array:
     x = checks.array(name, value)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2] or 0 in x.shape:
         raise ValueError(f"{name}: expected square matrices [..., N, N], got {checks.short(x)}")

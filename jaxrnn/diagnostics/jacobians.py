@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def state_jacobians(
     cell: Cell,
     params: Params,
-    xs: Any,
+    xs: Tree,
     *,
     carry: Tree = None,
     lengths: checks.ArrayLike | None = None,

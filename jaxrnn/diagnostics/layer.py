@@ -14,7 +14,8 @@ from jaxrnn.gradients.autodiff import Autodiff
 from jaxrnn.masks import take_step
 from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, leaf, pytree
 
-Loss = Callable[[Any], jax.Array]
+OutputLoss = Callable[[Tree], jax.Array]
+"""(ys) -> scalar."""
 
 
 class Layer(NamedTuple):
@@ -33,7 +34,7 @@ class Layer(NamedTuple):
     inputs: Inputs
     before: Tree
     after: Tree
-    ys: Any
+    ys: Tree
     d_ys: list[jax.Array]
 
     @property
@@ -74,8 +75,8 @@ class Recorder(Autodiff):
     def has_effects(self) -> bool:
         return True
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
-        def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
+        def body(carry: Tree, step: Step) -> tuple[Tree, Tree]:
             after, y = take_step(cell, params, carry, step, inputs.initial)
             return after, (carry, after, y)
 
@@ -102,11 +103,11 @@ class Record(NamedTuple):
     layers: list[Layer]
 
 
-Run = Callable[[Params, Gradient], Any]
+Run = Callable[[Params, Gradient], Tree]
 """(params, gradient) -> ys."""
 
 
-def record(run: Run, params: Params, loss: Loss) -> Record:
+def record(run: Run, params: Params, loss: OutputLoss) -> Record:
     """Runs, and differentiates the loss of the outputs."""
     checks.callable_("loss", loss)
 
@@ -132,7 +133,7 @@ def record(run: Run, params: Params, loss: Loss) -> Record:
     return Record(found, d_params, [layer._replace(cell=cell, d_ys=d) for layer, cell, d in named])
 
 
-def record_cell(cell: Cell, params: Params, loss: Loss, options: dict[str, Any]) -> Layer:
+def record_cell(cell: Cell, params: Params, loss: OutputLoss, options: dict[str, Any]) -> Layer:
     """The loop of one `unroll` with a loss (ys) -> scalar; `options` are the arguments of `unroll`, `xs` included."""
     run: Run = lambda params, gradient: unroll(cell, params, gradient=gradient, **options)[1]  # noqa: E731
     return record(run, params, loss).layers[0]

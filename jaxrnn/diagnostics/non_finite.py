@@ -9,7 +9,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_options
 from jaxrnn.compiled import compiled
 from jaxrnn.diagnostics.backward import backward
-from jaxrnn.diagnostics.layer import Layer, Loss, record_cell
+from jaxrnn.diagnostics.layer import Layer, OutputLoss, record_cell
 from jaxrnn.float_leaves import floats
 from jaxrnn.types import Cell, Params, Tree
 
@@ -29,8 +29,8 @@ class FirstNonFinite(NamedTuple):
 def first_non_finite(
     cell: Cell,
     params: Params,
-    xs: Any,
-    loss: Loss,
+    xs: Tree,
+    loss: OutputLoss,
     *,
     carry: Tree = None,
     lengths: checks.ArrayLike | None = None,
@@ -70,7 +70,7 @@ def first_non_finite(
 
 
 @compiled
-def _first_non_finite(cell: Cell, params: Params, loss: Loss, options: dict[str, Any]) -> FirstNonFinite:
+def _first_non_finite(cell: Cell, params: Params, loss: OutputLoss, options: dict[str, Any]) -> FirstNonFinite:
     layer = record_cell(cell, params, loss, options)
     found = non_finite(layer, backward(layer, {})[0])
     T = layer.inputs.T

@@ -1,5 +1,6 @@
 """Pictures of the diagnostics."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,6 +14,7 @@ from jaxrnn.pictures import new_figure, saved
 from jaxrnn.types import Tree
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -42,7 +44,7 @@ def plot_hidden_gradients(gradients: Tree, path: str | None = None) -> "Figure":
     return _plot_norms("plot_hidden_gradients", _norms("gradients", gradients), "step t", title, path)
 
 
-def plot_lag_contributions(contributions: dict[str, Any], path: str | None = None) -> "Figure":
+def plot_lag_contributions(contributions: dict[str, Tree], path: str | None = None) -> "Figure":
     """Draws the norm of each lag's part of a weight's gradient.
 
     Args:
@@ -69,7 +71,7 @@ def plot_lag_contributions(contributions: dict[str, Any], path: str | None = Non
     return _plot_norms("plot_lag_contributions", norms, "lag k (steps back from the output)", title, path)
 
 
-def plot_weight_contributions(contributions: dict[str, Any], path: str | None = None) -> "Figure":
+def plot_weight_contributions(contributions: dict[str, Tree], path: str | None = None) -> "Figure":
     """Draws the norm of each step's part of a weight's gradient.
 
     Args:
@@ -96,7 +98,7 @@ def plot_weight_contributions(contributions: dict[str, Any], path: str | None = 
     return _plot_norms("plot_weight_contributions", norms, "step t", title, path)
 
 
-def plot_gradient_norm_by_lag(norms: Any, path: str | None = None) -> "Figure":
+def plot_gradient_norm_by_lag(norms: checks.ArrayLike, path: str | None = None) -> "Figure":
     """Draws the gradient's norm by lag, relative to its norm at the outputs.
 
     Args:
@@ -211,7 +213,7 @@ def plot_gate_statistics(gates: dict[str, GateStatistics], path: str | None = No
 # Panels, drawn on existing axes.
 
 
-def draw_norm_by_lag(axes: Any, layers: dict[str, Any], vanishing: float, exploding: float) -> None:
+def draw_norm_by_lag(axes: "Axes", layers: Mapping[str, checks.ArrayLike], vanishing: float, exploding: float) -> None:
     """Draws the gradient's norm by lag, relative to its norm at the outputs, for each layer; the limits are shaded."""
     for name, norms in layers.items():
         axes.plot(norms, label=name or None)
@@ -228,11 +230,11 @@ def draw_norm_by_lag(axes: Any, layers: dict[str, Any], vanishing: float, explod
         axes.legend(frameon=False, fontsize="small")
 
 
-def draw_spectra(axes: Any, layers: dict[str, tuple[Any, Any]]) -> None:
+def draw_spectra(axes: "Axes", layers: dict[str, tuple[np.ndarray | None, np.ndarray | None]]) -> None:
     """Draws singular values [steps, ..., N] (median and the inner 80 %) and exp(Lyapunov exponents) [N]."""
     shown = []
     for i, (name, (values, growth)) in enumerate(layers.items()):
-        if values is None:
+        if values is None or growth is None:
             continue
         values = values.reshape(-1, values.shape[-1])
         values = values[np.isfinite(values).all(-1)]
@@ -254,7 +256,7 @@ def draw_spectra(axes: Any, layers: dict[str, tuple[Any, Any]]) -> None:
         _say(axes, "no Jacobians")
 
 
-def draw_saturation(axes: Any, layers: dict[str, dict[str, GateStatistics]]) -> None:
+def draw_saturation(axes: "Axes", layers: dict[str, dict[str, GateStatistics]]) -> None:
     """Draws the share of time and units at which each gate is at the lower and the upper end of its range."""
     bars = [(f"{layer}: {name}", gate) for layer, gates in layers.items() for name, gate in gates.items()]
     axes.set(xlim=(0.0, 1.0), xlabel="share, mean over time", title="saturated gates")
@@ -272,7 +274,7 @@ def draw_saturation(axes: Any, layers: dict[str, dict[str, GateStatistics]]) -> 
     axes.legend(frameon=False, fontsize="small")
 
 
-def draw_parameter_norms(axes: Any, gradients: dict[str, float], parameters: dict[str, float]) -> None:
+def draw_parameter_norms(axes: "Axes", gradients: dict[str, float], parameters: dict[str, float]) -> None:
     """Draws each parameter's gradient norm and its own norm."""
     at = np.arange(len(gradients))
     axes.plot(list(gradients.values()), at, "o", color="C3", label="gradient")
@@ -286,7 +288,7 @@ def draw_parameter_norms(axes: Any, gradients: dict[str, float], parameters: dic
     axes.legend(frameon=False, fontsize="small")
 
 
-def _plot_norms(needed_by: str, norms: dict[str, np.ndarray], xlabel: str, title: str, path: str | None) -> Any:
+def _plot_norms(needed_by: str, norms: dict[str, np.ndarray], xlabel: str, title: str, path: str | None) -> "Figure":
     figure, (axes,) = new_figure(needed_by, (5.5, 3.8), 1, 1)
     for name, values in norms.items():
         axes.plot(values, label=name or "h")
@@ -318,7 +320,7 @@ def _mean(x: np.ndarray) -> np.ndarray:
     return np.where(count, np.where(finite, x, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
 
 
-def _log_scale(axes: Any, shown: list[Any], decades: int = 16) -> None:
+def _log_scale(axes: "Axes", shown: Sequence[Any], decades: int = 16) -> None:
     """Sets a log scale, if there are positive values, over at most `decades` decades."""
     values = np.concatenate([np.ravel(x) for x in shown])
     values = values[np.isfinite(values) & (values > 0)]
@@ -329,5 +331,5 @@ def _log_scale(axes: Any, shown: list[Any], decades: int = 16) -> None:
         axes.set_ylim(max(low, high / 10.0**decades) / 3, high * 3)
 
 
-def _say(axes: Any, text: str) -> None:
+def _say(axes: "Axes", text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", color="0.5", transform=axes.transAxes)

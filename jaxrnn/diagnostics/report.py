@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,6 @@ from jaxrnn.diagnostics.lyapunov import exponents, mean_over_rows
 from jaxrnn.diagnostics.statistics import (
     MAX_LAG,
     ROWS,
-    BatchLoss,
     GradientStatistics,
     LayerStatistics,
     cells_outside_of_transformations,
@@ -28,7 +27,7 @@ from jaxrnn.diagnostics.statistics import (
 )
 from jaxrnn.diagnostics.table import table
 from jaxrnn.pictures import new_figure, saved
-from jaxrnn.types import Cell, Model, Params
+from jaxrnn.types import Batch, Cell, Loss, Model, Params
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -188,8 +187,8 @@ class GradientFlow:
 def gradient_report(
     model: Model | Cell,
     params: Params,
-    batch: dict[str, Any],
-    loss: BatchLoss | None = None,
+    batch: Batch,
+    loss: Loss | None = None,
     *,
     key: jax.Array | None = None,
     rows: int = ROWS,
@@ -248,8 +247,15 @@ def gradient_report(
 
 @compiled
 def _measure(
-    model: Any, params: Params, batch: Any, loss: Any, key: Any, rows: int, max_lag: int, jacobians: bool
-) -> tuple[GradientStatistics, dict[str, Any]]:
+    model: Model | Cell,
+    params: Params,
+    batch: Batch,
+    loss: Loss | None,
+    key: jax.Array | None,
+    rows: int,
+    max_lag: int,
+    jacobians: bool,
+) -> tuple[GradientStatistics, dict[str, tuple[jax.Array, jax.Array] | tuple[None, None]]]:
     found = recorded(model, params, batch, loss, key)
     spectra = {name: _spectra(layer) if jacobians else (None, None) for name, layer in found.layers.items()}
     return statistics(found, rows, max_lag), spectra

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from jaxrnn.diagnostics.table import table
 from jaxrnn.driver import unroll
 from jaxrnn.models.chain import Chain
 from jaxrnn.models.stack import Stack
-from jaxrnn.types import Cell, Model, Params
+from jaxrnn.types import Cell, Model, Params, Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Summary:
         return "\n".join([*table(rows), "", *table(costs)])
 
 
-def summary(model: Model | Cell, xs: Any, *, params: Params = None, **options: Any) -> Summary:
+def summary(model: Model | Cell, xs: Tree, *, params: Params = None, **options: Any) -> Summary:
     """Lists a model's parts, output shapes and parameters, and compiles it to find its cost. Nothing is run.
 
     Args:
@@ -114,11 +114,11 @@ def summary(model: Model | Cell, xs: Any, *, params: Params = None, **options: A
     xs = jax.tree.map(lambda x: x if hasattr(x, "aval") or hasattr(x, "sharding") else checks.array("xs", x), xs)
     params, xs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), (params, xs))
 
-    def outputs(params: Params, xs: Any) -> Any:
+    def outputs(params: Params, xs: Tree) -> Tree:
         return _outputs(model, params, xs, **options)
 
-    def gradient(params: Params, xs: Any) -> Any:
-        def scalar(params: Params) -> tuple[jax.Array, Any]:
+    def gradient(params: Params, xs: Tree) -> Tree:
+        def scalar(params: Params) -> tuple[jax.Array, Tree]:
             ys = outputs(params, xs)
             floats = [y for y in jax.tree.leaves(ys) if jnp.issubdtype(y.dtype, jnp.floating)]
             return sum((jnp.sum(jnp.square(y)) for y in floats), jnp.zeros(())), ys
@@ -133,7 +133,7 @@ def summary(model: Model | Cell, xs: Any, *, params: Params = None, **options: A
     return Summary(tuple(parts), _cost(outputs, params, xs, one, options), _cost(gradient, params, xs, one, options))
 
 
-def _cost(f: Any, params: Any, xs: Any, one: Any, options: dict[str, Any]) -> Cost:
+def _cost(f: Callable[..., Tree], params: Params, xs: Tree, one: Tree, options: dict[str, Any]) -> Cost:
     start = time.perf_counter()
     compiled = jax.jit(f).lower(params, xs).compile()
     seconds = time.perf_counter() - start
@@ -147,7 +147,7 @@ def _cost(f: Any, params: Any, xs: Any, one: Any, options: dict[str, Any]) -> Co
     return Cost(float(flops), temporary, seconds)
 
 
-def _parts(model: Model | Cell, params: Any, xs: Any, path: str) -> Iterator[Part]:
+def _parts(model: Model | Cell, params: Params, xs: Tree, path: str) -> Iterator[Part]:
     """The parts of a model that reads xs, as far as the inputs of each part are known."""
     if isinstance(model, (Chain, Stack)):
         for name, part in zip(model.names, model.parts, strict=True):
@@ -159,15 +159,15 @@ def _parts(model: Model | Cell, params: Any, xs: Any, path: str) -> Iterator[Par
     yield Part(path, repr(model), _shapes(ys), _count(params))
 
 
-def _outputs(model: Model | Cell, params: Any, xs: Any, **options: Any) -> Any:
+def _outputs(model: Model | Cell, params: Params, xs: Tree, **options: Any) -> Tree:
     if isinstance(model, Cell):
         return unroll(model, params, xs, **options)[1]
     return model.apply(params, xs, **options)[1]
 
 
-def _shapes(ys: Any) -> str:
+def _shapes(ys: Tree) -> str:
     return ", ".join(str([*y.shape]) for y in jax.tree.leaves(ys))
 
 
-def _count(params: Any) -> int:
+def _count(params: Params) -> int:
     return sum(x.size for x in jax.tree.leaves(params))

@@ -1,7 +1,7 @@
 """The gradient in each recurrent layer of a whole model, in numbers."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -17,15 +17,13 @@ from jaxrnn.diagnostics.non_finite import FirstNonFinite, non_finite
 from jaxrnn.diagnostics.random_product import random_product
 from jaxrnn.driver import unroll
 from jaxrnn.float_leaves import floats, paths
-from jaxrnn.types import Cell, Gradient, Model, Params, rows_and_steps
+from jaxrnn.types import Batch, Cell, Gradient, Loss, Model, Params, Tree, rows_and_steps
 from jaxrnn.validity import reading
 
 ROWS = 8
 """The number of rows of a batch that are analysed by lag."""
 MAX_LAG = 128
 """The longest lag that is analysed."""
-
-BatchLoss = Callable[[Any, dict[str, Any]], jax.Array]
 
 
 class LayerStatistics(NamedTuple):
@@ -60,8 +58,8 @@ class GradientStatistics(NamedTuple):
 def gradient_statistics(
     model: Model | Cell,
     params: Params,
-    batch: dict[str, Any],
-    loss: BatchLoss | None = None,
+    batch: Batch,
+    loss: Loss | None = None,
     *,
     key: jax.Array | None = None,
     rows: int = ROWS,
@@ -107,12 +105,12 @@ def gradient_statistics(
 
 @compiled
 def _gradient_statistics(
-    model: Model | Cell, params: Params, batch: Any, loss: BatchLoss | None, key: Any, rows: int, max_lag: int
+    model: Model | Cell, params: Params, batch: Batch, loss: Loss | None, key: jax.Array | None, rows: int, max_lag: int
 ) -> GradientStatistics:
     return statistics(recorded(model, params, batch, loss, key), rows, max_lag)
 
 
-def checked_values(model: Model | Cell, batch: dict[str, Any], time_major: bool = True) -> dict[str, Any]:
+def checked_values(model: Model | Cell, batch: Batch, time_major: bool = True) -> Batch:
     """A batch, time first, with checked lengths: inside of `jax.jit` their values are not known."""
     checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")
@@ -127,7 +125,7 @@ def checked_values(model: Model | Cell, batch: dict[str, Any], time_major: bool 
 
 
 @contextlib.contextmanager
-def cells_outside_of_transformations() -> Iterator[None]:
+def cells_outside_of_transformations() -> Generator[None]:
     """A context that explains the error if a model's loops can't be recorded."""
     try:
         yield
@@ -147,15 +145,13 @@ class Recorded(NamedTuple):
     layers: dict[str, Layer]
 
 
-def recorded(
-    model: Model | Cell, params: Params, batch: dict[str, Any], loss: BatchLoss | None, key: jax.Array | None
-) -> Recorded:
+def recorded(model: Model | Cell, params: Params, batch: Batch, loss: Loss | None, key: jax.Array | None) -> Recorded:
     """Runs a model and differentiates its loss, with the arguments of `gradient_statistics`."""
-    of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
+    of_batch: Loss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
     checked_params(model, params)
     options: dict[str, Any] = reading(batch) | {"key": key}
 
-    def run(params: Params, gradient: Gradient) -> Any:
+    def run(params: Params, gradient: Gradient) -> Tree:
         if isinstance(model, Cell):
             return unroll(model, params, batch["xs"], gradient=gradient, **options)[1]
         return model.apply(params, model.reads(batch), gradient=gradient, **options)[1]
@@ -164,7 +160,7 @@ def recorded(
     if not found.layers:
         raise ValueError(f"model: expected at least one recurrent layer, got {checks.short(model)}")
 
-    def norms(values: list[Any]) -> dict[str, jax.Array]:
+    def norms(values: list[jax.Array]) -> dict[str, jax.Array]:
         return {name: jnp.linalg.norm(jnp.reshape(x, -1)) for name, x in zip(paths(params), values, strict=True)}
 
     return Recorded(found.loss, norms(found.d_params), norms(floats(params)), _named(model, found.layers))
@@ -190,7 +186,7 @@ def _named(model: Model | Cell, layers: list[Layer]) -> dict[str, Layer]:
     return named
 
 
-def _cells(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Cell]]:
+def _cells(part: Model | Cell, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Cell]]:
     if isinstance(part, Cell):
         yield path, part
         return

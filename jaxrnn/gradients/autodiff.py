@@ -1,7 +1,5 @@
 """The reference gradient: jax.grad through lax.scan."""
 
-from typing import Any
-
 import jax
 
 from jaxrnn.masks import take_step
@@ -12,8 +10,8 @@ from jaxrnn.types import Cell, Gradient, Inputs, Params, Step, Tree, pytree
 class Autodiff(Gradient):
     """See `autodiff`."""
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
-        def body(carry: Tree, step: Step) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
+        def body(carry: Tree, step: Step) -> tuple[Tree, Tree]:
             return take_step(cell, params, carry, step, inputs.initial)
 
         return jax.lax.scan(body, carry, inputs.steps)

@@ -1,7 +1,6 @@
 """Backpropagation through time that keeps some carries and recomputes the rest."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +19,12 @@ class Checkpointed(Gradient):
     segments: int | None = None
     checkpoints: int | None = None
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         T = inputs.T
         if not isinstance(T, int):  # symbolic: the length of segments is unknown
             return default(cell).run(cell, params, carry, inputs)
 
-        def run(lengths: list[int], carry: Tree, ys: Tree, steps: Step, first: Any) -> tuple[Tree, Tree]:
+        def run(lengths: list[int], carry: Tree, ys: Tree, steps: Step, first: int | jax.Array) -> tuple[Tree, Tree]:
             """Runs steps in segments of the first length, each in segments of the second, ...; ys start at `first`."""
             T = inputs._replace(steps=steps).T
             lengths = [length for length in lengths if length < T]
@@ -36,7 +35,7 @@ class Checkpointed(Gradient):
             shorter = T % length
 
             @jax.checkpoint
-            def segment(carry: Tree, ys: Tree, steps: Step, start: Any) -> tuple[Tree, Tree]:
+            def segment(carry: Tree, ys: Tree, steps: Step, start: int | jax.Array) -> tuple[Tree, Tree]:
                 steps = take(steps, start, length)
                 if shorter:  # the first segment: the next one overwrites the steps past its end
                     steps = restricted(steps, (start > 0) | (jnp.arange(length) < shorter))

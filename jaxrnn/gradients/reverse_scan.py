@@ -1,6 +1,6 @@
 """Backpropagation through time as an explicit reverse scan: the default."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 
@@ -24,10 +24,10 @@ class ReverseScan(Gradient):
     """See `reverse_scan`."""
 
     loop: Literal["auto", "scan", "persistent"] = "auto"
-    clip_norm: Any = leaf(default=None)
-    clip_value: Any = leaf(default=None)
+    clip_norm: checks.Number | None = leaf(default=None)
+    clip_value: checks.Number | None = leaf(default=None)
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         given = cell, params, carry, inputs, Limits(self.clip_norm, self.clip_value)
         if self.loop == "persistent" or target.value is not None:
             from jaxrnn.kernels import choice  # imported late: few programs need it
@@ -38,7 +38,10 @@ class ReverseScan(Gradient):
 
 
 def reverse_scan(
-    *, loop: Literal["auto", "scan", "persistent"] = "auto", clip_norm: Any = None, clip_value: Any = None
+    *,
+    loop: Literal["auto", "scan", "persistent"] = "auto",
+    clip_norm: jax.typing.ArrayLike | None = None,
+    clip_value: jax.typing.ArrayLike | None = None,
 ) -> ReverseScan:
     """Backpropagation through time written out: an explicit reverse `lax.scan` that carries dL/dcarry.
 

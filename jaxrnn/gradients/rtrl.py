@@ -26,7 +26,7 @@ class RTRL(Gradient):
 
     sparsity: Literal["snap1"] | None = None
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         RULES[self.sparsity].check(cell, params, carry)
         check_step(cell, params, carry, *inputs.steps.at_0)
         return _run(self.sparsity, cell, params, carry, inputs)
@@ -74,7 +74,7 @@ def rtrl(*, sparsity: Literal["snap1"] | None = None) -> RTRL:
 def has_forward_mode(cell: Cell, *arguments: Any) -> bool:
     """Tells whether the step has a forward-mode derivative at these arguments; a `jax.custom_vjp` has none."""
 
-    def derivative(values: Any, tangents: Any) -> Any:
+    def derivative(values: Tree, tangents: Tree) -> Tree:
         return jax.jvp(lambda *v: floats(cell.step(*map(with_floats, arguments, v))), values, tangents)
 
     point = tuple(map(floats, arguments))
@@ -97,12 +97,12 @@ def check_step(*arguments: Any) -> None:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(sparsity: str | None, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+def _run(sparsity: str | None, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
     del sparsity
     return autodiff().run(cell, params, carry, inputs)
 
 
-def _forward(sparsity: str | None, *args: Any) -> Any:
+def _forward(sparsity: str | None, *args: Any) -> Tree:
     cell, _, _, inputs = args
     forbidden = {"xs": inputs.steps.x, "noise": inputs.steps.noise}
     forbidden |= {"cell": cell} if sparsity else {}
@@ -120,7 +120,7 @@ def _is_primal(x: Any) -> bool:
     return isinstance(x, CustomVJPPrimal)
 
 
-def _backward(sparsity: str | None, residuals: Any, cotangents: Any) -> Any:
+def _backward(sparsity: str | None, residuals: Tree, cotangents: Tree) -> Tree:
     rule = RULES[sparsity]
     cell, params, carry, inputs = residuals
     d_final, d_ys = (floats(jax.tree.map(_instantiated, d, is_leaf=_is_zero)) for d in cotangents)
@@ -133,7 +133,7 @@ def _backward(sparsity: str | None, residuals: Any, cotangents: Any) -> Any:
         restart = Influence(start.shared, rule.none_of_rows(floats(carry), carry) + of_itself)
     zeros = [jnp.zeros(a.shape, state_dtype(a.dtype)) for a in shared], [jnp.zeros(a.size, a.dtype) for a in rows]
 
-    def body(state: Any, at_t: tuple[Step, Any]) -> tuple[Any, None]:
+    def body(state: Tree, at_t: tuple[Step, Tree]) -> tuple[Tree, None]:
         carry, seen, d = state
         step, d_y = at_t
         before = enter(carry, inputs.initial, step.reset)
@@ -166,7 +166,7 @@ def _is_zero(x: Any) -> bool:
     return isinstance(x, SymbolicZero)
 
 
-def _instantiated(d: Any) -> Any:
+def _instantiated(d: Any) -> jax.Array:
     return jnp.zeros(d.shape, d.dtype) if _is_zero(d) and jnp.issubdtype(d.dtype, jnp.inexact) else d
 
 

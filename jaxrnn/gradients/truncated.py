@@ -1,7 +1,6 @@
 """Truncated backpropagation through time: each loss reaches back only a few steps."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +19,10 @@ class Truncated(Gradient):
     k1: int
     k2: int
 
-    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Any]:
+    def run(self, cell: Cell, params: Params, carry: Tree, inputs: Inputs) -> tuple[Tree, Tree]:
         T, k1, k2 = inputs.T, self.k1, self.k2
 
-        def run(carry: Tree, steps: Step) -> tuple[Tree, Any]:
+        def run(carry: Tree, steps: Step) -> tuple[Tree, Tree]:
             return default(cell).run(cell, params, carry, inputs._replace(steps=steps))
 
         if isinstance(T, int) and k2 >= T:
@@ -35,7 +34,7 @@ class Truncated(Gradient):
         steps = _padded(inputs.steps, T, (width - 1) * k1, blocks * k1 - T)
 
         @jax.checkpoint
-        def window(carry: Tree, steps: Step, j: jax.Array) -> tuple[Tree, Any, Any]:
+        def window(carry: Tree, steps: Step, j: jax.Array) -> tuple[Tree, Tree, Tree]:
             seen = take(steps, j * k1, width * k1)
             if idle:
                 carry, _ = run(carry, jax.tree.map(lambda a: a[:idle], seen))
@@ -45,7 +44,7 @@ class Truncated(Gradient):
             some = None if seen.valid is None else seen.valid[-k1:].any(0)
             return carry, some, jax.tree.map(lambda y: y[-k1:], ys)
 
-        def body(state: Any, j: jax.Array) -> tuple[Any, None]:
+        def body(state: Tree, j: jax.Array) -> tuple[Tree, None]:
             starts, final, ys = state  # the carries at the starts of the window's blocks
             carry, some, block = window(jax.tree.map(lambda a: a[0], starts), steps, j)
             starts = jax.tree.map(lambda a, c: jnp.concatenate([a[1:], c[None]]), starts, blocked(carry))
@@ -111,7 +110,7 @@ def blocked(carry: Tree) -> Tree:
 blocked.defvjp(lambda carry: (carry, None), lambda _, __: (None,))
 
 
-def _padded(steps: Step, T: Any, before: int, after: Any) -> Step:
+def _padded(steps: Step, T: int, before: int, after: int) -> Step:
     """Adds steps on both sides, on which the carry is held."""
     if isinstance(after, int) and not before and not after:
         return steps

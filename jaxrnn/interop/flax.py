@@ -9,7 +9,7 @@ Kernels stand on the right of x and h, as here. In linen's GRU n alone has a hid
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -70,7 +70,7 @@ class Held:
     """The `init` of a cell that was made from given parameters: it returns these."""
 
     def __init__(self, params: Params) -> None:
-        self.params = jax.tree.map(jax.device_get, params)
+        self.params: Params = jax.tree.map(jax.device_get, params)
         self._digest = digest(self.params)
 
     def __call__(self, key: jax.Array) -> Params:
@@ -213,7 +213,7 @@ def both_ways(
 
 
 @contextlib.contextmanager
-def _named_as_in_flax() -> Iterator[None]:
+def _named_as_in_flax() -> Generator[None]:
     """A context in which errors use the argument names of Flax's RNN: `unroll` has other names for three of them."""
     try:
         yield

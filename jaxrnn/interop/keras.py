@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu6": jax.nn.relu6, "hard_sigmoid": jax.nn.hard_sigmoid,
 }  # fmt: skip
 """Keras's activations by the name in a layer's configuration."""
-MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "mean", None: None}
+MERGES: dict[str | None, str | None] = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "mean", None: None}
 ZRN = (1, 0, 2)
 """The order z, r, n of the gates r, z, n; it is its own inverse."""
 

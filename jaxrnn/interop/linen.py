@@ -353,7 +353,7 @@ def _plain(params: typing.Any) -> Params:
     return flax.linen.unbox(params.unfreeze() if isinstance(params, FrozenDict) else dict(params))
 
 
-GATES = {Elman: ("",), LSTM: ("i", "f", "g", "o"), GRU: ("r", "z", "n")}
+GATES: dict[type[Cell], tuple[str, ...]] = {Elman: ("",), LSTM: ("i", "f", "g", "o"), GRU: ("r", "z", "n")}
 LSTMS = (flax.linen.LSTMCell, flax.linen.OptimizedLSTMCell)
 
 

@@ -83,7 +83,7 @@ class RNN(flax.nnx.RNN):
             checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan()")
         if isinstance(cell, Cell):
             params = _drawn(cell, rngs) if params is None else checks.instance("params", params, dict)
-            self.params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
+            self.params: Params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
         elif params is not None:
             raise ValueError("params: expected None for an nnx cell, which has its own, got some")
         given: typing.Any = StaticCell(cell) if isinstance(cell, Cell) else cell
@@ -327,7 +327,8 @@ def to_nnx(cell: Cell, params: Params) -> typing.Any:
             )
     else:
         bias = one_bias(params)
-    kind = {Elman: flax.nnx.SimpleCell, LSTM: flax.nnx.OptimizedLSTMCell, GRU: flax.nnx.GRUCell}[type(cell)]
+    kinds: dict[type[Cell], typing.Any] = {Elman: flax.nnx.SimpleCell, LSTM: flax.nnx.OptimizedLSTMCell}
+    kind = kinds.get(type(cell), flax.nnx.GRUCell)
     options = {"activation_fn": unwrapped(cell.activation)} if isinstance(cell, Elman) else {}
     dtype = params["w_x"].dtype
     if isinstance(cell, Elman):
@@ -422,7 +423,7 @@ def _drawn(cell: Cell, rngs: typing.Any) -> Params:
     return cell.init(rngs.params())
 
 
-KINDS = {
+KINDS: dict[type[flax.nnx.Module], tuple[tuple[str, bool], ...]] = {
     flax.nnx.SimpleCell: (("dense_i", True), ("dense_h", False)),
     flax.nnx.OptimizedLSTMCell: (("dense_i", False), ("dense_h", True)),
     flax.nnx.GRUCell: (("dense_i", True), ("dense_h", False)),

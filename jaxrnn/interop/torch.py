@@ -33,7 +33,7 @@ from jaxrnn.models.stack import stack
 from jaxrnn.saving import as_it_is, opened
 from jaxrnn.types import Cell, Model, Params
 
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+ACTIVATIONS: dict[str, Callable[..., jax.Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
 class Source(NamedTuple):

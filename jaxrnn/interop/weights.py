@@ -17,7 +17,7 @@ from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.types import Cell, Model, Params
 
 Kinds = tuple[type[Cell], ...]
-NAMES = {Elman: "elman", LSTM: "lstm", ProjectedLSTM: "lstm with proj_size", GRU: "gru"}
+NAMES: dict[type[Cell], str] = {Elman: "elman", LSTM: "lstm", ProjectedLSTM: "lstm with proj_size", GRU: "gru"}
 NAMES |= {ResetBeforeGRU: "gru with reset_after=False"}
 OWN = ("peephole", "coupled", "layer_norm", "recurrent_dropout", "zoneout", "learn_carry", "heads")
 """Options that change a cell's equations or parameters in ways that no framework here supports."""

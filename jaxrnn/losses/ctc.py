@@ -1,6 +1,6 @@
 """Connectionist temporal classification: a loss for labels without known times."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,11 @@ from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_logits
 from jaxrnn.compiled import compiled
 from jaxrnn.masks import zero_unless
-from jaxrnn.types import rows_and_steps
+from jaxrnn.types import Batch, rows_and_steps
 from jaxrnn.validity import valid_steps
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-Batch = dict[str, Any]
 
 
 def ctc_loss(
@@ -121,7 +119,9 @@ def _ctc_loss(
     return losses.mean().astype(ys.dtype)
 
 
-def _check_values(targets: Any, targets_lengths: Any, lengths: Any, O: int, blank: int) -> None:
+def _check_values(
+    targets: checks.ArrayLike, targets_lengths: checks.ArrayLike, lengths: checks.ArrayLike | None, O: int, blank: int
+) -> None:
     """Raises if a label is not a class or labels do not fit into their rows, as far as the values are known."""
     if not checks.in_numpy(targets, targets_lengths):
         return

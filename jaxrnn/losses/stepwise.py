@@ -12,7 +12,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import at_least_float32, checked_outputs
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.last import at_last_step
-from jaxrnn.types import rows_and_steps
+from jaxrnn.types import Batch, rows_and_steps
 from jaxrnn.validity import valid_steps
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Outputs = Float[jax.Array, "T *B O"] | Float[jax.Array, "*B O"]
 
-Batch = dict[str, Any]
 At = Literal["steps", "last"]
 OverTime = Literal["mean", "sum"]
 
@@ -310,7 +309,7 @@ class Checked(NamedTuple):
 
 def _loss(
     pointwise: Callable[[jax.Array, jax.Array], jax.Array],
-    ys: Any,
+    ys: "Outputs",
     batch: Batch,
     at: str,
     over_time: str,
@@ -348,7 +347,7 @@ def _loss(
 
 
 def _checked(
-    ys: Any,
+    ys: "Outputs",
     batch: Batch,
     at: str,
     time_major: bool,
@@ -414,7 +413,9 @@ def _checked(
     return Checked(zero_unless(counted, ys), zero_unless(counted, targets), counted)
 
 
-def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, lengths: Any) -> bool:
+def _has_time(
+    ys: jax.Array, targets: jax.Array, features: tuple[int, ...] | None, batch: Batch, lengths: checks.ArrayLike | None
+) -> bool:
     """Tells whether outputs have an axis of time, [T, ..., O] and not [..., O], for at="last"."""
     rows = [np.ndim(lengths)] if lengths is not None else []
     xs = batch.get("xs")
@@ -434,7 +435,7 @@ def _has_time(ys: jax.Array, targets: jax.Array, features: Any, batch: Batch, le
     return with_time or (not without and targets.shape[-1:] == features)
 
 
-def _lengths(batch: Batch) -> tuple[str, Any]:
+def _lengths(batch: Batch) -> tuple[str, checks.ArrayLike | None]:
     """The lengths of the targets, and the name of their entry: the targets' own, or those of xs."""
     own = batch.get("targets_lengths")
     return ("lengths", batch.get("lengths")) if own is None else ("targets_lengths", own)
@@ -461,7 +462,9 @@ def _check_values(
         raise checks.OutOfRangeError(f'batch["targets"]: expected {kind} from {least} to {most}, got {got}')
 
 
-def _counted(lengths: Any, mask: Any, at: str, ys: jax.Array, name: str) -> jax.Array | None:
+def _counted(
+    lengths: checks.ArrayLike | None, mask: checks.ArrayLike | None, at: str, ys: jax.Array, name: str
+) -> jax.Array | None:
     """The targets that count, bool [T, *batch_shape], or [*batch_shape] with at="last"; None: all of them."""
     within = None
     if lengths is not None and at == "last":  # a row of length 0 has no last step

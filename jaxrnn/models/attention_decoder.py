@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
@@ -50,11 +50,11 @@ class AttentionDecoder(Model):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return self.cell.initial_carry(params["cell"], batch_shape)
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         carry, ys, _ = self.attending(params, carry, xs, call)
         return carry, ys
 
-    def attending(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array, jax.Array]:
+    def attending(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array, jax.Array]:
         """Runs the layer like `run`, and also returns the weights [T, *batch_shape, S]."""
         checked_params(self, params)
         xs, memory = checks.array("xs", xs), self.memory
@@ -113,7 +113,7 @@ class Looking(Cell):
     def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Tree:
         return self.cell.noise(key, T, batch_shape)
 
-    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Any]:
+    def step(self, params: Params, carry: Tree, x: jax.Array, noise: Tree = None) -> tuple[Tree, Tree]:
         query = self.cell.hidden(carry)
         context, weights = self.attention.attend(params["attention"], query, self.keys, self.memory)
         carry, h = self.cell.step(params["cell"], carry, jnp.concatenate([x, context.astype(x.dtype)], -1), noise)
@@ -216,11 +216,11 @@ def attach(
         values, valid = zero_unless(valid, values), jnp.moveaxis(valid, 0, -1)
     memory, found = Memory(jnp.moveaxis(values, 0, -2), valid), []
 
-    def attached(part: AttentionDecoder) -> Any:
+    def attached(part: AttentionDecoder) -> AttentionDecoder:
         if values.shape[-1] != part.attention.M:
             raise ValueError(f"values: expected {part.attention.M} features, [S, ..., M], got {checks.short(values)}")
         found.append(part)
-        return dataclasses.replace(part, memory=memory)  # pyright: ignore[reportArgumentType]
+        return dataclasses.replace(part, memory=memory)
 
     model = at_attention(model, attached)
     if not found:
@@ -231,7 +231,7 @@ def attach(
 def at_attention(model: Model, change: Callable[[AttentionDecoder], Model]) -> Model:
     """A model with another layer in the place of each attention layer."""
 
-    def changed(part: Any) -> Any:
+    def changed(part: Tree) -> Tree:
         return change(part) if isinstance(part, AttentionDecoder) else part
 
     return jax.tree.map(changed, model, is_leaf=lambda part: isinstance(part, AttentionDecoder))

@@ -1,7 +1,6 @@
 """Batch normalisation."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from jaxrnn.linear import FLOAT32, over_rows, state_dtype
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.moments import moments
 from jaxrnn.models.stateless import Stateless
-from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree
+from jaxrnn.types import Call, Cell, Model, Params, Tree, leaf, pytree
 
 
 @pytree
@@ -19,7 +18,7 @@ class BatchNorm(Stateless):
     """See `batch_norm`."""
 
     D: int
-    epsilon: float | jax.Array = leaf(default=1e-5)
+    epsilon: checks.Number = leaf(default=1e-5)
     param_dtype: checks.DTypeLike = FLOAT32
 
     @property
@@ -32,7 +31,7 @@ class BatchNorm(Stateless):
         scale, shift = jnp.ones(self.D, self.param_dtype), jnp.zeros(self.D, self.param_dtype)
         return {"scale": scale, "shift": shift, "statistics": statistics}
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         xs, valid = self.checked(params, carry, xs, call)
         if call.key is None and call.record is None:
             statistics = jax.lax.stop_gradient(params["statistics"])
@@ -52,7 +51,7 @@ class BatchNorm(Stateless):
         return ys.astype(xs.dtype)
 
 
-def batch_norm(D: int, *, epsilon: float | jax.Array = 1e-5, param_dtype: checks.DTypeLike = FLOAT32) -> BatchNorm:
+def batch_norm(D: int, *, epsilon: checks.Number = 1e-5, param_dtype: checks.DTypeLike = FLOAT32) -> BatchNorm:
     """Batch normalisation between layers: y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
     The mean and the variance of a feature are taken over all valid steps of all rows at once ("sequence-wise"; Laurent
@@ -99,7 +98,7 @@ def batch_norm(D: int, *, epsilon: float | jax.Array = 1e-5, param_dtype: checks
     return BatchNorm(checks.positive_int("D", D), epsilon, checks.float_dtype("param_dtype", param_dtype))
 
 
-def batch_norms(model: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def batch_norms(model: Model | Cell, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The paths, in a model's parameters, of the parameters of each `batch_norm` in it."""
     if isinstance(model, BatchNorm):
         yield path

@@ -1,7 +1,7 @@
 """One cell forward and one backward in time."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 
@@ -9,7 +9,9 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_inputs, steps_and_rows
 from jaxrnn.driver import run_layer
 from jaxrnn.models.composite import Composite
-from jaxrnn.types import Call, Cell, Gradient, Params, Tree, leaf, pytree
+from jaxrnn.types import Call, Cell, Gradient, Model, Params, Tree, leaf, pytree
+
+Merge = Literal["concat", "sum", "mean", "mul"] | Callable[[Tree, Tree], Tree] | None
 
 
 class BidirectionalCarry(NamedTuple):
@@ -25,7 +27,7 @@ class Bidirectional(Composite):
 
     forward: Cell = leaf()
     backward: Cell = leaf()
-    merge: Any = "concat"
+    merge: Merge = "concat"
     gradient: Gradient | None = leaf(default=None)
 
     @property
@@ -46,7 +48,7 @@ class Bidirectional(Composite):
     def carry_of_parts(self, params: Params, batch_shape: tuple[int, ...]) -> BidirectionalCarry:
         return BidirectionalCarry(*super().carry_of_parts(params, batch_shape))
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Any, Any]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[BidirectionalCarry, Tree]:
         after, outputs, xs = [], [], checked_inputs(self.forward, xs)
         if call.burn_in:
             raise ValueError(f"burn_in: expected 0 for a model that reads backward, got {call.burn_in}")
@@ -60,7 +62,7 @@ class Bidirectional(Composite):
         return BidirectionalCarry(*after), merge(*outputs)
 
 
-MERGES: dict[str | None, Callable[[Any, Any], Any]] = {
+MERGES: dict[str | None, Callable[[Tree, Tree], Tree]] = {
     "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
     "sum": lambda a, b: a + b,
     "mean": lambda a, b: 0.5 * (a + b),
@@ -74,7 +76,7 @@ def bidirectional(
     forward: Cell,
     backward: Cell,
     *,
-    merge: Literal["concat", "sum", "mean", "mul"] | Callable[[Any, Any], Any] | None = "concat",
+    merge: Merge = "concat",
     gradient: Gradient | None = None,
 ) -> Bidirectional:
     """Reads each row in both directions: y[t] joins one cell's output up to x[t] and the other's from x[t] on.
@@ -120,6 +122,6 @@ def bidirectional(
     )
 
 
-def reads_backward(model: Any) -> bool:
+def reads_backward(model: Model | Cell) -> bool:
     """Tells whether any part of a model reads a row from its end."""
     return isinstance(model, Bidirectional) or any(map(reads_backward, getattr(model, "parts", ())))

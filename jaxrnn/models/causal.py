@@ -1,13 +1,11 @@
 """Models whose output at a step depends on no later step."""
 
-from typing import Any
-
 from jaxrnn import checks
 from jaxrnn.models.bidirectional import reads_backward
 from jaxrnn.types import Model
 
 
-def checked_causal(name: str, model: Any) -> Model:
+def checked_causal(name: str, model: Model) -> Model:
     """Returns a model whose output at a step depends on no later step.
 
     Raises:

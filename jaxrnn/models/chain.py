@@ -1,14 +1,13 @@
 """Models one after the other, and around a shortcut."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from jaxrnn import checks
 from jaxrnn.masks import zero_unless
 from jaxrnn.models.composite import Composite
 from jaxrnn.models.stack import stack
 from jaxrnn.models.wrapper import Wrapper
-from jaxrnn.types import Call, Cell, Model, Params, Tree, leaf, pytree
+from jaxrnn.types import Batch, Call, Cell, Model, Params, Tree, leaf, pytree
 
 
 @pytree
@@ -42,10 +41,10 @@ class Chain(Composite):
     def input_symbols(self) -> int | None:
         return self.models[0].input_symbols
 
-    def reads(self, batch: dict[str, Any]) -> Any:
+    def reads(self, batch: Batch) -> Tree:
         return self.models[0].reads(batch)
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, Tree]:
         final, ys = [], xs
         for name, model, p, c, key in self.shares(params, carry, call):
             with checks.within(name):
@@ -60,7 +59,7 @@ class Chain(Composite):
 class Residual(Wrapper):
     """See `residual`."""
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, Tree]:
         xs = checks.array("xs", xs)
         carry, ys = self.model.run(params, carry, xs, call)
         ys = checks.array("model: outputs", ys)

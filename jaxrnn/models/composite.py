@@ -41,7 +41,7 @@ class Composite(Model):
 
     def shares(
         self, params: Params, carry: Tree, call: Call, batch_shape: tuple[int, ...] | None = None
-    ) -> Iterator[tuple[str, Any, Params, Tree, Any]]:
+    ) -> Iterator[tuple[str, Any, Params, Tree, jax.Array | None]]:
         """(name, part, its parameters, its carry, its key), for each part; all are checked before the first.
 
         `batch_shape` is the carry's; None if it is not known yet.

@@ -1,7 +1,5 @@
 """Dropout between layers."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -14,7 +12,7 @@ from jaxrnn.types import Params, leaf, pytree
 class Dropout(Stateless):
     """See `dropout`."""
 
-    rate: Any = leaf()
+    rate: checks.Number = leaf()
     over_time: bool = False
 
     @property
@@ -33,7 +31,7 @@ class Dropout(Stateless):
         return jnp.where(keep, xs / (1.0 - self.rate), 0.0)
 
 
-def dropout(rate: Any, *, over_time: bool = False) -> Dropout:
+def dropout(rate: jax.typing.ArrayLike, *, over_time: bool = False) -> Dropout:
     """Zeroes features at random and divides the others by 1 - rate; the identity in evaluation (key=None).
 
     Args:

@@ -1,7 +1,7 @@
 """One sequence into another."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ from jaxrnn.models.attention_decoder import AttentionDecoder, at_attention, atta
 from jaxrnn.models.causal import checked_causal
 from jaxrnn.models.composite import Composite
 from jaxrnn.models.tied import Tied
-from jaxrnn.types import Call, Model, Params, Tree, leaf, pytree, rows_and_steps
+from jaxrnn.types import Batch, Call, Model, Params, Tree, leaf, pytree, rows_and_steps
 from jaxrnn.validity import valid_steps
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Pair(NamedTuple):
       lengths: of the targets, and so of `previous`, integers [*batch_shape]. None: all rows have T steps.
     """
 
-    source: Any
-    previous: Any
+    source: Tree
+    previous: Tree
     lengths: checks.ArrayLike | None = None
 
 
@@ -62,7 +62,7 @@ class EncoderDecoder(Composite):
     def carry_of_parts(self, params: Params, batch_shape: tuple[int, ...]) -> Tree:
         return self.decoder.initial_carry(params["decoder"], batch_shape)
 
-    def reads(self, batch: dict[str, Any]) -> Pair:
+    def reads(self, batch: Batch) -> Pair:
         checks.entry("batch", batch, "previous")
         lengths = batch.get("targets_lengths")
         if lengths is None and batch.get("lengths") is not None:  # a loss would take these for the targets' lengths
@@ -76,7 +76,7 @@ class EncoderDecoder(Composite):
     def encode(
         self,
         params: Params,
-        source: Any,
+        source: Tree,
         *,
         lengths: checks.ArrayLike | None = None,
         mask: checks.ArrayLike | None = None,
@@ -89,11 +89,21 @@ class EncoderDecoder(Composite):
         _, values = self.encoder.apply(params["encoder"], source, lengths=lengths, mask=mask)
         return attach(self.decoder, values, lengths=lengths, mask=mask)
 
-    def apply(self, params: Params, xs: Any, **options: Any) -> tuple[Tree, jax.Array]:
+    @overload
+    def apply(
+        self, params: Params, xs: Tree, *, states: Literal[False] = False, **options: Any
+    ) -> tuple[Tree, jax.Array]: ...
+
+    @overload
+    def apply(
+        self, params: Params, xs: Tree, *, states: bool, **options: Any
+    ) -> tuple[Tree, jax.Array, *tuple[Tree, ...]]: ...
+
+    def apply(self, params: Params, xs: Tree, **options: Any) -> tuple[Tree, jax.Array, *tuple[Tree, ...]]:
         xs = _pair(xs, options.get("time_major", True))  # before tracing, while the values of lengths are known
         return super().apply(params, xs, **options)
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         source, previous, previous_lengths = _pair(xs)
         if call.burn_in:
             raise ValueError(
@@ -123,7 +133,7 @@ class EncoderDecoder(Composite):
             return decoder.run(p_decoder, carry, previous, own)
 
 
-def _pair(xs: Any, time_major: bool = True) -> Pair:
+def _pair(xs: Tree, time_major: bool = True) -> Pair:
     if not isinstance(xs, tuple) or len(xs) not in (2, 3):
         raise TypeError(f"xs: expected a pair (source, previous), and lengths of previous, got {checks.short(xs)}")
     source, previous, lengths = Pair(checks.array("xs[0]", xs[0]), checks.array("xs[1]", xs[1]), *xs[2:])
@@ -198,8 +208,8 @@ def encoder_decoder(encoder: Model, decoder: Model, *, share_embedding: bool = F
 def attention_weights(
     model: EncoderDecoder,
     params: Params,
-    source: Any,
-    previous: Any,
+    source: Tree,
+    previous: Tree,
     *,
     lengths: checks.ArrayLike | None = None,
     targets_lengths: checks.ArrayLike | None = None,
@@ -240,7 +250,7 @@ def attention_weights(
     decoder.check_symbols("previous", previous, T, targets_lengths, None)
     targets_lengths = None if targets_lengths is None else checks.lengths(targets_lengths, T, name="targets_lengths")
 
-    def recording(part: Any) -> Any:
+    def recording(part: AttentionDecoder) -> Recording:
         options = {field.name: getattr(part, field.name) for field in dataclasses.fields(AttentionDecoder)}
         return Recording(**options, weights=weights)
 
@@ -262,7 +272,7 @@ class Recording(AttentionDecoder):
 
     weights: Any = None
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         carry, ys, weights = self.attending(params, carry, xs, call)
         self.weights.found.append(weights)
         return carry, ys

@@ -15,7 +15,7 @@ class LayerNorm(Stateless):
     """See `layer_norm`."""
 
     D: int
-    epsilon: float | jax.Array = leaf(default=1e-5)
+    epsilon: checks.Number = leaf(default=1e-5)
     param_dtype: checks.DTypeLike = FLOAT32
 
     @property
@@ -32,7 +32,7 @@ class LayerNorm(Stateless):
         return (normal * scale + shift).astype(xs.dtype)
 
 
-def layer_norm(D: int, *, epsilon: float | jax.Array = 1e-5, param_dtype: checks.DTypeLike = FLOAT32) -> LayerNorm:
+def layer_norm(D: int, *, epsilon: checks.Number = 1e-5, param_dtype: checks.DTypeLike = FLOAT32) -> LayerNorm:
     """Layer normalisation at each time step: y = scale * (x - mean) / sqrt(variance + epsilon) + shift.
 
     Args:

@@ -1,7 +1,6 @@
 """Models that make one output of all of a row's steps."""
 
 import abc
-from typing import Any
 
 import jax
 import numpy as np
@@ -30,7 +29,7 @@ class Pooling(Stateless):
     def pooled(self, xs: jax.Array, valid: jax.Array | None) -> jax.Array:
         """The output of each row from its valid steps, bool [T, *batch_shape]; None: all are valid."""
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         xs = call.burnt_in(checked_sequence(xs))
         super().run(params, carry, xs, call.without_time)
         axes = xs.ndim - 2 if call.mask is None else np.ndim(call.mask) - 1  # symbols have no axis of features

@@ -1,7 +1,5 @@
 """Equal layers of one cell as a loop over layers."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -30,14 +28,14 @@ class Repeat(Model):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return jax.vmap(lambda p: self.cell.initial_carry(p, batch_shape))(params)
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, Any]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, Tree]:
         checked_params(self, params)
         xs, gradient = checks.array("xs", xs), call.gradient or self.gradient
         initial = self.initial_carry(params, xs.shape[1:-1])
         carry = initial if carry is None else checks.array_tree("carry", carry, initial)
         keys = None if call.key is None else jax.random.split(call.key, self.n)
 
-        def layer(xs: jax.Array, each: Any) -> tuple[jax.Array, Tree]:
+        def layer(xs: jax.Array, each: Tree) -> tuple[jax.Array, Tree]:
             p, c, key = each
             after, ys = run_layer(self.cell, p, xs, c, call._replace(key=key), gradient=gradient)
             return checks.array_tree("repeat: ys", ys, xs), after

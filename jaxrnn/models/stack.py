@@ -1,7 +1,6 @@
 """Layers of cells, one above the other."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 
@@ -23,7 +22,7 @@ class Stack(Composite):
     def parts(self) -> tuple[Cell, ...]:
         return self.cells
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         with checks.within("0"):
             final, ys = [], checked_inputs(self.cells[0], xs)
         _, batch_shape = steps_and_rows(ys)

@@ -1,7 +1,6 @@
 """Models that map each time step by itself."""
 
 import abc
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,11 +22,11 @@ class Stateless(Model):
     def at_each_step(self, params: Params, xs: jax.Array, key: jax.Array | None) -> jax.Array:
         """The map of the last axis of xs [..., D]."""
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         xs, valid = self.checked(params, carry, xs, call)
         return (), zero_unless(valid, self.at_each_step(params, xs, call.key))
 
-    def checked(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[jax.Array, jax.Array | None]:
+    def checked(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[jax.Array, jax.Array | None]:
         """The inputs, checked: (xs without padding, the valid steps: bool [T, *batch_shape], None for all)."""
         xs = checks.array("xs", xs)
         self.check(xs)

@@ -1,7 +1,5 @@
 """One table of vectors for reading symbols and for predicting them."""
 
-from typing import Any
-
 import jax
 
 from jaxrnn import checks, initializers
@@ -67,7 +65,7 @@ class Tied(Model):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return self.model.initial_carry(params["model"], batch_shape)
 
-    def run(self, params: Params, carry: Tree, xs: Any, call: Call) -> tuple[Tree, jax.Array]:
+    def run(self, params: Params, carry: Tree, xs: Tree, call: Call) -> tuple[Tree, jax.Array]:
         checked_params(self, params)
         _, vectors = self.embed.run(self.table(params), None, xs, call)
         with checks.within("model"):

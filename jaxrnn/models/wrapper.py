@@ -1,10 +1,8 @@
 """Models around another model, with its parameters and its carry."""
 
-from typing import Any
-
 import jax
 
-from jaxrnn.types import Model, Params, Tree, leaf, pytree
+from jaxrnn.types import Batch, Model, Params, Tree, leaf, pytree
 
 
 @pytree
@@ -39,5 +37,5 @@ class Wrapper(Model):
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         return self.model.initial_carry(params, batch_shape)
 
-    def reads(self, batch: dict[str, Any]) -> Any:
+    def reads(self, batch: Batch) -> Tree:
         return self.model.reads(batch)

@@ -112,7 +112,7 @@ def _shapes(*operands: Any, body: ClosedJaxpr, counts: Counts, reverse: bool) ->
     del reverse
     _, carry, arrays, _ = counts.parts(operands)
     T, ys = arrays[0].shape[0], body.out_avals[counts.carry + counts.arrays :]
-    stacked = [((T, *y.shape), y.dtype) for y in ys]  # pyright: ignore[reportAttributeAccessIssue]
+    stacked = [((T, *y.shape), y.dtype) for y in ys]
     return [*((x.shape, x.dtype) for x in (*carry, *arrays)), *stacked]
 
 

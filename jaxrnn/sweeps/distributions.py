@@ -66,7 +66,7 @@ def choice(values: Sequence[Any]) -> Distribution:
     return Distribution("choice", values=tuple(values))
 
 
-def _ends(low: float, high: float) -> tuple[float, float]:
+def _ends(low: checks.Number, high: checks.Number) -> tuple[float, float]:
     if not low < high:
         raise ValueError(f"high: expected a number above low = {low:g}, got {high:g}")
-    return low, high
+    return float(low), float(high)

@@ -16,7 +16,8 @@ class Hyper(Mapping[str, Any]):
     """
 
     def __init__(self, values: Mapping[str, Any] = MappingProxyType({}), /, **named: Any) -> None:
-        self._values, self.read = {**values, **named}, set[str]()
+        self._values = {**values, **named}
+        self.read: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         self.read.add(name)

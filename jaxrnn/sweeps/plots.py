@@ -140,7 +140,7 @@ def plot_rungs(results: Results, *, path: str | None = None) -> "Figure":
     for member in range(len(results)):
         scores = [scores[member] for _, scores in results.rungs][: last[member] + 1]
         on = last[member] == len(ends) - 1
-        style = {"color": "C1", "alpha": 0.9} if on else {"color": "0.7", "alpha": 0.4}
+        style: dict[str, Any] = {"color": "C1", "alpha": 0.9} if on else {"color": "0.7", "alpha": 0.4}
         axes.plot(ends[: len(scores)], scores, ".-", linewidth=0.8, **style)
     counts = ", ".join(str((last >= i).sum()) for i in range(len(ends)))
     axes.set(xlabel="step", ylabel=_score(results), title=f"members at each rung: {counts}")

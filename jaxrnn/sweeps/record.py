@@ -8,7 +8,7 @@ import pathlib
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
@@ -51,9 +51,11 @@ class Record(contextlib.AbstractContextManager["Record"]):
     ) -> None:
         count = len(members)
         self._steps, self._members, self._runners, self._block = steps, members, runners, block
-        self.taken, self.rung = np.zeros(count, int), np.zeros(count, int)
-        self.first_bad, self.best_step = np.zeros(count, int), np.zeros(count, int)
-        self.score = np.full(count, np.nan)
+        self.taken: np.ndarray = np.zeros(count, int)
+        self.rung: np.ndarray = np.zeros(count, int)
+        self.first_bad: np.ndarray = np.zeros(count, int)
+        self.best_step: np.ndarray = np.zeros(count, int)
+        self.score: np.ndarray = np.full(count, np.nan)
         self.train: dict[str, np.ndarray] = {}
         self.validation: dict[str, np.ndarray] = {}
         self.validation_steps: list[int] = []
@@ -61,7 +63,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         self._path, self._about, self._saved = None, {}, time.monotonic()
         self._last: Part | None = None
         self._lock: Lock | None = None
-        self.not_saved = ""
+        self.not_saved: str = ""
         with contextlib.ExitStack() as hold:
             if run_dir is not None:
                 path = folder(run_dir)
@@ -105,7 +107,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
             self.save()
 
     @contextlib.contextmanager
-    def kept(self, interrupts: Interrupts) -> Iterator[None]:
+    def kept(self, interrupts: Interrupts) -> Generator[None]:
         """A context that saves the sweep if an exception is raised, and adds to it where."""
         try:
             yield

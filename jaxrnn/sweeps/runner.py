@@ -32,17 +32,21 @@ class Runner:
     """
 
     def __init__(self, group: Group, program: Program, key: jax.Array, mesh: jax.sharding.Mesh | None = None) -> None:
-        self.group, self.program, self._mesh = group, program, mesh
-        self.devices = 1 if mesh is None else mesh.size
+        self.group: Group = group
+        self.program: Program = program
+        self._mesh = mesh
+        self.devices: int = 1 if mesh is None else mesh.size
         self._compiled: dict[int, Any] = {}
-        self.compile_seconds = 0.0  # to compile the last program
+        self.compile_seconds: float = 0.0  # to compile the last program
         self._step_seconds: dict[int, float] = {}  # by the number of members together
         count, seeds = len(group.members), group.traced.get(SEED)
-        self.keys = jnp.stack([key] * count) if seeds is None else jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
+        self.keys: jax.Array = (
+            jnp.stack([key] * count) if seeds is None else jax.vmap(jax.random.fold_in, (None, 0))(key, seeds)
+        )
         traced = {name: jax.ShapeDtypeStruct((), x.dtype) for name, x in group.traced.items()}
         self._state = jax.eval_shape(lambda traced: program.start(Hyper(group.static | traced), key), traced)
         self._plain = jax.eval_shape(plain, self._state)
-        self.states = jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), self._plain)
+        self.states: Tree = jax.tree.map(lambda x: np.zeros((count, *x.shape), x.dtype), self._plain)
         self._data = self._same(program.data)
 
     @property

@@ -12,8 +12,8 @@ from jaxrnn.data.rows import TIME_FIRST, Layout, checked_data, checked_layout, s
 from jaxrnn.sweeps.hyper import Hyper
 from jaxrnn.training.block import EvalParams
 from jaxrnn.training.feed import check_pieces
-from jaxrnn.training.step import Loss, Metrics, checked_monitor
-from jaxrnn.types import Gradient, Model, Tree
+from jaxrnn.training.step import Metrics, checked_monitor
+from jaxrnn.types import Gradient, Loss, Model, Tree
 
 Build = Callable[[Hyper], tuple[Model, Loss, optax.GradientTransformation]]
 

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.data.rows import TIME_FIRST, Batch, Layout, check_counts, checked_batch, read_as
+from jaxrnn.data.rows import TIME_FIRST, Layout, check_counts, checked_batch, read_as
 from jaxrnn.training.placement import everywhere
 from jaxrnn.training.values import check_symbols
+from jaxrnn.types import Batch, Model
 
 MOST_SHAPES = 32
 """The largest number of batch shapes, each of which is compiled; more shapes are an error."""
@@ -34,7 +35,7 @@ class Read(NamedTuple):
     ended: bool
 
 
-def longest_run(data: Any) -> int | None:
+def longest_run(data: Batch | Iterable[Batch]) -> int | None:
     """The largest number of consecutive batches of one shape, from an iterable's attribute `run`; None without it."""
     run = getattr(data, "run", None)
     return run if isinstance(run, int) and run > 0 else None
@@ -57,13 +58,13 @@ class Batches:
 
     def __init__(
         self,
-        data: Any,
+        data: Iterable[Batch],
         batch_size: int | None,
         length: int,
         stream: int | None,
         mesh: jax.sharding.Mesh | None,
         layout: Layout = TIME_FIRST,
-        model: Any = None,
+        model: Model | None = None,
     ):
         of_others = isinstance(data, (list, tuple)) and not all(isinstance(batch, dict) for batch in data)
         if not isinstance(data, Iterable) or isinstance(data, (np.ndarray, jax.Array)) or of_others:
@@ -72,8 +73,9 @@ class Batches:
             raise ValueError(f"data: expected at least one batch, got none in {checks.short(data)}")
         if batch_size is not None:
             raise ValueError(f"batch_size: expected None with an iterable of batches, got {batch_size}")
-        self.rows, self._layout, self._model = 0, layout, model
-        self._batches, self.length, self._mesh = iter(data), length, mesh
+        self.rows: int = 0
+        self.length: int = length
+        self._batches, self._mesh, self._layout, self._model = iter(data), mesh, layout, model
         self._next: Batch | None = None  # read, but not yet in a block
         self._first: dict[str, jax.Array] | None = None
         self._shapes: set[tuple[tuple[int, ...], ...]] = set()

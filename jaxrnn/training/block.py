@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch, rows_of, shuffled_rows, take, window
+from jaxrnn.data.rows import rows_of, shuffled_rows, take, window
 from jaxrnn.float_leaves import paths
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.training.calibration import statistics, with_statistics
 from jaxrnn.training.evaluate import EVALUATION_BATCH, over_rows
 from jaxrnn.training.placement import spread
 from jaxrnn.training.state import TrainState
-from jaxrnn.training.step import Loss, Metrics, stepping
-from jaxrnn.types import Gradient, Model, Params
+from jaxrnn.training.step import Metrics, stepping
+from jaxrnn.types import Batch, Gradient, Loss, Model, Params, Tree
 
 
 class Best(NamedTuple):
@@ -52,7 +52,7 @@ class Guard(NamedTuple):
 
     failures: jax.Array | None = None
     scale: jax.Array | None = None
-    good: Any = None
+    good: Tree = None
 
     @classmethod
     def of(cls, state: TrainState, what: OnNonfinite) -> "Guard":
@@ -109,11 +109,11 @@ class Report(NamedTuple):
 
     train: dict[str, jax.Array]
     validation: dict[str, jax.Array]
-    causes: Any = None
-    first_bad: Any = None
+    causes: jax.Array | None = None
+    first_bad: jax.Array | None = None
 
 
-EvalParams = Callable[[Any, Params], Params]
+EvalParams = Callable[[Tree, Params], Params]
 """(optimizer state, params) -> the parameters for evaluation, such as `optax.contrib.schedule_free_eval_params`."""
 
 
@@ -151,7 +151,7 @@ class Task(NamedTuple):
         return jax.tree.map(lambda x, like: jnp.asarray(x).astype(like.dtype), found, state.params)
 
 
-def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
+def some_rows(task: Task, data: Batch, count: int, which: int) -> Batch:
     """A sample batch: a dict's first `count` rows, the first window of streams, or the batch at index `which`."""
     if task.axes is None:
         return jax.tree.map(lambda x: x[which], data)
@@ -159,7 +159,7 @@ def some_rows(task: Task, data: Any, count: int, which: int) -> Batch:
     return batch if task.stream is None else window(batch, task.axes, jnp.zeros((), jnp.int32), task.stream)
 
 
-def batch_of_step(task: Task, data: Any, key: jax.Array, step: int) -> Batch:
+def batch_of_step(task: Task, data: Batch, key: jax.Array, step: int) -> Batch:
     """The batch of a dict of arrays that step `step`, from 1, of a run with this key reads."""
     assert task.axes is not None
     if task.stream is not None:
@@ -168,7 +168,7 @@ def batch_of_step(task: Task, data: Any, key: jax.Array, step: int) -> Batch:
     return take(data, task.axes, order_of(task, data, key, jnp.asarray(step - 1, jnp.int32), 1).rows[0])
 
 
-def all_finite(tree: Any) -> jax.Array:
+def all_finite(tree: Tree) -> jax.Array:
     """Tells whether all numbers of a tree are finite."""
     found = [jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]
     return functools.reduce(jnp.logical_and, found, jnp.asarray(True))
@@ -209,7 +209,7 @@ ORDER = 2**32 - 1
 """Folded into a run's key for the order of its data; the steps fold in 0, 1, ..."""
 
 
-def order_of(task: Task, data: Any, key: jax.Array, step: jax.Array, steps: int) -> Order:
+def order_of(task: Task, data: Batch, key: jax.Array, step: jax.Array, steps: int) -> Order:
     """The rows of the minibatches of `steps` steps, of a dict of arrays that are not streams."""
     key = jax.random.fold_in(key, ORDER)
     return Order(shuffled_rows(key, step, steps, rows_of(data), task.batch_size), jnp.copy(step))
@@ -224,11 +224,11 @@ def make_block(task: Task, length: int) -> Block:
     train_step = stepping(task.model, task.loss, task.optimizer, task.metrics, task.gradient)
     names = ("loss", *checks.metrics(task.metrics), "gradient_norm")
 
-    def block(progress: Progress, data: Any, steps: jax.Array, order: Order | None = None) -> tuple[Progress, Report]:
+    def block(progress: Progress, data: Batch, steps: jax.Array, order: Order | None = None) -> tuple[Progress, Report]:
         state, best, first_bad, _, guard = progress
         number, stop = jnp.result_type(float), state.step + steps
 
-        def take_step(state: TrainState, guard: Any, rows_or_batch: Any) -> Any:
+        def take_step(state: TrainState, guard: Guard | None, rows_or_batch: Any) -> Any:
             fresh = state.step == 0
             if task.axes is None:
                 batch = rows_or_batch
@@ -295,7 +295,7 @@ def make_block(task: Task, length: int) -> Block:
 
 
 def validate(
-    task: Task, best: Best | None, progress: Progress, validation: Any
+    task: Task, best: Best | None, progress: Progress, validation: Batch
 ) -> tuple[Best | None, dict[str, jax.Array]]:
     """Measures the parameters after a block; returns the best ones so far, if they are kept, and the measures."""
     params = progress.state.params if progress.evaluated is None else progress.evaluated

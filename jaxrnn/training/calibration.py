@@ -1,25 +1,24 @@
 """The evaluation statistics of batch normalisation, from data."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax.numpy as jnp
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
-from jaxrnn.data.rows import Batch, checked_batch
+from jaxrnn.data.rows import checked_batch
 from jaxrnn.models.batch_norm import batch_norms
 from jaxrnn.models.moments import Moments, merged
 from jaxrnn.primitives.primitive import get_opaque_trace_state
-from jaxrnn.types import Call, Model, Params
+from jaxrnn.types import Batch, Call, Model, Params
 from jaxrnn.validity import reading
 
 Statistics = dict[tuple[str, ...], Moments]
 """The moments found for each `batch_norm` of a model, by the path of its parameters."""
 
 
-def calibrate(model: Model, params: Params, batches: dict[str, Any] | Iterable[Batch]) -> Params:
+def calibrate(model: Model, params: Params, batches: Batch | Iterable[Batch]) -> Params:
     """Computes the statistics that each `batch_norm` inside a model uses in evaluation, from data.
 
     They are the exact mean and variance of the layer's inputs at all valid steps of all batches together, with equal

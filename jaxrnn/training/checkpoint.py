@@ -41,10 +41,11 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
       saved: the number of steps at the newest save; None: there is no save.
     """
 
-    def __init__(self, path: Any, about: dict[str, Any], resume: Resume, on_nonfinite: OnNonfinite) -> None:
+    def __init__(self, path: checks.PathLike, about: dict[str, Any], resume: Resume, on_nonfinite: OnNonfinite) -> None:
         self._about = about
         self._resume: Resume = resume
-        self._on_nonfinite, self.path = on_nonfinite, folder(path)
+        self._on_nonfinite = on_nonfinite
+        self.path: pathlib.Path = folder(path)
         self._lock = Lock(self.path) if jax.process_index() == 0 else None
         self.saved: int | None = None
 
@@ -106,7 +107,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
             self._lock.__exit__()
 
 
-def folder(run_dir: Any) -> pathlib.Path:
+def folder(run_dir: checks.PathLike) -> pathlib.Path:
     """A directory that can be written, created if it does not exist."""
     if not isinstance(run_dir, (str, os.PathLike)):
         raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(run_dir)}")
@@ -150,7 +151,7 @@ def saved_params(path: pathlib.Path) -> Params:
         evaluated = any(name.startswith("evaluated/") for name in names)
         prefix = "best/params/" if best else "evaluated/" if evaluated else "state/params/"
         arrays = {name.removeprefix(prefix): file.get_tensor(name) for name in names if name.startswith(prefix)}
-    params: dict[str, Any] = {}
+    params: Params = {}
     for name in (*arrays, *found.said["empty"]):
         *outer, last = map(urllib.parse.unquote, name.split("/"))
         place = params
@@ -160,7 +161,7 @@ def saved_params(path: pathlib.Path) -> Params:
     return params
 
 
-def _empty(tree: Any, at: str = "") -> Iterator[str]:
+def _empty(tree: Tree, at: str = "") -> Iterator[str]:
     """The names of the empty dicts in a dict."""
     for name, value in tree.items() if isinstance(tree, dict) else ():
         here = f"{at}{_quoted(str(name))}"

@@ -1,17 +1,15 @@
 """Measurements of the gradient while a model is trained."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.data.rows import Batch
 from jaxrnn.training.block import Task, some_rows
-from jaxrnn.types import Params
+from jaxrnn.types import Batch, Params
 
 
-def probe(task: Task, data: Any) -> Batch:
+def probe(task: Task, data: Batch) -> Batch:
     """A few rows of a block's data, for the diagnostics."""
     from jaxrnn.diagnostics.statistics import ROWS  # imported late: few runs need it
 

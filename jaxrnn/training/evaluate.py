@@ -11,9 +11,9 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
 from jaxrnn.data.rows import checked_data, checked_layout, rows_of
-from jaxrnn.training.step import Loss, Metrics, measuring, outputs
+from jaxrnn.training.step import Metrics, measuring, outputs
 from jaxrnn.training.values import check_symbols, check_values
-from jaxrnn.types import Model, Params
+from jaxrnn.types import Batch, Loss, Model, Params, Tree
 
 EVALUATION_BATCH = 1024
 """Rows evaluated at a time: a bound on the memory that evaluation takes."""
@@ -23,7 +23,7 @@ def evaluate(
     model: Model,
     params: Params,
     loss: Loss,
-    data: dict[str, Any],
+    data: Batch,
     *,
     metrics: Metrics | None = None,
     batch_size: int = EVALUATION_BATCH,
@@ -74,7 +74,7 @@ def evaluate(
 
 @compiled
 def _evaluate(
-    model: Model, params: Params, data: Any, loss: Loss, metrics: Any, axes: Any, batch_size: int
+    model: Model, params: Params, data: Batch, loss: Loss, metrics: Any, axes: Any, batch_size: int
 ) -> dict[str, jax.Array]:
     return over_rows(model, params, loss, dict(metrics), data, dict(axes), batch_size)
 
@@ -91,7 +91,7 @@ def over_rows(
     """Evaluates like `evaluate`, to be called while tracing."""
     N, axis = rows_of(data), int(model.keeps_time)
 
-    def ys(start: Any, count: int) -> Any:
+    def ys(start: jax.typing.ArrayLike, count: int) -> Tree:
         batch = {e: jax.lax.dynamic_slice_in_dim(x, start, count, axes[e]) for e, x in data.items()}
         return outputs(model, params, batch)[1]
 

@@ -1,6 +1,7 @@
 """The data of each block of a run, from a dict of arrays or from batches."""
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 import jax
 
@@ -9,6 +10,7 @@ from jaxrnn.data.rows import TIME_FIRST, Layout, checked_data, read_as, rows_of
 from jaxrnn.models.bidirectional import reads_backward
 from jaxrnn.training.batches import Batches, Read
 from jaxrnn.training.placement import check_rows, everywhere
+from jaxrnn.types import Batch, Model
 
 
 class Feed(Protocol):
@@ -42,7 +44,7 @@ class Feed(Protocol):
         ...
 
 
-def checked_stream(stream: Any, model: Any) -> int | None:
+def checked_stream(stream: int | None, model: Model) -> int | None:
     """The number of steps that an optimizer step reads of a stream; None if the data are not streams."""
     if stream is None:
         return None
@@ -55,13 +57,13 @@ def checked_stream(stream: Any, model: Any) -> int | None:
 
 
 def feeding(
-    data: Any,
+    data: Batch | Iterable[Batch],
     batch_size: int | None,
     length: int,
     stream: int | None,
     mesh: jax.sharding.Mesh | None = None,
     layout: Layout = TIME_FIRST,
-    model: Any = None,
+    model: Model | None = None,
 ) -> Feed:
     """The feed of blocks of at most `length` steps; with a mesh, each of its devices gets all data.
 

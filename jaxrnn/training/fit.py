@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch, checked_data, checked_layout, same_axes
+from jaxrnn.data.rows import checked_data, checked_layout, same_axes
 from jaxrnn.primitives.primitive import Tracer
 from jaxrnn.training.batches import longest_run
 from jaxrnn.training.block import EvalParams, Guard, OnNonfinite, Progress, Task, no_best
@@ -24,10 +24,10 @@ from jaxrnn.training.placement import everywhere
 from jaxrnn.training.programs import Programs
 from jaxrnn.training.run import Run
 from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer, train_state
-from jaxrnn.training.step import Loss, Metrics, checked_monitor
+from jaxrnn.training.step import Metrics, checked_monitor
 from jaxrnn.training.values import check_values, what_is_wrong
 from jaxrnn.training.watching import Callback, CSVLogger, JSONLLogger, Watchers, checked_callbacks
-from jaxrnn.types import Gradient, Model, Params
+from jaxrnn.types import Batch, Gradient, Loss, Model, Params
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -78,13 +78,13 @@ def fit(
     model: Model,
     loss: Loss,
     optimizer: Optimizer,
-    data: dict[str, Any] | Iterable[Batch],
+    data: Batch | Iterable[Batch],
     *,
     steps: int,
     key: jax.Array | None = None,
     batch_size: int | None = None,
     metrics: Metrics | None = None,
-    validation: dict[str, Any] | None = None,
+    validation: Batch | None = None,
     block: int = 100,
     monitor: str = "loss",
     mode: Literal["min", "max"] | None = None,
@@ -330,7 +330,7 @@ def fit(
 
 
 def _going_on(
-    model: Model, optimizer: Optimizer, state: TrainState, key: Any, params: Params, streams: int | None
+    model: Model, optimizer: Optimizer, state: TrainState, key: jax.Array | None, params: Params, streams: int | None
 ) -> TrainState:
     """A state to start from, checked and copied, so that the caller's state stays valid."""
     for name, value in (("key", key), ("params", params)):

@@ -1,12 +1,13 @@
 """The measurements of a run."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from jaxrnn import checks
 from jaxrnn.pictures import new_figure, saved
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class History:
         later = np.searchsorted(self.validation_steps, best_step, side="right")
         return int(np.isfinite(self.validation.get(monitor, np.zeros(0))[later:]).sum())
 
-    def extend(self, train: dict[str, Any], validation: dict[str, Any]) -> None:
+    def extend(self, train: Mapping[str, checks.ArrayLike], validation: Mapping[str, checks.ArrayLike]) -> None:
         """Adds the values of some steps, and those of a validation unless they are empty.
 
         Names that are new, or no longer measured, get NaN elsewhere.
@@ -114,7 +115,7 @@ class History:
             before = np.full(past, np.nan, values.dtype) if name not in series else series[name]
             series[name] = self._appended(before, values, f"{kind}/{name}")
 
-    def look(self, diagnostics: dict[str, Any]) -> None:
+    def look(self, diagnostics: dict[str, jax.Array]) -> None:
         """Adds a measurement of the gradient after the steps taken so far."""
         for name, value in jax.tree.map(np.asarray, diagnostics).items():
             past = self.diagnostics.get(name)

@@ -1,6 +1,7 @@
 """The identity of a run: everything that tells it from another one."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import optax
 from jaxrnn.fingerprints import described, digest, fingerprint
 from jaxrnn.training.block import Task
 from jaxrnn.training.state import TrainState
-from jaxrnn.types import Params
+from jaxrnn.types import Batch, Params, Tree
 
 COUNTS = (0, 10, 1_000, 100_000)
 """Counts of steps at which an optimizer is tried, so that schedules differ."""
@@ -20,7 +21,12 @@ SCALES = (1e-3, 1e3, 1.0, 1e-8)
 
 
 def identity(
-    task: Task, state: TrainState, params: Params, data: Any, held_out: Any, time_major: bool
+    task: Task,
+    state: TrainState,
+    params: Params,
+    data: Batch | Iterable[Batch],
+    held_out: Batch | None,
+    time_major: bool,
 ) -> dict[str, Any]:
     """The properties that a resumed run must share with the one before, as far as they can be compared; see `fit`."""
     return {
@@ -47,7 +53,7 @@ def identity(
     }
 
 
-def data_key(data: Any) -> str:
+def data_key(data: Batch | Iterable[Batch]) -> str:
     """A key that tells data apart: the digest of a dict or list, or the attribute `identity` of another iterable."""
     if isinstance(data, (dict, list, tuple)):
         return digest(data)
@@ -66,7 +72,7 @@ def updates(optimizer: optax.GradientTransformation, state: TrainState) -> list[
     normal = [jax.random.normal(key, x.shape, jnp.float32).astype(x.dtype) for key, x in zip(keys, leaves, strict=True)]
     direction = jax.tree.unflatten(structure, normal)
 
-    def update(opt_state: Any, scale: jax.Array) -> tuple[Any, jax.Array]:
+    def update(opt_state: Tree, scale: jax.Array) -> tuple[Tree, jax.Array]:
         grads = jax.tree.map(lambda x: x * scale.astype(x.dtype), direction)
         one = jnp.ones((), jnp.result_type(*leaves))
         reads = {"value": one, "grad": grads, "value_fn": lambda _: one}
@@ -74,7 +80,7 @@ def updates(optimizer: optax.GradientTransformation, state: TrainState) -> list[
         return opt_state, optax.tree.norm(found).astype(jnp.float32)
 
     def at(count: jax.Array) -> jax.Array:
-        def counted(path: Any, x: jax.Array) -> jax.Array:
+        def counted(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
             is_count = "count" in jax.tree_util.keystr(path[-1:]) and jnp.ndim(x) == 0
             return jnp.asarray(count, x.dtype) if is_count else x
 

@@ -3,11 +3,12 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any
 
-DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+Handler = Callable[[int, FrameType | None], Any] | int | None
+DEFAULTS: dict[signal.Signals, Handler] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 """The signals that end a run, and their default handlers."""
 
 
@@ -30,8 +31,9 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
 
     def __init__(self, *, active: bool = True, waits: bool = False) -> None:
         self.caught: int | None = None
-        self.waits, self._active = waits, active
-        self._before: dict[int, Any] = {}
+        self.waits: bool = waits
+        self._active = active
+        self._before: dict[int, Handler] = {}
 
     def __enter__(self) -> "Interrupts":
         if self._active and threading.current_thread() is threading.main_thread():
@@ -45,7 +47,7 @@ class Interrupts(contextlib.AbstractContextManager["Interrupts"]):
             signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Generator[None]:
         """Keeps signals waiting inside the context."""
         before, self.waits = self.waits, True
         try:

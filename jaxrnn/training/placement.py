@@ -4,10 +4,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxrnn.data.rows import Batch, row_axes, rows_of
+from jaxrnn.data.rows import row_axes, rows_of
 from jaxrnn.primitives.primitive import multihost_utils
 from jaxrnn.training.saves import is_key
-from jaxrnn.types import Tree
+from jaxrnn.types import Batch, Tree
 
 
 def everywhere(tree: Tree, mesh: Mesh | None) -> Tree:

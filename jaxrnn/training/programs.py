@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.stages import Wrapped
 
 from jaxrnn.functions import wrapped
 from jaxrnn.training.block import Order, Task, make_block, order_of, validate
@@ -29,9 +30,9 @@ class Programs(NamedTuple):
       ahead: the number of steps that `order` draws at once.
     """
 
-    block: Any
-    validate: Any
-    diagnose: Callable[..., Any]
+    block: Wrapped
+    validate: Wrapped
+    diagnose: Callable[..., dict[str, jax.Array]]
     order: Callable[..., Order]
     ahead: int
 
@@ -47,7 +48,7 @@ class Programs(NamedTuple):
         metrics = None if task.metrics is None else {name: wrapped(f) for name, f in task.metrics.items()}
         dicts = {"metrics": metrics, "axes": task.axes, "validation_axes": task.validation_axes}
         entries = {name: None if d is None else Entries(d) for name, d in dicts.items()}
-        task = task._replace(loss=wrapped(task.loss), **entries)  # pyright: ignore[reportArgumentType]
+        task = task._replace(loss=wrapped(task.loss), **entries)
         try:
             return _programs(task, length, donate)
         except TypeError as error:

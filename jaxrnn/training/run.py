@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.stages import Wrapped
 from tqdm import tqdm
 
-from jaxrnn.data.rows import Batch
 from jaxrnn.training.batches import Read
-from jaxrnn.training.block import Order, Progress, Task, batch_of_step, cause_in_words
+from jaxrnn.training.block import Order, Progress, Report, Task, batch_of_step, cause_in_words
 from jaxrnn.training.checkpoint import RunDirectory
 from jaxrnn.training.diagnose import probe
 from jaxrnn.training.feed import Feed
@@ -22,6 +22,7 @@ from jaxrnn.training.interrupts import Interrupts
 from jaxrnn.training.placement import anywhere, everywhere, is_shared
 from jaxrnn.training.programs import Programs
 from jaxrnn.training.watching import BlockEnd, Watchers
+from jaxrnn.types import Batch, Tree
 
 SAVE_SECONDS = 30.0
 """Seconds between two saves of a run with a directory; it is also saved at its end."""
@@ -34,13 +35,13 @@ class Run:
     task: Task
     programs: Programs
     feed: Feed
-    held_out: Any
+    held_out: Batch | None
     block: int
     every: int | None
     patience: int | None
     directory: RunDirectory | None
     watchers: Watchers
-    bar: Any
+    bar: "tqdm[Any]"
     now: Progress
     history: History
     bad_batch: Batch | None = None
@@ -48,7 +49,7 @@ class Run:
     ordered: int = 0
     saved_at: float = dataclasses.field(default_factory=time.monotonic)
     shown_at: float = 0.0
-    compiled: dict[Any, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    compiled: dict[str | tuple[tuple[int, ...], ...], Callable[..., Tree]] = dataclasses.field(default_factory=dict)
     counts: dict[int, jax.Array] = dataclasses.field(default_factory=dict)
 
     def train(self, steps: int) -> None:
@@ -86,7 +87,7 @@ class Run:
         left = min(steps - taken, self.block - taken % self.block)
         return left if self.every is None else min(left, self.every - taken % self.every)
 
-    def _take_block(self, program: Callable[..., Any], read: Read, steps: int) -> int:
+    def _take_block(self, program: Callable[..., tuple[Progress, Report]], read: Read, steps: int) -> int:
         """Takes the steps, records their measurements, and returns the number of steps taken."""
         history, before = self.history, self.history.steps
         reached = before + read.steps
@@ -129,7 +130,7 @@ class Run:
             self.shown_at = time.monotonic()
         self.bar.update(taken)
 
-    def _program(self, data: Batch) -> Callable[..., Any]:
+    def _program(self, data: Batch) -> Callable[..., Tree]:
         """Compiles the block for data of this shape, unless it is compiled already."""
         shapes = tuple(x.shape for x in jax.tree.leaves(data))
         if shapes not in self.compiled:
@@ -213,7 +214,7 @@ class Run:
                 tqdm.write(told)
 
 
-def _compiled(function: Any, *arguments: Any) -> Callable[..., Any]:
+def _compiled(function: Wrapped, *arguments: Tree) -> Callable[..., Tree]:
     """A jitted function, compiled for arguments of these shapes; itself while jit is switched off."""
     jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
     return function.lower(*arguments).compile() if jitted else function

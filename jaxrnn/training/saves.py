@@ -19,6 +19,8 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from jaxrnn.types import Tree
+
 MANIFEST, ARRAYS = "manifest.json", "arrays.safetensors"
 KEPT = 3
 """The number of saves that are kept."""
@@ -212,7 +214,7 @@ def is_key(x: Any) -> bool:
     return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def plain(tree: Any) -> Any:
+def plain(tree: Tree) -> Tree:
     """The tree with its random keys replaced by their integers."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
 

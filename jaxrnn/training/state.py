@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,12 +35,12 @@ def check_precision(model: Model, params: Params) -> None:
         )
 
 
-def _is_half(part: Any) -> bool:
+def _is_half(part: Model | Cell) -> bool:
     dtype = getattr(part, "dtype", None)
     return dtype is not None and jnp.dtype(dtype) == jnp.float16
 
 
-def _parts(model: Any) -> Iterator[Any]:
+def _parts(model: Model | Cell) -> Iterator[Model | Cell]:
     """All models and cells inside a model, itself included."""
     yield model
     for field in dataclasses.fields(model) if dataclasses.is_dataclass(model) else ():
@@ -63,7 +63,7 @@ class TrainState(NamedTuple):
 
     step: jax.Array
     params: Params
-    opt_state: Any
+    opt_state: Tree
     key: jax.Array
     carry: Tree = None
 

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,21 @@ import optax
 from jaxrnn import checks
 from jaxrnn.losses import accuracy, f1
 from jaxrnn.training.state import Optimizer, TrainState, checked_optimizer
-from jaxrnn.types import Gradient, Model, Params, Tree
+from jaxrnn.types import Batch, Gradient, Loss, Model, Params, Tree
 from jaxrnn.validity import reading
 
-Batch = dict[str, Any]
-Loss = Callable[[Any, Batch], jax.Array]
 Metrics = Mapping[str, Loss]
 HIGHER_IS_BETTER = (accuracy, f1)
-TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+
+
+class TrainStep(Protocol):
+    """The function that `make_train_step` makes."""
+
+    def __call__(
+        self, state: TrainState, batch: Batch, fresh: jax.Array | bool = False
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Takes one step; `fresh` is for training on streams."""
+        ...
 
 
 def make_train_step(
@@ -127,7 +134,7 @@ def objective(
         checks.instance("gradient", gradient, Gradient)
 
     def evaluate(
-        params: Any, batch: Batch, key: jax.Array | None, carry: Tree = None
+        params: Params, batch: Batch, key: jax.Array | None, carry: Tree = None
     ) -> tuple[jax.Array, dict[str, jax.Array], Tree]:
         carry, ys = outputs(model, params, batch, carry=carry, key=key, gradient=gradient)
         values = measure(ys, batch)
@@ -136,13 +143,15 @@ def objective(
     return evaluate
 
 
-def outputs(model: Model, params: Params, batch: Batch, **options: Any) -> tuple[Tree, Any]:
+def outputs(model: Model, params: Params, batch: Batch, **options: Any) -> tuple[Tree, Tree]:
     """Returns (carry, ys) of a batch; the batch's entries become options of `Model.apply`."""
     checks.entry("batch", batch, "xs")
     return model.apply(params, model.reads(batch), **reading(batch), **options)
 
 
-def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Callable[[Any, Batch], dict[str, jax.Array]]:
+def measuring(
+    model: Model, loss: Loss, metrics: Metrics | None = None
+) -> Callable[[Tree, Batch], dict[str, jax.Array]]:
     """A function (ys, batch) -> {"loss": ..., and the metrics}, arguments checked."""
     checks.instance("model", model, Model, "put cells into jaxrnn.stack([cell, ...])")
     measures = {"loss": checked_loss("loss", loss)}
@@ -150,14 +159,14 @@ def measuring(model: Model, loss: Loss, metrics: Metrics | None = None) -> Calla
     for name, f in measures.items():
         checked_loss(name, f)
 
-    def measure(ys: Any, batch: Batch) -> dict[str, jax.Array]:
+    def measure(ys: Tree, batch: Batch) -> dict[str, jax.Array]:
         values = [checks.scalar(name, f(ys, batch)) for name, f in measures.items()]
         return dict(zip(("loss", *checks.metrics(metrics)), values, strict=True))
 
     return measure
 
 
-def checked_monitor(monitor: Any, mode: Any, metrics: Metrics | None) -> tuple[str, str]:
+def checked_monitor(monitor: str, mode: str | None, metrics: Metrics | None) -> tuple[str, str]:
     """The measure that ranks parameters, and "min" or "max", which None leaves to measures whose direction is known."""
     known = checks.metrics(metrics)
     checks.one_of("monitor", monitor, ("loss", *known))
@@ -172,7 +181,7 @@ def checked_monitor(monitor: Any, mode: Any, metrics: Metrics | None) -> tuple[s
     return monitor, mode
 
 
-def checked_loss(name: str, loss: Any) -> Loss:
+def checked_loss(name: str, loss: Loss) -> Loss:
     """A function of outputs and a batch, which gets them time first."""
     checks.callable_(name, loss)
     partial = inspect.unwrap(loss)

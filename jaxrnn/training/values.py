@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
-from jaxrnn.data.rows import Batch
 from jaxrnn.models.encoder_decoder import EncoderDecoder
 from jaxrnn.shapes import once_by_shapes
-from jaxrnn.training.step import Loss, Metrics, measuring, outputs
-from jaxrnn.types import Model, Params
+from jaxrnn.training.step import Metrics, measuring, outputs
+from jaxrnn.types import Batch, Loss, Model, Params, Tree
 from jaxrnn.validity import reading
 
 SAY_WHICH = ("targets", "lengths", "targets_lengths", "mask")
@@ -39,7 +38,7 @@ def check_values(
     known = {entry: np.asarray(arrays[entry]) for entry in SAY_WHICH if entry in arrays}
     read: set[str] = set()
 
-    def measured(ys: Any, batch: Batch) -> Any:
+    def measured(ys: Tree, batch: Batch) -> dict[str, jax.Array]:
         batch = _Recorded({**batch, **known}, read)
         model.reads(batch)
         reading(batch)
@@ -60,7 +59,7 @@ def check_values(
 
 
 @once_by_shapes
-def _outputs(model: Model, params: Params, batch: Batch) -> Any:
+def _outputs(model: Model, params: Params, batch: Batch) -> Tree:
     return jax.eval_shape(lambda params, batch: outputs(model, params, batch)[1], params, batch)
 
 
@@ -116,7 +115,7 @@ def what_is_wrong(
     return found and f"; {found}"
 
 
-def check_symbols(name: str, arrays: Batch, model: Model) -> None:
+def check_symbols(name: str, arrays: Batch, model: Model | None) -> None:
     """Raises if a symbol that counts is not one that the model reads."""
     if isinstance(model, EncoderDecoder):
         known = {"xs": model.source_symbols, "previous": model.decoder.input_symbols}

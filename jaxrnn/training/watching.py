@@ -8,8 +8,9 @@ import pathlib
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TextIO
 
+import jax
 import numpy as np
 import optax
 
@@ -57,8 +58,10 @@ class BlockEnd(NamedTuple):
         return cls(history.steps, train, validation, state, history.run_seconds)
 
 
-Callback = Callable[[BlockEnd], Any]
+Callback = Callable[[BlockEnd], object]
 """A function that is called after each block; a true return value ends the run."""
+Schedule = Callable[[int], jax.typing.ArrayLike]
+"""step -> learning rate."""
 
 
 class Logger(abc.ABC):
@@ -87,15 +90,17 @@ class Logger(abc.ABC):
       [(10, ['gradient_norm', 'loss', 'seconds'])]
     """
 
-    def __init__(self, learning_rate: Callable[[int], Any] | None = None) -> None:
-        self.learning_rate = None if learning_rate is None else checks.callable_("learning_rate", learning_rate)
+    def __init__(self, learning_rate: Schedule | None = None) -> None:
+        self.learning_rate: Schedule | None = (
+            None if learning_rate is None else checks.callable_("learning_rate", learning_rate)
+        )
 
     def __call__(self, end: BlockEnd) -> None:
         values = {name: float(np.mean(x)) for name, x in end.train.items()}
         values |= {f"validation_{name}": x for name, x in end.validation.items()}
         rate = learning_rate(end.state) if self.learning_rate is None else self.learning_rate(end.step)
         if rate is not None:
-            values["learning_rate"] = float(rate)
+            values["learning_rate"] = float(np.asarray(rate))
         self.write(end.step, values | {"seconds": end.seconds})
 
     def begin(self, step: int) -> None:  # noqa: B027
@@ -109,7 +114,7 @@ class Logger(abc.ABC):
         """Called at the end of the run, whatever ends it."""
 
 
-def learning_rate(state: TrainState) -> Any:
+def learning_rate(state: TrainState) -> jax.Array | None:
     """The learning rate in the state of `optax.inject_hyperparams`; None if the optimizer has no such state."""
     found = optax.tree.get_all_with_path(state.opt_state, "learning_rate")
     return found[0][1] if found and np.ndim(found[0][1]) == 0 else None
@@ -118,9 +123,10 @@ def learning_rate(state: TrainState) -> Any:
 class FileLogger(Logger):
     """A logger that writes one row per line; a resumed run removes the rows of later steps."""
 
-    def __init__(self, path: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
+    def __init__(self, path: checks.PathLike, learning_rate: Schedule | None = None) -> None:
         super().__init__(learning_rate)
-        self.path, self._file = pathlib.Path(path), None
+        self.path: pathlib.Path = pathlib.Path(path)
+        self._file: TextIO | None = None
         self._columns: list[str] = []
 
     def begin(self, step: int) -> None:
@@ -271,14 +277,14 @@ class TensorBoardLogger(Logger):
       ImportError: tensorboardX is not installed.
     """
 
-    def __init__(self, folder: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
+    def __init__(self, folder: checks.PathLike, learning_rate: Schedule | None = None) -> None:
         super().__init__(learning_rate)
         try:
             import tensorboardX
         except ImportError as error:
             raise ImportError('TensorBoardLogger needs tensorboardX: pip install "jaxrnn[tensorboard]"') from error
         self._make, self._writer = tensorboardX.SummaryWriter, None
-        self.folder = pathlib.Path(folder)
+        self.folder: pathlib.Path = pathlib.Path(folder)
 
     def begin(self, step: int) -> None:
         self._writer = self._make(str(self.folder), purge_step=step + 1 if step else None)
@@ -297,6 +303,13 @@ class TensorBoardLogger(Logger):
         self._writer = None
 
 
+class WandbRun(Protocol):
+    """The part of a run of Weights & Biases that `WandbLogger` uses."""
+
+    def log(self, data: dict[str, Any], /, *, step: int) -> None:
+        """Logs numbers by name."""
+
+
 class WandbLogger(Logger):
     """Logs to a run of Weights & Biases.
 
@@ -305,11 +318,11 @@ class WandbLogger(Logger):
       learning_rate: see `Logger`.
     """
 
-    def __init__(self, run: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
+    def __init__(self, run: WandbRun, learning_rate: Schedule | None = None) -> None:
         super().__init__(learning_rate)
         if not callable(getattr(run, "log", None)):
             raise TypeError(f"run: expected what wandb.init(...) returns, got {checks.short(run)}")
-        self.run = run
+        self.run: WandbRun = run
 
     def write(self, step: int, values: dict[str, float]) -> None:
         self.run.log(values, step=step)
