@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn import checks
+
 
 def new_figure(name: str, size: tuple[float, float], rows: int, columns: int) -> tuple[Any, list[Any]]:
     """A Figure and its axes; `name` is the function that needs matplotlib, for the error without it."""
@@ -27,5 +29,5 @@ def _png(figure: Any) -> bytes:
 def saved(figure: Any, path: str | None) -> Any:
     """The figure, written to a file if there is a path."""
     if path is not None:
-        figure.savefig(path, dpi=120)
+        figure.savefig(checks.path("path", path), dpi=120)
     return figure

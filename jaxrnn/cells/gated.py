@@ -196,8 +196,7 @@ class GatedCell(Cell):
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         """Zeros, or the learned carry, for every row of the batch."""
-        dtype = state_dtype(params["w_h"].dtype)
-        zeros = self.zero_carry(batch_shape, dtype)
+        zeros = self.zero_carry(checks.sizes("batch_shape", batch_shape), carry_dtype(params))
         return learned_carry(params, zeros) if self.learn_carry else zeros
 
     def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Noise | None:
@@ -315,6 +314,12 @@ def checked_cell(cell: AnyGatedCell) -> AnyGatedCell:
             raise ValueError(f"zoneout: expected {kinds}, got {checks.short(cell.zoneout)}")
         rates = jax.tree.map(lambda rate: checks.rate("zoneout", rate, shapes), cell.zoneout)
     return dataclasses.replace(cell, zoneout=rates)
+
+
+def carry_dtype(params: Params) -> Any:
+    """The dtype of a gated cell's carry."""
+    checks.entry("params", params, "w_h")
+    return state_dtype(checks.array("params['w_h']", params["w_h"]).dtype)
 
 
 def own_params(params: Params) -> Params:

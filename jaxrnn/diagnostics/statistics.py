@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
@@ -116,6 +117,8 @@ def checked_values(model: Model | Cell, batch: dict[str, Any], time_major: bool 
     """A batch, time first, with checked lengths: inside of `jax.jit` their values are not known."""
     checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")
+    batch = {e: np.asarray(checks.array(f"batch[{e!r}]", x)) if isinstance(x, list) else x for e, x in batch.items()}
+    checks.arrays("batch", batch)
     if not checks.flag("time_major", time_major):
         lead, own = jnp.shape(batch["xs"])[:2], {"targets", "previous"} if "targets_lengths" in batch else set()
         batch = {e: rows_and_steps(x) if e in own or jnp.shape(x)[:2] == lead else x for e, x in batch.items()}
@@ -151,7 +154,9 @@ def recorded(
     model: Model | Cell, params: Params, batch: dict[str, Any], loss: BatchLoss | None, key: jax.Array | None
 ) -> Recorded:
     """Runs a model and differentiates its loss, with the arguments of `gradient_statistics`."""
-    of_batch: BatchLoss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
+    of_batch: BatchLoss = (
+        (lambda ys, _: random_product(ys)) if loss is None else checks.function("loss", loss, "ys", "batch")
+    )
     checked_params(model, params)
     options: dict[str, Any] = reading(batch) | {"key": key}
 

@@ -4,7 +4,6 @@ import abc
 import contextlib
 import csv
 import json
-import pathlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -87,7 +86,7 @@ class Logger(abc.ABC):
     """
 
     def __init__(self, learning_rate: Callable[[int], Any] | None = None) -> None:
-        self.learning_rate = None if learning_rate is None else checks.callable_("learning_rate", learning_rate)
+        self.learning_rate = None if learning_rate is None else checks.function("learning_rate", learning_rate, "step")
 
     def __call__(self, end: BlockEnd) -> None:
         values = {name: float(np.mean(x)) for name, x in end.train.items()}
@@ -119,7 +118,7 @@ class _FileLogger(Logger):
 
     def __init__(self, path: Any, learning_rate: Callable[[int], Any] | None = None) -> None:
         super().__init__(learning_rate)
-        self.path, self._file = pathlib.Path(path), None
+        self.path, self._file = checks.path("path", path), None
         self._columns: list[str] = []
 
     def begin(self, step: int) -> None:
@@ -253,7 +252,7 @@ class TensorBoardLogger(Logger):
         except ImportError as error:
             raise ImportError('TensorBoardLogger needs tensorboardX: pip install "jaxrnn[tensorboard]"') from error
         self._make, self._writer = tensorboardX.SummaryWriter, None
-        self.folder = pathlib.Path(folder)
+        self.folder = checks.path("folder", folder, "directory")
 
     def begin(self, step: int) -> None:
         self._writer = self._make(str(self.folder), purge_step=step + 1 if step else None)
@@ -335,5 +334,5 @@ def checked_callbacks(callback: Any) -> tuple[Callback, ...]:
         return ()
     several = callback if isinstance(callback, (list, tuple)) else (callback,)
     for f in several:
-        checks.callable_("callback", f)
+        checks.function("callback", f, "end")
     return tuple(several)
