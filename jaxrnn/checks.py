@@ -203,10 +203,13 @@ def sizes(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def path(name: str, value: Any, of: str = "file") -> pathlib.Path:
-    """The path of a file, or of a directory."""
+    """The path of a file, or of what else `of` says."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name}: expected the path of a {of}, got {short(value)}")
-    return pathlib.Path(value)
+    found = pathlib.Path(value)
+    if of == "file" and found.is_dir():
+        raise ValueError(f"{name}: expected the path of a file, got {found}, a directory")
+    return found
 
 
 def key(name: str, value: Any) -> Any:

@@ -117,7 +117,7 @@ def load(path: checks.PathLike, model: Model | Cell | None = None) -> Params:
       >>> params = jaxrnn.load(path, model)
       >>> carry, ys = model.apply(params, jax.numpy.ones((5, 2, 3)))
     """
-    found = checks.path("path", path)
+    found = checks.path("path", path, "file or run_dir")
     expected = None if model is None else _expected(model)
     if found.is_dir():
         params = saved_params(found)
@@ -154,7 +154,7 @@ class File(NamedTuple):
 
 def opened(name: str, path: checks.PathLike) -> File:
     """Opens a safetensors file; raises if it is not one, or if it differs from the description that `save` wrote."""
-    found = checks.path(name, path)
+    found = checks.path(name, path, "file or run_dir")
     if found.suffix in PICKLES:
         raise ValueError(
             f"{name}: expected a safetensors file, as safetensors.torch.save_file(module.state_dict(), path) writes "

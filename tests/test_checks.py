@@ -87,6 +87,7 @@ TABLE = [
         *(bad_value("integers of at least 0", value=x) for x in ((-1,), (1.0,), ("a",), (True,), (None,))),
     of(checks.path, X), *(bad_type("the path of a file", value=x) for x in (3, None, b"x", [])),
         bad_type("the path of a directory", value=3, of="directory"),
+        bad_value("the path of a file, got tests, a directory", value=pathlib.Path(__file__).parent),
     of(checks.dtype, X), *(bad_type("a dtype such as jnp.float32", value=x) for x in (0, None, "other", HS)),
     of(checks.initializer, X), bad_type("of (key, shape, dtype), got one of (obj, /)", value=len),
     of(checks.levels, X),
