@@ -338,7 +338,8 @@ def named_leaves(carry: Tree) -> dict[str, jax.Array]:
 
 def learned_carry(params: Params, zeros: Tree) -> Tree:
     """The parameter "initial_carry", broadcast to every row of a carry of zeros."""
-    rows = jax.tree.unflatten(
-        jax.tree.structure(zeros), [params["initial_carry"][name] for name in named_leaves(zeros)]
-    )
+    checks.entry("params", params, "initial_carry")
+    learned, names = params["initial_carry"], named_leaves(zeros)
+    checks.same_entries("params['initial_carry']", learned, names)
+    rows = jax.tree.unflatten(jax.tree.structure(zeros), [learned[name] for name in names])
     return jax.tree.map(lambda row, zero: jnp.broadcast_to(row.astype(zero.dtype), zero.shape), rows, zeros)

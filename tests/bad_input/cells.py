@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from tests.bad_input.case import bad_type, bad_value, right
+from tests.bad_input.case import Entries, bad_type, bad_value, right
 from tests.bad_input.values import ELMAN, GRU, KEY, LSTM, D, H, drawn
 
 
@@ -13,7 +13,7 @@ def _any(*arguments):
 
 
 # fmt: off
-SIZES = {"D": D, "H": H}
+SIZES, LEARNING = {"D": D, "H": H}, jaxrnn.lstm(D, H, learn_carry=True)
 GATED = SIZES | {"gates": {"n": jnp.tanh}, "update": lambda params, carry, gates, noise: gates[0]}
 OPTIONS = {
     "size": "D H heads", "flag": "bias hidden_bias learn_carry", "initializer": "input_init recurrent_init bias_init",
@@ -63,6 +63,9 @@ TABLE = [
         *(bad_value("at least two sizes", shape=x) for x in (D, (D,))),
         bad_value("positive integer, got 0", shape=(D, 0)),
         bad_type("float32 or float64, got bfloat16", dtype="bfloat16"),
+    right("learning lstm.initial_carry", {"params": drawn(LEARNING)}, call=LEARNING.initial_carry),
+        bad_value('the entry "initial_carry", got a dict with', params=drawn(LSTM)),
+        bad_value("params['initial_carry']: the entries ['c', 'h'], got a dict with []", params=Entries(initial_carry={})),
     *(row for name, cell in {"lstm": LSTM, "projected lstm": jaxrnn.lstm(D, H, proj_size=2)}.items() for row in (
         right(f"{name}.initial_carry", {"params": drawn(cell)}, call=cell.initial_carry),
         bad_type("a tuple or list", batch_shape=3), bad_value('the entry "w_h", got with []', params={}),
