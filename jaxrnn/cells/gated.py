@@ -319,7 +319,10 @@ def checked_cell(cell: AnyGatedCell) -> AnyGatedCell:
 def carry_dtype(params: Params) -> Any:
     """The dtype of a gated cell's carry."""
     checks.entry("params", params, "w_h")
-    return state_dtype(checks.array("params['w_h']", params["w_h"]).dtype)
+    w_h = checks.array("params['w_h']", params["w_h"])
+    if not jnp.issubdtype(w_h.dtype, jnp.floating):
+        raise TypeError(f"params['w_h']: expected floating-point numbers, got {checks.short(w_h)}")
+    return state_dtype(w_h.dtype)
 
 
 def own_params(params: Params) -> Params:

@@ -65,7 +65,8 @@ TABLE = [
         bad_type("float32 or float64, got bfloat16", dtype="bfloat16"),
     right("learning lstm.initial_carry", {"params": drawn(LEARNING)}, call=LEARNING.initial_carry),
         bad_value('the entry "initial_carry", got a dict with', params=drawn(LSTM)),
-        bad_value("params['initial_carry']: the entries ['c', 'h'], got a dict with []", params=Entries(initial_carry={})),
+        bad_value("params['initial_carry']: ['c', 'h'], got a dict with []", params=Entries(initial_carry={})),
+        bad_type("params['w_h']: floating-point numbers, got bool", params=Entries(w_h=np.ones((H, 4 * H), bool))),
     *(row for name, cell in {"lstm": LSTM, "projected lstm": jaxrnn.lstm(D, H, proj_size=2)}.items() for row in (
         right(f"{name}.initial_carry", {"params": drawn(cell)}, call=cell.initial_carry),
         bad_type("a tuple or list", batch_shape=3), bad_value('the entry "w_h", got with []', params={}),
