@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import pathlib
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -43,8 +44,8 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
-def symbol(name: str, value: Any) -> int:
-    """A symbol: an integer of at least 0."""
+def not_negative_int(name: str, value: Any) -> int:
+    """A count or a symbol: an integer of at least 0."""
     if not is_integer(value) or value < 0:
         raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")
     return int(value)
@@ -58,7 +59,7 @@ def rate(name: str, value: Any, shapes: Shapes = ((),)) -> Number:
 def probabilities(name: str, value: Any) -> Number:
     """A number in [0, 1], or an array of them [T]."""
     shape = _shape(value)
-    shapes = ((),) if len(shape) != 1 else ((), shape)
+    shapes = ((),) if len(shape) != 1 or not shape[0] else ((), shape)
     return _numbers(name, value, shapes, "in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 
 
@@ -153,13 +154,18 @@ def mesh(name: str, value: Any) -> jax.sharding.Mesh | None:
 
 def float_dtype(name: str, value: Any) -> np.dtype:
     """A floating-point dtype, by name or type."""
+    return dtype(name, value, jnp.floating, "a floating-point dtype such as jnp.bfloat16")
+
+
+def dtype(name: str, value: Any, kind: Any = np.generic, expected: str = "a dtype such as jnp.float32") -> np.dtype:
+    """A dtype, by name or type."""
     try:
-        dtype = jnp.dtype(value) if isinstance(value, (str, type, np.dtype)) else None
+        found = jnp.dtype(value) if isinstance(value, (str, type, np.dtype)) else None
     except (TypeError, ValueError):
-        dtype = None
-    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"{name}: expected a floating-point dtype such as jnp.bfloat16, got {value!r}")
-    return dtype
+        found = None
+    if found is None or not jnp.issubdtype(found, kind):
+        raise TypeError(f"{name}: expected {expected}, got {value!r}")
+    return found
 
 
 def callable_(name: str, value: _F) -> _F:
@@ -181,6 +187,33 @@ def function(name: str, value: _F, *arguments: str) -> _F:
     except TypeError as error:
         raise TypeError(f"{name}: expected a function of ({', '.join(arguments)}), got one of {signature}") from error
     return value
+
+
+def initializer(name: str, value: Any) -> Any:
+    """An initialiser of weights."""
+    return function(name, value, "key", "shape", "dtype")
+
+
+def sizes(name: str, value: Any) -> tuple[Any, ...]:
+    """The sizes of some axes, symbolic ones of `jax.export` included."""
+    given: Any = tuple(instance(name, value, (tuple, list), "such as (8,), or () for one row"))
+    try:
+        found = jax.eval_shape(lambda: jnp.zeros(given)).shape
+    except (TypeError, ValueError):
+        found = None
+    if found is None or any(isinstance(size, bool) for size in given):
+        raise ValueError(f"{name}: expected integers of at least 0, got {short(value)}")
+    return found
+
+
+def path(name: str, value: Any, of: str = "file") -> pathlib.Path:
+    """The path of a file, or of what else `of` says."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name}: expected the path of a {of}, got {short(value)}")
+    found = pathlib.Path(value)
+    if of == "file" and found.is_dir():
+        raise ValueError(f"{name}: expected the path of a file, got {found}, a directory")
+    return found
 
 
 def key(name: str, value: Any) -> jax.Array:
@@ -271,7 +304,7 @@ def steps(name: str, xs: Any, time_major: bool = True, least: int = 2) -> int:
 
 def steps_of(name: str, xs: Any, time_major: bool = True) -> int:
     """The number of steps T of an array [T, ...] or [B, T, ...], or of the first array of a tree."""
-    first: Any = xs if isinstance(xs, list) else next(iter(jax.tree.leaves(xs)), None)
+    first: Any = array(name, xs) if isinstance(xs, list) else next(iter(jax.tree.leaves(xs)), None)
     if np.ndim(first) < 2 - time_major:
         raise ValueError(f"{name}: expected an array {'[T, ...]' if time_major else '[B, T, ...]'}, got {short(xs)}")
     return np.shape(first)[not time_major]
@@ -342,6 +375,9 @@ def same_tree(name: str, value: Any, expected: Any, *, rows: bool = False) -> No
         fields = getattr(expected, "_fields", None)
         for i, part in enumerate(expected):
             same_tree(f"{name}.{fields[i]}" if fields else f"{name}[{i}]", value[i], part, rows=rows)
+    elif expected is None:
+        if value is not None:
+            raise ValueError(f"{name}: expected None, got {short(value)}")
     elif not hasattr(expected, "shape"):
         if jax.tree.structure(value) != jax.tree.structure(expected):
             raise ValueError(f"{name}: expected {jax.tree.structure(expected)}, got {jax.tree.structure(value)}")
@@ -390,7 +426,7 @@ def metrics(value: Any) -> dict[str, Callable[..., jax.Array]]:
     for name, metric in value.items():
         if name in ("loss", "gradient_norm"):
             raise ValueError(f"metrics: expected other names than those measured anyway, got {name!r}")
-        callable_(f"metrics[{name!r}]", metric)
+        function(f"metrics[{name!r}]", metric, "ys", "batch")
     return dict(value)
 
 

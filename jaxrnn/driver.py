@@ -202,6 +202,7 @@ def run_layer(
       >>> ys.shape
       (5, 2, 8)
     """
+    checks.instance("call", call, Call, "the argument of Model.run")
     carry, ys, *states = unroll(
         cell, params, xs, carry, call.lengths, call.resets, reverse, call.key, call.gradient or gradient,
         mask=call.mask, states=call.states, burn_in=call.burn_in,

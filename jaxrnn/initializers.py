@@ -35,6 +35,12 @@ def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: checks.DTypeLike) 
       >>> bool(jnp.allclose(w @ w.T, jnp.eye(8), atol=1e-5))
       True
     """
+    checks.key("key", key)
+    if not isinstance(shape, (tuple, list)) or len(shape) < 2:
+        raise ValueError(f"shape: expected at least two sizes, got {checks.short(shape)}")
+    shape, dtype = tuple(checks.positive_int("shape", size) for size in shape), checks.float_dtype("dtype", dtype)
+    if dtype.itemsize < 4:
+        raise TypeError(f"dtype: expected float32 or float64, which have QR decompositions, got {dtype}")
     draw = jax.nn.initializers.orthogonal()
     return jax.custom_batching.sequential_vmap(lambda key: draw(key, shape, dtype))(key)
 
@@ -42,7 +48,6 @@ def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: checks.DTypeLike) 
 ORTHOGONAL = orthogonal
 
 
-@functools.cache
 def torch_uniform(H: int) -> Initializer:
     """U(-1/sqrt(H), 1/sqrt(H)): the distribution of all weights and biases of PyTorch's recurrent layers.
 
@@ -57,8 +62,11 @@ def torch_uniform(H: int) -> Initializer:
       >>> bool(abs(cell.init(jax.random.key(0))["w_x"]).max() <= 0.25)
       True
     """
-    checks.positive_int("H", H)
+    return _uniform(checks.positive_int("H", H))
 
+
+@functools.cache
+def _uniform(H: int) -> Initializer:
     def init(key: jax.Array, shape: tuple[int, ...], dtype: checks.DTypeLike) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -(H**-0.5), H**-0.5)
 

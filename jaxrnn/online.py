@@ -108,7 +108,7 @@ def rtrl_step(
       (3, 3)
     """
     _check(cell, params, sparsity)
-    checks.callable_("loss", loss)
+    checks.function("loss", loss, "y")
     return _step(cell, params, carry, influence, arguments.checked_step_input(cell, x), loss, noise, sparsity)
 
 
@@ -133,6 +133,10 @@ def _step(
     except (ValueError, TypeError) as error:
         made_by = f"rtrl_start(cell, params, {x.shape[:-1]}, sparsity={sparsity!r})"
         raise type(error)(f"influence: expected what {made_by} makes, got another: {error}") from None
+    if noise is not None:
+        drawn = jax.eval_shape(lambda: cell.noise(jax.random.key(0), 1, x.shape[:-1]))
+        one = jax.tree.map(lambda n: jax.ShapeDtypeStruct(n.shape[1:], n.dtype), drawn)
+        checks.same_tree("noise", noise, one)
     check_step(cell, params, carry, x, noise)
     after, y = cell.step(params, carry, x, noise)
     influence_after = rule.advance(cell, params, influence, carry, x, noise)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrnn import checks
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -31,5 +33,5 @@ def _png(figure: "Figure") -> bytes:
 def saved(figure: "Figure", path: str | None) -> "Figure":
     """The figure, written to a file if there is a path."""
     if path is not None:
-        figure.savefig(path, dpi=120)
+        figure.savefig(checks.path("path", path), dpi=120)
     return figure

@@ -48,7 +48,7 @@ def save(path: checks.PathLike, params: Params, model: Model | Cell | None = Non
       >>> jaxrnn.load(path, cell)["w_x"].shape
       (3, 24)
     """
-    file, named, empty = _path(path), dict[str, np.ndarray](), list[str]()
+    file, named, empty = checks.path("path", path), dict[str, np.ndarray](), list[str]()
     if file.suffix != SUFFIX:
         raise ValueError(f"path: expected a file that ends in {SUFFIX}, got {file}")
     if not file.parent.is_dir():
@@ -117,7 +117,7 @@ def load(path: checks.PathLike, model: Model | Cell | None = None) -> Params:
       >>> params = jaxrnn.load(path, model)
       >>> carry, ys = model.apply(params, jax.numpy.ones((5, 2, 3)))
     """
-    found = _path(path)
+    found = checks.path("path", path, "file or run_dir")
     expected = None if model is None else _expected(model)
     if found.is_dir():
         params = saved_params(found)
@@ -154,7 +154,7 @@ class File(NamedTuple):
 
 def opened(name: str, path: checks.PathLike) -> File:
     """Opens a safetensors file; raises if it is not one, or if it differs from the description that `save` wrote."""
-    found = _path(path)
+    found = checks.path(name, path, "file or run_dir")
     if found.suffix in PICKLES:
         raise ValueError(
             f"{name}: expected a safetensors file, as safetensors.torch.save_file(module.state_dict(), path) writes "
@@ -242,12 +242,8 @@ def _nested(arrays: dict[str, Any], empty: list[str]) -> Params:
 
 def as_it_is(name: str, x: Any) -> jax.Array:
     """An array of JAX with the same numbers; raises where 64 bits would become 32."""
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"{name}: expected an array, got {checks.short(x)}")
     if jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype:
         raise ValueError(f"{name}: expected 32 bits, got {checks.short(x)}; jax_enable_x64 keeps 64")
     return jnp.array(x)
-
-
-def _path(path: checks.PathLike) -> pathlib.Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path: expected the path of a file, got {checks.short(path)}")
-    return pathlib.Path(path)

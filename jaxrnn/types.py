@@ -80,7 +80,7 @@ def pytree(cls: type[_T]) -> type[_T]:
       >>> doubled.rate, doubled.name
       (0.2, 'b')
     """
-    cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(checks.instance("cls", cls, type))
     fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
     data = [f.name for f in fields if f.metadata.get("leaf")]
     static = [f.name for f in fields if not f.metadata.get("leaf")]
@@ -285,6 +285,7 @@ class Model(Options, abc.ABC):
 
     def reads(self, batch: Batch) -> Tree:
         """The `xs` for `apply`, from a batch of data; a model that reads several sequences makes a tree of them."""
+        checks.entry("batch", batch, "xs")
         return batch["xs"]
 
     @property

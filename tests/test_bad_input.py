@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from tests.bad_input import cells, decoding, diagnostics, losses, models, sequences, sweeps, training
+from benchmarks.survival import functions
+from tests.bad_input import cells, decoding, diagnostics, interop, losses, models, sequences, sweeps, training
 from tests.bad_input.case import PUBLIC, Right, cases
 from tests.bad_input.values import GRU, KEY, MODEL, B, D, H, O, drawn, ones
 
-PARTS = (cells, sequences, models, losses, decoding, training, sweeps, diagnostics)
+PARTS = (cells, sequences, models, losses, decoding, training, sweeps, diagnostics, interop)
 CASES = [case for part in PARTS for case in cases(part.TABLE)]
 CALLS = {row.name: row for part in PARTS for row in part.TABLE if isinstance(row, Right)}
 
@@ -40,8 +41,7 @@ RUN = (
 )
 # Functions without arguments that could be wrong, and those whose wrong arguments have tests of their own.
 OTHERS = {
-    "autodiff", "identity", "last", "mean_over_time", "leaf", "pytree", "run_layer", "orthogonal", "save", "load",
-    "carries", *jaxrnn.interop.__all__,
+    "autodiff", "identity", "last", "mean_over_time", "leaf", "save", "load", "carries", *jaxrnn.interop.__all__,
 }
 # fmt: on
 
@@ -111,6 +111,11 @@ def test_a_random_wrong_call_raises_no_error_from_below(seed):
 
 def test_every_public_function_has_cases():
     assert PUBLIC.keys() - OTHERS <= {re.match(r"\w+", case.name).group() for case in CASES}
+
+
+def test_the_benchmark_of_wrong_calls_knows_every_public_name():
+    assert not functions.missing()
+    assert not functions.LEFT_OUT.keys() & {call.name for call in functions.table()}
 
 
 def test_right_calls_do_compile_what_the_wrong_ones_must_not(compiled):

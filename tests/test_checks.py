@@ -1,6 +1,7 @@
 """Each check of an argument, with all kinds of wrong values, and with right ones up to the last."""
 
 import functools
+import pathlib
 from types import SimpleNamespace
 
 import jax
@@ -48,7 +49,7 @@ OTHERS |= dict.fromkeys(("dicts", "object"), "object[1], which holds no numbers"
 # A check, its error, what it expects, all values of the pool that are right, and the texts of values unlike the pool's.
 CHECKS = [
     (checks.positive_int, ValueError, "a positive integer", "1 2 int64", repr),
-    (checks.symbol, ValueError, "an integer of at least 0", "0 1 2 int64", repr),
+    (checks.not_negative_int, ValueError, "an integer of at least 0", "0 1 2 int64", repr),
     (checks.rate, ValueError, "a number in [0, 1)", f"0 0.0 {NUMBERS}", None),
     (checks.limit, ValueError, "a number above 0", f"inf {POSITIVE}", None),
     (functools.partial(checks.above, low=0.0), ValueError, "a number above 0", POSITIVE, None),
@@ -81,6 +82,14 @@ TABLE = [
     of(checks.probabilities, X),
         *(bad_value("a number in [0, 1]", value=value) for value in (-0.1, 1.1, np.nan, [[0.5]], "1", None, True)),
         bad_value("a number or an array of shape (2,), in [0, 1]", value=[0.5, 1.5]),
+        bad_value("a number in [0, 1]", value=[]),
+    of(checks.sizes, X), *(bad_type("a tuple or list", value=x) for x in (3, None, HS)),
+        *(bad_value("integers of at least 0", value=x) for x in ((-1,), (1.0,), ("a",), (True,), (None,))),
+    of(checks.path, X), *(bad_type("the path of a file", value=x) for x in (3, None, b"x", [])),
+        bad_type("the path of a directory", value=3, of="directory"),
+        bad_value("the path of a file, got tests, a directory", value=pathlib.Path(__file__).parent),
+    of(checks.dtype, X), *(bad_type("a dtype such as jnp.float32", value=x) for x in (0, None, "other", HS)),
+    of(checks.initializer, X), bad_type("of (key, shape, dtype), got one of (obj, /)", value=len),
     of(checks.levels, X),
         *(bad_value("numbers in (0, 1), a sequence of at least one", value=x) for x in (0.5, [], None, ones(1, 1))),
         *(bad_value("array of shape (2,), in (0, 1)", value=x) for x in ([0.0, 0.5], [0.5, 1.0], ["a", "b"])),
@@ -115,6 +124,7 @@ TABLE = [
         *(bad_value("a dict with the entries ['b', 'w_h', 'w_x']", value=x) for x in (
             None, "w", [PARAMS], without(PARAMS, "w_h"), PARAMS | {"extra": HS})),
         bad_value("['b', 'w_h', 'w_x'], got namespace(params=1); it has", value=SimpleNamespace(params=1)),
+        bad_value("value['b']: None, got float32[4]", expected=PARAMS | {"b": None}, value=PARAMS),
         bad_value("value['b']: shape (4,), got float32[1]", value=PARAMS | {"b": ones(1)}),
         bad_value("value['b']: an array of shape (4,), got list [1.0]", value=PARAMS | {"b": [1.0]}),
     of(checks.array_tree, X | {"expected": Carry(HS, HS)}),
@@ -200,14 +210,17 @@ def test_a_check_names_what_was_expected_and_what_came(case):
 # fmt: off
 def test_right_values_come_back_as_what_the_library_computes_with():
     for value, wanted in (
-        (checks.positive_int("x", np.int64(3)), 3), (checks.symbol("x", np.int8(0)), 0), (checks.rate("x", 0), 0.0),
+        (checks.positive_int("x", np.int64(3)), 3), (checks.not_negative_int("x", np.int8(0)), 0),
+        (checks.rate("x", 0), 0.0),
         (checks.limit("x", np.inf), np.inf), (checks.flag("x", np.True_), True), (checks.burn_in(np.int64(4), 5), 4),
         (checks.burn_in(0, 0), 0), (checks.steps("x", {"a": ones(T), "b": XS}), T), (checks.steps("x", XS, False), B),
         (checks.steps_of("x", [[1.0], [2.0]]), 2), (checks.steps_of("x", {"a": XS}, time_major=False), B),
-        (checks.metrics(None), {}), (checks.metrics({"a": len}), {"a": len}), (checks.mesh("x", None), None),
+        (checks.metrics(None), {}), (checks.metrics({"a": max}), {"a": max}), (checks.mesh("x", None), None),
         (checks.sequence("x", ["a", "b"], str), ("a", "b")), (checks.in_one_list((["a", "b"],)), ["a", "b"]),
         (checks.in_one_list(("a", "b")), ("a", "b")), (checks.function("x", max, "a"), max),
         (checks.float_dtype("x", jnp.bfloat16), jnp.dtype("bfloat16")), (checks.symbols("x", [0, 2], 3), None),
+        (checks.sizes("x", [2, np.int64(3)]), (2, 3)), (checks.sizes("x", ()), ()),
+        (checks.dtype("x", "int8"), np.dtype("int8")), (checks.path("x", "a"), pathlib.Path("a")),
         (checks.in_numpy([1, XS]), True), (checks.in_numpy([1, jnp.ones(1)]), False),
         (checks.symbols("x", [], 3), None), (checks.fitting("x", (LSTM, OPEN, ELMAN)), None),
         (arguments.steps_and_rows((XS, XS[..., 0])), (T, ())), (arguments.steps_and_rows(XS), (T, (B,))),

@@ -14,9 +14,9 @@ ROOT = Path(jaxrnn.__file__).parent
 # Each part may import the parts of lower levels, and its own files.
 LEVELS = (
     ("functions",),
-    ("primitives", "compiled", "pictures"),
+    ("primitives", "compiled"),
     ("checks",),
-    ("validity", "fingerprints"),
+    ("validity", "fingerprints", "pictures"),
     ("shapes", "linear", "heads", "initializers"),
     ("types",),
     ("float_leaves", "masks"),

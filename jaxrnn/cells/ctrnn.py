@@ -100,7 +100,7 @@ def ctrnn(
         dt=dt,
         tau=tau,
         sigma=None if sigma is None else checks.not_negative("sigma", sigma, ((), (H,))),
-        activation=checks.callable_("activation", activation),
+        activation=checks.function("activation", activation, "z"),
         **checked(options),
     )
     return checked_cell(cell)

@@ -63,7 +63,7 @@ def elman(
     cell = Elman(
         checks.positive_int("D", D),
         checks.positive_int("H", H),
-        activation=checks.callable_("activation", activation),
+        activation=checks.function("activation", activation, "z"),
         **checked(options),
     )
     return checked_cell(cell)

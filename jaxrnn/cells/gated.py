@@ -199,8 +199,7 @@ class GatedCell(Cell):
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Tree:
         """Zeros, or the learned carry, for every row of the batch."""
-        dtype = state_dtype(params["w_h"].dtype)
-        zeros = self.zero_carry(batch_shape, dtype)
+        zeros = self.zero_carry(checks.sizes("batch_shape", batch_shape), carry_dtype(params))
         return learned_carry(params, zeros) if self.learn_carry else zeros
 
     def noise(self, key: jax.Array, T: int, batch_shape: tuple[int, ...]) -> Noise | None:
@@ -320,6 +319,15 @@ def checked_cell(cell: AnyGatedCell) -> AnyGatedCell:
     return dataclasses.replace(cell, zoneout=rates)
 
 
+def carry_dtype(params: Params) -> Any:
+    """The dtype of a gated cell's carry."""
+    checks.entry("params", params, "w_h")
+    w_h = checks.array("params['w_h']", params["w_h"])
+    if not jnp.issubdtype(w_h.dtype, jnp.floating):
+        raise TypeError(f"params['w_h']: expected floating-point numbers, got {checks.short(w_h)}")
+    return state_dtype(w_h.dtype)
+
+
 def own_params(params: Params) -> Params:
     """The parameters that `update` reads: all except the products' weights and biases, and a learned initial carry."""
     return {name: value for name, value in params.items() if name not in _ENGINE}
@@ -336,7 +344,8 @@ def named_leaves(carry: Tree) -> dict[str, jax.Array]:
 
 def learned_carry(params: Params, zeros: Tree) -> Tree:
     """The parameter "initial_carry", broadcast to every row of a carry of zeros."""
-    rows = jax.tree.unflatten(
-        jax.tree.structure(zeros), [params["initial_carry"][name] for name in named_leaves(zeros)]
-    )
+    checks.entry("params", params, "initial_carry")
+    learned, names = params["initial_carry"], named_leaves(zeros)
+    checks.same_entries("params['initial_carry']", learned, names)
+    rows = jax.tree.unflatten(jax.tree.structure(zeros), [learned[name] for name in names])
     return jax.tree.map(lambda row, zero: jnp.broadcast_to(row.astype(zero.dtype), zero.shape), rows, zeros)

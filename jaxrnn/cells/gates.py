@@ -8,6 +8,7 @@ A gate is declared by one of
   apart        the pair (zx, zh)
 """
 
+import numbers
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def apart(function: ElementWise, bounds: Bounds | None = None) -> Apart:
       bounds: the lowest and highest value of the gate, for the diagnostics; None: unknown.
 
     Raises:
-      TypeError: `function` is not a function.
+      ValueError, TypeError: an argument does not fit; the message names it.
 
     Example:
       >>> import jax
@@ -80,7 +81,14 @@ def apart(function: ElementWise, bounds: Bounds | None = None) -> Apart:
       (3, 16)
     """
     checks.callable_("function", function)
-    return Apart(function, bounds)
+    return Apart(function, None if bounds is None else _checked_bounds(bounds))
+
+
+def _checked_bounds(bounds: Any) -> Bounds:
+    pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2 and all(isinstance(x, numbers.Real) for x in bounds)
+    if not pair or not bounds[0] < bounds[1]:
+        raise ValueError(f"bounds: expected a pair of numbers, the lower one first, got {checks.short(bounds)}")
+    return float(bounds[0]), float(bounds[1])
 
 
 def is_pair(activation: object) -> bool:

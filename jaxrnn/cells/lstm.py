@@ -7,10 +7,19 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import checks, initializers
-from jaxrnn.cells.gated import GatedCell, Gates, Named, checked_cell, learned_carry, named_leaves, own_params
+from jaxrnn.cells.gated import (
+    GatedCell,
+    Gates,
+    Named,
+    carry_dtype,
+    checked_cell,
+    learned_carry,
+    named_leaves,
+    own_params,
+)
 from jaxrnn.cells.gates import Activation, apart, identity
 from jaxrnn.cells.options import GatedOptions, checked
-from jaxrnn.linear import affine, over_rows, state_dtype
+from jaxrnn.linear import affine, over_rows
 from jaxrnn.types import Cell, Params, Tree, leaf, pytree
 
 if TYPE_CHECKING:
@@ -225,7 +234,7 @@ class ProjectedLSTM(Cell):
         return carry._replace(h=jnp.zeros((*batch_shape, self.P), dtype))
 
     def initial_carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMCarry:
-        zeros = self._zero_carry(batch_shape, state_dtype(params["w_h"].dtype))
+        zeros = self._zero_carry(checks.sizes("batch_shape", batch_shape), carry_dtype(params))
         return learned_carry(params, zeros) if self.inner.learn_carry else zeros
 
     def step(self, params: Params, carry: LSTMCarry, x: jax.Array, noise: None = None) -> tuple[LSTMCarry, jax.Array]:

@@ -48,7 +48,7 @@ def checked(options: GatedOptions) -> dict[str, Any]:
             raise TypeError(f"{name}: expected one of the options {known}, got an unknown one{hint}")
     for name in ("input_init", "recurrent_init", "bias_init"):
         if name in given:
-            checks.callable_(name, given[name])
+            checks.initializer(name, given[name])
     if given.get("recurrent_dropout") is not None:
         given["recurrent_dropout"] = checks.rate("recurrent_dropout", given["recurrent_dropout"])
     for name in ("bias", "hidden_bias", "learn_carry"):

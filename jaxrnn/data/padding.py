@@ -143,7 +143,7 @@ def _named(name: str, rows: Mapping[str, Any], argument: str, entries: Sequence[
     """The entries that an argument names."""
     named = tuple(checks.instance(argument, entries, (tuple, list)))
     for entry in named:
-        if entry not in rows or entry == "xs":
+        if checks.instance(argument, entry, str) not in rows or entry == "xs":
             others = sorted(map(str, set(rows) - {"xs"}))
             raise ValueError(f"{argument}: expected entries of {name} other than xs, {others}, got {entry!r}")
     return named

@@ -75,7 +75,7 @@ def beam_search(
     check_parts(model, params, carry)
     xs = checked_prompt(model, xs)
     steps, beam = checks.positive_int("steps", steps), checks.positive_int("beam", beam)
-    stop = None if stop is None else checks.symbol("stop", stop)
+    stop = None if stop is None else checks.not_negative_int("stop", stop)
     length_penalty = checks.not_negative("length_penalty", length_penalty)
     return _beam_search(model, params, xs, carry, length_penalty, steps, beam, stop)
 

@@ -68,7 +68,7 @@ def generate(
     key = None if key is None else checks.key("key", key)
     temperature = checks.above("temperature", temperature, 0.0)
     top_k = None if top_k is None else checks.positive_int("top_k", top_k)
-    stop = None if stop is None else checks.symbol("stop", stop)
+    stop = None if stop is None else checks.not_negative_int("stop", stop)
     if key is None and not (top_k is None and isinstance(temperature, float) and temperature == 1.0):
         raise ValueError("key: expected a random key with temperature or top_k, which need something drawn, got None")
     return _generate(model, params, xs, carry, key, temperature, steps, top_k, stop)

@@ -59,7 +59,7 @@ def weight_contributions(
       >>> steps["w_h"].shape, bool(jnp.allclose(steps["w_h"].sum(0), whole["w_h"], rtol=1e-4, atol=1e-5))
       ((6, 8, 8), True)
     """
-    checks.callable_("loss", loss)
+    checks.function("loss", loss, "ys")
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     return _weight_contributions(cell, params, loss, _chosen(cell, params, names), options)
 
@@ -118,7 +118,7 @@ def lag_contributions(
       >>> lags["w_h"].shape, bool(jnp.allclose(lags["w_h"].sum(0), whole["w_h"], rtol=1e-4, atol=1e-5))
       ((6, 8, 8), True)
     """
-    checks.callable_("loss", loss)
+    checks.function("loss", loss, "ys")
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
     return _by_lag(cell, params, loss, _chosen(cell, params, names), max_lag, options).d_weights
@@ -171,7 +171,7 @@ def gradient_norm_by_lag(
       >>> norms.shape, bool(norms[-1] < norms[0])
       ((30,), True)
     """
-    checks.callable_("loss", loss)
+    checks.function("loss", loss, "ys")
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     max_lag = None if max_lag is None else checks.positive_int("max_lag", max_lag)
     return _by_lag(cell, params, loss, (), max_lag, options).norms

@@ -68,6 +68,10 @@ def explain(
     if platform is not None:
         platform = PLATFORMS[checks.one_of("platform", platform, tuple(PLATFORMS))]
 
+    xs = checks.array("xs", xs) if isinstance(xs, list) else xs
+    for name, tree in (("params", params), ("xs", xs)):
+        checks.arrays(name, tree)
+
     def run(params: Params, xs: Tree) -> Tree:
         if isinstance(cell_or_model, Model):
             return cell_or_model.apply(params, xs, gradient=gradient, **options)

@@ -60,7 +60,7 @@ def hidden_gradients(
       >>> gradients.h.shape, gradients.c.shape
       ((20, 2, 8), (20, 2, 8))
     """
-    checks.callable_("loss", loss)
+    checks.function("loss", loss, "ys")
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     return _hidden_gradients(cell, params, loss, options)
 

@@ -109,7 +109,7 @@ Run = Callable[[Params, Gradient], Tree]
 
 def record(run: Run, params: Params, loss: OutputLoss) -> Record:
     """Runs, and differentiates the loss of the outputs."""
-    checks.callable_("loss", loss)
+    checks.function("loss", loss, "ys")
 
     def checked(gradient: Gradient, params: Params) -> jax.Array:
         return checks.scalar("loss", loss(run(params, gradient)))

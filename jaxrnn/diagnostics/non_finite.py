@@ -64,7 +64,7 @@ def first_non_finite(
       >>> int(found.forward), int(found.backward)
       (4, 8)
     """
-    checks.callable_("loss", loss)
+    checks.function("loss", loss, "ys")
     options = checked_options(cell, xs, carry, lengths, resets, reverse, key)
     return _first_non_finite(cell, params, loss, options)
 

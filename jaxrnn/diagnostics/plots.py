@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import checks
@@ -121,10 +122,13 @@ def plot_gradient_norm_by_lag(norms: checks.ArrayLike, path: str | None = None) 
       >>> figure = jaxrnn.diagnostics.plot_gradient_norm_by_lag({"elman": norms})
     """
     named = norms if isinstance(norms, dict) else {"": norms}
+    if not named:
+        raise ValueError("norms: expected at least one array [K+1], got an empty dict")
     for name, values in named.items():
-        if np.ndim(checks.array("norms", values)) != 1:
+        found = checks.array("norms", values)
+        if found.ndim != 1 or not found.size or jnp.iscomplexobj(found):
             where = f"norms[{name!r}]" if name else "norms"
-            raise ValueError(f"{where}: expected an array [K+1], got {checks.short(values)}")
+            raise ValueError(f"{where}: expected an array [K+1] of real numbers, got {checks.short(values)}")
     figure, (axes,) = new_figure("plot_gradient_norm_by_lag", (5.5, 3.8), 1, 1)
     draw_norm_by_lag(axes, {name: np.asarray(values) for name, values in named.items()}, 0.0, np.inf)
     return saved(figure, path)
@@ -303,8 +307,8 @@ def _norms(argument: str, tree: Tree) -> dict[str, np.ndarray]:
     found = {}
     for place, x in jax.tree_util.tree_leaves_with_path(tree):
         x = np.asarray(checks.array(argument, x))
-        if x.ndim < 1 or not np.issubdtype(x.dtype, np.floating):
-            raise ValueError(f"{argument}: expected floating-point arrays [T, ...], got {checks.short(x)}")
+        if x.ndim < 1 or not x.size or not np.issubdtype(x.dtype, np.floating):
+            raise ValueError(f"{argument}: expected floating-point arrays [T, ...], none empty, got {checks.short(x)}")
         name = jax.tree_util.keystr(place, simple=True, separator="/")
         norms = np.sqrt(np.square(x.astype(np.float64)).reshape(len(x), -1).sum(-1))
         found[name] = np.where(norms > 0, norms, np.nan)  # a gap, on a log scale

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import checks
 from jaxrnn.arguments import checked_params
@@ -114,6 +115,8 @@ def checked_values(model: Model | Cell, batch: Batch, time_major: bool = True) -
     """A batch, time first, with checked lengths: inside of `jax.jit` their values are not known."""
     checks.instance("model", model, (Model, Cell), "make one with jaxrnn.stack([cell, ...])")
     checks.entry("batch", batch, "xs")
+    batch = {e: np.asarray(checks.array(f"batch[{e!r}]", x)) if isinstance(x, list) else x for e, x in batch.items()}
+    checks.arrays("batch", batch)
     if not checks.flag("time_major", time_major):
         lead, own = jnp.shape(batch["xs"])[:2], {"targets", "previous"} if "targets_lengths" in batch else set()
         batch = {e: rows_and_steps(x) if e in own or jnp.shape(x)[:2] == lead else x for e, x in batch.items()}
@@ -147,7 +150,9 @@ class Recorded(NamedTuple):
 
 def recorded(model: Model | Cell, params: Params, batch: Batch, loss: Loss | None, key: jax.Array | None) -> Recorded:
     """Runs a model and differentiates its loss, with the arguments of `gradient_statistics`."""
-    of_batch: Loss = (lambda ys, _: random_product(ys)) if loss is None else checks.callable_("loss", loss)
+    of_batch: Loss = (
+        (lambda ys, _: random_product(ys)) if loss is None else checks.function("loss", loss, "ys", "batch")
+    )
     checked_params(model, params)
     options: dict[str, Any] = reading(batch) | {"key": key}
 

@@ -147,13 +147,14 @@ def run(
     from flax.nnx.nn.recurrent import flip_sequences
 
     inputs = checks.array("inputs", inputs)
-    for name, flag in (("time_major", time_major), ("reverse", reverse), ("keep_order", keep_order)):
+    flags = {"time_major": time_major, "reverse": reverse, "keep_order": keep_order, "return_carry": return_carry}
+    for name, flag in flags.items():
         checks.flag(name, flag)
     axis = 0 if time_major else inputs.ndim - feature_axes - 1
     if axis < 0 or inputs.ndim < feature_axes + 1:
         raise ValueError(f"inputs: expected axes of time and of {feature_axes} features, got {checks.short(inputs)}")
     xs, rows = jnp.moveaxis(inputs, axis, 0), batch_shape(inputs, time_major, feature_axes)
-    if isinstance(view.cell, GatedCell) and not jnp.issubdtype(xs.dtype, jnp.floating):
+    if isinstance(view.cell, GatedCell) and not jnp.issubdtype(xs.dtype, jnp.inexact):
         xs = xs.astype(jnp.result_type(*jax.tree.leaves(view.params)))
     flipped = None if lengths is None else checks.array("seq_lengths", lengths)
     if flipped is not None and flipped.shape != rows:
@@ -193,8 +194,11 @@ def both_ways(
       **options: options of both; None is left out, since a layer of another kind may not know the option.
     """
     carries, outputs = [], []
+    return_carry = checks.flag("return_carry", layer.return_carry if return_carry is None else return_carry)
     starts = (None, None) if initial_carry is None else initial_carry
-    keys = (None, None) if key is None else jax.random.split(key)
+    if not isinstance(starts, (tuple, list)) or len(starts) != 2:
+        raise ValueError(f"initial_carry: expected a pair, forward and backward, got {checks.short(starts)}")
+    keys = (None, None) if key is None else jax.random.split(checks.key("key", key))
     for i, rnn in enumerate((layer.forward_rnn, layer.backward_rnn)):
         more = options | each[i] | {"key": keys[i]}
         final, ys = rnn(
@@ -209,7 +213,7 @@ def both_ways(
         carries.append(final)
         outputs.append(ys)
     merged = jax.tree.map(layer.merge_fn, *outputs)
-    return (tuple(carries), merged) if (layer.return_carry if return_carry is None else return_carry) else merged
+    return (tuple(carries), merged) if return_carry else merged
 
 
 @contextlib.contextmanager

@@ -84,6 +84,9 @@ def from_haiku(params: Mapping[str, Any], name: str) -> tuple[Cell, Params]:
         if module == name or module.startswith(f"{name}/")
         for entry, x in entries.items()
     }
+    for entry, x in flat.items():
+        if not hasattr(x, "shape"):
+            raise TypeError(f"params['{name}/{entry}']: expected an array, got {checks.short(x)}")
     matrices = [entry for entry in ("w_i", "w_h", "linear/w", "linear_1/w") if entry in flat]
     for entry in matrices:
         if len(flat[entry].shape) != 2:
@@ -136,6 +139,7 @@ def to_haiku(cell: Cell, params: Params, name: str) -> dict[str, dict[str, np.nd
       >>> variables["lstm/linear"]["w"].shape
       (11, 32)
     """
+    checks.instance("name", name, str)
     checked_cell(cell, params, "Haiku", (Elman, LSTM, ShiftedLSTM, ResetBeforeGRU))
     if isinstance(cell, Elman) and unwrapped(cell.activation) is not jax.nn.relu:
         raise ValueError(f"cell: expected relu, the activation of hk.VanillaRNN, got {checks.short(cell)}")

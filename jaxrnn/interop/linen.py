@@ -22,7 +22,7 @@ from jaxrnn.functions import unwrapped
 from jaxrnn.interop import flax as conventions
 from jaxrnn.interop.flax import Init, Shapes, View
 from jaxrnn.interop.layer import Layer
-from jaxrnn.interop.weights import blocks, candidate_bias, check_shapes, checked_cell, one_bias
+from jaxrnn.interop.weights import blocks, candidate_bias, check_shapes, checked_cell, is_floating, one_bias
 from jaxrnn.saving import as_it_is
 from jaxrnn.types import Cell, Gradient, Params, Tree, pytree
 
@@ -104,6 +104,7 @@ class RNN(flax.linen.RNN):
         options = {name: getattr(self, name) if value is None else value for name, value in own.items()}
         return_carry = self.return_carry if return_carry is None else return_carry
         linen, axes, carry = isinstance(cell, RNNCellBase), getattr(cell, "num_feature_axes", 1), initial_carry
+        inputs = checks.array("inputs", inputs)
         if linen:
             rows = conventions.batch_shape(inputs, options["time_major"], axes)
             shape = (*rows, *inputs.shape[inputs.ndim - axes :])
@@ -246,15 +247,16 @@ def from_linen(module: typing.Any, params: Params, *, D: int | tuple[int, ...] |
     checks.instance("module", module, RNNCellBase, hint)
     named = _plain(checks.instance("params", params, (dict, FrozenDict)))
     params = jax.tree_util.tree_map_with_path(lambda at, x: as_it_is(f"params{jax.tree_util.keystr(at)}", x), named)
-    found, shape = _native(module, params), (D,) if isinstance(D, int) else D
+    shape: tuple[int, ...] | None = (D,) if isinstance(D, int) else D
+    for size in () if shape is None else checks.instance("D", shape, tuple, "a number of features, or None"):
+        checks.positive_int("D", size)
+    found = _native(module, params)
     if found is not None:
         if shape not in (None, found.cell.features[:1]):
             raise ValueError(f"D: expected {found.cell.features[0]}, the rows of the kernels, or None, got {D!r}")
         return found
     if shape is None:
         return LinenCell(module, conventions.held_or_shapes(params), (1,)), params
-    for size in shape:
-        checks.positive_int("D", size)
     draw = Drawn(module, shape)
     checks.same_tree("params", params, jax.eval_shape(lambda key: draw(key), jax.random.key(0)))
     return LinenCell(module, draw, shape[-1:]), params
@@ -331,6 +333,7 @@ def layer(
     sizes: tuple[int, ...] = (shape,) if isinstance(shape, int) else checks.instance("shape", shape, tuple, "or D")
     for size in sizes:
         checks.positive_int("shape", size)
+    checks.dtype("dtype", dtype)
     draw = Drawn(module, (1, *sizes) if checks.flag("sequence", sequence) else sizes, dtype)
     jax.eval_shape(lambda key: draw(key), jax.random.key(0))
     return Layer(Applied(module), draw, sequence, len(sizes))
@@ -376,6 +379,10 @@ def _native(module: typing.Any, params: typing.Any) -> View | None:
         return None
     if module.carry_init is not flax.linen.initializers.zeros:
         return None
+    for path, x in jax.tree_util.tree_leaves_with_path(params):
+        if not is_floating(x):
+            name = f"params{jax.tree_util.keystr(path)}"
+            raise TypeError(f"{name}: expected floating-point numbers, got {checks.short(x)}")
     if any(x.dtype != module.param_dtype for x in jax.tree.leaves(params)):
         return None
     prefix = "i" if kind is flax.linen.SimpleCell else "in" if kind is flax.linen.GRUCell else "ii"

@@ -12,6 +12,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 from flax.nnx.nn.recurrent import default_kernel_init
 
 from jaxrnn import checks
+from jaxrnn.arguments import checked_params
 from jaxrnn.cells.elman import Elman, elman
 from jaxrnn.cells.gru import GRU, gru
 from jaxrnn.cells.lstm import LSTM, lstm
@@ -81,8 +82,12 @@ class RNN(flax.nnx.RNN):
             _checked_cell(cell, "such as jaxrnn.lstm(3, 8) or nnx.GRUCell(...)")
         if gradient is not None:
             checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan()")
+        flags = {"time_major": time_major, "return_carry": return_carry, "reverse": reverse, "keep_order": keep_order}
+        for name, flag in flags.items():
+            checks.flag(name, flag)
         if isinstance(cell, Cell):
-            params = _drawn(cell, rngs) if params is None else checks.instance("params", params, dict)
+            params = _drawn(cell, rngs) if params is None else params
+            checked_params(cell, params)
             self.params: Params = flax.nnx.data(jax.tree.map(flax.nnx.Param, params))
         elif params is not None:
             raise ValueError("params: expected None for an nnx cell, which has its own, got some")
@@ -127,10 +132,10 @@ class RNN(flax.nnx.RNN):
         """
         own = {"time_major": time_major, "reverse": reverse, "keep_order": keep_order}
         options = {name: getattr(self, name) if value is None else value for name, value in own.items()}
-        return_carry = self.return_carry if return_carry is None else return_carry
+        return_carry = checks.flag("return_carry", self.return_carry if return_carry is None else return_carry)
         axes, carry = getattr(self.cell, "num_feature_axes", 1), initial_carry
+        inputs = checks.array("inputs", inputs)
         view = self._view(inputs.shape[-1:])
-        checks.flag("return_carry", return_carry)
         if view is None:
             for name, value in (("gradient", self.gradient), ("resets", resets), ("key", key)):
                 if value is not None:
@@ -282,11 +287,13 @@ def from_nnx(cell: typing.Any, *, D: int | None = None) -> tuple[Cell, Params]:
       >>> params["w_x"].shape
       (3, 32)
     """
-    make = None if isinstance(cell, flax.nnx.Module) else checks.callable_("cell", cell)
+    make = None if isinstance(cell, flax.nnx.Module) else checks.function("cell", cell, "rngs")
     made = cell if make is None else make(flax.nnx.Rngs(0))
     _checked_cell(made, "or a function of nnx.Rngs that makes one; of an nnx.RNN, its cell")
     found = _native(made)
     if found is not None:
+        if D is not None and (not checks.is_integer(D) or found.cell.features[0] != D):
+            raise ValueError(f"D: expected {found.cell.features[0]}, the rows of the kernels, or None, got {D!r}")
         return found
     graph, params, rest = flax.nnx.split(made, flax.nnx.Param, ...)
     _only_params("cell", rest)
@@ -366,7 +373,9 @@ def layer(module: typing.Any, *, sequence: bool = False, axes: int = 1) -> Layer
       >>> head = jaxrnn.interop.nnx.layer(lambda rngs: nnx.Linear(8, 2, rngs=rngs))
       >>> model = jaxrnn.chain(jaxrnn.gru(3, 8), head)
     """
-    make = None if isinstance(module, flax.nnx.Module) else checks.callable_("module", module)
+    checks.flag("sequence", sequence)
+    checks.not_negative_int("axes", axes)
+    make = None if isinstance(module, flax.nnx.Module) else checks.function("module", module, "rngs")
     made = module if make is None else make(flax.nnx.Rngs(0))
     checks.instance("module", made, flax.nnx.Module, "or a function of nnx.Rngs that makes one")
     graph, params, keys, rest = flax.nnx.split(made, flax.nnx.Param, flax.nnx.RngState, ...)
@@ -379,7 +388,6 @@ def layer(module: typing.Any, *, sequence: bool = False, axes: int = 1) -> Layer
                 "it"
             )
     draw = conventions.held_or_shapes(_named(params)) if make is None else Drawn(Function(make))
-    checks.flag("sequence", sequence)
     some_keys = Shapes.of(keys) if jax.tree.leaves(keys) else None
     return Layer(Called(graph, some_keys, type(made).__name__), draw, sequence, axes)
 

@@ -144,7 +144,7 @@ def additive_attention(
         checks.positive_int("Q", Q),
         checks.positive_int("M", M),
         checks.positive_int("A", A),
-        checks.callable_("w_init", w_init),
+        checks.initializer("w_init", w_init),
         checks.float_dtype("param_dtype", param_dtype),
     )
 
@@ -187,5 +187,5 @@ def dot_attention(
     if not checks.flag("general", general) and Q != M:
         raise ValueError(f"M: expected the {Q} features of the query with general=False, got {M}")
     return DotAttention(
-        Q, M, general, checks.callable_("w_init", w_init), checks.float_dtype("param_dtype", param_dtype)
+        Q, M, general, checks.initializer("w_init", w_init), checks.float_dtype("param_dtype", param_dtype)
     )

@@ -211,6 +211,8 @@ def attach(
     values = checks.array("values", values)
     if values.ndim < 2 or values.shape[0] < 1:
         raise ValueError(f"values: expected an array [S, ..., M] of at least one step, got {checks.short(values)}")
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(f"values: expected floating-point numbers, got {checks.short(values)}")
     valid, _ = combined(values.shape[0], values.shape[1:-1], lengths, mask, None)
     if valid is not None:
         values, valid = zero_unless(valid, values), jnp.moveaxis(valid, 0, -1)

@@ -110,7 +110,9 @@ def bidirectional(
     """
     checks.instance("forward", forward, Cell)
     checks.instance("backward", backward, Cell)
-    if not callable(merge):
+    if callable(merge):
+        checks.function("merge", merge, "forward", "backward")
+    else:
         checks.one_of("merge", merge, tuple(MERGES))
     (D, a), (D_back, b) = forward.features, backward.features
     if D_back != D:

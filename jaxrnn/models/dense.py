@@ -77,9 +77,9 @@ def dense(
         checks.positive_int("D", D),
         checks.positive_int("O", O),
         checks.flag("bias", bias),
-        None if activation is None else checks.callable_("activation", activation),
-        checks.callable_("w_init", w_init),
-        checks.callable_("b_init", b_init),
+        None if activation is None else checks.function("activation", activation, "z"),
+        checks.initializer("w_init", w_init),
+        checks.initializer("b_init", b_init),
         None if dtype is None else checks.float_dtype("dtype", dtype),
         checks.float_dtype("param_dtype", param_dtype),
     )

@@ -79,6 +79,6 @@ def embed(
     return Embed(
         checks.positive_int("symbols", symbols),
         checks.positive_int("O", O),
-        checks.callable_("w_init", w_init),
+        checks.initializer("w_init", w_init),
         checks.float_dtype("param_dtype", param_dtype),
     )

@@ -63,7 +63,8 @@ class EncoderDecoder(Composite):
         return self.decoder.initial_carry(params["decoder"], batch_shape)
 
     def reads(self, batch: Batch) -> Pair:
-        checks.entry("batch", batch, "previous")
+        for name in ("xs", "previous"):
+            checks.entry("batch", batch, name)
         lengths = batch.get("targets_lengths")
         if lengths is None and batch.get("lengths") is not None:  # a loss would take these for the targets' lengths
             entries = sorted(name for name, value in batch.items() if value is not None)

@@ -135,7 +135,7 @@ def tied(
         int(E),
         model,
         checks.flag("bias", bias),
-        checks.callable_("w_init", w_init),
+        checks.initializer("w_init", w_init),
         None if dtype is None else checks.float_dtype("dtype", dtype),
         checks.float_dtype("param_dtype", param_dtype),
     )

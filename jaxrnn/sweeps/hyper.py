@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jaxrnn import checks
+
 
 class Hyper(Mapping[str, Any]):
     """Hyperparameters by name, `hyper.lr` or `hyper["lr"]`; it records which of them were read.
@@ -16,6 +18,7 @@ class Hyper(Mapping[str, Any]):
     """
 
     def __init__(self, values: Mapping[str, Any] = MappingProxyType({}), /, **named: Any) -> None:
+        checks.instance("values", values, Mapping)
         self._values = {**values, **named}
         self.read: set[str] = set()
 

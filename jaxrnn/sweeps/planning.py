@@ -73,7 +73,9 @@ def make_plan(
             raise ValueError(f"data: expected None with a task, which has its own, got {checks.short(data)}")
         steps, block = checks.positive_int("steps", steps), checks.positive_int("block", block)
     else:
-        checks.callable_("task", task)
+        checks.function("task", task, "hyper", "key", "data")
+        checks.arrays("data", data)
+        checks.positive_int("block", block)
         for name, value in (("steps", steps), ("pruning", pruning)):
             if value is not None:
                 raise ValueError(

@@ -39,6 +39,7 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
       >>> figure = jaxrnn.sweeps.plot_sweep(results, "lr")
     """
     for argument, name in ({"x": x} if hue is None else {"x": x, "hue": hue}).items():
+        checks.instance(argument, name, str)
         if name not in results.members[0]:
             raise ValueError(f"{argument}: expected one of {sorted(results.members[0])}, got {name!r}")
     figure, (axes,) = new_figure("plot_sweep", (6.0, 4.0), 1, 1)

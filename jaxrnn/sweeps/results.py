@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import pathlib
 from typing import Any
 
 import jax
@@ -108,7 +107,7 @@ class Results:
         return self.trained.key(self._checked(member))
 
     def _checked(self, member: int) -> int:
-        if not isinstance(member, (int, np.integer)) or not 0 <= member < len(self):
+        if not checks.is_integer(member) or not 0 <= member < len(self):
             raise ValueError(f"member: expected an integer from 0 to {len(self) - 1}, got {member!r}")
         return int(member)
 
@@ -130,23 +129,25 @@ class Results:
 
     def to_csv(self, path: checks.PathLike) -> None:
         """Writes `table` as CSV."""
-        table = self.table
-        with pathlib.Path(path).open("w", newline="") as file:
+        path, table = checks.path("path", path), self.table
+        with path.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(table)
             writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
 
     def to_json(self, path: checks.PathLike) -> None:
         """Writes `table`, the curves and the notes as JSON; NaN becomes null."""
+        path = checks.path("path", path)
         found = {"table": self.table, "train": self.train, "validation": self.validation}
         found |= {"validation_steps": self.validation_steps, "notes": self.notes, "compiles": self.compiles}
-        pathlib.Path(path).write_text(json.dumps(_plain(found), indent=1) + "\n")
+        path.write_text(json.dumps(_plain(found), indent=1) + "\n")
 
     def __repr__(self) -> str:
         return f"Results of {len(self)} members\n{self.show(10)}"
 
     def show(self, rows: int = 10) -> str:
         """The first rows of the table, as text."""
+        checks.not_negative_int("rows", rows)
         table = {name: column[:rows].tolist() for name, column in self.table.items()}
         cells = [[name, *(_shown(x) for x in column)] for name, column in table.items()]
         widths = [max(map(len, column)) for column in cells]

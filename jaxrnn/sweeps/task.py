@@ -76,9 +76,11 @@ def task(
       >>> xs = jax.random.normal(jax.random.key(0), (5, 32, 1))
       >>> task = jaxrnn.task(build, {"xs": xs, "targets": xs}, batch_size=8)
     """
-    checks.callable_("build", build)
+    checks.function("build", build, "hyper")
     if not isinstance(data, dict):
         raise TypeError(f"data: expected a dict of arrays that hold all rows, got {checks.short(data)}")
+    if gradient is not None:
+        checks.instance("gradient", gradient, Gradient, "such as jaxrnn.reverse_scan()")
     monitor, ranked = checked_monitor(monitor, mode, metrics)
     if batch_size is not None:
         checks.positive_int("batch_size", batch_size)
@@ -125,3 +127,7 @@ class Task:
 
     init: Callable[[Hyper, jax.Array], Tree]
     advance: Callable[[Hyper, Tree, int], tuple[Tree, dict[str, jax.Array]]]
+
+    def __post_init__(self) -> None:
+        checks.function("init", self.init, "hyper", "key")
+        checks.function("advance", self.advance, "hyper", "state", "steps")

@@ -109,9 +109,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
 
 def folder(run_dir: checks.PathLike) -> pathlib.Path:
     """A directory that can be written, created if it does not exist."""
-    if not isinstance(run_dir, (str, os.PathLike)):
-        raise TypeError(f"run_dir: expected the path of a directory, got {checks.short(run_dir)}")
-    path = pathlib.Path(run_dir).absolute()
+    path = checks.path("run_dir", run_dir, "directory").absolute()
     try:
         make_writable(path)
     except OSError as error:

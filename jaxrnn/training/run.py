@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.stages import Wrapped
 from tqdm import tqdm
 
 from jaxrnn.training.batches import Read
@@ -138,11 +137,13 @@ class Run:
                 jax.eval_shape(self.programs.diagnose, self.now.state.params, probe(self.task, data))  # may raise
             self.bar.set_description("compiling")
             start = time.perf_counter()
+            programs: dict[Any, Any] = {
+                shapes: (self.programs.block, self.now, data, self._count(0), self._order(data)),
+            }
             if self.now.best is not None and not self.compiled:
                 progress = self.now._replace(best=None)
-                self.compiled["validation"] = _compiled(self.programs.validate, self.now.best, progress, self.held_out)
-            arguments = self.now, data, self._count(0), self._order(data)
-            self.compiled[shapes] = _compiled(self.programs.block, *arguments)
+                programs["validation"] = (self.programs.validate, self.now.best, progress, self.held_out)
+            self.compiled |= _compiled(programs)
             self.history.compile_seconds += time.perf_counter() - start
             self.bar.set_description(f"training, {self.feed.read_as}")
             self.bar.unpause()  # its rate is that of training, without compiling
@@ -214,10 +215,15 @@ class Run:
                 tqdm.write(told)
 
 
-def _compiled(function: Wrapped, *arguments: Tree) -> Callable[..., Tree]:
-    """A jitted function, compiled for arguments of these shapes; itself while jit is switched off."""
-    jitted = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
-    return function.lower(*arguments).compile() if jitted else function
+def _compiled(programs: dict[Any, Any]) -> dict[Any, Callable[..., Any]]:
+    """Jitted functions, compiled for their arguments' shapes; functions as they are while jit is switched off.
+
+    All are traced before one is compiled, since tracing finds what is wrong.
+    """
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        return {name: function for name, (function, *_) in programs.items()}
+    lowered = [(name, function.lower(*arguments)) for name, (function, *arguments) in programs.items()]
+    return {name: program.compile() for name, program in lowered}
 
 
 def _shown(history: History, count: int) -> dict[str, str]:

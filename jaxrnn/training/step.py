@@ -183,7 +183,7 @@ def checked_monitor(monitor: str, mode: str | None, metrics: Metrics | None) -> 
 
 def checked_loss(name: str, loss: Loss) -> Loss:
     """A function of outputs and a batch, which gets them time first."""
-    checks.callable_(name, loss)
+    checks.function(name, loss, "ys", "batch")
     partial = inspect.unwrap(loss)
     if isinstance(partial, functools.partial) and partial.keywords.get("time_major") is False:
         raise ValueError(

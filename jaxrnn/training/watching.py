@@ -4,7 +4,6 @@ import abc
 import contextlib
 import csv
 import json
-import pathlib
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -92,7 +91,7 @@ class Logger(abc.ABC):
 
     def __init__(self, learning_rate: Schedule | None = None) -> None:
         self.learning_rate: Schedule | None = (
-            None if learning_rate is None else checks.callable_("learning_rate", learning_rate)
+            None if learning_rate is None else checks.function("learning_rate", learning_rate, "step")
         )
 
     def __call__(self, end: BlockEnd) -> None:
@@ -125,7 +124,7 @@ class FileLogger(Logger):
 
     def __init__(self, path: checks.PathLike, learning_rate: Schedule | None = None) -> None:
         super().__init__(learning_rate)
-        self.path: pathlib.Path = pathlib.Path(path)
+        self.path = checks.path("path", path)
         self._file: TextIO | None = None
         self._columns: list[str] = []
 
@@ -284,7 +283,7 @@ class TensorBoardLogger(Logger):
         except ImportError as error:
             raise ImportError('TensorBoardLogger needs tensorboardX: pip install "jaxrnn[tensorboard]"') from error
         self._make, self._writer = tensorboardX.SummaryWriter, None
-        self.folder: pathlib.Path = pathlib.Path(folder)
+        self.folder = checks.path("folder", folder, "directory")
 
     def begin(self, step: int) -> None:
         self._writer = self._make(str(self.folder), purge_step=step + 1 if step else None)
@@ -373,5 +372,5 @@ def checked_callbacks(callback: Any) -> tuple[Callback, ...]:
         return ()
     several = callback if isinstance(callback, (list, tuple)) else (callback,)
     for f in several:
-        checks.callable_("callback", f)
+        checks.function("callback", f, "end")
     return tuple(several)

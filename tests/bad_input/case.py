@@ -27,6 +27,8 @@ KINDS: dict[str, tuple[Any, type[Exception], str]] = {
     "above_0": (0.0, ValueError, "above 0"), "above_2": (2.0, ValueError, "above 2"),
     "not_negative": (-0.1, ValueError, "of at least 0"), "option": ("other", ValueError, "one of ("),
     "flag": (1, TypeError, "True or False"), "function": (0, TypeError, "a function"),
+    "initializer": (len, TypeError, "a function of (key, shape, dtype), got one of (obj, /)"),
+    "activation": (lambda: 0.0, TypeError, "a function of (z), got one of ()"), "path": (3, TypeError, "the path of a"),
     "dtype": ("int8", TypeError, "a floating-point dtype"), "key": (0, TypeError, "a random key"),
     "gradient": (0, TypeError, "a Gradient"), "cell": ("lstm", TypeError, "Cell"),
     "model": (ELMAN, TypeError, "a Model"), "optimizer": ("adam", TypeError, "a GradientTransformation"),

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
-from tests.bad_input.case import bad_type, bad_value, right
-from tests.bad_input.values import ELMAN, GRU, LSTM, D, H
+from tests.bad_input.case import Entries, bad_type, bad_value, right
+from tests.bad_input.values import ELMAN, GRU, KEY, LSTM, D, H, drawn
 
 
 def _any(*arguments):
@@ -13,10 +13,10 @@ def _any(*arguments):
 
 
 # fmt: off
-SIZES = {"D": D, "H": H}
+SIZES, LEARNING = {"D": D, "H": H}, jaxrnn.lstm(D, H, learn_carry=True)
 GATED = SIZES | {"gates": {"n": jnp.tanh}, "update": lambda params, carry, gates, noise: gates[0]}
 OPTIONS = {
-    "size": "D H heads", "flag": "bias hidden_bias learn_carry", "function": "input_init recurrent_init bias_init",
+    "size": "D H heads", "flag": "bias hidden_bias learn_carry", "initializer": "input_init recurrent_init bias_init",
     "dtype": "dtype param_dtype", "rate": "recurrent_dropout zoneout",
 }
 OF_ALL = [
@@ -27,7 +27,7 @@ OF_ALL = [
 ]
 NO_BIAS = bad_value("None without a bias", chrono=9, bias=False)
 TABLE = [
-    right("elman", SIZES, OPTIONS, function="activation"), *OF_ALL,
+    right("elman", SIZES, OPTIONS, activation="activation"), *OF_ALL,
     right("lstm", SIZES, OPTIONS, size="proj_size", flag="peephole coupled layer_norm", finite="forget_bias",
           above_2="chrono"), *OF_ALL, NO_BIAS, bad_value("(4,)", zoneout=np.full(5, 0.1)),
         bad_value("in [0, 1), got float 1.0", zoneout=jaxrnn.cells.LSTMCarry(1.0, 0.1)),
@@ -38,8 +38,9 @@ TABLE = [
     right("gru", SIZES, OPTIONS, flag="reset_after", above_2="chrono"), *OF_ALL, NO_BIAS,
         bad_value("1 with reset_after=False", heads=2, reset_after=False),
         bad_value("False with reset_after=False", hidden_bias=True, reset_after=False),
-    right("ctrnn", SIZES | {"dt": 1, "tau": 5}, OPTIONS, above_0="dt tau", not_negative="sigma", function="activation"),
-        *OF_ALL, bad_value("at most tau = 5", dt=6.0), bad_value("a number above 0", dt=np.ones(H)),
+    right("ctrnn", SIZES | {"dt": 1, "tau": 5}, OPTIONS, above_0="dt tau", not_negative="sigma",
+          activation="activation"), *OF_ALL, bad_value("at most tau = 5", dt=6.0),
+        bad_value("a number above 0", dt=np.ones(H)),
         bad_value("array of shape (4,), above 0", tau=np.ones(H + 1)),
         bad_value("array of shape (4,), of at least 0", sigma=np.ones(H + 1)),
     right("gated_cell", GATED, OPTIONS, function="update hidden zero_carry own_params noise"), *OF_ALL,
@@ -56,5 +57,18 @@ TABLE = [
         bad_type("a function of (params, carry, x), got one of (p, h)", step=lambda p, h: h),
         bad_type("a function of (params, carry, x, noise), got one of (p, h, x)", step=lambda p, h, x: h, noise=_any),
     right("apart", {"function": len}, function="function"),
-    right("torch_uniform", {}, call=jaxrnn.initializers.torch_uniform, size="H"),
+        *(bad_value("a pair of numbers, the lower one first", bounds=x) for x in (1.0, (1.0, 0.0), (0.0,), ("a", "b"))),
+    right("torch_uniform", {}, size="H"), bad_value("a positive integer", H=[]), bad_value("a positive integer", H=1.0),
+    right("orthogonal", {"key": KEY, "shape": (D, H), "dtype": "float32"}, key="key", dtype="dtype"),
+        *(bad_value("at least two sizes", shape=x) for x in (D, (D,))),
+        bad_value("positive integer, got 0", shape=(D, 0)),
+        bad_type("float32 or float64, got bfloat16", dtype="bfloat16"),
+    right("learning lstm.initial_carry", {"params": drawn(LEARNING)}, call=LEARNING.initial_carry),
+        bad_value('the entry "initial_carry", got a dict with', params=drawn(LSTM)),
+        bad_value("params['initial_carry']: ['c', 'h'], got a dict with []", params=Entries(initial_carry={})),
+        bad_type("params['w_h']: floating-point numbers, got bool", params=Entries(w_h=np.ones((H, 4 * H), bool))),
+    *(row for name, cell in {"lstm": LSTM, "projected lstm": jaxrnn.lstm(D, H, proj_size=2)}.items() for row in (
+        right(f"{name}.initial_carry", {"params": drawn(cell)}, call=cell.initial_carry),
+        bad_type("a tuple or list", batch_shape=3), bad_value('the entry "w_h", got with []', params={}),
+        *(bad_value("integers of at least 0", batch_shape=x) for x in ((-1,), (1.0,), ("a",))))),
 ]

@@ -29,6 +29,7 @@ def _of_all(name, targets, **options):
         bad_value("lengths: T = 5, got 1 to 6", batch=Entries(lengths=LONG)),
         bad_value("targets_lengths: T = 5, got 1 to 6", batch=Entries(targets_lengths=LONG)),
         bad_value(f'ys: "targets_lengths", {O_IN_YS}', batch=LONGER),
+        bad_type('batch["xs"]: an array, got list [[1.0], [1.0, 2.0]]', batch=Entries(xs=[[1.0], [1.0, 2.0]])),
         bad_value(f"{IN_MASK}: one a row, got bool[{T}, {B}]", at="last", batch=Entries(targets=targets[-1])),
         bad_value(f"{TARGETS}: one a row, got [{T - 1}, {B}", at="last", batch={"targets": targets[1:]}),
     ]

@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 
 import jaxrnn
+from jaxrnn.cells.gated import Noise
 from tests.bad_input.case import bad_type, bad_value, right
 from tests.bad_input.values import ELMAN, GRU, HS, KEY, LENGTHS, LSTM, MASK, XS, B, D, H, T, drawn, ones
 
+NOISY = jaxrnn.gru(D, H, recurrent_dropout=0.1)
+OF_NOISY = jaxrnn.online.rtrl_start(NOISY, drawn(NOISY), (B,))[1]
 PARAMS, PLAIN, Carry = drawn(ELMAN), jaxrnn.gru(D, H, reset_after=False), jaxrnn.cells.LSTMCarry
 INFLUENCE, OTHER, SNAP1 = (
     jaxrnn.online.rtrl_start(GRU, drawn(GRU), (rows,), sparsity=sparsity)[1]
@@ -95,5 +98,13 @@ TABLE = [
     right("rtrl_step", ONLINE | STEP, params="params", option="sparsity", function="loss", array="x carry"), *OF_ONLINE,
         bad_value("[..., 3]", x=ones(B, D + 1)), bad_value("scalar, got float32[4]", loss=lambda y: y[0]),
         bad_value("12, 2, 4, got float32[12, 3, 4]", influence=OTHER),
-        bad_value("12, 2, 4, got float32[2, 3, 4]", influence=SNAP1),
+        bad_value("12, 2, 4, got float32[2, 3, 4]", influence=SNAP1), bad_value("noise: None", noise=True),
+        bad_type("a function of (y), got one of ()", loss=lambda: 0.0),
+    right("rtrl_step of a noisy cell", {"cell": NOISY, "params": drawn(NOISY), **STEP, "influence": OF_NOISY},
+          call=jaxrnn.online.rtrl_step),
+        bad_value("a Noise of 3", noise=True),
+        bad_value("noise.dropout: shape (2, 4), got float32[4]", noise=Noise(dropout=HS[0])),
+    right("run_layer", {**ONLINE, "xs": XS, "carry": None, "call": jaxrnn.extend.Call()}, cell="cell", flag="reverse",
+          gradient="gradient"), bad_type("a Call", call=None),
+    right("pytree", {}, call=jaxrnn.extend.pytree), bad_type("a type", cls=3),
 ]

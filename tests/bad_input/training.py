@@ -37,6 +37,8 @@ OF_FUNCTIONS = [
     bad_value("scalar, got float32[", loss=lambda ys, batch: ys.sum((0, 2))),
     bad_type("metrics['mse']: a function, got str 'mse'", metrics={"mse": "mse"}),
     bad_value("metrics['rows']: scalar, got float32[", metrics={"rows": lambda ys, batch: ys.sum((0, 2))}),
+    bad_type("metrics['n']: a function of (ys, batch), got one of ()", metrics={"n": lambda: 0.0}),
+    bad_type("a function of (ys, batch), got one of (ys)", loss=lambda ys: ys.sum()),
 ]
 OF_STEPS = [bad_value("other, got 'gradient_norm'", metrics={"gradient_norm": LOSS})]
 OF_PARAMS = [bad_value("(4, got 16", params=drawn(LSTM)), bad_value("'0', '1'], got with ['0']", params={"0": {}})]
@@ -101,6 +103,7 @@ OF_ROWS = [
     _rows(bad_value, "first axis only, got ()", words=[0, 1, 2], **OWN),
     _rows(bad_value, "own_lengths: ['targets'], got 'words'", **OWN),
     _rows(bad_value, "own_lengths: other than xs, got 'xs'", own_lengths=["xs"]),
+    _rows(bad_type, "per_row: a str, got list ['targets']", per_row=[["targets"]]),
     _rows(bad_type, "own_lengths: tuple or list, got str 'words'", words=WORDS, own_lengths="words"),
     _rows(bad_value, "rows: no entry 'lengths', got one", lengths=[3, 1, 2]),
     _rows(bad_value, "rows: no entry 'words_lengths', got one", words=WORDS, words_lengths=[0, 1, 2], **OWN),
@@ -112,6 +115,7 @@ TABLE = [
     *_of_data("data"),
     *_of_data("validation", "validation: "), bad_type("directory", run_dir=3),
         bad_value("directory, got training.py", run_dir=__file__), bad_value("dict", validation=[DATA]),
+        bad_type("a function of (end), got one of ()", callback=lambda: 0),
         bad_value("with patience, got None", validation=None, patience=2), bad_value("6 rows", batch_size=N + 1),
         bad_value("6 rows", batch_size=None), bad_value("batch_size: None with an iter, got 2", data=iter([DATA])),
         bad_type("dict of arrays", data=None),
@@ -144,6 +148,9 @@ TABLE = [
     right("resets_from_dones", {"dones": XS[..., 0] > 0, "before": XS[0, :, 0] > 0}, array="dones before"),
         *(bad_type("booleans or numbers", **{name: KEY}) for name in ("dones", "before")),
     right("pieces", {"sequences": {"xs": XS}, "length": T, "every": None}, size="length every"),
+    *(row for logger in (jaxrnn.training.CSVLogger, jaxrnn.training.JSONLLogger) for row in (
+        right(logger.__name__, {"path": "rows"}, call=logger, path="path", function="learning_rate"),
+        bad_type("a function of (step), got one of ()", learning_rate=lambda: 0.0))),
     right("prefetch of wrong batches", {}, call=lambda batches: next(iter(jaxrnn.data.prefetch(batches)))),
         bad_type("batches: a batch: dict, got float32", batches=[XS]),
 ]
