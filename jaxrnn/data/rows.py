@@ -66,6 +66,19 @@ def check_counts(name: str, batches: list[dict[str, jax.Array]]) -> None:
             raise ValueError(
                 f"{name}[{entry!r}]: expected a step that counts, got {checks.short(batches[0][entry])} without any"
             )
+    for lengths, mask in (("lengths", "xs_mask"), ("lengths", "mask"), ("targets_lengths", "mask")):
+        of_others = mask == "mask" and lengths == "lengths" and "targets_lengths" in batches[0]
+        both = lengths in batches[0] and mask in batches[0] and batches[0][mask].ndim > 1
+        if both and not of_others and not any(_any_within(batch[lengths], batch[mask]) for batch in batches):
+            got = f"{checks.short(batches[0][mask])} that is True only beyond them"
+            raise ValueError(f"{name}[{mask!r}]: expected a step within {lengths!r} that counts, got {got}")
+
+
+def _any_within(lengths: jax.Array, mask: jax.Array) -> bool:
+    """Tells whether a mask [T, N, ...] is True anywhere within the rows' lengths [N]."""
+    rows = np.asarray(lengths).reshape(1, -1, *(1,) * (mask.ndim - 2))
+    steps = np.arange(mask.shape[0]).reshape(-1, *(1,) * (mask.ndim - 1))
+    return bool((np.asarray(mask) & (steps < rows)).any())
 
 
 def row_axes(name: str, arrays: Batch, layout: Layout = TIME_FIRST) -> dict[str, int]:

@@ -27,7 +27,7 @@ from jaxrnn.diagnostics.statistics import (
 )
 from jaxrnn.diagnostics.table import table
 from jaxrnn.pictures import new_figure, saved
-from jaxrnn.types import Batch, Cell, Loss, Model, Params
+from jaxrnn.types import Batch, Cell, Loss, Model, Params, Tree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -191,6 +191,7 @@ def gradient_report(
     loss: Loss | None = None,
     *,
     key: jax.Array | None = None,
+    carry: Tree = None,
     rows: int = ROWS,
     max_lag: int = MAX_LAG,
     jacobians: bool = True,
@@ -208,7 +209,8 @@ def gradient_report(
       params: its parameters.
       batch: "xs" and the entries that the loss reads; "lengths", "resets" and "xs_mask" as for `fit`.
       loss: (ys, batch) -> scalar; None: an inner product of the outputs with fixed random numbers.
-      key: for noise; None means evaluation.
+      key: for noise; None means evaluation. With that of a step of `fit`, `state.step_key`, the noise is that step's.
+      carry: the state before the first step, as for `unroll`; None: the initial one.
       rows: the number of rows of the batch that are analysed by lag.
       max_lag: the longest lag, in steps.
       time_major: False: sequences in `batch` are [B, T, ...]. The loss gets time first all the same.
@@ -238,7 +240,7 @@ def gradient_report(
     max_lag, rows = checks.positive_int("max_lag", max_lag), checks.positive_int("rows", rows)
     jacobians, batch = checks.flag("jacobians", jacobians), checked_values(model, batch, time_major)
     with cells_outside_of_transformations():
-        measured = _measure(model, params, batch, loss, key, rows, max_lag, jacobians)
+        measured = _measure(model, params, batch, loss, key, carry, rows, max_lag, jacobians)
     found, spectra = jax.tree.map(np.asarray, measured)
     layers = tuple(LayerReport(name, layer, *spectra[name]) for name, layer in found.layers.items())
     d_norms, norms = ({name: float(x) for name, x in d.items()} for d in (found.gradient_norms, found.parameter_norms))
@@ -252,11 +254,12 @@ def _measure(
     batch: Batch,
     loss: Loss | None,
     key: jax.Array | None,
+    carry: Tree,
     rows: int,
     max_lag: int,
     jacobians: bool,
 ) -> tuple[GradientStatistics, dict[str, tuple[jax.Array, jax.Array] | tuple[None, None]]]:
-    found = recorded(model, params, batch, loss, key)
+    found = recorded(model, params, batch, loss, key, carry)
     spectra = {name: _spectra(layer) if jacobians else (None, None) for name, layer in found.layers.items()}
     return statistics(found, rows, max_lag), spectra
 

@@ -148,13 +148,20 @@ class Recorded(NamedTuple):
     layers: dict[str, Layer]
 
 
-def recorded(model: Model | Cell, params: Params, batch: Batch, loss: Loss | None, key: jax.Array | None) -> Recorded:
-    """Runs a model and differentiates its loss, with the arguments of `gradient_statistics`."""
+def recorded(
+    model: Model | Cell,
+    params: Params,
+    batch: Batch,
+    loss: Loss | None,
+    key: jax.Array | None,
+    carry: Tree = None,
+) -> Recorded:
+    """Runs a model and differentiates its loss, with the arguments of `gradient_statistics` and a carry."""
     of_batch: Loss = (
         (lambda ys, _: random_product(ys)) if loss is None else checks.function("loss", loss, "ys", "batch")
     )
     checked_params(model, params)
-    options: dict[str, Any] = reading(batch) | {"key": key}
+    options: dict[str, Any] = reading(batch) | {"key": key, "carry": carry}
 
     def run(params: Params, gradient: Gradient) -> Tree:
         if isinstance(model, Cell):

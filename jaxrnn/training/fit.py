@@ -43,7 +43,8 @@ class FitResult:
       read: how the data were read, such as "320 rows of 101 steps".
       monitor: the measure by which `params` are the best.
       bad_batch: the batch of the step at which the run ended because something was not finite; None otherwise. To
-        examine that step: `jaxrnn.gradient_report(model, result.state.params, result.bad_batch, loss)`.
+        examine that step: `jaxrnn.gradient_report(model, state.params, result.bad_batch, loss, key=state.step_key)`
+        with `state = result.state`, and for a stream also `carry=state.carry`.
 
     Example:
       >>> import jax, optax
@@ -303,7 +304,11 @@ def fit(
         bad = int(now.first_bad)
         read = ("data", feed.arrays) if isinstance(feed, InMemory) else ("bad_batch", bad_batch or {})
         why = what_is_wrong(*read, model, start.params, loss, metrics)
-        look = "jaxrnn.gradient_report(model, result.state.params, result.bad_batch, loss)"
+        carried = ", carry=state.carry" if now.state.carry is not None else ""
+        look = (
+            "with state = result.state, jaxrnn.gradient_report(model, state.params, result.bad_batch, loss, "
+            f"key=state.step_key{carried})"
+        )
         warnings.warn(
             f"fit: {history.nonfinite[bad]} was not finite at step {bad}, which was left out; the run ended there"
             f"{why}{'' if bad_batch is None else f'; {look} looks at it'}",

@@ -56,8 +56,7 @@ def _opened(folder: pathlib.Path) -> io.FileIO:
     """Opens and locks the file; it is not buffered, so that a full disk is noticed here and not when it is closed."""
     file = io.FileIO(folder / NAME, "a+")
     try:
-        if fcntl is not None:
-            _hold(file, folder)
+        _hold(file, folder)
     except BaseException:
         file.close()
         raise
@@ -75,8 +74,9 @@ def _close(file: io.FileIO) -> None:
 
 
 def _hold(file: io.FileIO, folder: pathlib.Path) -> None:
-    assert fcntl is not None
     try:
+        if fcntl is None:
+            raise OSError("this system has no flock")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         who = (folder / NAME).read_text() or "another process"

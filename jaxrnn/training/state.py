@@ -67,6 +67,11 @@ class TrainState(NamedTuple):
     key: jax.Array
     carry: Tree = None
 
+    @property
+    def step_key(self) -> jax.Array:
+        """The key of the noise in the next step."""
+        return jax.random.fold_in(self.key, self.step)
+
 
 def train_state(
     model: Model,

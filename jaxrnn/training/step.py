@@ -99,7 +99,7 @@ def stepping(
         state: TrainState, batch: Batch, fresh: jax.Array | bool = False, scale: jax.Array | None = None
     ) -> tuple[TrainState, dict[str, jax.Array], Params]:
         checks.instance("state", state, TrainState, "make one with jaxrnn.training.train_state")
-        key = jax.random.fold_in(state.key, state.step)
+        key = state.step_key
 
         def start(params: Params) -> Tree:
             if state.carry is None:

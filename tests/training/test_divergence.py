@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxrnn
-from tests.training.setup import KEY, MODEL, OPTIMIZER, assert_same, batch_of, data_set, fit, rows_of_run
+from tests.training.setup import KEY, MODEL, NOISY, OPTIMIZER, assert_same, batch_of, data_set, fit, rows_of_run
 
 LEFT_OUT = r"^fit: \d+ steps? (was|were) left out"
 
@@ -68,6 +68,19 @@ def test_the_step_that_was_left_out_is_one_call_away():
     assert_same(result.state.params, fit(steps=step - 1).state.params if step > 1 else None)
     report = jaxrnn.gradient_report(MODEL, result.state.params, result.bad_batch, jaxrnn.losses.mean_squared_error)
     assert "not finite" in str(report)
+
+
+@pytest.mark.parametrize("stream", [None, 1])
+def test_a_report_with_the_key_and_carry_of_a_step_has_its_dropout_and_its_loss(stream):
+    options = {"model": NOISY, "block": 1} | ({"stream": stream, "batch_size": None} if stream else {})
+    state, whole = fit(steps=2, **options).state, fit(steps=3, **options)
+    rows = rows_of_run(3, 4, model=NOISY)[-1]
+    batch = {k: x[2:3] for k, x in data_set().items()} if stream else batch_of(data_set(), rows)
+    loss = jaxrnn.losses.mean_squared_error
+    report = jaxrnn.gradient_report(NOISY, state.params, batch, loss, key=state.step_key, carry=state.carry)
+    np.testing.assert_allclose(report.loss, whole.history.train["loss"][2], rtol=1e-5)
+    plain = jaxrnn.gradient_report(NOISY, state.params, batch, loss)
+    assert abs(plain.loss / report.loss - 1.0) > 1e-3
 
 
 def test_skip_leaves_such_steps_out_and_takes_the_others():
@@ -148,6 +161,13 @@ def test_parameters_that_overflow_are_named():
     [
         (data_set() | {"lengths": np.zeros(10, int)}, r"^data\['lengths'\]: expected a step that counts"),
         (data_set() | {"mask": np.zeros((4, 10), bool)}, r"^data\['mask'\]: expected a step that counts"),
+        *(
+            (
+                data_set() | {"lengths": np.full(10, 2), mask: np.arange(4)[:, None] >= np.full(10, 2)},
+                rf"^data\['{mask}'\]: expected a step within 'lengths' that counts, got bool.* that is True only",
+            )
+            for mask in ("mask", "xs_mask")
+        ),
         ([data_set() | {"xs_mask": np.zeros((4, 10), bool)}], r"^data: batches\['xs_mask'\]: expected a step that"),
         (iter([]), "^data: expected at least one batch"),
     ],

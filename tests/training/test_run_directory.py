@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import jaxrnn
+from jaxrnn.training import lock
 from tests.training.setup import D, H, O, assert_same_run, data_set, fit, saved_steps
 
 OTHERS = {
@@ -75,3 +76,9 @@ def test_each_call_goes_on_and_keeps_three_saves(saved):
         assert result.history.steps == steps
         assert sorted(saved_steps(saved)) == sorted({*first, *range(2, steps + 1, 2)})[-3:]
     assert_same_run(result, fit(steps=8))
+
+
+def test_a_folder_that_can_not_be_locked_is_used_with_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "fcntl", None)  # not POSIX
+    with pytest.warns(UserWarning, match="can't be locked .this system has no flock.; nothing else should use it"):
+        fit(steps=2, run_dir=tmp_path)
