@@ -95,10 +95,9 @@ def checked_options(
 
 def checked_outputs(ys: Tree, axes: int) -> jax.Array:
     """Floating-point numbers [..., O] with at least `axes` axes, none of them empty."""
-    if isinstance(ys, dict):
-        raise TypeError(
-            f"ys: expected an array, the outputs, got {checks.short(ys)}; a loss is called as loss(ys, batch)"
-        )
+    if isinstance(ys, (dict, tuple)):
+        hint = "a loss is called as loss(ys, batch)" if isinstance(ys, dict) else "a model's apply returns (carry, ys)"
+        raise TypeError(f"ys: expected an array, the outputs, got {checks.short(ys)}; {hint}")
     ys = checks.array("ys", ys)
     if not jnp.issubdtype(ys.dtype, jnp.floating):
         raise TypeError(f"ys: expected floating-point numbers, got {checks.short(ys)}")

@@ -132,6 +132,8 @@ def instance(name: str, value: Any, kind: type[_T] | tuple[type[_T], ...], hint:
         kinds = kind if isinstance(kind, tuple) else (kind,)
         expected = " or ".join(k.__name__ for k in kinds)
         article = "an" if expected[0] in "AEIOU" else "a"
+        if inspect.isfunction(value) and value.__module__.startswith("jaxrnn."):
+            hint = f"call it: {value.__name__}(...)"
         raise TypeError(f"{name}: expected {article} {expected}, got {short(value)}{hint and '; ' + hint}")
     return value
 
@@ -253,7 +255,9 @@ def array(name: str, value: Any) -> jax.Array:
         raise ValueError(f"{name}: expected integers of at most 32 bits, got {short(value)}") from error
     except (TypeError, ValueError) as error:
         hint = "; it has them as .params" if hasattr(value, "params") else ""
-        hint = ", which holds no numbers" if _is_array(value) else hint
+        if _is_array(value):
+            of_text = isinstance(value, np.ndarray) and value.dtype.kind in "US"
+            hint = ", which holds no numbers" + "; numpy.unique(..., return_inverse=True) numbers labels" * of_text
         raise TypeError(f"{name}: expected an array, got {short(value)}{hint}") from error
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.dtype != found.dtype and value.size:
         least, most = jnp.iinfo(found.dtype).min, jnp.iinfo(found.dtype).max

@@ -44,7 +44,8 @@ NUMBERS = "0.5 float32 jax"
 POSITIVE = f"1 2 int64 1.0 2.5 {NUMBERS}"
 ARRAYS = f"0 -1 0.0 -0.1 inf -inf nan complex True bool_ [] () [0.5] float64 row key keys old_key long {POSITIVE}"
 UNEQUAL = f"{POOL['rows'][1]}; jaxrnn.data.padded makes one of rows of different lengths, numpy.stack of equal ones"
-OTHERS = {"strings": "<U1[1], which holds no numbers", "rows": UNEQUAL}
+LABELS = "<U1[1], which holds no numbers; numpy.unique(..., return_inverse=True) numbers labels"
+OTHERS = {"strings": LABELS, "rows": UNEQUAL}
 OTHERS |= dict.fromkeys(("dicts", "object"), "object[1], which holds no numbers")
 # A check, its error, what it expects, all values of the pool that are right, and the texts of values unlike the pool's.
 CHECKS = [
@@ -167,6 +168,7 @@ TABLE = [
         *(bad_value("an array [T, ..., O] of at least one time step", ys=x) for x in (ones(T), XS[:0], XS[..., :0])),
         bad_type("floating-point numbers", ys=INTEGERS),
         bad_type("an array, the outputs, got a dict with ['xs']; a loss is called as loss(ys, batch)", ys={"xs": XS}),
+        bad_type("an array, the outputs, got a model's apply returns (carry, ys)", ys=((), XS)),
     of(arguments.checked_logits, {"ys": XS, "blank": 0}, array="ys"),
         *(bad_value("a class from 0 to 2", blank=x) for x in (-1, D, 1.0, None, True)),
     of(arguments.checked_params, {"owner": ELMAN}, params="params"),

@@ -1,5 +1,6 @@
 """A model's loss and metrics over a whole data set."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
 from jaxrnn.data.rows import checked_data, checked_layout, rows_of
 from jaxrnn.training.step import Metrics, measuring, outputs
-from jaxrnn.training.values import check_symbols, check_values
+from jaxrnn.training.values import check_symbols, check_values, not_finite
 from jaxrnn.types import Batch, Loss, Model, Params, Tree
 
 EVALUATION_BATCH = 1024
@@ -42,7 +43,7 @@ def evaluate(
       time_major, per_row: as for `fit`.
 
     Returns:
-      {"loss": ..., and the metrics}.
+      {"loss": ..., and the metrics}. If the loss is not finite, a warning says so, and which of the data is not.
 
     Raises:
       ValueError, TypeError: an argument does not fit; the message names it.
@@ -69,6 +70,8 @@ def evaluate(
     values = {name: float(value) for name, value in found.items()}
     if not np.isfinite(values["loss"]):
         check_values("data", arrays, model, params, loss, metrics)
+        why = not_finite("data", arrays)
+        warnings.warn(f"evaluate: the loss is {values['loss']}{why and f'; {why}'}", stacklevel=2)
     return values
 
 

@@ -97,6 +97,8 @@ TABLE = [
     right("chain", {"models": [STACK]}, call=lambda models: jaxrnn.chain(*models)),
         bad_type("at least one Model, got tuple ()", models=[]),
         bad_type("models[1]: a Model or Cell, got int 3", models=[DENSE, 3]),
+        bad_type("models[1]: a Model or Cell, got function", models=[DENSE, jaxrnn.last]),
+        bad_type("models[1]: a Model or Cell, got call it: last(...)", models=[DENSE, jaxrnn.last]),
         bad_type("models[0]: a Model, got list", models=[[DENSE], [DENSE]]),
         bad_value("models[1]: 4 input, got 3", models=[STACK, DENSE]),
         # Without a time axis the batch would be read as time.

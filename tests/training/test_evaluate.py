@@ -55,3 +55,12 @@ def test_lengths_and_resets_reach_the_model():
     ys = jax.jit(MODEL.apply)(params, data["xs"], **masks)[1]
     want = jaxrnn.losses.mean_squared_error(ys, data | masks)
     assert_close(jaxrnn.evaluate(MODEL, params, jaxrnn.losses.mean_squared_error, data | masks)["loss"], want, 1e-6)
+
+
+def test_a_loss_that_is_not_finite_is_said_with_its_reason():
+    data = data_set()
+    data["xs"][2, 5] = np.inf
+    said = r"evaluate: the loss is nan; data\['xs'\] has a number that is not finite in row 5 at step 2"
+    loss = lambda ys, batch: jaxrnn.losses.mean_squared_error(ys / 0.0, batch)  # noqa: E731
+    with pytest.warns(UserWarning, match=said):
+        assert np.isnan(jaxrnn.evaluate(MODEL, MODEL.init(KEY), loss, data)["loss"])
