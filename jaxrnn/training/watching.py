@@ -163,7 +163,7 @@ class FileLogger(Logger):
         self.path.with_name(partial).replace(self.path)
 
     def _read(self) -> list[dict[str, Any]]:
-        """The file's rows. If some of its lines are no rows, a copy of the file is kept, and a warning says so."""
+        """The file's rows. If some of its lines are not rows, a copy of the file is kept, and a warning says so."""
         lines = self.path.read_bytes().decode(errors="replace").split("\n")[:-1]  # a killed process may leave a part
         parsed = self._parsed(lines)
         rows = [row for row in parsed if row is not None]
