@@ -445,6 +445,15 @@ class Call(NamedTuple):
       record: None, except while calibrating: then a `batch_norm` uses the statistics of the batch, as in training, and
         hands them to this function (path, statistics). There is no key then, so noise is off.
       path: the path of the model's parameters within those of the outermost model.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> call = jaxrnn.extend.Call(lengths=jnp.array([3, 1]))
+      >>> call.valid(3, (2,)).astype(int).tolist()
+      [[1, 1], [1, 0], [1, 0]]
+      >>> call.of("encoder", key=None).of("cell", key=None).path
+      ('encoder', 'cell')
     """
 
     lengths: checks.ArrayLike | None = None
@@ -484,6 +493,18 @@ class Step(NamedTuple):
       noise: a slice of what the cell's `noise` drew, or None.
       valid: bool [*batch_shape]: False on padding, where the carry is held and y is zero; None: all rows are valid.
       reset: bool [*batch_shape]: before this step the carry becomes the initial one; None: in no row.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell, xs = jaxrnn.gru(3, 8), jnp.ones((5, 2, 3))
+      >>> params = cell.init(jax.random.key(0))
+      >>> def read(carry, step):  # the loop of a plain gradient
+      ...     return cell.step(params, carry, step.x, step.noise)
+      >>> carry, ys = jax.lax.scan(read, cell.initial_carry(params, (2,)), jaxrnn.extend.Step(xs))
+      >>> bool(jnp.allclose(ys, jaxrnn.unroll(cell, params, xs)[1], atol=1e-6))
+      True
     """
 
     x: jax.Array
@@ -503,6 +524,16 @@ class Inputs(NamedTuple):
     Attributes:
       steps: a Step whose arrays have the leading axis T.
       initial: the carry that a reset restores; None without resets.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8)
+      >>> params = cell.init(jax.random.key(0))
+      >>> inputs = jaxrnn.extend.Inputs(jaxrnn.extend.Step(jax.numpy.ones((5, 2, 3))))
+      >>> carry, ys = jaxrnn.autodiff().run(cell, params, cell.initial_carry(params, (2,)), inputs)
+      >>> inputs.T, inputs.batch_axes, ys.shape
+      (5, 1, (5, 2, 8))
     """
 
     steps: Step

@@ -18,7 +18,18 @@ from jaxrnn.types import Params, leaf, pytree
 
 @pytree
 class CTRNN(GatedCell):
-    """See `ctrnn`."""
+    """See `ctrnn`.
+
+    Example:
+      >>> import dataclasses
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.ctrnn(3, 8, dt=1.0, tau=10.0)
+      >>> isinstance(cell, jaxrnn.cells.CTRNN), jax.tree.leaves(cell)
+      (True, [1.0, 10.0])
+      >>> dataclasses.replace(cell, tau=20.0)
+      CTRNN(D=3, H=8, tau=20.0)
+    """
 
     dt: checks.Number = leaf(default=1.0)
     tau: checks.Number = leaf(default=10.0)

@@ -15,7 +15,20 @@ from jaxrnn.types import Params, Tree, pytree
 
 @pytree
 class Elman(GatedCell):
-    """See `elman`."""
+    """See `elman`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class Leaky(jaxrnn.cells.Elman):  # h[t] = (h[t-1] + activation(z)) / 2
+      ...     def update(self, params, carry, gates, noise):
+      ...         return (carry + gates[0]) / 2
+      >>> cell, params = Leaky(1, 1), {"w_x": jnp.zeros((1, 1)), "w_h": jnp.zeros((1, 1)), "b": jnp.zeros(1)}
+      >>> carry, ys = jaxrnn.unroll(cell, params, jnp.ones((3, 1)), jnp.ones(1))
+      >>> ys[:, 0].tolist()
+      [0.5, 0.25, 0.125]
+    """
 
     activation: Callable[[jax.Array], jax.Array] = jnp.tanh
 

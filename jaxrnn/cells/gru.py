@@ -21,7 +21,20 @@ def _candidate(zx: jax.Array, zh: jax.Array, r: jax.Array, z: jax.Array) -> jax.
 
 @pytree
 class GRU(GatedCell):
-    """See `gru`."""
+    """See `gru`.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8)
+      >>> isinstance(cell, jaxrnn.cells.GRU), list(cell.gates)
+      (True, ['r', 'z', 'n'])
+      >>> params = cell.init(jax.random.key(0))
+      >>> params["b"] = params["b"].at[8:16].set(100.0)  # z = 1: the state never changes
+      >>> carry, ys = jaxrnn.unroll(cell, params, jax.numpy.ones((5, 3)), jax.numpy.ones(8))
+      >>> carry.tolist()
+      [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
 
     hidden_bias: bool = True
     chrono: checks.Number | None = leaf(default=None)
@@ -44,7 +57,17 @@ class GRU(GatedCell):
 
 @pytree
 class ResetBeforeGRU(Cell):
-    """See `gru`, option `reset_after=False`: r multiplies h before the product, so n needs two products in sequence."""
+    """See `gru`, option `reset_after=False`: r multiplies h before the product, so n needs two products in sequence.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.gru(3, 8, reset_after=False)
+      >>> isinstance(cell, jaxrnn.cells.ResetBeforeGRU), isinstance(cell, jaxrnn.GatedCell)
+      (True, False)
+      >>> sorted(cell.init(jax.random.key(0)))
+      ['b', 'w_h', 'w_x']
+    """
 
     inner: GRU = leaf()
 

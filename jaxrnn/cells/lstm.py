@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 
 
 class LSTMCarry(NamedTuple):
-    """State of an LSTM: the hidden state h [..., H] and the memory c [..., H]."""
+    """State of an LSTM: the hidden state h [..., H] and the memory c [..., H].
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8)
+      >>> carry = jaxrnn.cells.LSTMCarry(h=jnp.zeros((2, 8)), c=jnp.ones((2, 8)))
+      >>> carry, ys = jaxrnn.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((5, 2, 3)), carry)
+      >>> bool((carry.h == ys[-1]).all()), carry.c.shape
+      (True, (2, 8))
+    """
 
     h: "Float[jax.Array, '*B H']"
     c: "Float[jax.Array, '*B H']"
@@ -35,7 +46,23 @@ class LSTMCarry(NamedTuple):
 
 @pytree
 class LSTM(GatedCell):
-    """See `lstm`."""
+    """See `lstm`.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> @jaxrnn.extend.pytree
+      ... class Linear(jaxrnn.cells.LSTM):  # h[t] = o * c[t], without a tanh
+      ...     def update(self, params, carry, gates, noise):
+      ...         i, f, g, o = gates
+      ...         c = f * carry.c + i * g
+      ...         return jaxrnn.cells.LSTMCarry(h=o * c, c=c)
+      >>> cell = Linear(3, 8, forget_bias=2.0)
+      >>> carry, ys = jaxrnn.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((5, 2, 3)))
+      >>> cell, ys.shape
+      (Linear(D=3, H=8, forget_bias=2.0), (5, 2, 8))
+    """
 
     peephole: bool = False
     coupled: bool = False
@@ -210,7 +237,18 @@ def lstm(
 
 @pytree
 class ProjectedLSTM(Cell):
-    """See `lstm`, option `proj_size`."""
+    """See `lstm`, option `proj_size`.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8, proj_size=4)
+      >>> cell
+      ProjectedLSTM(P=4, inner=LSTM(D=3, H=8))
+      >>> carry = cell.initial_carry(cell.init(jax.random.key(0)), (2,))
+      >>> carry.h.shape, carry.c.shape
+      ((2, 4), (2, 8))
+    """
 
     P: int
     inner: LSTM = leaf()

@@ -20,6 +20,17 @@ class Bucketed:
       padding: the share of steps that are padding, with each row once; of xs and of entries in `own_lengths` together.
       run: the number of consecutive batches of one shape (if an epoch has that many).
       endless: whether the epochs never end.
+
+    Example:
+      >>> import jax
+      >>> import numpy as np
+      >>> import jaxrnn
+      >>> rows = {"xs": [np.ones((T, 3)) for T in (2, 2, 6, 6)]}
+      >>> batches = jaxrnn.data.bucketed(rows, batch_size=2, key=jax.random.key(0), buckets=2, epochs=1)
+      >>> batches
+      Bucketed(4 rows in batches of 2: 2 of T = 2, 2 of T = 6; padding 0.0%, 33.3% in one bucket)
+      >>> len(list(batches)), len(list(batches))
+      (2, 2)
     """
 
     def __init__(

@@ -22,6 +22,17 @@ class Beams(NamedTuple):
       symbols: integers [steps, *batch_shape, beam]; past a hypothesis's length they are `stop`.
       lengths: int32 [*batch_shape, beam]: the number of symbols of each hypothesis, without `stop`.
       scores: [*batch_shape, beam]: log-probability of the symbols, `stop` included, divided by the length's penalty.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.embed(3, 2), jaxrnn.gru(2, 4), jaxrnn.dense(4, 3))
+      >>> params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
+      >>> params["2"]["b"] = jnp.log(jnp.array([0.1, 0.2, 0.7]))  # of the symbols 0, 1, 2 at each step
+      >>> beams = jaxrnn.decoding.beam_search(model, params, jnp.zeros(1, int), 2, beam=1)
+      >>> beams.symbols[:, 0].tolist(), round(float(jnp.exp(beams.scores[0])), 3)
+      ([2, 2], 0.49)
     """
 
     symbols: "Int[jax.Array, 'steps *B beam']"

@@ -23,6 +23,16 @@ class CTCBeam(NamedTuple):
       lengths: int32 [beam, B], the number of labels.
       log_probs: [beam, B], log p(labels) over all alignments that the search followed; -inf (and no labels) if it found
         fewer than `beam` labellings.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> logits = jnp.log(jnp.array([[0.6, 0.4], [0.6, 0.4]]))  # two steps of blank and 1
+      >>> found = jaxrnn.decoding.ctc_beam(logits, beam=2)  # three alignments of the label 1, one of no label
+      >>> found.symbols.tolist(), found.lengths.tolist()
+      ([[1, 0], [0, 0]], [1, 0])
+      >>> [round(p, 2) for p in jnp.exp(found.log_probs).tolist()]
+      [0.64, 0.36]
     """
 
     symbols: "Int[jax.Array, 'beam L *B']"

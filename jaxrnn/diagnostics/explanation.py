@@ -18,7 +18,16 @@ PLATFORMS = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "tpu": "tpu"}
 
 
 class Explanation(tuple[tuple[str, "LoopChoice"], ...]):
-    """The (cell, `LoopChoice`) of each loop, under `reverse_scan`, in the order of running; prints as a table."""
+    """The (cell, `LoopChoice`) of each loop, under `reverse_scan`, in the order of running; prints as a table.
+
+    Example:
+      >>> import jax, jaxrnn
+      >>> model = jaxrnn.stack([jaxrnn.gru(4, 8), jaxrnn.gru(8, 6)])
+      >>> params, xs = model.init(jax.random.key(0)), jax.ShapeDtypeStruct((9, 2, 4), "float32")
+      >>> found = jaxrnn.diagnostics.explain(model, params, xs, platform="cpu")
+      >>> [(cell, choice.loop) for cell, choice in found]
+      [('GRU(4, 8)', 'scan'), ('GRU(8, 6)', 'scan')]
+    """
 
     def __str__(self) -> str:
         rows = [(cell, choice.loop, choice.reason) for cell, choice in self]

@@ -28,6 +28,14 @@ class GateStatistics(NamedTuple):
     Attributes:
       mean: mean activation.
       low, high: share of activations within the margin of the lower, the upper end of the gate's range.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell = jaxrnn.lstm(3, 8, forget_bias=100.0)
+      >>> gates = jaxrnn.diagnostics.gate_statistics(cell, cell.init(jax.random.key(0)), jax.numpy.ones((3, 2, 3)))
+      >>> gates["f"].mean.tolist(), gates["f"].high.tolist(), gates["f"].low.tolist()
+      ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
     """
 
     mean: "Float[jax.Array, 'T']"

@@ -57,7 +57,17 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class GradientReport:
-    """The result of `check_gradients`; prints as a table."""
+    """The result of `check_gradients`; prints as a table.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> cell, xs = jaxrnn.elman(2, 3), jax.numpy.ones((4, 2))
+      >>> params, gradients = cell.init(jax.random.key(0)), (jaxrnn.truncated(1, 1),)  # another gradient on purpose
+      >>> report = jaxrnn.check_gradients(cell, params, xs, gradients=gradients, directions=1)
+      >>> report.ok, sorted({row.gradient for row in report.rows if not row.ok})
+      (False, ['truncated(k1=1, k2=1)'])
+    """
 
     rows: tuple[Row, ...]
 

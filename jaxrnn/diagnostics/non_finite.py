@@ -20,6 +20,16 @@ class FirstNonFinite(NamedTuple):
     Attributes:
       forward: the first step at which the carry or the output of some row is not finite.
       backward: the first step of the backward pass at which dL/dcarry[t] of some row is not finite.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(1, 1, activation=jax.nn.relu)
+      >>> params = {"w_x": jnp.ones((1, 1)), "w_h": jnp.full((1, 1), 1e10), "b": jnp.zeros(1)}  # h[t] is about 1e10**t
+      >>> found = jaxrnn.diagnostics.first_non_finite(cell, params, jnp.ones((9, 1)), jnp.sum)
+      >>> int(found.forward), int(found.backward)
+      (4, 4)
     """
 
     forward: jax.Array

@@ -34,6 +34,16 @@ class LayerStatistics(NamedTuple):
       norm_by_lag: as `gradient_norm_by_lag`, [K+1].
       gates: as `gate_statistics`; empty for a cell that names no gates.
       first_non_finite: as `first_non_finite`, of all rows.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(1, 1, activation=jax.nn.relu)  # here h[t] = x[t] + h[t-1] / 2
+      >>> params = {"w_x": jnp.ones((1, 1)), "w_h": jnp.full((1, 1), 0.5), "b": jnp.zeros(1)}
+      >>> found = jaxrnn.diagnostics.gradient_statistics(cell, params, {"xs": jnp.ones((4, 2, 1))})
+      >>> found.layers["Elman"].norm_by_lag.round(3).tolist()
+      [1.0, 0.5, 0.25, 0.125]
     """
 
     norm_by_lag: jax.Array
@@ -48,6 +58,17 @@ class GradientStatistics(NamedTuple):
       loss: its value.
       gradient_norms, parameter_norms: of each parameter, by its path such as "0/1/w_h".
       layers: each recurrent layer, by its path and cell, such as "0/1 LSTM".
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> cell = jaxrnn.elman(1, 1, activation=jax.nn.relu)  # here h[t] = x[t] + h[t-1] / 2
+      >>> params = {"w_x": jnp.ones((1, 1)), "w_h": jnp.full((1, 1), 0.5), "b": jnp.zeros(1)}
+      >>> batch = {"xs": jnp.ones((2, 1)), "targets": jnp.zeros((2, 1))}  # ys are 1 and 1.5
+      >>> found = jaxrnn.diagnostics.gradient_statistics(cell, params, batch, jaxrnn.losses.mean_squared_error)
+      >>> float(found.loss), float(found.gradient_norms["w_h"]), list(found.layers)
+      (1.625, 1.5, ['Elman'])
     """
 
     loss: jax.Array

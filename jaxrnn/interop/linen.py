@@ -148,7 +148,19 @@ LIFTED = {
 
 
 class Bidirectional(flax.linen.Bidirectional):
-    """`flax.linen.Bidirectional`, which also passes `resets` and `key` to its two layers."""
+    """`flax.linen.Bidirectional`, which also passes `resets` and `key` to its two layers.
+
+    Example:
+      >>> import flax.linen as nn
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from jaxrnn.interop.linen import RNN, Bidirectional
+      >>> layer = Bidirectional(RNN(nn.GRUCell(8)), RNN(nn.GRUCell(8)))
+      >>> xs, resets = jnp.ones((2, 5, 3)), jnp.zeros((2, 5), bool).at[:, 3].set(True)
+      >>> ys, variables = layer.init_with_output(jax.random.key(0), xs, resets=resets)
+      >>> ys.shape, bool(jnp.allclose(ys[:, 0, :8], ys[:, 3, :8], atol=1e-6))
+      ((2, 5, 16), True)
+    """
 
     def __call__(
         self,

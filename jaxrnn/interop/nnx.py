@@ -179,7 +179,18 @@ def _stream(layer: RNN | flax.nnx.Bidirectional, rngs: typing.Any) -> typing.Any
 
 
 class Bidirectional(flax.nnx.Bidirectional):
-    """`flax.nnx.Bidirectional`, which also passes `resets` and `key` to its two layers."""
+    """`flax.nnx.Bidirectional`, which also passes `resets` and `key` to its two layers.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from jaxrnn.interop.nnx import RNN, Bidirectional
+      >>> rngs = nnx.Rngs(0)
+      >>> layer = Bidirectional(RNN(nnx.GRUCell(3, 8, rngs=rngs)), RNN(nnx.GRUCell(3, 8, rngs=rngs)))
+      >>> ys = layer(jnp.ones((2, 5, 3)), resets=jnp.zeros((2, 5), bool).at[:, 3].set(True))
+      >>> ys.shape, bool(jnp.allclose(ys[:, 0, :8], ys[:, 3, :8], atol=1e-6))
+      ((2, 5, 16), True)
+    """
 
     def __call__(
         self,

@@ -15,7 +15,17 @@ Merge = Literal["concat", "sum", "mean", "mul"] | Callable[[Tree, Tree], Tree] |
 
 
 class BidirectionalCarry(NamedTuple):
-    """The state of the cell that reads forward and of the one that reads backward."""
+    """The state of the cell that reads forward and of the one that reads backward.
+
+    Example:
+      >>> import jax
+      >>> import jaxrnn
+      >>> model = jaxrnn.bidirectional(jaxrnn.gru(3, 8), jaxrnn.lstm(3, 4))
+      >>> params = model.init(jax.random.key(0))
+      >>> carry, ys = model.apply(params, jax.numpy.ones((5, 2, 3)))
+      >>> bool((carry.forward == ys[-1, :, :8]).all()), bool((carry.backward.h == ys[0, :, 8:]).all())
+      (True, True)
+    """
 
     forward: Tree
     backward: Tree

@@ -36,7 +36,21 @@ class Pair(NamedTuple):
 
 @pytree
 class EncoderDecoder(Composite):
-    """See `encoder_decoder`."""
+    """See `encoder_decoder`.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import jaxrnn
+      >>> decoder = jaxrnn.attention_decoder(jaxrnn.gru(4, 8), jaxrnn.dot_attention(8, 6))
+      >>> model = jaxrnn.encoder_decoder(jaxrnn.stack([jaxrnn.gru(3, 6)]), decoder)
+      >>> params, source, previous = model.init(jax.random.key(0)), jnp.ones((7, 2, 3)), jnp.ones((5, 2, 4))
+      >>> carry, ys = model.apply(params, (source, previous), lengths=[7, 4])
+      >>> attached = model.encode(params, source, lengths=[7, 4])  # the source is read once
+      >>> carry, first = attached.apply(params["decoder"], previous[:1])
+      >>> bool(jnp.allclose(first, ys[:1], atol=1e-6))
+      True
+    """
 
     encoder: Model = leaf()
     decoder: Model = leaf()

@@ -20,7 +20,20 @@ Build = Callable[[Hyper], tuple[Model, Loss, optax.GradientTransformation]]
 
 @dataclasses.dataclass(frozen=True)
 class ModelTask:
-    """A task of `task`; its fields are the arguments of `fit`."""
+    """A task of `task`; its fields are the arguments of `fit`.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> def build(hyper):
+      ...     model = jaxrnn.chain(jaxrnn.gru(1, hyper.hidden), jaxrnn.dense(hyper.hidden, 1))
+      ...     return model, jaxrnn.losses.mean_squared_error, optax.adam(hyper.lr)
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 32, 1))
+      >>> task = jaxrnn.task(build, {"xs": xs, "targets": xs}, batch_size=8)
+      >>> model, loss, optimizer = task.build(jaxrnn.Hyper(hidden=4, lr=0.01))  # those of one member
+      >>> model.features, task.batch_size, task.monitor, task.mode
+      ((1, 1), 8, 'loss', 'min')
+    """
 
     build: Build
     data: dict[str, Any]

@@ -59,6 +59,16 @@ class TrainState(NamedTuple):
       opt_state: the optimizer's state.
       key: the random key from which all randomness of the run is derived; it does not change.
       carry: the model's carry after the last step, for training on streams; None: each batch starts anew.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> model = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1))
+      >>> state = jaxrnn.training.train_state(model, optax.adam(1e-2), key=jax.random.key(0), streams=2)
+      >>> int(state.step), state.params["1"]["w"].shape, [x.shape for x in jax.tree.leaves(state.carry)]
+      (0, (4, 1), [(2, 4)])
+      >>> bool(state.step_key == jax.random.fold_in(state.key, 0))
+      True
     """
 
     step: jax.Array

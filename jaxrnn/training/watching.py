@@ -163,7 +163,7 @@ class FileLogger(Logger):
         self.path.with_name(partial).replace(self.path)
 
     def _read(self) -> list[dict[str, Any]]:
-        """The file's rows. If some of its lines are no rows, a copy of the file is kept, and a warning says so."""
+        """The file's rows. If some of its lines are not rows, a copy of the file is kept, and a warning says so."""
         lines = self.path.read_bytes().decode(errors="replace").split("\n")[:-1]  # a killed process may leave a part
         parsed = self._parsed(lines)
         rows = [row for row in parsed if row is not None]
@@ -274,6 +274,19 @@ class TensorBoardLogger(Logger):
 
     Raises:
       ImportError: tensorboardX is not installed.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> model, xs = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1)), jax.numpy.ones((5, 8, 1))
+      >>> folder = pathlib.Path(tempfile.mkdtemp()) / "first"
+      >>> result = jaxrnn.fit(
+      ...     model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), {"xs": xs, "targets": xs}, steps=20, block=10,
+      ...     batch_size=4, key=jax.random.key(0), callback=jaxrnn.training.TensorBoardLogger(folder), progress=False,
+      ... )
+      >>> [path.name.split(".")[0] for path in folder.iterdir()]
+      ['events']
     """
 
     def __init__(self, folder: checks.PathLike, learning_rate: Schedule | None = None) -> None:
@@ -315,6 +328,20 @@ class WandbLogger(Logger):
     Args:
       run: the run that `wandb.init(...)` returns.
       learning_rate: see `Logger`.
+
+    Example:
+      >>> import jax, optax
+      >>> import jaxrnn
+      >>> class Run:  # in place of wandb.init(project="first")
+      ...     def log(self, values, step):
+      ...         print(step, sorted(values))
+      >>> model, xs = jaxrnn.chain(jaxrnn.gru(1, 4), jaxrnn.dense(4, 1)), jax.numpy.ones((5, 8, 1))
+      >>> result = jaxrnn.fit(
+      ...     model, jaxrnn.losses.mean_squared_error, optax.adam(1e-2), {"xs": xs, "targets": xs}, steps=20, block=10,
+      ...     batch_size=4, key=jax.random.key(0), callback=jaxrnn.training.WandbLogger(Run()), progress=False,
+      ... )
+      10 ['gradient_norm', 'loss', 'seconds']
+      20 ['gradient_norm', 'loss', 'seconds']
     """
 
     def __init__(self, run: WandbRun, learning_rate: Schedule | None = None) -> None:
