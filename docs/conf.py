@@ -41,6 +41,7 @@ autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # as above
 napoleon_custom_sections = [("Example", "Example")]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -62,6 +63,15 @@ def escape_markup(app, what, name, obj, options, lines):
         if not literal and not line.lstrip().startswith((">>>", "...")):
             parts = re.split(r"(``.*?``|`[^`]*`)", line)
             lines[i] = "".join(part if j % 2 else re.sub(r"([*|])", r"\\\1", part) for j, part in enumerate(parts))
+
+
+def join_names(app, what, name, obj, options, lines):
+    """Several attributes in one line, `a, b: text`, are names; Sphinx would take the first for the type."""
+    del app, what, name, obj, options
+    for i, line in enumerate(lines):
+        if line.startswith(":ivar "):
+            head, colon, text = line.removeprefix(":ivar ").partition(":")
+            lines[i] = f":ivar {head.replace(', ', ',')}{colon}{text}"
 
 
 def check_that_all_is_documented(app, env):
@@ -87,5 +97,6 @@ def setup(app):
     formulas = app.extensions["sphinx-mathjax-offline"]  # copies files at the end, and does not say that it is safe
     formulas.parallel_read_safe = formulas.parallel_write_safe = True
     app.connect("autodoc-process-docstring", escape_markup, priority=100)
+    app.connect("autodoc-process-docstring", join_names, priority=900)
     app.connect("env-check-consistency", check_that_all_is_documented)
     app.connect("html-page-context", without_links_back)
