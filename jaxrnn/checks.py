@@ -132,7 +132,7 @@ def instance(name: str, value: Any, kind: type[_T] | tuple[type[_T], ...], hint:
         kinds = kind if isinstance(kind, tuple) else (kind,)
         expected = " or ".join(k.__name__ for k in kinds)
         article = "an" if expected[0] in "AEIOU" else "a"
-        if inspect.isfunction(value) and value.__module__.startswith("jaxrnn."):
+        if inspect.isfunction(value) and (value.__module__ or "").startswith("jaxrnn."):
             hint = f"call it: {value.__name__}(...)"
         raise TypeError(f"{name}: expected {article} {expected}, got {short(value)}{hint and '; ' + hint}")
     return value
@@ -199,6 +199,8 @@ def initializer(name: str, value: Any) -> Any:
 def sizes(name: str, value: Any) -> tuple[Any, ...]:
     """The sizes of some axes, symbolic ones of `jax.export` included."""
     given: Any = tuple(instance(name, value, (tuple, list), "such as (8,), or () for one row"))
+    if all(type(size) is int and size >= 0 for size in given):
+        return given
     try:
         found = jax.eval_shape(lambda: jnp.zeros(given)).shape
     except (TypeError, ValueError):
@@ -422,14 +424,14 @@ def fitting(name: str, layers: tuple[Any, ...]) -> None:
 
 
 def metrics(value: Any) -> dict[str, Callable[..., jax.Array]]:
-    """A dict of functions, or None for an empty one; "loss" and "gradient_norm" are measured anyway."""
+    """A dict of functions, or None for an empty one; rows have a step, member, loss and gradient norm anyway."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise TypeError(f"metrics: expected a dict of functions, got {short(value)}")
     for name, metric in value.items():
-        if name in ("loss", "gradient_norm"):
-            raise ValueError(f"metrics: expected other names than those measured anyway, got {name!r}")
+        if name in ("loss", "gradient_norm", "step", "member"):
+            raise ValueError(f"metrics: expected other names than those written anyway, got {name!r}")
         function(f"metrics[{name!r}]", metric, "ys", "batch")
     return dict(value)
 

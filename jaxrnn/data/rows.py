@@ -66,10 +66,15 @@ def check_counts(name: str, batches: list[dict[str, jax.Array]]) -> None:
             raise ValueError(
                 f"{name}[{entry!r}]: expected a step that counts, got {checks.short(batches[0][entry])} without any"
             )
-    for lengths, mask in (("lengths", "xs_mask"), ("lengths", "mask"), ("targets_lengths", "mask")):
-        of_others = mask == "mask" and lengths == "lengths" and "targets_lengths" in batches[0]
-        both = lengths in batches[0] and mask in batches[0] and batches[0][mask].ndim > 1
-        if both and not of_others and not any(_any_within(batch[lengths], batch[mask]) for batch in batches):
+    for lengths, mask, sequence in (
+        ("lengths", "xs_mask", "xs"), ("lengths", "mask", "xs"), ("targets_lengths", "mask", "targets")
+    ):  # fmt: skip
+        of_targets = mask == "mask" and sequence == "xs" and "targets_lengths" in batches[0]
+        if of_targets or not {lengths, mask, sequence} <= {*batches[0]}:
+            continue
+        T, N = batches[0][sequence].shape[:2]
+        of_steps = batches[0][mask].shape[:2] == (T, N) and T != N  # [N, N] may be values of each row
+        if of_steps and not any(_any_within(batch[lengths], batch[mask]) for batch in batches):
             got = f"{checks.short(batches[0][mask])} that is True only beyond them"
             raise ValueError(f"{name}[{mask!r}]: expected a step within {lengths!r} that counts, got {got}")
 

@@ -1,14 +1,13 @@
 """The measurements of a sweep so far, and their copy on disk."""
 
 import contextlib
-import copy
 import dataclasses
 import json
 import pathlib
 import re
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ import numpy as np
 
 from jaxrnn.fingerprints import described, digest, fingerprint
 from jaxrnn.sweeps.processes import check_same, gathered
+from jaxrnn.sweeps.program import first_bad
 from jaxrnn.sweeps.results import Results
 from jaxrnn.sweeps.runner import Part, Runner
 from jaxrnn.sweeps.space import Member
@@ -27,6 +27,8 @@ from jaxrnn.training.interrupts import Interrupts
 from jaxrnn.training.lock import Lock
 from jaxrnn.training.run import SAVE_SECONDS
 from jaxrnn.training.saves import newest_intact, numbers, put_newer_aside, write_save
+from jaxrnn.training.watching import Watchers
+from jaxrnn.types import Tree
 
 SAVES = "saves"
 """The folder of a sweep's saves."""
@@ -66,7 +68,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         self.not_saved: str = ""
         with contextlib.ExitStack() as hold:
             if run_dir is not None:
-                path = folder(run_dir)
+                path = folder(run_dir, "a run of fit", "checkpoints")
                 if jax.process_index() == 0:
                     self._lock = hold.enter_context(Lock(path))
                 about = _about(members, steps, key, runners, task)
@@ -102,8 +104,11 @@ class Record(contextlib.AbstractContextManager["Record"]):
             self.score[numbers] = part.report.train["loss"][:, :count].mean(1)
             self.best_step[numbers] = part.end
         self.taken[numbers], self._last = part.end, part
-        if jax.process_count() == 1 and self._is_due():
-            part.store()
+
+    def save_if_due(self) -> None:
+        """Saves after the last part, if half a minute has passed."""
+        if self._last is not None and jax.process_count() == 1 and self._is_due():
+            self._last.store(None)
             self.save()
 
     @contextlib.contextmanager
@@ -115,7 +120,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
             interrupts.hold(error)
             if self._path is not None and jax.process_count() == 1:
                 if self._last is not None:
-                    self._last.store()
+                    self._last.store(None)
                 self.save("")
                 if not self.not_saved:
                     error.add_note(f"run_dir: saved in {self._path.parent}")
@@ -172,45 +177,53 @@ class Record(contextlib.AbstractContextManager["Record"]):
         sign = self._runners[0].sign
         return sign * float(np.nanmin(self.score)) if not np.isnan(self.score).all() else float("nan")
 
-    def rank_by_training(self) -> None:
-        """Gives members that a callback has ended, and that have no score, their training loss in the last block."""
-        if "loss" in self.train and not self.validation:
-            for member in np.flatnonzero(np.isnan(self.score) & (self.taken > 0) & (self.first_bad == 0)):
-                end = self.taken[member]
-                self.score[member] = self.train["loss"][member, max(0, end - self._block) : end].mean()
-                self.best_step[member] = self.taken[member]
-
-    def block(self, group: int, part: Part, so_far: Callable[[], Results]) -> SweepBlock:
-        """The argument of callbacks after a part."""
+    def show(self, observers: Watchers, group: int, part: Part, notes: tuple[str, ...], task: Any) -> bool:
+        """Shows a part to callbacks; returns True if one of them ends the sweep."""
+        shown = [True]
 
         def results() -> Results:
-            part.store()
-            return copy.deepcopy(so_far())
+            if not shown:
+                raise RuntimeError("results: expected a call while the callback runs; keep what it returns")
+            states = [jax.tree.map(np.copy, runner.states) for runner in self._runners]
+            part.store(states[group])
+            return self.results(notes, task, states)
 
         members, count = self._runners[group].group.members[part.places], part.end - part.start
         train = {name: np.asarray(values)[:, :count] for name, values in part.report.train.items()}
         measured = part.report.validation if self._runners[group].validates else {}
         validation = {name: np.asarray(values) for name, values in measured.items()}
-        return SweepBlock(members, part.end, train, validation, results)
+        ends = observers.see(SweepBlock(members, part.end, train, validation, results))
+        shown.clear()
+        return ends
 
-    def results(self, notes: tuple[str, ...], task: Any) -> Results:
-        """The results from all measurements."""
-        columns = {name: getattr(self, name) for name in ("score", "taken", "best_step", "first_bad", "rung")}
+    def results(self, notes: tuple[str, ...], task: Any, states: list[Tree] | None = None) -> Results:
+        """The results from all measurements; with copies of the runners' states, those of a sweep under way."""
+        columns = {name: getattr(self, name).copy() for name in ("score", "taken", "best_step", "first_bad", "rung")}
+        sign, monitor = self._runners[0].sign, self._runners[0].program.monitor
+        if states is not None:
+            for runner, state in zip(self._runners, states, strict=True):
+                bad = columns["first_bad"][runner.group.members] = first_bad(state)
+                columns["score"][runner.group.members[bad > 0]] = np.nan
+            if monitor in self.train and not self.validation:
+                unranked = np.isnan(columns["score"]) & (columns["first_bad"] == 0) & (self.taken > 0)
+                for member in np.flatnonzero(unranked):
+                    end = self.taken[member]
+                    curve = self.train[monitor][member, max(0, end - self._block) : end]
+                    columns["score"][member], columns["best_step"][member] = sign * curve.mean(), end
         columns["steps"] = columns.pop("taken")
-        sign = self._runners[0].sign
         columns["score"] = sign * columns["score"]
         return Results(
             tuple(self._members),
             columns,
-            self.train,
-            self.validation,
+            {name: curve.copy() for name, curve in self.train.items()},
+            {name: curve.copy() for name, curve in self.validation.items()},
             np.asarray(self.validation_steps, int),
             tuple((end, sign * scores) for end, scores in self.rungs),
             notes,
             sum(runner.compiles for runner in self._runners),
             self._runners[0].program.mode,
-            Trained.of(task, self._runners),
-            self._runners[0].program.monitor,
+            Trained.of(task, self._runners, states),
+            monitor,
             self.not_saved,
         )
 

@@ -69,8 +69,9 @@ class Results:
 
     @property
     def diverged(self) -> np.ndarray:
-        """The members that diverged, bool [M]: a loss or gradient was not finite, or no score was."""
-        return (self.columns["first_bad"] > 0) | ~np.isfinite(self.columns["score"])
+        """The members that diverged, bool [M]: a loss or gradient was not finite, or no score after some steps was."""
+        unscored = ~np.isfinite(self.columns["score"]) & (self.columns["steps"] > 0)
+        return (self.columns["first_bad"] > 0) | unscored
 
     @property
     def order(self) -> np.ndarray:
@@ -86,7 +87,7 @@ class Results:
           ValueError: all members diverged.
         """
         first = int(self.order[0])
-        if self.diverged[first]:
+        if self.diverged[first] or np.isnan(self.columns["score"][first]):
             raise ValueError("results: expected a member that did not diverge, got none")
         return first
 

@@ -1,6 +1,7 @@
 """A runner: the members of a group go through one compiled program, some at a time."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -127,9 +128,9 @@ class Runner:
                 self._step_seconds[at_once] = (time.perf_counter() - began) / (end - at)
                 if not due:
                     report = report._replace(validation={})
-                yield Part(chosen, at, end, report, lambda states=states, chosen=chosen: self._store(states, chosen))
+                yield Part(chosen, at, end, report, functools.partial(self._store, states, chosen))
                 at = end
-            self._store(states, chosen)
+            self._store(states, chosen, None)
 
     def _at_once(self, count: int, size: int, steps: int) -> int:
         """The number of members that run together where `count` are left."""
@@ -159,11 +160,11 @@ class Runner:
         states = self._split(jax.tree.map(one, self.states, self._state))
         return with_step(states, self._same(jnp.asarray(step, jnp.int32)))
 
-    def _store(self, states: Tree, places: np.ndarray) -> None:
+    def _store(self, states: Tree, places: np.ndarray, into: Tree) -> None:
         def one(kept: np.ndarray, x: Any) -> None:
             kept[places] = np.asarray(x)[: len(places)] if np.ndim(x) == kept.ndim else np.asarray(x)
 
-        jax.tree.map(one, self.states, plain(states))
+        jax.tree.map(one, self.states if into is None else into, plain(states))
 
     def _split(self, tree: Tree) -> Tree:
         """Arrays [size, ...], spread over the devices."""
@@ -188,11 +189,11 @@ class Part:
       places: the members, by their places in the group.
       start, end: steps.
       report: the measurements, arrays [n, ...]; without validation unless one was due.
-      store: writes the members' states into `Runner.states`.
+      store: writes the members' states into a tree like `Runner.states`; None: into that.
     """
 
     places: np.ndarray
     start: int
     end: int
     report: Report
-    store: Callable[[], None]
+    store: Callable[[Tree], None]

@@ -69,13 +69,13 @@ def sweep(
         own devices, and all return all results. If a process stops, the others raise an error.
       pruning: `jaxrnn.sweeps.halving(...)`, or None: all members take all steps.
       callback: a function, or several, called with a `jaxrnn.sweeps.SweepBlock` after each block of members that run
-        together. A true return value ends the sweep: it returns the results so far, in which members without a score
-        are ranked by the training loss of their last block. Not with several processes.
+        together. A true return value ends the sweep: it returns the results so far. Without validation, members that
+        had not finished are ranked by the training data of their last block. Not with several processes.
       run_dir: a directory. The sweep is saved there every half minute. A second call with the same arguments continues
         from the last save; members that were finished then do not run again. Ctrl-C and SIGTERM save the sweep at the
         end of the block (a second Ctrl-C does not wait). Saves are kept and checked as by `jaxrnn.fit`. With several
         processes all must see the directory; the sweep is then saved when members that run together reach the end of a
-        rung. Otherwise the files `metrics.csv` and `metrics.jsonl` in it have a row for each member and block.
+        rung. With one process, `metrics.csv` and `metrics.jsonl` in it have a row for each member and block.
       resume: "same": if the sweep in run_dir differs, an error says so; "anyway": it continues, with a warning.
         Compared are all arguments except `strategy`, `memory`, `mesh`, `callback` and `progress`, functions in the same
         way as by `fit`.
@@ -147,10 +147,11 @@ def sweep(
                     ):
                         for part in runner.run(np.asarray(list(places)), sizes[index], int(start), end, block):
                             record.extend(index, part)
-                            interrupts.leave()
                             bar.set_postfix(best=f"{record.best_score():.4g}", refresh=False)
                             bar.update(len(part.places) * (part.end - part.start))
                             yield index, part
+                            record.save_if_due()
+                            interrupts.leave()
                     record.exchange(index, mine)
                     bar.update(int(record.taken.sum()) - bar.n)
                     record.finish(index, first_bad(runner.states))
@@ -158,22 +159,19 @@ def sweep(
 
         observers = watchers(callback, record.folder if alone else None, record.taken)
         stack.callback(observers.close)
-        so_far = lambda: record.results(tuple(notes), task)  # noqa: E731
-        ended = False
+        ended = None
         for index, part in train():
-            if observers and observers.see(record.block(index, part, so_far)):
-                part.store()
+            if observers and record.show(observers, index, part, tuple(notes), task):
+                part.store(None)
                 for number, runner in enumerate(runners):
                     record.finish(number, first_bad(runner.states))
                 notes.append(f"callback: ended the sweep after {int(record.taken.sum())} steps of all members")
-                ended = True
+                ended = [runner.states for runner in runners]
                 break
         record.save("; the result is returned, and is nowhere on disk")
         interrupts.leave()
-        if ended:
-            record.rank_by_training()
-        results = so_far()
-    if results.diverged.all():
+        results = record.results(tuple(notes), task, ended)
+    if results.diverged[results.columns["steps"] > 0].all():
         steps_ = results.columns["first_bad"]
         when = f", the first at step {steps_[steps_ > 0].min()}" if steps_.any() else ""
         why = not_finite("data", task.data) if isinstance(task, ModelTask) else ""

@@ -36,13 +36,13 @@ class Trained:
     build: Any
 
     @classmethod
-    def of(cls, task: Any, runners: list[Runner]) -> "Trained":
-        """Takes the runners' states at the end."""
+    def of(cls, task: Any, runners: list[Runner], states: list[Tree] | None = None) -> "Trained":
+        """Takes these states, or those of the runners at the end."""
         place = {int(n): (r, i) for r, runner in enumerate(runners) for i, n in enumerate(runner.group.members)}
         keys = [np.asarray(jax.random.key_data(runners[r].keys[i])) for r, i in (place[n] for n in range(len(place)))]
         kind = str(jax.random.key_impl(runners[0].keys))
         build = task.build if isinstance(task, ModelTask) else None
-        return cls(tuple(runner.states for runner in runners), place, (np.stack(keys), kind), build)
+        return cls(tuple(states or (runner.states for runner in runners)), place, (np.stack(keys), kind), build)
 
     def params(self, member: int) -> Any:
         """See `Results.params`."""

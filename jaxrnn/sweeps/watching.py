@@ -17,9 +17,9 @@ class SweepBlock(NamedTuple):
     Attributes:
       members: int [n], the members' numbers.
       step: the number of steps that they have taken.
-      train: by name ("loss" and others) values [n, steps of the block]; NaN from a member's first bad step on.
-      validation: by name values [n]; empty where no validation was due.
-      results: a function without arguments that returns a copy of the `Results` so far.
+      train: by name ("loss" and others) values [n, steps of the block]; NaN where a member took no step.
+      validation: by name values [n]; empty where no validation was due, or without validation data.
+      results: a function without arguments that returns a copy of the `Results` so far; only while the callback runs.
 
     Example:
       >>> import jax, optax
@@ -64,14 +64,21 @@ class MemberRows(Logger):
 
     def begin(self, step: int) -> None:
         del step
-        steps = {str(member): taken for member, taken in enumerate(self._taken.tolist())}
-        self._file.keep(lambda row: int(row["step"]) <= steps.get(str(row.get("member")), 0))
+        taken = {str(member): taken for member, taken in enumerate(self._taken.tolist())}
+
+        def wanted(row: dict[str, Any]) -> bool | None:
+            member = str(row.get("member"))
+            return int(row["step"]) <= taken[member] if member in taken else None
+
+        self._file.keep(wanted)
 
     def __call__(self, end: Any) -> None:
-        for place, member in enumerate(end.members):
-            measured = {name: float(np.mean(x[place], dtype=float)) for name, x in end.train.items()}
-            measured |= {f"validation_{name}": float(x[place]) for name, x in end.validation.items()}
-            self.write(end.step, {"member": int(member)} | measured)
+        means = {name: np.mean(x, 1, dtype=float) for name, x in end.train.items()}
+        means |= {f"validation_{name}": np.asarray(x, float) for name, x in end.validation.items()}
+        columns = {name: x.tolist() for name, x in means.items()}
+        common = {"step": end.step}
+        members = enumerate(end.members.tolist())
+        self._file.add([common | {"member": m} | {name: x[i] for name, x in columns.items()} for i, m in members])
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         self._file.write(step, values)

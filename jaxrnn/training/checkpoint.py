@@ -45,7 +45,7 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
         self._about = about
         self._resume: Resume = resume
         self._on_nonfinite = on_nonfinite
-        self.path: pathlib.Path = folder(path)
+        self.path: pathlib.Path = folder(path, "a sweep", "saves")
         self._lock = Lock(self.path) if jax.process_index() == 0 else None
         self.saved: int | None = None
 
@@ -107,9 +107,11 @@ class RunDirectory(contextlib.AbstractContextManager["RunDirectory"]):
             self._lock.__exit__()
 
 
-def folder(run_dir: checks.PathLike) -> pathlib.Path:
-    """A directory that can be written, created if it does not exist."""
+def folder(run_dir: checks.PathLike, other: str, saves: str) -> pathlib.Path:
+    """A directory that can be written, created if it does not exist; not one with the saves of something other."""
     path = checks.path("run_dir", run_dir, "directory").absolute()
+    if (path / saves).exists():
+        raise ValueError(f"run_dir: expected another directory than that of {other}, got {path}")
     try:
         make_writable(path)
     except OSError as error:

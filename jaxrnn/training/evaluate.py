@@ -12,6 +12,7 @@ from jaxrnn import checks
 from jaxrnn.arguments import checked_params
 from jaxrnn.compiled import compiled
 from jaxrnn.data.rows import checked_data, checked_layout, rows_of
+from jaxrnn.float_leaves import floats, paths
 from jaxrnn.training.step import Metrics, measuring, outputs
 from jaxrnn.training.values import check_symbols, check_values, not_finite
 from jaxrnn.types import Batch, Loss, Model, Params, Tree
@@ -43,7 +44,8 @@ def evaluate(
       time_major, per_row: as for `fit`.
 
     Returns:
-      {"loss": ..., and the metrics}. If the loss is not finite, a warning says so, and which of the data is not.
+      {"loss": ..., and the metrics}. If the loss is not finite, a warning says so and names what else is not: an entry
+      of the data, or a parameter.
 
     Raises:
       ValueError, TypeError: an argument does not fit; the message names it.
@@ -70,7 +72,8 @@ def evaluate(
     values = {name: float(value) for name, value in found.items()}
     if not np.isfinite(values["loss"]):
         check_values("data", arrays, model, params, loss, metrics)
-        why = not_finite("data", arrays)
+        bad = [path for path, x in zip(paths(params), floats(params), strict=True) if not jnp.isfinite(x).all()]
+        why = not_finite("data", arrays) or (f"parameter {bad[0]} is not" if bad else "")
         warnings.warn(f"evaluate: the loss is {values['loss']}{why and f'; {why}'}", stacklevel=2)
     return values
 

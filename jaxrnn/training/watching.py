@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import csv
+import itertools
 import json
 import shutil
 import warnings
@@ -129,21 +130,32 @@ class FileLogger(Logger):
         self._columns: list[str] = []
 
     def begin(self, step: int) -> None:
-        self.keep(lambda row: int(row["step"]) <= step)
+        self.keep(lambda row: int(row["step"]) <= step) if step else self._rewrite([])
 
-    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Opens the file, and removes all rows but the wanted ones."""
-        self._rewrite([row for row in (self._read() if self.path.exists() else []) if wanted(row)])
+    def keep(self, wanted: Callable[[dict[str, Any]], bool | None]) -> None:
+        """Opens the file, and removes all rows but the wanted ones; None: a row of something else, kept in a copy."""
+        rows = self._read() if self.path.exists() else []
+        answers = [wanted(row) for row in rows]
+        if None in answers:
+            self._copy("rows of something else")
+        self._rewrite([row for row, answer in zip(rows, answers, strict=True) if answer])
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        row = {"step": step} | values
-        if self._file is None or not self.path.exists():
+        if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.begin(step - 1)
-        if set(row) - set(self._columns) and self._columns:
-            self._rewrite([*self._read(), row])
+        self.add([{"step": step} | values])
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Adds rows to the file, which is open, and is made again if it was deleted."""
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._rewrite([])
+        if self._columns and any(row.keys() - self._columns for row in rows):
+            self._rewrite([*self._read(), *rows])
             return
-        self._put(row)
+        for row in rows:
+            self._put(row)
         assert self._file is not None
         self._file.flush()
 
@@ -165,12 +177,16 @@ class FileLogger(Logger):
     def _read(self) -> list[dict[str, Any]]:
         """The file's rows. If some of its lines are not rows, a copy of the file is kept, and a warning says so."""
         lines = self.path.read_bytes().decode(errors="replace").split("\n")[:-1]  # a killed process may leave a part
-        parsed = self._parsed(lines)
+        parsed = self._parsed([line for line in lines if line.strip()])
         rows = [row for row in parsed if row is not None]
         if len(rows) < len(parsed):
-            copy = shutil.copy(self.path, f"{self.path}.damaged")
-            warnings.warn(f"callback: {self.path} has lines that can't be read; {copy} is a copy", stacklevel=8)
+            self._copy("lines that can't be read")
         return rows
+
+    def _copy(self, why: str) -> None:
+        number = next(n for n in itertools.count(1) if not self.path.with_name(f"{self.path.name}.{n}").exists())
+        copy = shutil.copy(self.path, f"{self.path}.{number}")
+        warnings.warn(f"callback: {self.path} has {why}; {copy} is a copy", stacklevel=8)
 
     def _head(self) -> None:
         pass
@@ -215,11 +231,13 @@ class CSVLogger(FileLogger):
         csv.DictWriter(self._file, self._columns).writerow(row)  # pyright: ignore[reportArgumentType]
 
     def _parsed(self, lines: list[str]) -> list[dict[str, Any] | None]:
-        head, *table = (line.rstrip("\r").split(",") for line in lines or ["step"])
-        found: list[dict[str, Any] | None] = [None] * ("step" not in head)
-        for values in table:
+        head, *table = ([*csv.reader([line.rstrip("\r")])] or [[]] for line in lines or ["step"])
+        found: list[dict[str, Any] | None] = [None] * ("step" not in head[0])
+        for (values,) in table:
+            if not values:
+                continue
             try:
-                row = dict(zip(head, values, strict=True))
+                row = dict(zip(head[0], values, strict=True))
                 _ = int(row["step"]), [float(x) for x in values if x]
                 found.append(row)
             except (ValueError, KeyError):
@@ -259,7 +277,7 @@ class JSONLLogger(FileLogger):
             try:
                 row = json.loads(line)
                 row["step"].bit_length()  # an integer
-                found.append({name: np.nan if x is None else x for name, x in row.items()})
+                found.append({name: np.nan if x is None else x + 0 for name, x in row.items()})
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 found.append(None)
         return found

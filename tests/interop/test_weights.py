@@ -230,8 +230,11 @@ def nnx_layer(name, _, D, H):
 
     def back(cell, params):
         made = I.to_nnx(cell, params)
-        assert name == "LSTMCell" or type(made) is type(nnx.merge(graph, given))
-        return nnx.state(made, nnx.Param) if name != "LSTMCell" else given
+        if name == "LSTMCell":  # it comes back as an OptimizedLSTMCell
+            same(I.from_nnx(made)[1], params)
+            return given
+        assert type(made) is type(nnx.merge(graph, given))
+        return nnx.state(made, nnx.Param)
 
     return Layer(given, run, lambda given: I.from_nnx(nnx.merge(graph, given)), back)
 
@@ -249,7 +252,11 @@ def linen_layer(name, _, D, H):
         return ys, jax.tree.leaves(carry)[::-1]
 
     def back(cell, params):
-        return given if name == "LSTMCell" else I.to_linen(cell, params)[1]
+        made, named = I.to_linen(cell, params)
+        if name == "LSTMCell":  # it comes back as an OptimizedLSTMCell
+            same(I.from_linen(made, named)[1], params)
+            return given
+        return named
 
     return Layer(given, run, lambda given: I.from_linen(module, given), back)
 

@@ -104,11 +104,11 @@ def test_a_damaged_save_gives_way_to_the_one_before(tmp_path, monkeypatch, name)
     whole = sweep(SPACE, **OPTIONS)
     interrupted(monkeypatch, tmp_path, 7)
     saves = sorted((tmp_path / "saves").iterdir(), key=lambda path: int(path.name))
-    assert [int(path.name) for path in saves] == [7, 8, 9]
+    assert [int(path.name) for path in saves] == [6, 7, 8]
     data = bytearray((saves[-1] / name).read_bytes())
     data[len(data) // 2] ^= 4
     (saves[-1] / name).write_bytes(data)
-    with pytest.warns(UserWarning, match=rf"run_dir: going on from save 8, since .*9/{name} is damaged"):
+    with pytest.warns(UserWarning, match=rf"run_dir: going on from save 7, since .*8/{name} is damaged"):
         same(sweep(SPACE, run_dir=tmp_path, **OPTIONS), whole)
     for save in (tmp_path / "saves").iterdir():
         (save / name).write_bytes(b"")

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import signal
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +16,19 @@ import jaxrnn
 from jaxrnn.training import CSVLogger
 from tests.helpers import assert_close
 from tests.sweeps.setup import sweep, task
-from tests.training.setup import assert_same
+from tests.training.setup import assert_same, fit
 
 SPACE = jaxrnn.grid(lr=[0.1, 0.01, 0.001])
 
 
 def test_a_callback_sees_each_block_of_the_members_that_run_together():
-    seen = []
+    seen, kept = [], []
 
     def callback(block):
         seen.append(block)
         so_far = block.results()
         assert (so_far.columns["steps"][block.members] == block.step).all()
-        assert_same(so_far.params(0), so_far.params(0))
+        kept.append(so_far.params(1))
 
     results = sweep(SPACE, strategy=2, callback=callback)
     assert [(block.members.tolist(), block.step) for block in seen] == [([0, 1], 3), ([0, 1], 6), ([2], 3), ([2], 6)]
@@ -34,7 +37,10 @@ def test_a_callback_sees_each_block_of_the_members_that_run_together():
         np.testing.assert_array_equal(block.train["loss"], results.train["loss"][block.members, steps])
         at = results.validation_steps.tolist().index(block.step)
         np.testing.assert_array_equal(block.validation["loss"], results.validation["loss"][block.members, at])
-    assert_same(seen[1].results().params(1), results.params(1))
+    assert_same(kept[1], results.params(1))
+    assert float(abs(kept[0]["1"]["w"] - kept[1]["1"]["w"]).max()) > 0.0
+    with pytest.raises(RuntimeError, match="results: expected a call while the callback runs"):
+        seen[0].results()
 
 
 def test_results_so_far_stay_as_they_are():
@@ -68,6 +74,58 @@ def rows(folder):
     for row, line in zip(table, lines, strict=True):
         assert {name: float(x) for name, x in row.items()} == line
     return lines
+
+
+def test_a_signal_costs_no_row(tmp_path):
+    def interrupt(block):
+        if block.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(SPACE, steps=9, run_dir=tmp_path, callback=interrupt)
+    seen = []
+    sweep(SPACE, steps=9, run_dir=tmp_path, callback=lambda block: seen.append(block.step))
+    assert seen == [6, 9]
+    assert [(row["member"], row["step"]) for row in rows(tmp_path)] == [(m, s) for s in (3, 6, 9) for m in range(3)]
+
+
+def test_results_so_far_know_who_diverged_and_how_to_build(tmp_path):
+    found = []
+
+    def callback(block):
+        found.append(block.results())
+        return block.step == 6
+
+    results = sweep(jaxrnn.grid(lr=[0.01, np.float32(3e38)]), steps=9, callback=callback)
+    for each in (found[-1], results):
+        assert each.diverged.tolist() == [False, True]
+        assert each.best == 0
+        assert each.build(0)[0] is not None
+
+
+def test_members_that_had_not_begun_have_not_diverged():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = sweep(SPACE, strategy="loop", callback=lambda block: True)
+    assert results.columns["steps"].tolist() == [3, 0, 0]
+    assert not results.diverged.any()
+    assert results.best == 0
+
+
+def test_an_ended_sweep_is_ranked_by_its_own_measure():
+    of = task(validation=None, metrics={"size": lambda ys, batch: jnp.abs(ys).mean()}, monitor="size", mode="max")
+    results = sweep(SPACE, of=of, callback=lambda block: True)
+    np.testing.assert_allclose(results.columns["score"], results.train["size"][:, :3].mean(1), rtol=1e-6)
+
+
+def test_rows_of_something_else_are_kept_in_a_copy(tmp_path):
+    text = "step,loss\n10,0.5\n"
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.warns(UserWarning, match="has rows of something else; .* is a copy"):
+        sweep(SPACE, run_dir=tmp_path)
+    assert (tmp_path / "metrics.csv.1").read_text() == text
+    with pytest.raises(ValueError, match="run_dir: expected another directory than that of a sweep"):
+        fit(steps=2, run_dir=tmp_path)
 
 
 def test_a_sweep_with_a_folder_has_a_row_for_each_member_and_block(tmp_path):

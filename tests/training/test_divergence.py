@@ -177,6 +177,14 @@ def test_runs_in_which_nothing_counts_are_errors(data, match):
         fit(data, steps=4)
 
 
+@pytest.mark.filterwarnings("ignore:data. nothing reads")
+@pytest.mark.parametrize("K", [3, 10])
+def test_a_mask_of_values_of_each_row_has_nothing_to_do_with_lengths(K):
+    data = {"xs": data_set()["xs"], "lengths": np.full(10, 1), "mask": np.zeros((10, K), bool)}
+    data["mask"][-1] = True
+    fit(data, steps=2, loss=lambda ys, batch: jnp.mean(ys), per_row=("mask",))
+
+
 @pytest.mark.parametrize("options", [{"dtype": jnp.float16}, {"param_dtype": jnp.float16}])
 def test_float16_is_refused_with_what_to_take_instead(options):
     model = jaxrnn.chain(jaxrnn.lstm(2, 3, **options), jaxrnn.dense(3, 2))

@@ -78,9 +78,16 @@ def test_damaged_rows_do_not_end_a_run_and_are_kept(name, damage, tmp_path):
     told = [str(each.message) for each in said if "callback" in str(each.message)]
     if told:
         assert str(path) in told[0]
-        assert (tmp_path / f"{name}.damaged").read_bytes() == data
+        assert (tmp_path / f"{name}.1").read_bytes() == data
     else:
         assert data is None or not data.strip(b"\0")
+
+
+def test_a_metric_whose_name_has_a_comma_is_a_column(tmp_path):
+    options = OPTIONS | {"metrics": {"a, b": lambda ys, batch: ys.mean()}, "run_dir": tmp_path}
+    fit(steps=8, **options)
+    fit(steps=16, **options)
+    assert [row["step"] for row in rows(tmp_path)] == [4, 8, 12, 16]
 
 
 def test_columns_that_come_later_get_a_place(tmp_path):
