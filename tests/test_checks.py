@@ -147,8 +147,8 @@ TABLE = [
         bad_value("layers[1]: 4 input features, the outputs of the one before, got 3", layers=(LSTM, LSTM)),
     of(checks.metrics, {}), *(bad_type("metrics: a dict of functions", value=x) for x in ([], len, 0)),
         bad_type("metrics['a']: a function, got int 1", value={"a": 1}),
-        *(bad_value(f"metrics: other names than those measured anyway, got {name!r}", value={name: len})
-          for name in ("loss", "gradient_norm")),
+        *(bad_value(f"metrics: other names than those written anyway, got {name!r}", value={name: len})
+          for name in ("loss", "gradient_norm", "step", "member")),
     of(arguments.checked_inputs, {"cell": ELMAN}, array="xs", features="xs"),
         bad_value(f"an array {XS_SHAPE}", xs=ones(T)), bad_value(f"at least one time step, {XS_SHAPE}", xs=XS[:0]),
         *(bad_type("floating-point numbers", xs=x) for x in (INTEGERS, INTEGERS > 0, XS.astype(np.complex64))),
