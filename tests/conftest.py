@@ -33,7 +33,7 @@ def pytest_collection_finish():
 
 MEASURED = pathlib.Path(__file__).with_name("seconds.json")
 """Seconds of each test that takes long, as `python -m pytest -m "" --record` measured them."""
-LONG, ONE = 0.4, 2.0
+LONG, ONE = 0.4, 1.2
 """Tests that take LONG seconds are marked slow, except the quickest case of a function if it takes less than ONE."""
 
 
