@@ -22,6 +22,7 @@ from jaxrnn.sweeps.runner import Part, Runner
 from jaxrnn.sweeps.space import Member
 from jaxrnn.sweeps.trained import Trained
 from jaxrnn.sweeps.watching import SweepBlock
+from jaxrnn.training import checkpoint
 from jaxrnn.training.checkpoint import Resume, folder, refuse
 from jaxrnn.training.interrupts import Interrupts
 from jaxrnn.training.lock import Lock
@@ -68,7 +69,7 @@ class Record(contextlib.AbstractContextManager["Record"]):
         self.not_saved: str = ""
         with contextlib.ExitStack() as hold:
             if run_dir is not None:
-                path = folder(run_dir, "a run of fit", "checkpoints")
+                path = folder(run_dir, "a run of fit", checkpoint.SAVES)
                 if jax.process_index() == 0:
                     self._lock = hold.enter_context(Lock(path))
                 about = _about(members, steps, key, runners, task)

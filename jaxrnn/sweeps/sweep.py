@@ -163,8 +163,6 @@ def sweep(
         for index, part in train():
             if observers and record.show(observers, index, part, tuple(notes), task):
                 part.store(None)
-                for number, runner in enumerate(runners):
-                    record.finish(number, first_bad(runner.states))
                 notes.append(f"callback: ended the sweep after {int(record.taken.sum())} steps of all members")
                 ended = [runner.states for runner in runners]
                 break

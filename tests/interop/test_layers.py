@@ -253,7 +253,7 @@ def test_keys_that_only_an_initial_carry_would_read_do_not_stand_in_the_way():
 
 
 def test_all_arguments_of_flax_are_taken():
-    """Those of the constructors and of the calls; equal results with each."""
+    """Constructors and calls with all of them give equal results."""
     xs, start = inputs(np.float32).swapaxes(0, 1), np.full((B, H), 0.5, np.float32)
     cell, made = nnx.GRUCell(D, H, rngs=nnx.Rngs(0)), []
     for layer in (nnx.RNN, RNN):

@@ -28,7 +28,7 @@ def framework(name):
 
 @pytest.fixture(autouse=True)
 def _values_of_its_own(request):
-    """The same sizes and values whatever tests ran before."""
+    """Draws the same sizes and values whatever tests ran before."""
     global RNG
     RNG = np.random.default_rng(zlib.crc32(request.node.name.encode()))
 
