@@ -1,7 +1,8 @@
 """The power of the tests: `python -m benchmarks.mutants --count 100`.
 
-Changes one place of the core at random (a sign, a comparison, a condition, a constant), runs the tests until one fails,
-and lists the changes that no test has noticed. Some of these compute the same, or only cost time.
+Changes one place of the core at random (a sign, a comparison, a condition, a constant), runs the files of tests that
+run it until one test fails, and lists the changes that no test has noticed. Some of these compute the same, or only
+cost time.
 """
 
 import ast
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 
+import coverage
 import tyro
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -48,6 +50,8 @@ class Config:
     """Tests to run, as for pytest's -m; "" for all."""
     only: tuple[int, ...] = ()
     """Numbers of the changes to try; none: all."""
+    traced: pathlib.Path | None = None
+    """File of an earlier run that says which test runs which line."""
     workers: int = 2
     """Processes at once."""
     minutes: float = 20.0
@@ -61,10 +65,11 @@ class Mutant:
     """A changed file."""
 
     path: str
-    line: int
     before: str
     after: str
     source: str
+    lines: list[range]
+    """The place, and the functions and classes around it, from the inside."""
 
 
 class _Places(ast.NodeVisitor):
@@ -118,31 +123,34 @@ def draw(config: Config) -> list[Mutant]:
     found = []
     for path, i in random.Random(config.seed).sample(places, config.count):
         text, visitor = path.read_text(), _Places()
-        visitor.visit(ast.parse(text))
+        tree = ast.parse(text)
+        visitor.visit(tree)
         node = visitor.found[i]
         part = node.test if isinstance(node, (ast.If, ast.IfExp)) else node
+        scopes = [each for each in ast.walk(tree) if isinstance(each, (ast.FunctionDef, ast.ClassDef))]
+        lines = [range(each.lineno, (each.end_lineno or each.lineno) + 1) for each in (part, *scopes)]
+        lines = sorted((each for each in lines if part.lineno in each), key=len)
         before = ast.get_source_segment(text, part) or ""
         after = ast.unparse(ast.UnaryOp(ast.Not(), part) if part is not node else changed(node))
-        lines = text.splitlines(keepends=True)
-        start = sum(map(len, (line.encode() for line in lines[: part.lineno - 1]))) + part.col_offset
+        start = sum(len(line.encode()) for line in text.splitlines(keepends=True)[: part.lineno - 1]) + part.col_offset
         data = text.encode()
         source = data[:start] + f"({after})".encode() + data[start + len(before.encode()) :]
-        found.append(Mutant(str(path.relative_to(ROOT)), part.lineno, before, after, source.decode()))
+        found.append(Mutant(str(path.relative_to(ROOT)), before, after, source.decode(), lines))
     return found
 
 
-def files(mutant: Mutant) -> list[str]:
-    """All test files, with those that mirror the changed one first."""
+def files(mutant: Mutant, traced: coverage.CoverageData) -> list[str]:
+    """Files of the tests that run the changed place, or its function where it runs at import; its own tests first."""
     parts = pathlib.Path(mutant.path).with_suffix("").parts[1:]
-
-    def distance(path: pathlib.Path) -> tuple[int, int, str]:
-        name = str(path.relative_to(ROOT))
-        order = ("gradients", "models", "cells", "losses", "data", "training", "test_")
-        place = next((i for i, each in enumerate(order) if f"tests/{each}" in name), len(order))
-        return -sum(part in name for part in parts), place, name
-
-    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path.parent.name not in ("experiments", "interop")]
-    return [str(path.relative_to(ROOT)) for path in sorted(tests, key=distance)]
+    name = next((name for name in traced.measured_files() if name.endswith(mutant.path)), mutant.path)
+    contexts = traced.contexts_by_lineno(name)
+    for lines in mutant.lines:
+        tests = {test.partition("::")[0] for line in lines for test in contexts.get(line, ()) if test}
+        if tests:
+            break
+    else:
+        tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    return sorted(tests, key=lambda name: (-sum(part in name for part in parts), name))
 
 
 def main(config: Config) -> None:
@@ -157,9 +165,14 @@ def main(config: Config) -> None:
                 copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
                 copy(ROOT / name, tree / name)
 
-        right = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-m", config.marked], cwd=trees[0])
-        if right.returncode:
-            sys.exit("the tests fail without a change")
+        traced = coverage.CoverageData(str(config.traced or f"{root}/coverage"))
+        if not config.traced:
+            command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", config.marked]
+            command += ["--cov=jaxrnn", "--cov-context=test", "--cov-report="]
+            env = os.environ | {"PYTHONPATH": str(trees[0]), "COVERAGE_FILE": traced.data_filename()}
+            if subprocess.run(command, cwd=trees[0], env=env).returncode:
+                sys.exit("the tests fail without a change")
+        traced.read()
 
         def attempt(number: int) -> None:
             mutant = mutants[number]
@@ -171,25 +184,25 @@ def main(config: Config) -> None:
             env = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{root}/programs", "PYTHONPATH": str(tree)}
             env |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1", "PYTHONDONTWRITEBYTECODE": "1"}
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", "-m", config.marked]
-            begun = time.monotonic()
+            begun, tests = time.monotonic(), files(mutant, traced)
             try:
                 done = subprocess.run(
-                    [*command, *files(mutant)], cwd=tree, env=env, capture_output=True, text=True,
+                    [*command, *tests], cwd=tree, env=env, capture_output=True, text=True,
                     timeout=60.0 * config.minutes,
                 )  # fmt: skip
-                noticed = done.returncode != 0
+                noticed = done.returncode not in (0, 5)  # 5: there were no tests to run
                 by = next((line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), "")
             except subprocess.TimeoutExpired:
                 noticed, by = True, "time"
             path.write_text(right)
             with lock:
                 trees.append(tree)
-                row = dataclasses.asdict(mutant) | {"number": number, "by": by[:120]}
-                row.pop("source")
+                row = {"number": number, "path": mutant.path, "line": mutant.lines[0].start}
+                row |= {"before": mutant.before, "after": mutant.after, "files of tests": len(tests)}
                 if not noticed:
                     survived.append(row)
                 print(f"{number} {time.monotonic() - begun:.0f} s {'noticed' if noticed else 'SURVIVED'}", end=" ")
-                print(f"{mutant.path}:{mutant.line}: {mutant.before!r} -> {mutant.after!r} {by[:100]}", flush=True)
+                print(f"{mutant.path}:{row['line']}: {mutant.before!r} -> {mutant.after!r} {by[:100]}", flush=True)
 
         with concurrent.futures.ThreadPoolExecutor(config.workers) as pool:
             for _ in pool.map(attempt, numbers):

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import pathlib
+import signal
 import sys
 
 import jax
@@ -15,6 +16,7 @@ import pytest
 
 from tests.compiling import CHEAP
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in what runs in the background
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if not os.environ.get("JAXRNN_TESTS_OPTIMISED"):  # programs run once: they are compiled in a hurry
