@@ -59,10 +59,10 @@ def plot_sweep(results: Results, x: str, *, hue: str | None = None, path: str | 
             where = [place for place, _ in shown]
             axes.plot(where, middle, ".-", color=f"C{i}", label=f"{hue} = {line}" if hue else "median")
             axes.fill_between(where, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
-        lost = [(place, np.isnan(v).mean()) for place, v in zip(places, found, strict=True) if np.isnan(v).any()]
-        if lost:
-            label, top = "some diverged" if i == 0 else None, axes.get_xaxis_transform()
-            axes.plot([place for place, _ in lost], [0.97] * len(lost), "kx", transform=top, label=label)
+    lost = np.unique(at[np.isnan(score)])
+    if len(lost):
+        top = axes.get_xaxis_transform()
+        axes.plot(lost, np.full(len(lost), 0.97), "kx", transform=top, label="some diverged")
     if (at > 0).all() and at.max() > 20 * at.min():
         axes.set_xscale("log")
     _scale(axes, results, score)

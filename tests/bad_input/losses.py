@@ -38,6 +38,7 @@ def _of_all(name, targets, **options):
 OF_CLASSES = [
     bad_type(f"{TARGETS}: integer classes, got float32", batch=Entries(targets=YS)),
     bad_value(f"{NEW_TARGETS}), got [{T}, {B}, 1]", batch=Entries(targets=CLASSES[..., None])),
+    bad_value(f"{NEW_TARGETS}), got ]; an entry of one value a row", batch=Entries(targets=CLASSES.T)),
     *(bad_value(f"{RANGE}, got {got}", batch={"targets": CLASSES + got}) for got in (O, -1)),
 ]
 OF_VALUES = bad_value(f"{NEW_TARGETS}, {O}), got [{T}, {B}]", batch=Entries(targets=ones(T, B)))

@@ -30,6 +30,15 @@ def assert_no_thread_is_left():
     assert not threads()
 
 
+def test_it_says_of_its_batches_what_they_say_of_themselves():
+    assert not jaxrnn.data.prefetch(batches()).endless
+    rows = {"xs": [np.zeros((3, 2), np.float32)] * 4}
+    for epochs in (1, None):
+        source = jaxrnn.data.bucketed(rows, batch_size=2, key=jax.random.key(0), epochs=epochs)
+        ahead = jaxrnn.data.prefetch(source)
+        assert (ahead.endless, ahead.run, ahead.identity) == (source.endless, source.run, source.identity)
+
+
 @pytest.mark.parametrize("size", [1, 2, 20])
 def test_the_batches_are_the_same_and_on_the_device(size):
     got = list(jaxrnn.data.prefetch(batches(), size))

@@ -45,6 +45,13 @@ def jitted(model):
 
 
 @pytest.mark.parametrize("batch", [(), (B,), (2, 3)], ids=str)
+def test_a_rate_for_each_step_is_that_of_all_rows(batch):
+    model = jaxrnn.decoding.scheduled_sampling(SAME, np.linspace(0.0, 1.0, T, dtype=np.float32))
+    params, xs = jax.eval_shape(model.init, KEY), jax.ShapeDtypeStruct((T, *batch, D), np.float32)
+    assert jax.eval_shape(jitted(model), params, xs)[1].shape == xs.shape
+
+
+@pytest.mark.parametrize("batch", [(), (B,), (2, 3)], ids=str)
 def test_it_is_the_plain_loop_over_the_same_coins(batch, x64):
     params, xs = drawn(SAME), sequence(T, *batch, D)
     own = coins(KEY, 0.5, (T, *batch))

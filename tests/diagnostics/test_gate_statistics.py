@@ -93,9 +93,9 @@ def test_the_margin_and_what_has_no_upper_end():
     assert_close(found.low, np.full(2, 1 / 3), 1e-12)  # one unit is silent
     assert not np.any(found.high)
     tanh = jaxrnn.elman(1, 3, bias=False, param_dtype=np.float64)
-    for margin, share in ((0.01, 0.0), (0.05, 1 / 3), (0.13, 2 / 3)):  # tanh(1) = 0.76, tanh(2) = 0.96
+    for margin, low, high in ((0.01, 0.0, 0.0), (0.05, 0.0, 1 / 3), (0.13, 1 / 3, 2 / 3)):
         found = jaxrnn.diagnostics.gate_statistics(tanh, params, np.ones((2, 1)), margin=margin)["h"]
-        assert_close(found.high, np.full(2, share), 1e-12)
+        assert_close((found.low, found.high), (np.full(2, low), np.full(2, high)), 1e-12)  # tanh of 1, 2: 0.76, 0.96
 
 
 def test_the_rates_of_a_leaky_network_are_its_outputs():

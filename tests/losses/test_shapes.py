@@ -159,7 +159,13 @@ def test_f1_counts_beyond_the_integers_of_float32():
     ys = jnp.broadcast_to(jnp.array([1.0, 0.0]), (n, 1, 2))
     got = jaxrnn.losses.f1(ys, {"targets": targets}, average=0)
     assert float(got) == pytest.approx(2 * right / (n + right), rel=1e-6)
-    assert np.isnan(jaxrnn.losses.f1(ys[:2], {"targets": jnp.array([[0], [2]])}))
+
+
+@pytest.mark.parametrize("unknown", [-1, 2])
+def test_f1_of_a_target_that_is_no_class_is_nan(unknown):
+    of = lambda target: jax.jit(jaxrnn.losses.f1)(jnp.eye(2)[:, None], {"targets": jnp.array([[0], [target]])})  # noqa: E731
+    assert np.isnan(of(unknown))
+    assert of(1) == 1.0
 
 
 @pytest.mark.parametrize("at", ["steps", "last"])

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import jaxrnn
+from jaxrnn.sweeps.trained import Trained
 from tests.helpers import assert_close
 from tests.sweeps.setup import DATA, HELD_OUT, KEY, build, sweep, task
 from tests.training.setup import D, H, O, assert_same
@@ -69,6 +70,11 @@ def test_results_are_pickled_with_what_members_have_learnt():
     assert set(copy.params(0)) == {"0", "1"}
     with pytest.raises(TypeError, match="whose build can be pickled"):
         copy.build(0)
+
+
+def test_a_build_is_pickled_if_another_process_can_find_it():
+    for each, kept in ((build, build), (lambda hyper: build(hyper), None)):
+        assert pickle.loads(pickle.dumps(Trained((), {}, (np.zeros(2), "threefry2x32"), each))).build is kept
 
 
 def test_a_hyperparameter_that_only_the_loss_reads_is_one():
@@ -188,3 +194,16 @@ def test_a_picture_has_a_line_for_each_value_with_its_median():
     medians = np.array([np.median(results.columns["score"][lr == x]) for x in (0.01, 0.1, 1.0)])
     assert_close(line.get_ydata(), medians, 1e-6)
     assert axes.get_xscale() == "log"
+
+
+def test_a_picture_says_where_members_diverged():
+    """In the second line alone."""
+
+    def train(hyper, key, data):
+        return {"loss": jnp.where((hyper.lr > 0.5) & (hyper.shift > 0.5), jnp.nan, hyper.lr)}
+
+    results = jaxrnn.sweep(train, jaxrnn.grid(lr=[0.1, 1.0], shift=[0.0, 1.0]), key=KEY, progress=False)
+    (axes,) = jaxrnn.sweeps.plot_sweep(results, "lr", hue="shift").axes
+    crosses = axes.lines[-1]
+    assert [line.get_label() for line in axes.lines] == ["shift = 0.0", "shift = 1.0", "some diverged"]
+    assert crosses.get_xdata().tolist() == [1.0]

@@ -1,6 +1,7 @@
 """Callbacks and files of sweeps."""
 
 import csv
+import importlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tqdm import tqdm
 
 import jaxrnn
 from jaxrnn.training import CSVLogger
@@ -41,6 +43,19 @@ def test_a_callback_sees_each_block_of_the_members_that_run_together():
     assert float(abs(kept[0]["1"]["w"] - kept[1]["1"]["w"]).max()) > 0.0
     with pytest.raises(RuntimeError, match="results: expected a call while the callback runs"):
         seen[0].results()
+
+
+def test_the_bar_counts_the_steps_of_the_members_that_ran(monkeypatch):
+    updates = []
+
+    class Bar(tqdm):
+        def update(self, n=1):
+            updates.append(n)
+            return super().update(n)
+
+    monkeypatch.setattr(importlib.import_module("jaxrnn.sweeps.sweep"), "tqdm", Bar)
+    sweep(SPACE, strategy=2, progress=True)
+    assert [n for n in updates if n] == [6, 6, 3, 3]
 
 
 def test_results_so_far_stay_as_they_are():

@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from jaxrnn.training.history import History
+from jaxrnn.training.history import History, in_order
 
 
 def history(steps=60):
@@ -45,6 +45,20 @@ def test_a_loss_below_zero_stays_in_the_picture(least, scale):
         record = History({"loss": train}, {"loss": np.array(validation)}, np.array([5]))
         assert record.plot().axes[0].get_yscale() == scale
     assert History({"loss": np.zeros(3)}).plot().axes[0].get_yscale() == "linear"
+
+
+def test_the_loss_comes_first_and_the_norm_of_the_gradient_last():
+    assert in_order({"gradient_norm", "mae", "loss", "zeta", "accuracy"}) == [
+        "loss", "accuracy", "mae", "zeta", "gradient_norm",
+    ]  # fmt: skip
+
+
+def test_looks_at_the_gradient_become_darker_up_to_the_last_one():
+    norms = {"norm_by_lag/0": np.ones((3, 4)), "gradient_norm/w": np.ones(3), "saturated/0": np.zeros(3)}
+    record = History(diagnostics=norms, diagnostic_steps=np.array([2, 4, 6]))
+    looks = record.plot_diagnostics().axes[0].lines
+    assert [line.get_label() for line in looks][::2] == ["step 2", "step 6"]
+    np.testing.assert_allclose([line.get_alpha() for line in looks], 0.15 + 0.85 * np.arange(1, 4) / 3)
 
 
 def test_a_notebook_gets_a_picture():

@@ -199,6 +199,10 @@ CHANGES = {
     "a metric's name": ({"metrics": {"a": largest}}, {"metrics": {"b": largest}}),
     "a metric less": ({"metrics": {"a": largest}}, {"metrics": None}),
     "learning rate": ({"optimizer": ADAM}, {"optimizer": optax.adam(0.051)}),
+    "an injected learning rate": (
+        {"optimizer": optax.inject_hyperparams(optax.sgd)(0.05)},
+        {"optimizer": optax.inject_hyperparams(optax.sgd)(0.051)},
+    ),
     "b1": ({"optimizer": ADAM}, {"optimizer": optax.adam(0.05, b1=0.91)}),
     "b2": ({"optimizer": ADAM}, {"optimizer": optax.adam(0.05, b2=0.99)}),
     "eps": ({"optimizer": ADAM}, {"optimizer": optax.adam(0.05, eps=1e-7)}),

@@ -314,6 +314,7 @@ def test_what_could_not_be_read_is_put_aside(tmp_path):
     assert {path.name for path in saves.iterdir()} == {"6", "12.damaged", "18", "98.damaged", "99.damaged"}
 
 
+@pytest.mark.always
 def test_anyway_goes_on_with_a_validation_that_was_not_there(tmp_path):
     fit(steps=6, run_dir=tmp_path)
     with pytest.warns(UserWarning, match="going on although it differs"):

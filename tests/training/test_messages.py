@@ -97,6 +97,7 @@ class Unhashable:
         return jaxrnn.losses.mean_squared_error(ys, batch)
 
 
+@pytest.mark.always
 def test_a_loss_that_can_not_be_hashed_works_wherever_one_does():
     loss = Unhashable()
     result = fit(steps=2, loss=loss, validation=data_set(1), metrics={"again": loss})

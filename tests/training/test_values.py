@@ -122,6 +122,10 @@ def test_a_number_that_is_not_finite_is_named(name, at, where):
     options = {"loss": mean_squared_error, "model": model}
     assert not_finite("data", data) == f"data['{name}'] has a number that is not finite in {where}"
     assert not not_finite("data", data | {"lengths": np.where(np.arange(8) == at[1], at[0], 6)})  # past the row's end
+    mask = np.ones((6, 8), bool)
+    mask[at[:2]] = False  # "mask" is the loss's alone: the network reads what it leaves out
+    assert bool(not_finite("data", data | {"mask": mask})) == (name == "xs")
+    assert bool(not_finite("data", data | {"xs_mask": mask})) == (name == "targets")
     if name == "targets":
         return
     with pytest.warns(
