@@ -169,12 +169,13 @@ def sweep(
         record.save("; the result is returned, and is nowhere on disk")
         interrupts.leave()
         results = record.results(tuple(notes), task, ended)
-    if results.diverged[results.columns["steps"] > 0].all():
+    begun = results.columns["steps"] > 0
+    if results.diverged[begun].all():
         steps_ = results.columns["first_bad"]
         when = f", the first at step {steps_[steps_ > 0].min()}" if steps_.any() else ""
         why = not_finite("data", task.data) if isinstance(task, ModelTask) else ""
         warnings.warn(
-            f"sweep: a loss or gradient was not finite in all {len(members)} members{when}{why and f'; {why}'}",
+            f"sweep: a loss or gradient was not finite in all {begun.sum()} members{when}{why and f'; {why}'}",
             stacklevel=2,
         )
     return results

@@ -13,6 +13,7 @@ SPACE = jaxrnn.sweeps.zipped(
 )
 
 
+@pytest.mark.always("vmap")
 @pytest.mark.parametrize("strategy", ["vmap", "loop", "map", "auto"])
 def test_members_follow_fit(strategy):
     results = sweep(SPACE, strategy=strategy, steps=20, block=7)

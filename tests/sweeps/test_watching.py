@@ -125,6 +125,8 @@ def test_members_that_had_not_begun_have_not_diverged():
     assert results.columns["steps"].tolist() == [3, 0, 0]
     assert not results.diverged.any()
     assert results.best == 0
+    with pytest.warns(UserWarning, match="not finite in all 1 members"):
+        sweep(jaxrnn.grid(lr=[np.float32(3e38), 0.1]), strategy="loop", callback=lambda block: True)
 
 
 def test_an_ended_sweep_is_ranked_by_its_own_measure():

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import jaxrnn
+from jaxrnn.training.block import Guard, OnNonfinite
 from tests.training.setup import KEY, MODEL, NOISY, OPTIMIZER, assert_same, batch_of, data_set, fit, rows_of_run
 
 LEFT_OUT = r"^fit: \d+ steps? (was|were) left out"
@@ -94,6 +95,19 @@ def test_skip_leaves_such_steps_out_and_takes_the_others():
     assert result.history.stopped == "steps"
     batches = [batch_of(data_set(), r) for i, r in enumerate(rows) if i + 1 not in bad]
     assert_same(result.state.params, fit(batches, steps=len(batches), block=4).state.params)
+
+
+@pytest.mark.parametrize(("kind", "ends_at"), [("skip", 5), ("restart", 3)])
+def test_as_many_bad_steps_as_the_limit_are_allowed(kind, ends_at):
+    """In a row, or all in all."""
+    what, finite = OnNonfinite(kind, 2), [False, False, True, False, False, False]
+    guard = Guard(jnp.zeros((), jnp.int32), jnp.ones(()))
+    ends = []
+    for each in finite:
+        guard, end = guard.after(jnp.asarray(each), what)
+        ends.append(bool(end))
+    assert ends.index(True) == ends_at
+    assert guard.scale == 0.5 ** finite.count(False)
 
 
 def test_skip_ends_after_its_limit_in_a_row():
