@@ -73,7 +73,7 @@ class Mutant:
 
 
 class _Places(ast.NodeVisitor):
-    """The nodes that may be changed: no texts, types, messages or imports."""
+    """The nodes that may be changed: no texts, types, messages, imports or checks of lengths by `zip`."""
 
     def __init__(self) -> None:
         self.found: list[ast.AST] = []
@@ -82,6 +82,8 @@ class _Places(ast.NodeVisitor):
         if isinstance(node, (ast.Raise, ast.Import, ast.ImportFrom, ast.JoinedStr)):
             return
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.keyword) and node.arg == "strict":  # zip(..., strict=True) checks what holds anyway
             return
         swapped = isinstance(node, (ast.BinOp, ast.BoolOp)) and type(node.op) in SWAPPED
         compared = isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPPED

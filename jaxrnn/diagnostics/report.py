@@ -86,7 +86,7 @@ class LayerReport:
         """The factor per step, up to the last lag with a norm above zero; NaN if no gradient goes back in time."""
         norms = self.statistics.norm_by_lag
         seen = np.flatnonzero(np.isfinite(norms) & (norms > 0))
-        return float(norms[seen[-1]]) ** (1.0 / seen[-1]) if len(seen) and seen[-1] else float("nan")
+        return float(norms[seen[-1]]) ** (1.0 / int(seen[-1])) if len(seen) and seen[-1] else float("nan")
 
     @property
     def verdict(self) -> str:

@@ -8,6 +8,7 @@ from jax.tree_util import Partial
 
 import jaxrnn
 from jaxrnn.cells.gates import KNOWN
+from jaxrnn.functions import unwrapped, wrapped
 from tests.gradients.hessians import assert_hessians_agree, curved
 from tests.helpers import assert_close, floats, gradients, merge, mostly_slow, relative_error
 from tests.jaxprs import body, equations, scans
@@ -124,3 +125,9 @@ def test_the_reverse_loop_takes_no_activation_again(cell, expected):
     activations = [name for name in ("tanh", "logistic", "exponential") for _ in range(live.count(f" {name}("))]
     assert activations == expected
     assert any(e.primitive.name == "tanh" for e in equations(body(scans(jaxpr)[0])))
+
+
+def test_only_a_partial_without_arguments_is_its_function():
+    assert unwrapped(Partial(wrapped(jnp.tanh))) is jnp.tanh
+    for partial in (Partial(power_softplus, power=1.3), Partial(jnp.multiply, 2.0)):
+        assert unwrapped(partial) is partial
