@@ -117,3 +117,10 @@ def test_dones_of_any_type(dtype):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_each_piece_begins_with_the_state_before_it():
+    states = {"h": jnp.asarray(np.arange(6.0)[:, None] + [0.0, 0.5])}  # [T, B]: the step, a half for the second row
+    begun = {"h": jnp.array([-1.0, -0.5])}
+    for every, want in ((None, [-1, -0.5, 1, 1.5, 3, 3.5]), (1, [x + y for x in range(-1, 4) for y in (0, 0.5)])):
+        np.testing.assert_array_equal(jaxrnn.data.carries(begun, states, 2, every=every)["h"], want)

@@ -106,8 +106,9 @@ def test_slopes_and_bounds(activation, known, x64):
     if known.slope is not None:
         np.testing.assert_allclose(known.slope(a), jax.vmap(jax.grad(activation))(z), rtol=1e-12, atol=1e-14)
     if known.bounds is not None:
-        assert known.bounds[0] <= a.min()
-        assert a.max() <= known.bounds[1]
+        lowest, highest = known.bounds
+        assert lowest <= a.min() <= lowest + 2e-3  # soft_sign comes near slowly
+        assert min(highest, 700.0) - 2e-3 <= a.max() <= highest
 
 
 @pytest.mark.parametrize(
