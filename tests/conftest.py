@@ -35,7 +35,7 @@ def pytest_collection_finish():
 
 MEASURED = pathlib.Path(__file__).with_name("seconds.json")
 """Seconds of each test that takes long, as `python -m pytest -m "" --record` measured them."""
-LONG, ONE = 0.4, 1.2
+LONG, ONE = 0.4, 1.0
 """Tests that take LONG seconds are marked slow, except the quickest case of a function if it takes less than ONE."""
 
 
@@ -65,23 +65,25 @@ def pytest_collection_modifyitems(config, items):
 
 
 class _Record:
-    """Writes the seconds of all tests that were run; those of others stay."""
+    """Writes the seconds of all tests that were run; those of others stay, unless all were run."""
 
-    def __init__(self):
+    def __init__(self, config):
         self.seconds = collections.Counter()
+        whole = not config.option.markexpr and config.args == config.getini("testpaths")
+        self.before = {} if whole else json.loads(MEASURED.read_text())
 
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] += report.duration
 
     def pytest_sessionfinish(self):
-        found = json.loads(MEASURED.read_text()) | {name: round(took, 2) for name, took in self.seconds.items()}
+        found = self.before | {name: round(took, 2) for name, took in self.seconds.items()}
         long = {name: took for name, took in sorted(found.items()) if took >= LONG}
         MEASURED.write_text(json.dumps(long, indent=0) + "\n")
 
 
 def pytest_configure(config):
     if config.getoption("record") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Record())
+        config.pluginmanager.register(_Record(config))
 
 
 PEAKS = {}
