@@ -105,9 +105,9 @@ def test_one_validation_that_is_nan_is_not_the_best_and_does_not_end_a_run():
     held_out = data_set(1, rows=3)
     finite = fit(steps=12, block=2, validation=held_out).history.validation["loss"]
     bad = float(np.sort(finite)[-2])
-    result = fit(
-        steps=12, block=2, validation=held_out, patience=2, loss=sometimes_nan(lambda v: v > (bad + finite.max()) / 2)
-    )
+    loss = sometimes_nan(lambda v: v > (bad + finite.max()) / 2)
+    with pytest.warns(UserWarning, match="fit: a validation was not finite"):
+        result = fit(steps=12, block=2, validation=held_out, patience=2, loss=loss)
     assert np.isnan(result.history.validation["loss"]).sum() == 1
     assert result.history.stopped == "steps"
     assert result.best_step == 2 * (int(np.nanargmin(finite)) + 1)
