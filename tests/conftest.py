@@ -65,25 +65,23 @@ def pytest_collection_modifyitems(config, items):
 
 
 class _Record:
-    """Writes the seconds of all tests that were run; those of others stay, unless all were run."""
+    """Writes the seconds of all tests that were run; those of others stay."""
 
-    def __init__(self, config):
+    def __init__(self):
         self.seconds = collections.Counter()
-        whole = not config.option.markexpr and config.args == config.getini("testpaths")
-        self.before = {} if whole else json.loads(MEASURED.read_text())
 
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] += report.duration
 
     def pytest_sessionfinish(self):
-        found = self.before | {name: round(took, 2) for name, took in self.seconds.items()}
+        found = json.loads(MEASURED.read_text()) | {name: round(took, 2) for name, took in self.seconds.items()}
         long = {name: took for name, took in sorted(found.items()) if took >= LONG}
         MEASURED.write_text(json.dumps(long, indent=0) + "\n")
 
 
 def pytest_configure(config):
     if config.getoption("record") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Record(config))
+        config.pluginmanager.register(_Record())
 
 
 PEAKS = {}
